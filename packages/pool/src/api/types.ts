@@ -1,0 +1,61 @@
+import type { StoredEvent, EventQuery, WorkerBalance, WorkerRecord, CredentialRecord } from "../store/types.ts";
+import type { Standing } from "../dispatch/types.ts";
+
+export interface RigStatus {
+  readonly worker: string;
+  readonly rig: string;
+  readonly state: "connected" | "draining" | "gone";
+  readonly connections: number;
+  readonly capacity: number;
+  readonly sessions: number;
+  readonly jobsInFlight: number;
+  readonly standing: Standing;
+  readonly reason: string;
+  readonly version: string | undefined;
+  readonly remoteAddress: string | undefined;
+  readonly lastSeen: string;
+}
+
+export interface PoolStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly startedAt: string;
+  readonly serviceUri: string;
+  readonly listen: string;
+  readonly adminListen: string;
+  readonly dataDir: string;
+  readonly database: { readonly kind: "managed" | "external"; readonly writable: boolean; readonly where: string };
+  readonly doors: { readonly gateways: boolean; readonly workers: boolean };
+  readonly sessions: number;
+  readonly capacity: number;
+  readonly load: number;
+  readonly jobsInFlight: number;
+  readonly bytesInFlight: number;
+  readonly answered: number;
+  readonly failed: number;
+  readonly latencyMs: { readonly p50: number; readonly p99: number };
+  readonly rigs: readonly RigStatus[];
+}
+
+/** What the admin port serves; the node implements it. Refusals are `PoolError`s with a code. */
+export interface AdminPort {
+  status(): PoolStatus;
+  /** The reasons why not, empty when healthy: both doors accept and the event log is writable. */
+  unhealthy(): readonly string[];
+  /** As `unhealthy`, and a rig must have room. */
+  unready(): readonly string[];
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+  events(query: EventQuery): Promise<readonly StoredEvent[]>;
+  onEvents(callback: () => void): () => void;
+  balances(): Promise<readonly WorkerBalance[]>;
+  workers(): Promise<{ readonly workers: readonly WorkerRecord[]; readonly credentials: readonly Omit<CredentialRecord, "secretHash">[] }>;
+  /** Issues a credential; the secret is in the answer and nowhere else. */
+  addWorker(address: string, rig: string | undefined): Promise<{ readonly id: string; readonly secret: string; readonly name: string }>;
+  revokeCredential(id: string): Promise<void>;
+  /** Changes what is known of a worker; connected rigs that are no longer welcome are let go. */
+  setWorker(address: string, change: { locked?: boolean; banned?: string | null; payTo?: string | null; note?: string | null }): Promise<WorkerRecord>;
+  drainRig(name: string): Promise<void>;
+  undrainRig(name: string): Promise<void>;
+  decisions(name: string): readonly { readonly at: string; readonly chosen: boolean; readonly reason: string }[];
+}

@@ -1,0 +1,98 @@
+import type { WorkerAddress, RigName } from "@openpool/protocol";
+
+/** A fact to append. `data` is JSON: bigints as decimal strings, no secrets, no stream keys. */
+export interface NewEvent {
+  readonly type: string;
+  readonly worker?: WorkerAddress | undefined;
+  readonly rig?: string | undefined;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface StoredEvent extends NewEvent {
+  /** Version of the line format (`docs/events.md`). */
+  readonly v: 1;
+  /** UUIDv7. */
+  readonly id: string;
+  /** Gapless, in commit order: the cursor of every reader. */
+  readonly position: bigint;
+  /** RFC 3339, UTC, milliseconds. */
+  readonly time: string;
+}
+
+/** One answered job: what was measured, what it is worth, who earned it. */
+export interface NewCredit {
+  /** UUIDv7 of the job; a second credit for it is refused by the database itself. */
+  readonly job: string;
+  readonly earner: RigName;
+  readonly segments: number;
+  readonly pixels: bigint;
+  readonly feeWei: bigint;
+  readonly commissionWei: bigint;
+  readonly earnedWei: bigint;
+  /** The rest of the `job.credited` event: shape, price, attempts, claim. */
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface RigBalance {
+  readonly name: string;
+  readonly segments: bigint;
+  readonly pixels: bigint;
+  readonly creditedWei: bigint;
+}
+
+export interface WorkerBalance {
+  readonly worker: WorkerAddress;
+  readonly segments: bigint;
+  readonly pixels: bigint;
+  readonly creditedWei: bigint;
+  readonly rigs: readonly RigBalance[];
+}
+
+export interface EventQuery {
+  /** Only events behind this position. */
+  readonly after?: bigint | undefined;
+  /** Only events at or after this time, unix ms. */
+  readonly since?: number | undefined;
+  readonly types?: readonly string[] | undefined;
+  readonly limit: number;
+}
+
+export interface WorkerRecord {
+  readonly worker: WorkerAddress;
+  /** Only issued credentials may use the address. */
+  readonly locked: boolean;
+  /** Why it may not work at all. */
+  readonly banned: string | undefined;
+  /** Where its money goes, if not to the address of its name. */
+  readonly payTo: WorkerAddress | undefined;
+  readonly note: string | undefined;
+}
+
+/** An issued credential; the secret itself is shown once and only its hash is kept. */
+export interface CredentialRecord {
+  readonly id: string;
+  /** SHA-256 of the secret, hex. */
+  readonly secretHash: string;
+  readonly name: RigName;
+  readonly createdAt: string;
+  readonly revokedAt: string | undefined;
+}
+
+/** The pool's memory. Nothing of the driver leaks through it. */
+export interface Store extends AsyncDisposable {
+  /** False while appends fail; a job must not be answered then. */
+  readonly writable: boolean;
+  /** Appends facts; resolves when they are durable. Group-committed with everything else that is waiting. */
+  append(events: readonly NewEvent[]): Promise<void>;
+  /** Appends `job.credited` and books it; resolves when durable. Rejects when it cannot be made durable in time. */
+  credit(credit: NewCredit, signal?: AbortSignal): Promise<void>;
+  events(query: EventQuery): Promise<readonly StoredEvent[]>;
+  /** Calls back after new events are readable; returns how to stop. */
+  onAppended(callback: () => void): () => void;
+  balances(): Promise<readonly WorkerBalance[]>;
+  workers(): Promise<readonly WorkerRecord[]>;
+  putWorker(record: WorkerRecord): Promise<void>;
+  credentials(): Promise<readonly CredentialRecord[]>;
+  addCredential(record: CredentialRecord): Promise<void>;
+  revokeCredential(id: string, at: number): Promise<void>;
+}
