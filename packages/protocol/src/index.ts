@@ -1,1 +1,66 @@
-export {};
+export { bytesToHex, hexToBytes, minBytes } from "./bytes.ts";
+export {
+  capabilitiesOfJob,
+  capabilitiesToWire,
+  Capability,
+  capabilitySet,
+  type CapabilitySet,
+  capabilitySetFromWords,
+  capabilityWords,
+  DEFAULT_CAPABILITIES,
+  isSubset,
+  LIVEPEER_VERSION,
+  satisfiesMinVersion,
+} from "./capabilities.ts";
+export {
+  AUTH_TOKEN_VALID_MS,
+  DOWNLOAD_TIMEOUT_MS,
+  headersTimeoutMs,
+  segmentTimeoutMs,
+  SESSION_IDLE_MS,
+} from "./deadlines.ts";
+export * from "./gen/lp_rpc_pb.ts";
+export {
+  decodeGrpcFrame,
+  encodeGrpcFrame,
+  encodeGrpcMessage,
+  GRPC_PREFIX_BYTES,
+  type GrpcFrame,
+  GrpcStatus,
+} from "./grpc-frame.ts";
+export {
+  type Container,
+  type H264Profile,
+  type Profile,
+  profileFromWire,
+  profilesOfSegment,
+  profileToWire,
+  setProfiles,
+  type VideoCodec as ProfileCodec,
+} from "./profile.ts";
+export {
+  DEFAULT_SEGMENT_DURATION_MS,
+  INVALID_VIDEO,
+  isNonRetryable,
+  MAX_SEGMENT_BYTES,
+  MAX_SEGMENT_DURATION_MS,
+  MIN_RENDITION_BYTES,
+  registerText,
+  RESULT_AUTHORIZATION,
+  segmentText,
+  TRANSCODING_ERROR_TYPE,
+  URI_BODY_TYPE,
+} from "./wire-text.ts";
+export {
+  type AddressProblem,
+  checksumAddress,
+  DEFAULT_RIG,
+  formatRig,
+  isRigName,
+  type OpenSecret,
+  parseAddress,
+  parseOpenSecret,
+  type RigName,
+  type SecretProblem,
+  type WorkerAddress,
+} from "./worker-name.ts";
