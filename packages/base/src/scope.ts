@@ -27,7 +27,9 @@ export function openScope(): Scope {
   return {
     signal: controller.signal,
     use(resource) {
-      closers.push(() => resource[Symbol.asyncDispose]());
+      closers.push(async () => {
+        await resource[Symbol.asyncDispose]();
+      });
       return resource;
     },
     defer(step) {

@@ -83,7 +83,11 @@ export function capabilitiesOfJob(profiles: readonly Profile[], options: { slici
   if (options.slicing) needed.push(Capability.segmentSlicing);
   for (const profile of profiles) {
     needed.push(profile.container === "mp4" ? Capability.mp4 : Capability.mpegts);
-    needed.push({ h264: Capability.h264, h265: Capability.hevcEncode, vp8: Capability.vp8Encode, vp9: Capability.vp9Encode }[profile.codec]);
+    needed.push(
+      { h264: Capability.h264, h265: Capability.hevcEncode, vp8: Capability.vp8Encode, vp9: Capability.vp9Encode }[
+        profile.codec
+      ],
+    );
     if (profile.fpsDen > 1) needed.push(Capability.fractionalFramerates);
     if (profile.gopMs !== 0) needed.push(Capability.gop);
     if (profile.h264Profile === "baseline") needed.push(Capability.h264Baseline);

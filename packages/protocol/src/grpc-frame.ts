@@ -28,7 +28,14 @@ export function decodeGrpcFrame(body: Uint8Array, maxBytes: number): GrpcFrame {
 }
 
 /** gRPC status codes that the pool sends. */
-export const GrpcStatus = { OK: 0, UNKNOWN: 2, INVALID_ARGUMENT: 3, UNIMPLEMENTED: 12, INTERNAL: 13, UNAVAILABLE: 14 } as const;
+export const GrpcStatus = {
+  OK: 0,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+} as const;
 
 /** `grpc-message` must be percent-encoded: bytes outside 0x20–0x7E, and `%` itself. */
 export function encodeGrpcMessage(text: string): string {

@@ -56,6 +56,7 @@ export {
   checksumAddress,
   DEFAULT_RIG,
   formatRig,
+  isAddressProblem,
   isRigName,
   type OpenSecret,
   parseAddress,

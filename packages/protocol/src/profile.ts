@@ -77,7 +77,8 @@ export function profileFromWire(wire: VideoProfile): Profile | string {
 
 /** The profiles of a job: the first of the three fields, newest first, that holds any. */
 export function profilesOfSegment(segment: SegData): Profile[] | string {
-  const wire = [segment.fullProfiles3, segment.fullProfiles2, segment.fullProfiles].find((list) => list.length > 0) ?? [];
+  const wire =
+    [segment.fullProfiles3, segment.fullProfiles2, segment.fullProfiles].find((list) => list.length > 0) ?? [];
   const profiles: Profile[] = [];
   for (const one of wire) {
     const profile = profileFromWire(one);

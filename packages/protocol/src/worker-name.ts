@@ -38,6 +38,10 @@ export function parseAddress(text: string): WorkerAddress | AddressProblem {
   return cased && address !== text ? "bad-checksum" : address;
 }
 
+export function isAddressProblem(result: WorkerAddress | AddressProblem): result is AddressProblem {
+  return !result.startsWith("0x");
+}
+
 export interface OpenSecret extends RigName {
   /** What follows the first `:`, the pool's password. */
   readonly password: string | undefined;
@@ -56,7 +60,7 @@ export function parseOpenSecret(secret: string): OpenSecret | SecretProblem {
   const dot = name.indexOf(".");
   const worker = parseAddress(dot < 0 ? name : name.slice(0, dot));
   const rig = dot < 0 ? DEFAULT_RIG : name.slice(dot + 1);
-  if (worker === "not-an-address" || worker === "zero-address" || worker === "bad-checksum") return worker;
+  if (isAddressProblem(worker)) return worker;
   return RIG.test(rig) ? { worker, rig, password } : "bad-rig-name";
 }
 

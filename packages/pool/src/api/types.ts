@@ -49,12 +49,21 @@ export interface AdminPort {
   events(query: EventQuery): Promise<readonly StoredEvent[]>;
   onEvents(callback: () => void): () => void;
   balances(): Promise<readonly WorkerBalance[]>;
-  workers(): Promise<{ readonly workers: readonly WorkerRecord[]; readonly credentials: readonly Omit<CredentialRecord, "secretHash">[] }>;
+  workers(): Promise<{
+    readonly workers: readonly WorkerRecord[];
+    readonly credentials: readonly Omit<CredentialRecord, "secretHash">[];
+  }>;
   /** Issues a credential; the secret is in the answer and nowhere else. */
-  addWorker(address: string, rig: string | undefined): Promise<{ readonly id: string; readonly secret: string; readonly name: string }>;
+  addWorker(
+    address: string,
+    rig: string | undefined,
+  ): Promise<{ readonly id: string; readonly secret: string; readonly name: string }>;
   revokeCredential(id: string): Promise<void>;
   /** Changes what is known of a worker; connected rigs that are no longer welcome are let go. */
-  setWorker(address: string, change: { locked?: boolean; banned?: string | null; payTo?: string | null; note?: string | null }): Promise<WorkerRecord>;
+  setWorker(
+    address: string,
+    change: { locked?: boolean; banned?: string | null; payTo?: string | null; note?: string | null },
+  ): Promise<WorkerRecord>;
   drainRig(name: string): Promise<void>;
   undrainRig(name: string): Promise<void>;
   decisions(name: string): readonly { readonly at: string; readonly chosen: boolean; readonly reason: string }[];
