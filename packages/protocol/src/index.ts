@@ -1,3 +1,4 @@
+export { decodeBase64 } from "./base64.ts";
 export { bytesToHex, hexToBytes, minBytes } from "./bytes.ts";
 export {
   capabilitiesOfJob,
@@ -28,6 +29,7 @@ export {
   type GrpcFrame,
   GrpcStatus,
 } from "./grpc-frame.ts";
+export { multipartBoundary, type MultipartLimits, type MultipartPart, parseMultipart } from "./multipart.ts";
 export {
   type Container,
   type H264Profile,
