@@ -3,4 +3,37 @@ export { stoppedClock, systemClock, type Clock, type StoppedClock } from "./cloc
 export { errorCode, errorText, PoolError } from "./error.ts";
 export { silentLogger, type LogFields, type Logger } from "./log.ts";
 export { feeWei, splitFee, type Price } from "./price.ts";
+export { nearest } from "./nearest.ts";
+export {
+  BadValue,
+  option,
+  type Option,
+  type OptionDefinitions,
+  optionFlag,
+  type OptionInForce,
+  type OptionProblem,
+  type OptionSource,
+  type OptionValues,
+  optionVariable,
+  type ResolvedOptions,
+  resolveOptions,
+  type ValueKind,
+} from "./option.ts";
+export {
+  bigintValue,
+  bytesValue,
+  choicesValue,
+  choiceValue,
+  durationValue,
+  formatHostPort,
+  hideUrlPassword,
+  type HostPort,
+  hostPortValue,
+  integerValue,
+  pathValue,
+  percentValue,
+  switchValue,
+  textValue,
+  urlValue,
+} from "./option-kinds.ts";
 export { openScope, type Scope } from "./scope.ts";

@@ -1,4 +1,22 @@
-import type { Price } from "@openpool/base";
+import {
+  BadValue,
+  bigintValue,
+  bytesValue,
+  choicesValue,
+  choiceValue,
+  formatHostPort,
+  hideUrlPassword,
+  hostPortValue,
+  integerValue,
+  option,
+  type OptionProblem,
+  type OptionValues,
+  pathValue,
+  percentValue,
+  type Price,
+  urlValue,
+  type ValueKind,
+} from "@openpool/base";
 
 export interface ListenAddress {
   readonly host: string;
@@ -36,4 +54,235 @@ export interface PoolOptions {
   readonly maxSessions: number | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly logFormat: "json" | "pretty";
+}
+
+const networkValue: ValueKind<"offchain"> = {
+  placeholder: "offchain",
+  allowed: "`offchain`",
+  parse: (text) =>
+    text === "offchain"
+      ? text
+      : new BadValue(
+          "is not possible yet: this version serves without tickets and payments only. Start with --network offchain",
+        ),
+  format: (value) => value,
+};
+
+/** `https://HOST[:PORT]` or `HOST:PORT`, as an origin without a trailing slash. */
+const serviceUriValue: ValueKind<string> = {
+  placeholder: "https://HOST:PORT",
+  allowed: "`https://HOST:PORT`, without a path",
+  parse(text) {
+    const full = text.includes("://") ? text : `https://${text}`;
+    const url = URL.canParse(full) ? new URL(full) : undefined;
+    if (!url || url.protocol !== "https:") return new BadValue("is not a URL like https://pool.example.com:8935");
+    if (url.username !== "" || url.pathname !== "/" || url.search !== "" || url.hash !== "") {
+      return new BadValue("has more than a host and a port: gateways add the path themselves");
+    }
+    // The port is always named: stock gateways do not fill it in.
+    return `https://${url.hostname}:${url.port === "" ? "443" : url.port}`;
+  },
+  format: (value) => value,
+};
+
+const MAX_WEI = 2n ** 128n;
+
+/** Every setting of `openpool pool`. */
+export const poolOptions = {
+  dataDir: option({
+    name: "data-dir",
+    kind: pathValue("DIR"),
+    default: "~/.openpool",
+    help: "where the pool keeps what must survive",
+    details: "Database, keys, certificate, admin token. Commands that need a running pool find it by this directory.",
+    group: "Pool",
+  }),
+  network: option({
+    name: "network",
+    kind: networkValue,
+    default: "offchain",
+    help: "which chain pays",
+    details:
+      "Only `offchain` in this version: work is counted and credited, no ticket is taken and nothing is paid out.",
+    group: "Pool",
+  }),
+  serviceUri: option({
+    name: "service-uri",
+    kind: serviceUriValue,
+    defaultNote: "`https://` and the address of `listen`, where that names one host",
+    help: "the address that gateways are given",
+    details:
+      "Gateways send every segment of a session here, so it must be reachable from outside and stay the same for the life of the pool.",
+    group: "Pool",
+  }),
+  listen: option({
+    name: "listen",
+    kind: hostPortValue({ anyHost: "0.0.0.0", minPort: 0 }),
+    default: "0.0.0.0:8935",
+    help: "where gateways and workers connect",
+    group: "Pool",
+  }),
+  adminListen: option({
+    name: "admin-listen",
+    kind: hostPortValue({ anyHost: "0.0.0.0", minPort: 0 }),
+    default: "127.0.0.1:7945",
+    help: "where health checks, metrics and the other commands connect",
+    details:
+      "Reading needs no password, so keep it away from strangers. When the default port is taken a free one is used and logged; a port that you name and that is taken is an error.",
+    group: "Pool",
+  }),
+  tlsCert: option({
+    name: "tls-cert",
+    kind: pathValue("FILE"),
+    defaultNote: "a certificate that the pool makes for itself",
+    help: "TLS certificate (PEM); gateways of today accept a self-signed one",
+    details: "Give `tls-key` too. Without both, a P-256 certificate is made and kept in the data directory.",
+    group: "Pool",
+  }),
+  tlsKey: option({
+    name: "tls-key",
+    kind: pathValue("FILE"),
+    defaultNote: "the key of the pool's own certificate",
+    help: "private key of the certificate (PEM)",
+    group: "Pool",
+  }),
+  databaseUrl: option({
+    name: "database-url",
+    kind: urlValue("postgres://…", ["postgres:", "postgresql:"]),
+    defaultNote: "a PostgreSQL that the pool runs by itself in the data directory",
+    help: "a PostgreSQL server (15 or newer) to keep the books in",
+    details:
+      "A password in it is visible to other users of this machine as a flag; put it into the settings file or the environment.",
+    group: "Pool",
+    show: hideUrlPassword,
+  }),
+  join: option({
+    name: "join",
+    kind: choicesValue(["open", "registered"]),
+    default: "open",
+    help: "who may work: anyone with a payout address, holders of an issued credential, or both (open,registered)",
+    details:
+      "`open`: the worker's secret is its payout address, `0xADDRESS` or `0xADDRESS.rig1`. `registered`: credentials from `openpool workers add`.",
+    group: "Workers",
+  }),
+  joinPasswordFile: option({
+    name: "join-password-file",
+    kind: pathValue("FILE"),
+    defaultNote: "no password",
+    help: "a file with a password that every worker appends to its secret (0xADDRESS.rig1:PASSWORD)",
+    group: "Workers",
+  }),
+  pricePerUnit: option({
+    name: "price-per-unit",
+    kind: bigintValue("WEI", { min: 0n, max: MAX_WEI }),
+    default: "1000",
+    help: "price of `pixels-per-unit` output pixels, in wei",
+    details: "The fee of a segment is pixels × price-per-unit / pixels-per-unit, rounded down to whole wei.",
+    group: "Price",
+  }),
+  pixelsPerUnit: option({
+    name: "pixels-per-unit",
+    kind: bigintValue("N", { min: 1n, max: MAX_WEI }),
+    default: "1",
+    help: "how many output pixels `price-per-unit` pays for",
+    group: "Price",
+  }),
+  commission: option({
+    name: "commission",
+    kind: percentValue,
+    default: "25%",
+    help: "what the pool keeps of each fee; the rest is the worker's",
+    details: "Rounded down to whole wei, so the dust goes to the worker.",
+    group: "Price",
+  }),
+  maxMemory: option({
+    name: "max-memory",
+    kind: bytesValue({ min: 64 * 2 ** 20 }),
+    default: "1GiB",
+    help: "bytes of segments and renditions held at once",
+    details:
+      "Beyond it running sessions wait and new ones are refused. One segment and its renditions can take 1.2 GB at worst.",
+    group: "Limits",
+  }),
+  maxSessions: option({
+    name: "max-sessions",
+    kind: integerValue("N", { min: 1, max: 1_000_000 }),
+    defaultNote: "as many as the workers have room for",
+    help: "sessions served at once",
+    group: "Limits",
+  }),
+  logLevel: option({
+    name: "log-level",
+    kind: choiceValue(["debug", "info", "warn", "error"]),
+    default: "info",
+    help: "how much is logged: debug (a line a segment), info (a line a change of state), warn, error",
+    group: "Logs",
+  }),
+  logFormat: option({
+    name: "log-format",
+    kind: choiceValue(["auto", "json", "pretty"]),
+    default: "auto",
+    help: "auto: pretty lines in a terminal, JSON lines elsewhere",
+    group: "Logs",
+  }),
+} as const;
+
+export interface PoolSurroundings {
+  /** The address of `adminListen` came from the user and not from the default. */
+  readonly adminListenNamed: boolean;
+  /** What the file of `joinPasswordFile` holds. */
+  readonly joinPassword: string | undefined;
+  /** Logs go to a terminal. */
+  readonly terminal: boolean;
+}
+
+/** What a pool node is told, from its settings; all settings that do not fit together are found at once. */
+export function toPoolOptions(
+  values: OptionValues<typeof poolOptions>,
+  surroundings: PoolSurroundings,
+): PoolOptions | { readonly problems: readonly OptionProblem[] } {
+  const problems: OptionProblem[] = [];
+  const { listen } = values;
+  let serviceUri = values.serviceUri;
+  if (serviceUri === undefined) {
+    const anyHost = listen.host === "0.0.0.0" || /^[0:]*$/.test(listen.host);
+    if (anyHost || listen.port === 0) {
+      problems.push({
+        where: "--service-uri",
+        problem: `is missing: gateways cannot be sent to ${formatHostPort(listen)}. Name the address that they reach, for instance --service-uri https://pool.example.com:${listen.port === 0 ? 8935 : listen.port}`,
+      });
+    }
+    serviceUri = `https://${formatHostPort(listen)}`;
+  }
+  if ((values.tlsCert === undefined) !== (values.tlsKey === undefined)) {
+    const [given, missing] = values.tlsCert === undefined ? ["tls-key", "tls-cert"] : ["tls-cert", "tls-key"];
+    problems.push({ where: `--${missing}`, problem: `is missing: --${given} was given, and neither works alone` });
+  }
+  if (surroundings.joinPassword !== undefined && !/^[\x21-\x7e]{1,128}$/.test(surroundings.joinPassword)) {
+    problems.push({
+      where: "--join-password-file",
+      problem: "must hold 1 to 128 visible ASCII characters without spaces: workers write it on a command line",
+    });
+  }
+  if (problems.length > 0) return { problems };
+  return {
+    dataDir: values.dataDir,
+    network: values.network,
+    serviceUri,
+    listen,
+    adminListen: values.adminListen,
+    adminListenNamed: surroundings.adminListenNamed,
+    joinOpen: values.join.includes("open"),
+    joinRegistered: values.join.includes("registered"),
+    joinPassword: surroundings.joinPassword,
+    databaseUrl: values.databaseUrl,
+    price: { pricePerUnitWei: values.pricePerUnit, pixelsPerUnit: values.pixelsPerUnit },
+    commissionPpm: values.commission,
+    tlsCertFile: values.tlsCert,
+    tlsKeyFile: values.tlsKey,
+    maxBytesInFlight: values.maxMemory,
+    maxSessions: values.maxSessions,
+    logLevel: values.logLevel,
+    logFormat: values.logFormat === "auto" ? (surroundings.terminal ? "pretty" : "json") : values.logFormat,
+  };
 }
