@@ -1,0 +1,182 @@
+import http2 from "node:http2";
+import net from "node:net";
+import tls from "node:tls";
+import { errorText, type Clock } from "@openpool/base";
+
+/** A stock gateway's limit for TCP and TLS together. */
+const DIAL_TIMEOUT_MS = 2_000;
+/** It closes a connection to `/segment` that was idle for this long. */
+const IDLE_MS = 60_000;
+/** A gateway reads the answer without limit; this only guards against nonsense. */
+const MAX_ANSWER_BYTES = 16 << 20;
+
+export interface SegmentPost {
+  /** `OrchestratorInfo.transcoder`; `/segment` is appended to it as it stands. */
+  readonly transcoder: string;
+  /** Value of `Livepeer-Segment`. */
+  readonly segmentHeader: string;
+  readonly contentType: string;
+  readonly body: Uint8Array;
+  /** Until the answer's headers, dialling included. */
+  readonly headersTimeoutMs: number;
+  /** Until the last byte of the answer. */
+  readonly totalTimeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type PostOutcome =
+  | { readonly kind: "answer"; readonly status: number; readonly body: Buffer; readonly headersMs: number }
+  | { readonly kind: "timeout"; readonly waitedFor: "headers" | "body" }
+  | { readonly kind: "broken"; readonly text: string };
+
+export interface SegmentPoster extends Disposable {
+  post(post: SegmentPost): Promise<PostOutcome>;
+}
+
+/** Posts segments over HTTP/2 on one pooled connection an orchestrator, as stock gateways do. */
+export function openSegmentPoster(clock: Clock): SegmentPoster {
+  const sessions = new Map<string, Promise<http2.ClientHttp2Session>>();
+  const open = new Set<http2.ClientHttp2Session>();
+
+  const connect = (origin: string): Promise<http2.ClientHttp2Session> => {
+    const pooled = sessions.get(origin);
+    if (pooled) return pooled;
+    const dialled = dial(origin).then((session) => {
+      open.add(session);
+      const forget = (): void => {
+        if (sessions.get(origin) === dialled) sessions.delete(origin);
+      };
+      session.on("goaway", forget);
+      session.on("error", forget);
+      session.on("close", () => {
+        forget();
+        open.delete(session);
+      });
+      session.setTimeout(IDLE_MS, () => {
+        forget();
+        session.close();
+      });
+      return session;
+    });
+    sessions.set(origin, dialled);
+    dialled.catch(() => sessions.delete(origin));
+    return dialled;
+  };
+
+  return {
+    post: (post) =>
+      new Promise((resolve, reject) => {
+        const startedMs = clock.monotonicMs();
+        let stream: http2.ClientHttp2Stream | undefined;
+        let headersMs: number | undefined;
+        let settled = false;
+        const settle = (finish: () => void): void => {
+          if (settled) return;
+          settled = true;
+          forgetHeaders();
+          forgetTotal();
+          post.signal?.removeEventListener("abort", abort);
+          finish();
+        };
+        const cancel = (): void => stream?.close(http2.constants.NGHTTP2_CANCEL);
+        const timeOut = (waitedFor: "headers" | "body"): void =>
+          settle(() => {
+            cancel();
+            resolve({ kind: "timeout", waitedFor });
+          });
+        const fail = (error: unknown): void => settle(() => resolve({ kind: "broken", text: errorText(error) }));
+        const abort = (): void =>
+          settle(() => {
+            cancel();
+            reject(post.signal?.reason);
+          });
+        const forgetHeaders = clock.after(post.headersTimeoutMs, () => {
+          if (headersMs === undefined) timeOut("headers");
+        });
+        const forgetTotal = clock.after(post.totalTimeoutMs, () => timeOut("body"));
+        if (post.signal?.aborted) return abort();
+        post.signal?.addEventListener("abort", abort);
+
+        const url = new URL(`${post.transcoder}/segment`);
+        connect(url.origin).then((session) => {
+          if (settled) return;
+          stream = session.request({
+            ":method": "POST",
+            ":path": url.pathname,
+            "livepeer-segment": post.segmentHeader,
+            "livepeer-payment": "", // present and empty, as off-chain gateways send it
+            "content-type": post.contentType,
+            "content-length": post.body.length,
+            "user-agent": "openpool-push",
+          });
+          const chunks: Buffer[] = [];
+          let bytes = 0;
+          let status = 0;
+          stream.on("response", (headers) => {
+            status = Number(headers[":status"]);
+            headersMs = clock.monotonicMs() - startedMs;
+          });
+          stream.on("data", (chunk: Buffer) => {
+            chunks.push(chunk);
+            bytes += chunk.length;
+            if (bytes > MAX_ANSWER_BYTES) {
+              fail(new Error("the answer is too long"));
+              cancel();
+            }
+          });
+          stream.on("error", fail);
+          stream.on("close", () => fail(new Error("the stream was closed without an answer")));
+          stream.on("end", () => {
+            if (headersMs === undefined) return;
+            const answer = { kind: "answer", status, body: Buffer.concat(chunks), headersMs } as const;
+            settle(() => resolve(answer));
+          });
+          stream.end(post.body);
+        }, fail);
+      }),
+    [Symbol.dispose]() {
+      for (const session of open) session.destroy();
+      sessions.clear();
+    },
+  };
+}
+
+/** A connection that speaks h2: TLS with ALPN for https, prior knowledge for http. */
+function dial(origin: string): Promise<http2.ClientHttp2Session> {
+  const url = new URL(origin);
+  return new Promise((resolve, reject) => {
+    const host = url.hostname.replace(/^\[|\]$/g, "");
+    const port = Number(url.port || (url.protocol === "http:" ? 80 : 443));
+    const socket =
+      url.protocol === "http:"
+        ? net.connect({ host, port })
+        : tls.connect({
+            host,
+            port,
+            ...(net.isIP(host) ? {} : { servername: host }),
+            ALPNProtocols: ["h2", "http/1.1"],
+            rejectUnauthorized: false,
+          });
+    const slow = setTimeout(() => socket.destroy(new Error(`no connection to ${url.host} in time`)), DIAL_TIMEOUT_MS);
+    const fail = (error: Error): void => {
+      clearTimeout(slow);
+      reject(error);
+    };
+    socket.once("error", fail);
+    socket.once("connect", () => socket.setNoDelay(true));
+    socket.once(url.protocol === "http:" ? "connect" : "secureConnect", () => {
+      clearTimeout(slow);
+      if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {
+        socket.destroy();
+        return fail(new Error(`${url.host} does not offer HTTP/2`));
+      }
+      socket.off("error", fail);
+      resolve(
+        http2.connect(origin, {
+          createConnection: () => socket,
+          settings: { enablePush: false, initialWindowSize: 4 << 20 },
+        }),
+      );
+    });
+  });
+}
