@@ -1,0 +1,300 @@
+import type { Server } from "node:http";
+import { isIP } from "node:net";
+import { Readable } from "node:stream";
+import { errorCode, errorText, formatHostPort, type Logger, PoolError } from "@openpool/base";
+import { isRigName, parseAddress } from "@openpool/protocol";
+import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { z } from "zod";
+import type { ListenAddress } from "../options.ts";
+import type { EventQuery } from "../store/types.ts";
+import { sameSecret } from "./admin-file.ts";
+import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
+import type { AdminPort } from "./types.ts";
+
+export interface AdminServerOptions {
+  readonly listen: ListenAddress;
+  /** The address was asked for: a taken port is an error then, and otherwise a reason to take a free one. */
+  readonly named: boolean;
+  /** Allows writing. */
+  readonly token: string;
+}
+
+export interface AdminServer extends AsyncDisposable {
+  readonly address: ListenAddress;
+  /** `http://HOST:PORT` by which a program on this machine reaches it. */
+  readonly url: string;
+}
+
+export class AdminServerError extends PoolError<{
+  readonly code: "admin/address-in-use" | "admin/address-unusable";
+  readonly address: string;
+}> {}
+
+const address = z.string().superRefine((text, context) => {
+  const parsed = parseAddress(text);
+  if (!parsed.startsWith("0x")) context.addIssue({ code: "custom", message: `is no payout address (${parsed})` });
+});
+const rig = z.string().refine(isRigName, "must be 1 to 32 letters, digits, - or _, and start with a letter or digit");
+const bool = z.enum(["0", "1", "true", "false"]).transform((text) => text === "1" || text === "true");
+
+const bodies = {
+  addWorker: z.strictObject({ address, rig: rig.optional() }),
+  setWorker: z.strictObject({
+    locked: z.boolean().optional(),
+    banned: z.string().min(1).max(500).nullable().optional(),
+    payTo: address.nullable().optional(),
+    note: z.string().max(2_000).nullable().optional(),
+  }),
+};
+const eventsQuery = z.strictObject({
+  after: z
+    .string()
+    .regex(/^\d{1,18}$/)
+    .transform(BigInt)
+    .optional(),
+  since: z.iso
+    .datetime({ offset: true })
+    .transform((text) => Date.parse(text))
+    .optional(),
+  type: z.union([z.string(), z.array(z.string())]).optional(),
+  limit: z.coerce.number().int().min(1).max(1_000_000).optional(),
+  follow: bool.default(false),
+});
+
+/** Events are read in pages of this many, so that a long history never lies in memory at once. */
+const EVENT_PAGE = 500;
+
+/**
+ * The admin port: health, metrics and status for everyone who reaches it, changes for who holds the token. It sends no
+ * CORS headers and answers only to host names that a stranger's web page cannot have, so a browser on this machine is no
+ * way in.
+ *
+ * @throws AdminServerError when the named address cannot be listened on.
+ */
+export async function startAdminServer(
+  options: AdminServerOptions,
+  dependencies: { readonly port: AdminPort; readonly logger: Logger },
+): Promise<AdminServer> {
+  const { logger } = dependencies;
+  const app = fastify({ logger: false, bodyLimit: 64 * 1024, forceCloseConnections: true, requestTimeout: 30_000 });
+  const closing = new AbortController();
+  guard(app, options);
+  routes(app, dependencies.port, closing.signal, logger);
+  const bound = await listen(app, options, logger);
+  const url = `http://${formatHostPort({ host: reachableHost(bound.host), port: bound.port })}`;
+  let closed: Promise<void> | undefined;
+  return {
+    address: bound,
+    url,
+    [Symbol.asyncDispose]() {
+      closing.abort();
+      return (closed ??= app.close());
+    },
+  };
+}
+
+async function listen(
+  app: FastifyInstance<Server>,
+  options: AdminServerOptions,
+  logger: Logger,
+): Promise<ListenAddress> {
+  const { host, port } = options.listen;
+  const wanted = formatHostPort(options.listen);
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== "EADDRINUSE") {
+      const message = `the admin port cannot listen on ${wanted} (${errorText(error)}): choose another --admin-listen`;
+      throw new AdminServerError({ code: "admin/address-unusable", address: wanted }, message, { cause: error });
+    }
+    if (options.named) {
+      const message = `${wanted} is taken by another program: stop that one or choose another --admin-listen`;
+      throw new AdminServerError({ code: "admin/address-in-use", address: wanted }, message, { cause: error });
+    }
+    await app.listen({ host, port: 0 });
+    logger.info("the default admin port is taken, using a free one", { taken: port, port: boundPort(app) });
+  }
+  return { host, port: boundPort(app) };
+}
+
+function boundPort(app: FastifyInstance<Server>): number {
+  const bound = app.server.address();
+  return typeof bound === "object" && bound !== null ? bound.port : 0;
+}
+
+function reachableHost(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  return host === "::" ? "::1" : host;
+}
+
+/** Who may speak to us, and who may change things. */
+function guard(app: FastifyInstance<Server>, options: AdminServerOptions): void {
+  app.addHook("onRequest", async (request, reply) => {
+    reply.headers({ "cache-control": "no-store", "x-content-type-options": "nosniff" });
+    if (!isOwnHost(request.headers.host, options.listen.host)) {
+      return refuse(reply, 421, "admin/foreign-host", "this host name is not ours: use an IP address or localhost");
+    }
+    if (request.method === "GET" || request.method === "HEAD") return;
+    const [scheme, given] = (request.headers.authorization ?? "").split(" ");
+    if (scheme?.toLowerCase() !== "bearer" || given === undefined || !sameSecret(given, options.token)) {
+      reply.header("www-authenticate", "Bearer");
+      return refuse(
+        reply,
+        401,
+        "admin/token-needed",
+        "changes need `Authorization: Bearer` with the pool's admin token",
+      );
+    }
+  });
+}
+
+/**
+ * A web page can make a browser call any port of its user's machine under a name of the page's own (DNS rebinding). It
+ * cannot do so under an IP address, `localhost`, or a name without a dot, which is what local networks use.
+ */
+function isOwnHost(header: string | undefined, listenHost: string): boolean {
+  const name = (header ?? "").replace(/:\d+$/, "").toLowerCase();
+  if (name === "") return false;
+  if (isIP(name.replace(/^\[(.*)\]$/, "$1")) > 0) return true;
+  return !name.includes(".") || name.endsWith(".localhost") || name === listenHost.toLowerCase();
+}
+
+function refuse(reply: FastifyReply, status: number, code: string, message: string): FastifyReply {
+  return reply.code(status).send({ code, message });
+}
+
+function json(reply: FastifyReply, value: unknown): FastifyReply {
+  return reply.type("application/json; charset=utf-8").send(`${JSON.stringify(value, bigintsAsText)}\n`);
+}
+
+function parse<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const text = parsed.error.issues
+    .map((issue) => [issue.path.join("."), issue.message].filter(Boolean).join(" "))
+    .join("; ");
+  throw new BadRequest(text);
+}
+
+class BadRequest extends Error {}
+
+function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSignal, logger: Logger): void {
+  app.setErrorHandler((error: unknown, request, reply) => {
+    if (error instanceof BadRequest) return refuse(reply, 400, "admin/bad-request", error.message);
+    if (error instanceof PoolError) {
+      const code = String(error.info.code);
+      const message = error.message.replace(/^\[[^\]]*\] /, "");
+      return refuse(reply, /\/(unknown|not-found|no-such)/.test(code) ? 404 : 422, code, message);
+    }
+    // Fastify's own refusals (body too large, not JSON) carry their status.
+    const status =
+      typeof error === "object" && error !== null && "statusCode" in error ? Number(error.statusCode) : 500;
+    if (status < 500) return refuse(reply, status, "admin/bad-request", errorText(error));
+    logger.error("an admin request failed", { method: request.method, path: request.url, error });
+    return refuse(reply, 500, "admin/failed", "the pool could not do it; its log says why");
+  });
+  app.setNotFoundHandler((request, reply) =>
+    refuse(reply, 404, "admin/not-found", `nothing is served at ${request.method} ${request.url.split("?")[0]}`),
+  );
+
+  const health = (reasons: readonly string[], reply: FastifyReply): FastifyReply =>
+    json(reply.code(reasons.length === 0 ? 200 : 503), { ok: reasons.length === 0, reasons });
+  app.get("/healthz", (_request, reply) => health(port.unhealthy(), reply));
+  app.get("/readyz", (_request, reply) => health(port.unready(), reply));
+  app.get("/metrics", async (_request, reply) =>
+    reply.type("text/plain; version=0.0.4; charset=utf-8").send(await port.metrics()),
+  );
+  app.get("/status", (_request, reply) => json(reply, port.status()));
+  app.get("/balances", async (_request, reply) => json(reply, (await port.balances()).map(balanceJson)));
+  app.get("/rigs", (_request, reply) => json(reply, port.status().rigs));
+  app.get("/workers", async (_request, reply) => json(reply, await port.workers()));
+  app.get("/events", (request, reply) => {
+    const query = parse(eventsQuery, request.query);
+    const types = query.type === undefined ? undefined : [query.type].flat().flatMap((text) => text.split(","));
+    const end = AbortSignal.any([closing, goneSignal(reply)]);
+    // Who follows learns at once that it works, and not with the first event.
+    if (query.follow) setImmediate(() => reply.raw.flushHeaders());
+    const lines = eventLines({ after: query.after, since: query.since, types }, query, port, end);
+    return reply.type("application/x-ndjson; charset=utf-8").send(Readable.from(lines, { objectMode: false }));
+  });
+  app.get<{ Params: { name: string } }>("/rigs/:name/decisions", (request, reply) =>
+    json(reply, port.decisions(request.params.name)),
+  );
+
+  app.post("/workers", async (request, reply) => {
+    const body = parse(bodies.addWorker, request.body);
+    return json(reply.code(201), await port.addWorker(body.address, body.rig));
+  });
+  app.patch<{ Params: { address: string } }>("/workers/:address", async (request, reply) => {
+    const worker = parse(address, request.params.address);
+    const { locked, banned, payTo, note } = parse(bodies.setWorker, request.body);
+    const change = {
+      ...(locked === undefined ? {} : { locked }),
+      ...(banned === undefined ? {} : { banned }),
+      ...(payTo === undefined ? {} : { payTo }),
+      ...(note === undefined ? {} : { note }),
+    };
+    return json(reply, await port.setWorker(worker, change));
+  });
+  app.delete<{ Params: { id: string } }>("/credentials/:id", async (request, reply) => {
+    await port.revokeCredential(request.params.id);
+    return reply.code(204).send();
+  });
+  app.post<{ Params: { name: string } }>("/rigs/:name/drain", async (request, reply) => {
+    await port.drainRig(request.params.name);
+    return reply.code(204).send();
+  });
+  app.post<{ Params: { name: string } }>("/rigs/:name/undrain", async (request, reply) => {
+    await port.undrainRig(request.params.name);
+    return reply.code(204).send();
+  });
+}
+
+/** Aborted when the answer is over or its reader has gone. */
+function goneSignal(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once("close", () => gone.abort());
+  return gone.signal;
+}
+
+/** Events as lines, page by page, each read from behind the last line; following goes on with what is appended. */
+async function* eventLines(
+  from: Omit<EventQuery, "limit">,
+  how: { readonly limit?: number | undefined; readonly follow: boolean },
+  port: AdminPort,
+  end: AbortSignal,
+): AsyncGenerator<string> {
+  let news = false;
+  let wake = (): void => {};
+  const stopListening = how.follow
+    ? port.onEvents(() => {
+        news = true;
+        wake();
+      })
+    : () => {};
+  const onEnd = (): void => wake();
+  end.addEventListener("abort", onEnd);
+  try {
+    let { after } = from;
+    let left = how.limit ?? Number.POSITIVE_INFINITY;
+    while (!end.aborted && left > 0) {
+      news = false;
+      const wanted = Math.min(EVENT_PAGE, left);
+      const page = await port.events({ ...from, after, limit: wanted });
+      if (page.length > 0) yield page.map(eventLine).join("");
+      after = page.at(-1)?.position ?? after;
+      left -= page.length;
+      if (page.length === wanted || news) continue;
+      if (!how.follow) return;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        // It may have happened while the page was written.
+        if (news || end.aborted) resolve();
+      });
+    }
+  } finally {
+    end.removeEventListener("abort", onEnd);
+    stopListening();
+  }
+}
