@@ -50,6 +50,7 @@ module.exports = {
     },
   ],
   options: {
+    exclude: { path: "^test/fixtures/" }, // there .ts is MPEG-TS
     doNotFollow: { path: "node_modules" },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.tools.json" },

@@ -3,7 +3,6 @@
  * download, result upload, the way it comes back after its stream ended, and the three things that make it quit for good.
  */
 import { randomBytes } from "node:crypto";
-import https from "node:https";
 import type http2 from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { errorCode, errorText } from "@openpool/base";
@@ -24,6 +23,7 @@ import {
 import { readyRenditionsFor, SOURCE_PIXELS } from "./media.ts";
 import {
   connectH2,
+  createDownloadAgent,
   goClientSettings,
   type GrpcEnd,
   type H2Connection,
@@ -131,7 +131,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   const address = parseHostPort(options.addr);
   const capabilities = options.capabilities ?? SOFTWARE_CAPABILITIES;
   const version = options.version ?? LIVEPEER_VERSION;
-  const agent = new https.Agent({ keepAlive: true, maxFreeSockets: 2 });
+  const agent = createDownloadAgent();
   const tasks: FakeTask[] = [];
   const teardowns: string[] = [];
   const uploads: UploadAnswer[] = [];

@@ -178,6 +178,11 @@ export interface HttpAnswer {
   readonly body: Buffer;
 }
 
+/** Connections for downloads: no ALPN, nothing verified, two idle ones kept as Go does. */
+export function createDownloadAgent(keepAlive = true): https.Agent {
+  return new https.Agent({ keepAlive, maxFreeSockets: 2, rejectUnauthorized: false, ALPNProtocols: [] });
+}
+
 /** The answer of one request over HTTP/1.1 without ALPN, the way every download of a stock node goes. */
 export function requestHttp1(
   url: string,
@@ -196,9 +201,7 @@ export function requestHttp1(
       {
         method: options.method ?? "GET",
         headers: { "user-agent": "Go-http-client/1.1", ...options.headers },
-        rejectUnauthorized: false,
-        ALPNProtocols: [],
-        ...(options.agent ? { agent: options.agent } : {}),
+        agent: options.agent ?? createDownloadAgent(false),
         signal,
       },
       (response) => {
