@@ -67,3 +67,17 @@ export {
   type SecretProblem,
   type WorkerAddress,
 } from "./worker-name.ts";
+export { probeMedia } from "./media/probe.ts";
+export {
+  type AudioTrack,
+  type MediaAudioCodec,
+  type MediaContainer,
+  type MediaFile,
+  type MediaProbe,
+  type MediaProblem,
+  type MediaVideoCodec,
+  PTS_PER_SECOND,
+  PTS_WRAP,
+  type UnreadableFile,
+  type VideoTrack,
+} from "./media/types.ts";
