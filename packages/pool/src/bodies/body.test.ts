@@ -1,0 +1,158 @@
+import { once } from "node:events";
+import { PassThrough, Readable, Writable } from "node:stream";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createBodyMemory } from "./body-memory.ts";
+import { type Body, fillBody, openBody } from "./body.ts";
+
+const never = new AbortController().signal;
+
+async function opened(memory = createBodyMemory(1 << 26), announcedBytes?: number, maxBytes = 1 << 24): Promise<Body> {
+  const body = await openBody(memory, { announcedBytes, maxBytes, signal: never });
+  if (typeof body === "string") throw new Error(body);
+  return body;
+}
+
+function collector(): { output: Writable; bytes(): Buffer } {
+  const chunks: Buffer[] = [];
+  const output = new Writable({
+    highWaterMark: 8,
+    write(chunk: Buffer, _encoding, done) {
+      chunks.push(Buffer.from(chunk));
+      setImmediate(done);
+    },
+  });
+  return { output, bytes: () => Buffer.concat(chunks) };
+}
+
+describe("a body", () => {
+  test("arrives whole in any chunks, announced or not, and gives its memory back", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.uint8Array({ minLength: 1, maxLength: 400_000 }), { maxLength: 4 }),
+        fc.boolean(),
+        async (chunks, announce) => {
+          const memory = createBodyMemory(1 << 26);
+          const whole = Buffer.concat(chunks);
+          const options = { announcedBytes: announce ? whole.length : undefined, maxBytes: 1 << 24, signal: never };
+          const body = await opened(memory, options.announcedBytes);
+          expect(await fillBody(body, Readable.from(chunks.map((chunk) => Buffer.from(chunk))), memory, options)).toBeUndefined();
+          expect(whole.equals(body.bytes)).toBe(true);
+          body.release();
+          expect(memory.bytesInUse).toBe(0);
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  test("shows a reader all but the last byte until it is confirmed", async () => {
+    const memory = createBodyMemory(1 << 20);
+    const body = await opened(memory, 10);
+    const { output, bytes } = collector();
+    const piped = body.pipeTo(output);
+    const source = new PassThrough();
+    const filled = fillBody(body, source, memory, { announcedBytes: 10, maxBytes: 100, signal: never });
+    source.write("01234");
+    source.end("56789");
+    expect(await filled).toBeUndefined();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(bytes().toString()).toBe("012345678");
+    body.confirm();
+    expect(await piped).toBe(true);
+    expect(bytes().toString()).toBe("0123456789");
+    body.release();
+    expect(memory.bytesInUse).toBe(0);
+  });
+
+  test("tells its readers when it fails, and keeps its memory until they let go", async () => {
+    const memory = createBodyMemory(1 << 20);
+    const body = await opened(memory, 10);
+    const { output } = collector();
+    const piped = body.pipeTo(output);
+    body.append(Buffer.from("012"));
+    body.release();
+    expect(memory.bytesInUse).toBeGreaterThan(0);
+    body.fail();
+    expect(await piped).toBe(false);
+    expect(memory.bytesInUse).toBe(0);
+  });
+
+  test("does not recycle its buffer while a reader is still sending", async () => {
+    const memory = createBodyMemory(1 << 20);
+    const body = await opened(memory, 4);
+    body.append(Buffer.from("abcd"));
+    body.end();
+    body.confirm();
+    const slow = new Writable({ write() {} });
+    const piped = body.pipeTo(slow);
+    body.release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(memory.bytesInUse).toBeGreaterThan(0);
+    slow.destroy();
+    await once(slow, "close");
+    expect(await piped).toBe(false);
+    expect(memory.bytesInUse).toBe(0);
+  });
+
+  test.each([
+    ["fewer bytes than announced", 10, "012", "incomplete"],
+    ["more bytes than announced", 2, "012", "too-large"],
+    ["more bytes than allowed", undefined, "x".repeat(300_000), "too-large"],
+  ])("fails on %s", async (_, announcedBytes, data, failure) => {
+    const memory = createBodyMemory(1 << 22);
+    const body = await opened(memory, announcedBytes);
+    const options = { announcedBytes, maxBytes: 299_999, signal: never };
+    expect(await fillBody(body, Readable.from([Buffer.from(data)]), memory, options)).toBe(failure);
+    expect(body.state).toBe("failed");
+    body.release();
+    expect(memory.bytesInUse).toBe(0);
+  });
+
+  test("refuses an announced length beyond the limit without taking memory", async () => {
+    const memory = createBodyMemory(1 << 20);
+    expect(await openBody(memory, { announcedBytes: 101, maxBytes: 100, signal: never })).toBe("too-large");
+    expect(memory.bytesInUse).toBe(0);
+  });
+});
+
+describe("body memory", () => {
+  test("makes the next one wait when the limit is reached, and serves in order", async () => {
+    const memory = createBodyMemory(1 << 20);
+    const first = await memory.take(1 << 20, never);
+    const order: number[] = [];
+    const second = memory.take(100, never).then((buffer) => (order.push(2), buffer));
+    const third = memory.take(100, never).then((buffer) => (order.push(3), buffer));
+    expect(memory.tight).toBe(true);
+    expect(memory.tryTake(1)).toBeUndefined();
+    memory.release(first!);
+    memory.release((await second)!);
+    memory.release((await third)!);
+    expect(order).toEqual([2, 3]);
+    expect(memory.bytesInUse).toBe(0);
+  });
+
+  test("a waiter that gives up gets nothing and blocks nobody", async () => {
+    const memory = createBodyMemory(1 << 20);
+    const first = await memory.take(1 << 20, never);
+    const impatient = new AbortController();
+    const second = memory.take(1 << 20, impatient.signal);
+    const third = memory.take(1, never);
+    impatient.abort();
+    expect(await second).toBeUndefined();
+    memory.release(first!);
+    expect(await third).toBeDefined();
+  });
+
+  test("asks for convenience copies to be dropped before it makes anyone wait", async () => {
+    const memory = createBodyMemory(1 << 20);
+    const kept = memory.tryTake(1 << 20)!;
+    memory.onPressure = () => memory.release(kept);
+    expect(memory.tryTake(1 << 20)).toBeDefined();
+  });
+
+  test("one body larger than the whole limit still passes when it is alone", async () => {
+    const memory = createBodyMemory(1 << 20);
+    expect(memory.tryTake(5 << 20)).toBeDefined();
+  });
+});

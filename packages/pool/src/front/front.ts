@@ -1,0 +1,157 @@
+import http from "node:http";
+import http2 from "node:http2";
+import type { Socket } from "node:net";
+import tls from "node:tls";
+import type { Logger } from "@openpool/base";
+import { errorCode, errorText } from "@openpool/base";
+import { type Exchange, exchangeOfRequest, exchangeOfStream } from "./exchange.ts";
+import type { TlsIdentity } from "./certificate.ts";
+
+export interface FrontOptions {
+  readonly identity: TlsIdentity;
+  /** Connections open at once, all peers together; the next one is closed at once. */
+  readonly maxConnections: number;
+  /** Connections open at once from one address. */
+  readonly maxConnectionsPerAddress: number;
+}
+
+export interface FrontHandlers {
+  /** A gRPC call: the stream's headers are in, nothing is answered yet. */
+  grpc(stream: http2.ServerHttp2Stream, path: string, peer: string, authority: string): void;
+  /** Any other request, over HTTP/1.1 or h2 alike. */
+  http(exchange: Exchange): void;
+}
+
+/** The public port: one TLS front, and behind it an h2 and an HTTP/1.1 server, told apart by ALPN. */
+export interface Front extends AsyncDisposable {
+  /** Takes a raw TCP connection that somebody else accepted. */
+  accept(socket: Socket): void;
+  readonly connections: number;
+  /** Tells every client to open its next request elsewhere; what runs goes on. */
+  goAway(): void;
+}
+
+const IDLE_MS = 10 * 60_000;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Behind a gateway's idle limit of 60 s, so that it never reuses a connection that is just being closed. */
+const KEEP_ALIVE_MS = 95_000;
+/** Paid requests carry their tickets in a header: tens of kilobytes are honest. */
+const MAX_HEADER_BYTES = 256 * 1024;
+
+/**
+ * Over a real network the windows decide everything: with Node's defaults a whole connection moves 64 KB a round trip.
+ */
+const STREAM_WINDOW_BYTES = 4 << 20;
+const CONNECTION_WINDOW_BYTES = 64 << 20;
+
+export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: { logger: Logger }): Front {
+  const { logger } = deps;
+  const sockets = new Map<Socket, string>();
+  const perAddress = new Map<string, number>();
+  const sessions = new Set<http2.ServerHttp2Session>();
+
+  const h1 = http.createServer(
+    { keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: 20_000, requestTimeout: 300_000 },
+    (request, response) => handlers.http(exchangeOfRequest(request, response)),
+  );
+  h1.on("clientError", (error, socket) => {
+    logger.debug("unreadable HTTP/1.1 request", { code: errorCode(error), peer: peerOf(socket as Socket) });
+    if (socket.writable && errorCode(error) !== "ECONNRESET") {
+      const status = errorCode(error) === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request";
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+    } else socket.destroy();
+  });
+  // A server that never listens enforces no header and request timeouts until it believes that it does.
+  h1.emit("listening");
+
+  const h2 = http2.createServer({
+    settings: {
+      initialWindowSize: STREAM_WINDOW_BYTES,
+      maxFrameSize: 1 << 18,
+      maxHeaderListSize: 1 << 20,
+      maxConcurrentStreams: 250,
+    },
+    maxSessionMemory: 4000,
+  });
+  h2.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    // A registration stream may be silent for days: an idle connection is one without any stream.
+    session.setTimeout(IDLE_MS, () => {
+      const { openStreams } = session as unknown as { openStreams?: number };
+      if (!openStreams) session.close();
+    });
+    session.on("error", (error) => logger.debug("h2 session ended", { error: errorText(error) }));
+  });
+  h2.on("stream", (stream, headers) => {
+    // Without a listener one reset stream would end the process.
+    stream.on("error", (error) => logger.debug("h2 stream ended", { error: errorText(error) }));
+    const session = stream.session;
+    if (!session) return;
+    const peer = session.socket.remoteAddress ?? "";
+    if (String(headers["content-type"] ?? "").startsWith("application/grpc")) {
+      handlers.grpc(stream, String(headers[":path"] ?? ""), peer, String(headers[":authority"] ?? ""));
+    } else {
+      handlers.http(exchangeOfStream(stream, headers, peer));
+    }
+  });
+
+  const front = tls.createServer(
+    {
+      cert: options.identity.certPem,
+      key: options.identity.keyPem,
+      noDelay: true,
+      // h2 first, always: a gateway that once got http/1.1 here could never again call GetOrchestrator.
+      ALPNProtocols: ["h2", "http/1.1"],
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    },
+    (socket) => (socket.alpnProtocol === "h2" ? h2 : h1).emit("connection", socket),
+  );
+  front.on("tlsClientError", (error, socket) => {
+    logger.debug("TLS handshake failed", { code: errorCode(error), peer: socket.remoteAddress });
+    socket.destroy();
+  });
+
+  return {
+    accept(socket) {
+      const address = peerOf(socket);
+      const fromHere = perAddress.get(address) ?? 0;
+      if (sockets.size >= options.maxConnections || fromHere >= options.maxConnectionsPerAddress) {
+        logger.debug("connection refused: too many", { peer: address, open: sockets.size, fromHere });
+        socket.destroy();
+        return;
+      }
+      sockets.set(socket, address);
+      perAddress.set(address, fromHere + 1);
+      socket.once("close", () => {
+        sockets.delete(socket);
+        const left = (perAddress.get(address) ?? 1) - 1;
+        if (left > 0) perAddress.set(address, left);
+        else perAddress.delete(address);
+      });
+      socket.on("error", (error) => logger.debug("connection ended", { code: errorCode(error), peer: address }));
+      socket.setNoDelay(true);
+      front.emit("connection", socket);
+      socket.resume();
+    },
+    get connections() {
+      return sockets.size;
+    },
+    goAway() {
+      for (const session of sessions) session.goaway(http2.constants.NGHTTP2_NO_ERROR);
+      h1.closeIdleConnections();
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets.keys()) socket.destroy();
+      h1.close();
+      h1.closeAllConnections();
+      h2.close();
+      for (const session of sessions) session.destroy();
+    },
+  };
+}
+
+function peerOf(socket: Socket): string {
+  return socket.remoteAddress ?? "";
+}

@@ -1,0 +1,308 @@
+import { createHash } from "node:crypto";
+import type http2 from "node:http2";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type Clock, errorText, type Logger, type Price } from "@openpool/base";
+import {
+  type AuthToken,
+  capabilitiesToWire,
+  type CapabilitySet,
+  capabilitySetFromWords,
+  DEFAULT_CAPABILITIES,
+  EndTranscodingSessionRequestSchema,
+  GrpcStatus,
+  headersTimeoutMs,
+  LIVEPEER_VERSION,
+  MAX_SEGMENT_BYTES,
+  type OrchestratorInfo,
+  OrchestratorInfoSchema,
+  OrchestratorRequestSchema,
+  segmentText,
+  segmentTimeoutMs,
+  SESSION_IDLE_MS,
+  TranscodeResultSchema,
+  URI_BODY_TYPE,
+} from "@openpool/protocol";
+import type { BodyMemory } from "../bodies/body-memory.ts";
+import { type Body, fillBody, openBody } from "../bodies/body.ts";
+import type { KeccakFactory } from "../bodies/keccak.ts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { JobId } from "../dispatch/types.ts";
+import { answerText, type Exchange } from "../front/exchange.ts";
+import { answerGrpc, endGrpc, readGrpcRequest } from "../front/grpc.ts";
+import type { JobDesk } from "../jobs/desk.ts";
+import type { Job, JobOutcome } from "../jobs/job.ts";
+import { uuid7 } from "../jobs/uuid7.ts";
+import type { TokenIssuer } from "./auth-token.ts";
+import { fetchSource } from "./fetch-source.ts";
+import { type Rendition, type Renditions } from "./renditions.ts";
+import { isRefusal, readSegmentRequest, type SegmentRequest } from "./segment-request.ts";
+import { Sessions } from "./sessions.ts";
+
+export interface GatewayDoorOptions {
+  /** Exactly what is advertised, everywhere and always: a gateway keys its sessions by this text. */
+  readonly serviceUri: string;
+  readonly price: Price;
+  readonly generation: number;
+  readonly maxSessions: number | undefined;
+}
+
+export interface GatewayDoorDeps {
+  readonly desk: JobDesk;
+  readonly dispatcher: Dispatcher;
+  readonly renditions: Renditions;
+  readonly tokens: TokenIssuer;
+  readonly memory: BodyMemory;
+  readonly keccak: KeccakFactory;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Rigs are on their way from another process: count them as if they were here. */
+  readonly expectingRigs: () => boolean;
+}
+
+/** What is kept for sending the answer and for the gateway to fetch it, out of the time that it waits. */
+const ANSWER_MARGIN_MS = 750;
+/** A worker's whole download takes at most 4 s: a slower upload than that must be complete before it is given out. */
+const CUT_THROUGH_UPLOAD_MS = 3_500;
+
+const RENDITION_TYPES = { mpegts: ["ts", "video/mp2t"], mp4: ["mp4", "video/mp4"] } as const;
+
+/** Where gateways ask for terms and send segments. */
+export class GatewayDoor {
+  readonly sessions: Sessions;
+  readonly #options: GatewayDoorOptions;
+  readonly #deps: GatewayDoorDeps;
+  #infoFor: { capabilities: CapabilitySet; info: OrchestratorInfo } | undefined;
+
+  constructor(options: GatewayDoorOptions, deps: GatewayDoorDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.sessions = new Sessions(deps.clock, SESSION_IDLE_MS, (session) => deps.desk.endSession(session));
+  }
+
+  /** What the pool can do now: the default set, which never vanishes, and what connected workers add. */
+  capabilities(): CapabilitySet {
+    return DEFAULT_CAPABILITIES | this.#deps.dispatcher.capabilities();
+  }
+
+  // ---- gRPC
+
+  /** GetOrchestrator: called for nearly every segment, so no side effects and no database. */
+  async getOrchestrator(stream: http2.ServerHttp2Stream): Promise<void> {
+    const message = await readGrpcRequest(stream);
+    if (!message) return;
+    let needed: CapabilitySet;
+    try {
+      needed = capabilitySetFromWords(fromBinary(OrchestratorRequestSchema, message).capabilities?.bitstring ?? []);
+    } catch (error) {
+      return endGrpc(stream, GrpcStatus.INTERNAL, `grpc: error unmarshalling request: ${errorText(error)}`);
+    }
+    if (!this.#hasRoom(needed)) {
+      return endGrpc(stream, GrpcStatus.UNKNOWN, `Invalid orchestrator request: ${segmentText.capped}`);
+    }
+    answerGrpc(stream, toBinary(OrchestratorInfoSchema, this.#info(this.#deps.tokens.issue(this.#deps.clock.now()))));
+  }
+
+  /** A gateway that is refused here loses nothing; one that is accepted and then failed can lose its stream. */
+  #hasRoom(needed: CapabilitySet): boolean {
+    const { dispatcher, memory, clock, expectingRigs } = this.#deps;
+    if (memory.tight) return false;
+    const { maxSessions } = this.#options;
+    if (maxSessions !== undefined && this.sessions.count >= maxSessions) return false;
+    return dispatcher.hasRoom(needed, clock.monotonicMs()) || expectingRigs();
+  }
+
+  async endTranscodingSession(stream: http2.ServerHttp2Stream): Promise<void> {
+    const message = await readGrpcRequest(stream);
+    if (!message) return;
+    let token: AuthToken | undefined;
+    try {
+      token = fromBinary(EndTranscodingSessionRequestSchema, message).authToken;
+    } catch (error) {
+      return endGrpc(stream, GrpcStatus.INTERNAL, `grpc: error unmarshalling request: ${errorText(error)}`);
+    }
+    if (!token || !this.#deps.tokens.isGenuine(token)) return endGrpc(stream, GrpcStatus.UNKNOWN, "Invalid auth token");
+    this.sessions.end(token.sessionId);
+    answerGrpc(stream, new Uint8Array());
+  }
+
+  /** Ping: a signature of the bytes sent, which off-chain is empty. */
+  async ping(stream: http2.ServerHttp2Stream): Promise<void> {
+    if (await readGrpcRequest(stream)) answerGrpc(stream, new Uint8Array());
+  }
+
+  /** Complete, always: an info without token, or with another transcoder URI, costs the gateway its stream. */
+  #info(authToken: AuthToken): OrchestratorInfo {
+    const capabilities = this.capabilities();
+    if (this.#infoFor?.capabilities !== capabilities) {
+      this.#infoFor = {
+        capabilities,
+        info: create(OrchestratorInfoSchema, {
+          transcoder: this.#options.serviceUri,
+          address: new Uint8Array(20),
+          capabilities: capabilitiesToWire(capabilities, LIVEPEER_VERSION),
+        }),
+      };
+    }
+    return { ...this.#infoFor.info, authToken };
+  }
+
+  // ---- segments
+
+  /** POST /segment. */
+  async segment(exchange: Exchange): Promise<void> {
+    const { clock, tokens, memory } = this.#deps;
+    const arrivedMs = clock.monotonicMs();
+    const request = readSegmentRequest(
+      { segment: exchange.header("livepeer-segment"), payment: exchange.header("livepeer-payment") },
+      { capabilities: this.capabilities(), tokens, nowMs: clock.now() },
+    );
+    if (isRefusal(request)) return this.#refuse(exchange, request.status, request.text);
+    const token = request.data.authToken!;
+    const session = this.sessions.of(token.sessionId, streamKey(request, exchange.peer));
+
+    // Everything about this request ends when its gateway leaves or its time is over.
+    const ended = new AbortController();
+    const cancelTimeout = clock.after(segmentTimeoutMs(request.durationMs), () => ended.abort());
+    exchange.onClose(() => ended.abort());
+    this.sessions.enter(session);
+    try {
+      const isUri = exchange.header("content-type") === URI_BODY_TYPE;
+      const announced = exchange.header("content-length");
+      const hasher = this.#deps.keccak.create();
+      const options = {
+        announcedBytes: announced === undefined || isUri ? undefined : Number(announced),
+        maxBytes: isUri ? 8192 : MAX_SEGMENT_BYTES,
+        signal: ended.signal,
+        onChunk: (chunk: Uint8Array) => hasher.update(chunk),
+      };
+      if (isUri) return await this.#uriSegment(exchange, request, session, arrivedMs, ended);
+      const input = await openBody(memory, options);
+      if (typeof input === "string") {
+        return input === "too-large" ? this.#refuse(exchange, 500, segmentText.internal) : exchange.abort();
+      }
+      try {
+        const job = this.#jobOf(request, session, input, arrivedMs);
+        const cutThrough = options.announcedBytes !== undefined && headersTimeoutMs(request.durationMs) <= CUT_THROUGH_UPLOAD_MS;
+        const early = cutThrough ? this.#deps.desk.run(job) : undefined;
+        ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
+        const failure = await fillBody(input, exchange.body, memory, options);
+        const wrong = !failure && !Buffer.from(request.data.hash).equals(hasher.digest());
+        if (failure || wrong) {
+          input.fail();
+          this.#deps.desk.abandon(job.id);
+          return wrong ? this.#refuse(exchange, 403, segmentText.forbidden) : this.#refuse(exchange, 500, segmentText.internal);
+        }
+        await this.#answer(exchange, request, job, early);
+      } finally {
+        input.release();
+      }
+    } finally {
+      this.sessions.leave(session);
+      cancelTimeout();
+    }
+  }
+
+  /** The body is a URL to fetch the source from. */
+  async #uriSegment(
+    exchange: Exchange,
+    request: SegmentRequest,
+    session: string,
+    arrivedMs: number,
+    ended: AbortController,
+  ): Promise<void> {
+    const { memory, keccak } = this.#deps;
+    const hasher = keccak.create();
+    const input = await fetchSource(exchange.body, memory, { signal: ended.signal, onChunk: (chunk) => hasher.update(chunk) });
+    if (!input) return this.#refuse(exchange, 400, segmentText.badRequest);
+    try {
+      if (!Buffer.from(request.data.hash).equals(hasher.digest())) return this.#refuse(exchange, 403, segmentText.forbidden);
+      const job = this.#jobOf(request, session, input, arrivedMs);
+      ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
+      await this.#answer(exchange, request, job, undefined);
+    } finally {
+      input.release();
+    }
+  }
+
+  /** The source is here and right: say so at once, and the rest when it is done. */
+  async #answer(exchange: Exchange, request: SegmentRequest, job: Job, early: Promise<JobOutcome> | undefined): Promise<void> {
+    const { desk } = this.#deps;
+    job.input.confirm();
+    exchange.start(200);
+    const running = early ?? desk.run(job);
+    desk.inputComplete(job.id);
+    const outcome = await running;
+    if (outcome.kind === "abandoned") return exchange.abort();
+    exchange.output.end(this.#result(request, job, outcome));
+  }
+
+  #jobOf(request: SegmentRequest, session: string, input: Body, arrivedMs: number): Job {
+    const { data } = request;
+    const clip = data.segmentParameters;
+    return {
+      id: uuid7(this.#deps.clock.now()) as JobId,
+      session,
+      seq: data.seq,
+      durationMs: request.durationMs,
+      profiles: request.profiles,
+      capabilities: request.capabilities,
+      clip: clip && (clip.from || clip.to) ? { fromMs: Number(clip.from), toMs: Number(clip.to) } : undefined,
+      perceptualHash: data.calcPerceptualHash,
+      forceSessionReinit: data.ForceSessionReinit,
+      minVersion: data.capabilities?.constraints?.minVersion ?? "",
+      input,
+      price: this.#options.price,
+      deadlineMs: arrivedMs + segmentTimeoutMs(request.durationMs) - ANSWER_MARGIN_MS,
+    };
+  }
+
+  #result(request: SegmentRequest, job: Job, outcome: JobOutcome & { kind: "done" | "failed" }): Uint8Array {
+    const info = this.#info(request.data.authToken!);
+    if (outcome.kind === "failed") {
+      this.#deps.logger.warn("a segment was lost", { job: job.id, seq: job.seq.toString(), reason: outcome.reason });
+      return toBinary(
+        TranscodeResultSchema,
+        create(TranscodeResultSchema, { seq: job.seq, result: { case: "error", value: outcome.text }, info }),
+      );
+    }
+    const published: Rendition[] = [];
+    const segments = outcome.renditions.map((one, i) => {
+      const [extension, contentType] = RENDITION_TYPES[one.profile.container];
+      // The job's id is random enough to be unguessable, and says nothing about the stream.
+      const path = `/stream/${this.#options.generation}/${job.id}/${i}.${extension}`;
+      published.push({ path, data: one.data, contentType });
+      const hashPath = `${path}.phash`;
+      if (one.perceptualHash) published.push({ path: hashPath, data: one.perceptualHash, contentType: "" });
+      return {
+        url: this.#options.serviceUri + path,
+        pixels: one.pixels,
+        perceptualHashUrl: one.perceptualHash ? this.#options.serviceUri + hashPath : "",
+      };
+    });
+    this.#deps.renditions.put(job.id, published, outcome.release);
+    return toBinary(
+      TranscodeResultSchema,
+      create(TranscodeResultSchema, { seq: job.seq, result: { case: "data", value: { segments } }, info }),
+    );
+  }
+
+  #refuse(exchange: Exchange, status: number, text: string): void {
+    this.#deps.logger.debug("segment refused", { status, text, peer: exchange.peer });
+    answerText(exchange, status, text);
+  }
+}
+
+/**
+ * The stream as the pool knows it. Gateway, manifest id and peer together survive a change of auth token; hashed, because
+ * a manifest id may be a stream key and any text at all.
+ */
+function streamKey(request: SegmentRequest, peer: string): string {
+  return createHash("sha256")
+    .update(request.payment.sender)
+    .update("\0")
+    .update(request.data.manifestId)
+    .update("\0")
+    .update(peer)
+    .digest("hex")
+    .slice(0, 24);
+}

@@ -1,0 +1,146 @@
+import type { Clock } from "@openpool/base";
+import type { Exchange } from "../front/exchange.ts";
+import { answerText } from "../front/exchange.ts";
+
+/** One downloadable thing of an answered job. */
+export interface Rendition {
+  readonly path: string;
+  readonly data: Uint8Array;
+  readonly contentType: string;
+}
+
+interface Answer {
+  readonly key: string;
+  readonly renditions: readonly Rendition[];
+  readonly expiresMs: number;
+  /** Paths nobody has fetched whole yet. */
+  readonly unfetched: Set<string>;
+  readonly release: () => void;
+  /** Downloads under way. */
+  readers: number;
+  gone: boolean;
+}
+
+/** Never fetched: kept this long. A gateway downloads right after the answer, within 4 s. */
+const UNFETCHED_MS = 60_000;
+/** Fetched whole: kept for a second look, as far as this many bytes go. */
+const FETCHED_BYTES = 48 << 20;
+
+/** What was answered and waits to be fetched. A rendition that is missing costs a gateway its whole process. */
+export class Renditions {
+  readonly #clock: Clock;
+  readonly #answers = new Map<string, Answer>();
+  readonly #byPath = new Map<string, { readonly answer: Answer; readonly rendition: Rendition }>();
+  /** Answers that were fetched whole, oldest first. */
+  readonly #fetched = new Map<string, Answer>();
+  #fetchedBytes = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get count(): number {
+    return this.#answers.size;
+  }
+
+  /** Publishes the renditions of one answer; `release` is called once, when none of their bytes is needed any more. */
+  put(key: string, renditions: readonly Rendition[], release: () => void): void {
+    const answer: Answer = {
+      key,
+      renditions,
+      expiresMs: this.#clock.monotonicMs() + UNFETCHED_MS,
+      unfetched: new Set(renditions.map((rendition) => rendition.path)),
+      release,
+      readers: 0,
+      gone: false,
+    };
+    this.#answers.set(key, answer);
+    for (const rendition of renditions) this.#byPath.set(rendition.path, { answer, rendition });
+  }
+
+  /** Drops what is only kept for a second look. */
+  trim(keepBytes = 0): void {
+    for (const answer of this.#fetched.values()) {
+      if (this.#fetchedBytes <= keepBytes) return;
+      this.#drop(answer);
+    }
+  }
+
+  /** Drops what nobody came for. Answers are in the order of their expiry. */
+  expire(): void {
+    const now = this.#clock.monotonicMs();
+    for (const answer of this.#answers.values()) {
+      if (answer.expiresMs > now) return;
+      this.#drop(answer);
+    }
+  }
+
+  #bytes(answer: Answer): number {
+    return answer.renditions.reduce((sum, rendition) => sum + rendition.data.length, 0);
+  }
+
+  #drop(answer: Answer): void {
+    if (!this.#answers.delete(answer.key)) return;
+    if (this.#fetched.delete(answer.key)) this.#fetchedBytes -= this.#bytes(answer);
+    for (const rendition of answer.renditions) this.#byPath.delete(rendition.path);
+    answer.gone = true;
+    if (answer.readers === 0) answer.release();
+  }
+
+  /** Whether the path is one of ours; then the request is answered. */
+  serve(path: string, exchange: Exchange): boolean {
+    const found = this.#byPath.get(path);
+    if (!found) return false;
+    const { answer, rendition } = found;
+    answer.readers++;
+    exchange.onClose((complete) => {
+      answer.readers--;
+      if (complete && exchange.method === "GET" && exchange.header("range") === undefined) answer.unfetched.delete(path);
+      if (answer.gone) {
+        if (answer.readers === 0) answer.release();
+      } else if (answer.unfetched.size === 0 && !this.#fetched.has(answer.key)) {
+        this.#fetched.set(answer.key, answer);
+        this.#fetchedBytes += this.#bytes(answer);
+        this.trim(FETCHED_BYTES);
+      }
+    });
+    sendBytes(exchange, rendition.data, rendition.contentType);
+    return true;
+  }
+}
+
+/** Answers a GET with bytes, whole or one range of them, with the headers that go with `/stream`. */
+export function sendBytes(exchange: Exchange, data: Uint8Array, contentType: string): void {
+  const headers = {
+    "content-type": contentType,
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "Content-Length",
+    "cache-control": "max-age=5",
+    "accept-ranges": "bytes",
+  };
+  if (exchange.method === "HEAD") {
+    exchange.start(200, { ...headers, "content-length": data.length });
+    exchange.output.end();
+    return;
+  }
+  const range = /^bytes=(\d*)-(\d*)$/.exec(exchange.header("range") ?? "");
+  if (!range || (range[1] === "" && range[2] === "")) {
+    exchange.answer(200, headers, data);
+    return;
+  }
+  const first = range[1] === "" ? Math.max(0, data.length - Number(range[2])) : Number(range[1]);
+  const last = range[1] === "" || range[2] === "" ? data.length - 1 : Math.min(Number(range[2]), data.length - 1);
+  if (first > last) {
+    exchange.answer(416, { "content-range": `bytes */${data.length}` }, "");
+    return;
+  }
+  exchange.answer(
+    206,
+    { ...headers, "content-range": `bytes ${first}-${last}/${data.length}` },
+    data.subarray(first, last + 1),
+  );
+}
+
+export function answerNotFound(exchange: Exchange): void {
+  answerText(exchange, 404, "ErrNotFound");
+}

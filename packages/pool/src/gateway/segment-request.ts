@@ -1,0 +1,91 @@
+import { create, fromBinary } from "@bufbuild/protobuf";
+import {
+  capabilitySetFromWords,
+  type CapabilitySet,
+  decodeBase64,
+  DEFAULT_SEGMENT_DURATION_MS,
+  isSubset,
+  LIVEPEER_VERSION,
+  MAX_SEGMENT_DURATION_MS,
+  type Payment,
+  PaymentSchema,
+  type Profile,
+  profilesOfSegment,
+  satisfiesMinVersion,
+  type SegData,
+  SegDataSchema,
+  segmentText,
+} from "@openpool/protocol";
+import { errorText } from "@openpool/base";
+import type { TokenIssuer } from "./auth-token.ts";
+
+/** A refusal before the early 200: its status and body, word for word as gateways know them. */
+export interface Refusal {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** The two headers of a segment request, read and believed as far as they can be. */
+export interface SegmentRequest {
+  readonly data: SegData;
+  readonly payment: Payment;
+  readonly profiles: readonly Profile[];
+  readonly durationMs: number;
+  /** What the job needs. */
+  readonly capabilities: CapabilitySet;
+}
+
+export function isRefusal(result: SegmentRequest | Refusal): result is Refusal {
+  return "status" in result;
+}
+
+function decodePayment(header: string): Payment | Refusal {
+  if (header === "") return create(PaymentSchema);
+  const bytes = decodeBase64(header);
+  if ("illegalAt" in bytes) {
+    return { status: 402, text: `base64 decode error: illegal base64 data at input byte ${bytes.illegalAt}` };
+  }
+  try {
+    return fromBinary(PaymentSchema, bytes);
+  } catch (error) {
+    return { status: 402, text: `protobuf unmarshal error: ${errorText(error)}` };
+  }
+}
+
+function decodeSegData(header: string): SegData | Refusal {
+  const bytes = decodeBase64(header);
+  if ("illegalAt" in bytes) return { status: 403, text: segmentText.segEncoding };
+  try {
+    return fromBinary(SegDataSchema, bytes);
+  } catch (error) {
+    return { status: 403, text: `proto: cannot parse invalid wire-format data: ${errorText(error)}` };
+  }
+}
+
+/**
+ * Reads and checks the headers of a segment request in the order of a stock orchestrator, so that a request with two
+ * faults is refused for the same one.
+ */
+export function readSegmentRequest(
+  headers: { readonly segment: string | undefined; readonly payment: string | undefined },
+  pool: { readonly capabilities: CapabilitySet; readonly tokens: TokenIssuer; readonly nowMs: number },
+): SegmentRequest | Refusal {
+  const payment = decodePayment(headers.payment ?? "");
+  if ("status" in payment) return payment;
+  const data = decodeSegData(headers.segment ?? "");
+  if ("status" in data) return data;
+  const profiles = profilesOfSegment(data);
+  if (typeof profiles === "string") return { status: 403, text: profiles };
+  if (data.duration < 0 || data.duration > MAX_SEGMENT_DURATION_MS) return { status: 403, text: segmentText.duration };
+  const capabilities = capabilitySetFromWords(data.capabilities?.bitstring ?? []);
+  const minVersion = data.capabilities?.constraints?.minVersion ?? "";
+  if (!isSubset(capabilities, pool.capabilities) || !satisfiesMinVersion(LIVEPEER_VERSION, minVersion)) {
+    return { status: 403, text: segmentText.capabilities };
+  }
+  const problem = pool.tokens.check(data.authToken, pool.nowMs);
+  if (problem) {
+    const text = { missing: segmentText.missingToken, invalid: segmentText.invalidToken, expired: segmentText.expiredToken };
+    return { status: 403, text: text[problem] };
+  }
+  return { data, payment, profiles, durationMs: data.duration || DEFAULT_SEGMENT_DURATION_MS, capabilities };
+}

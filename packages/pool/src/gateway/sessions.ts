@@ -1,0 +1,81 @@
+import type { Clock } from "@openpool/base";
+
+interface Stream {
+  readonly key: string;
+  /** Ids of the auth tokens under which it came. */
+  readonly sessionIds: Set<string>;
+  lastMs: number;
+  inFlight: number;
+}
+
+/**
+ * The streams that are running now. A gateway changes its session id with each new token; a worker's encoder must not
+ * be restarted for that, so the stream, not the session id, is what work is bound to.
+ */
+export class Sessions {
+  readonly #clock: Clock;
+  readonly #idleMs: number;
+  readonly #onEnd: (key: string) => void;
+  readonly #streams = new Map<string, Stream>();
+  readonly #bySessionId = new Map<string, Stream>();
+
+  constructor(clock: Clock, idleMs: number, onEnd: (key: string) => void) {
+    this.#clock = clock;
+    this.#idleMs = idleMs;
+    this.#onEnd = onEnd;
+  }
+
+  get count(): number {
+    return this.#streams.size;
+  }
+
+  /** The stream that a session id belongs to from now on; returns its key. */
+  of(sessionId: string, key: string): string {
+    const known = this.#streams.get(key);
+    const stream = known ?? { key, sessionIds: new Set<string>(), lastMs: 0, inFlight: 0 };
+    if (!known) this.#streams.set(key, stream);
+    stream.sessionIds.add(sessionId);
+    this.#bySessionId.set(sessionId, stream);
+    stream.lastMs = this.#clock.monotonicMs();
+    // Map order is the order of last use: what idles longest is found first.
+    this.#streams.delete(key);
+    this.#streams.set(key, stream);
+    return key;
+  }
+
+  enter(key: string): void {
+    const stream = this.#streams.get(key);
+    if (stream) stream.inFlight++;
+  }
+
+  leave(key: string): void {
+    const stream = this.#streams.get(key);
+    if (!stream) return;
+    stream.inFlight--;
+    stream.lastMs = this.#clock.monotonicMs();
+  }
+
+  /** The gateway is done with a session id; a stream ends with its last one. Ids that nobody knows are fine. */
+  end(sessionId: string): void {
+    const stream = this.#bySessionId.get(sessionId);
+    if (!stream) return;
+    this.#bySessionId.delete(sessionId);
+    stream.sessionIds.delete(sessionId);
+    if (stream.sessionIds.size === 0 && stream.inFlight === 0) this.#drop(stream);
+  }
+
+  /** Ends streams that have been silent for too long. */
+  expire(): void {
+    const before = this.#clock.monotonicMs() - this.#idleMs;
+    for (const stream of this.#streams.values()) {
+      if (stream.lastMs > before) return;
+      if (stream.inFlight === 0) this.#drop(stream);
+    }
+  }
+
+  #drop(stream: Stream): void {
+    this.#streams.delete(stream.key);
+    for (const id of stream.sessionIds) this.#bySessionId.delete(id);
+    this.#onEnd(stream.key);
+  }
+}

@@ -1,0 +1,503 @@
+import { randomBytes } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import {
+  type Clock,
+  errorText,
+  feeWei,
+  type Logger,
+  splitFee,
+} from "@openpool/base";
+import {
+  AuthTokenSchema,
+  Capabilities_ConstraintsSchema,
+  CapabilitiesSchema,
+  capabilityWords,
+  formatRig,
+  INVALID_VIDEO,
+  isNonRetryable,
+  type MediaProbe,
+  type NotifySegment,
+  NotifySegmentSchema,
+  probeMedia,
+  type RigName,
+  SegDataSchema,
+  SegParametersSchema,
+  setProfiles,
+} from "@openpool/protocol";
+import type { Body } from "../bodies/body.ts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type {
+  AttemptFailure,
+  AttemptId,
+  ConnectionId,
+  Effect,
+  JobFailure,
+  JobId,
+} from "../dispatch/types.ts";
+import type { Store } from "../store/types.ts";
+import { judgeInput, kindOfWork, verifyResult } from "../verify/index.ts";
+import type { Connection, Connections } from "../workers/connections.ts";
+import type { Job, JobOutcome, JobRendition } from "./job.ts";
+
+export interface DeskOptions {
+  readonly generation: number;
+  /** What gateways dial; workers that dialled nothing usable are sent here for their source. */
+  readonly serviceUri: string;
+  readonly commissionPpm: bigint;
+}
+
+export interface DeskDeps {
+  readonly dispatcher: Dispatcher;
+  readonly connections: Connections;
+  readonly store: Store;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Told of every answered or lost job, for metrics. */
+  readonly onJobEnd?: (end: { readonly outcome: JobOutcome; readonly job: Job; readonly tookMs: number; readonly transcodeMs: number }) => void;
+}
+
+/** One attempt in progress: the task as the worker knows it. */
+interface Attempt {
+  readonly id: AttemptId;
+  readonly job: RunningJob;
+  readonly rig: RigName;
+  readonly connection: ConnectionId;
+  readonly urlToken: string;
+  readonly startedMs: number;
+  readonly hedge: boolean;
+  /** Ends what the worker is still downloading. */
+  readonly closed: AbortController;
+}
+
+interface RunningJob {
+  readonly job: Job;
+  readonly startedMs: number;
+  readonly attempts: Map<AttemptId, Attempt>;
+  source: MediaProbe | undefined;
+  /** A valid result is in: nothing else counts any more. */
+  decided: boolean;
+  finish(outcome: JobOutcome): void;
+}
+
+/** A result as it was uploaded: views into `body`. */
+export interface UploadedResult {
+  readonly body: Body;
+  readonly parts: readonly { readonly data: Uint8Array; readonly claimedPixels: bigint; readonly perceptualHash: Uint8Array | undefined }[];
+}
+
+/** How the job of a task id stands, seen from an upload. */
+export type AttemptLookup =
+  | { readonly kind: "open"; readonly attempt: AttemptId }
+  | { readonly kind: "not-yours"; readonly owner: RigName }
+  | { readonly kind: "unknown" };
+
+/** Time between polls of a policy that has nothing planned; new facts wake it anyway. */
+const IDLE_TICK_MS = 5_000;
+
+/**
+ * Where jobs meet workers: asks the dispatcher what to do, does it, and carries what happens back to it. A job leaves
+ * here answered once, with its credit durable, or lost with a reason.
+ */
+export class JobDesk {
+  readonly #options: DeskOptions;
+  readonly #deps: DeskDeps;
+  readonly #jobs = new Map<JobId, RunningJob>();
+  readonly #attempts = new Map<AttemptId, Attempt>();
+  readonly #byUrlToken = new Map<string, Attempt>();
+  #cancelTick = (): void => {};
+  #tickAtMs = Number.POSITIVE_INFINITY;
+  #closed = false;
+
+  constructor(options: DeskOptions, deps: DeskDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  get jobsInFlight(): number {
+    return this.#jobs.size;
+  }
+
+  #now(): number {
+    return this.#deps.clock.monotonicMs();
+  }
+
+  /**
+   * Runs a job to its end. The input may still be arriving; whoever started it calls `inputComplete` once it is proved,
+   * or `abandon`.
+   */
+  run(job: Job): Promise<JobOutcome> {
+    return new Promise((resolve) => {
+      const letGo = job.input.hold();
+      const startedMs = this.#now();
+      let finished = false;
+      const running: RunningJob = {
+        job,
+        startedMs,
+        attempts: new Map(),
+        source: undefined,
+        decided: false,
+        finish: (outcome) => {
+          if (finished) {
+            if (outcome.kind === "done") outcome.release();
+            return;
+          }
+          finished = true;
+          for (const attempt of running.attempts.values()) this.#close(attempt);
+          this.#jobs.delete(job.id);
+          letGo();
+          this.#deps.onJobEnd?.({ outcome, job, tookMs: this.#now() - startedMs, transcodeMs: this.#now() - startedMs });
+          if (outcome.kind === "failed") {
+            this.#record("job.failed", undefined, { job: job.id, seq: job.seq.toString(), reason: outcome.reason, text: outcome.text });
+          }
+          resolve(outcome);
+        },
+      };
+      this.#jobs.set(job.id, running);
+      this.#apply(
+        this.#deps.dispatcher.submit(
+          {
+            job: job.id,
+            session: job.session,
+            seq: job.seq,
+            durationMs: job.durationMs,
+            capabilities: job.capabilities,
+            kind: kindOfWork(undefined, job.profiles),
+            deadlineMs: job.deadlineMs,
+          },
+          startedMs,
+        ),
+      );
+    });
+  }
+
+  /** The source is whole and is what was promised. Input that nobody can transcode ends its job here, at once. */
+  inputComplete(id: JobId): void {
+    const running = this.#jobs.get(id);
+    if (!running) return;
+    running.source = probeMedia(running.job.input.bytes);
+    const judged = judgeInput(running.source);
+    if (judged.kind === "hopeless") {
+      this.#apply(this.#deps.dispatcher.abandon(id, this.#now()));
+      running.finish({ kind: "failed", text: judged.text, reason: `the source cannot be transcoded: ${judged.text}` });
+    }
+  }
+
+  /** Nobody waits for the answer any more. */
+  abandon(id: JobId): void {
+    const running = this.#jobs.get(id);
+    if (!running || running.decided) return;
+    this.#apply(this.#deps.dispatcher.abandon(id, this.#now()));
+    running.finish({ kind: "abandoned" });
+  }
+
+  endSession(session: string): void {
+    this.#apply(this.#deps.dispatcher.endSession(session, this.#now()));
+  }
+
+  // ---- workers
+
+  connected(connection: Connection): void {
+    this.#apply(this.#deps.dispatcher.connect(connection, this.#now()));
+  }
+
+  disconnected(connection: ConnectionId): void {
+    this.#apply(this.#deps.dispatcher.disconnect(connection, this.#now()));
+  }
+
+  drainRig(rig: RigName): void {
+    this.#apply(this.#deps.dispatcher.drain(rig, this.#now()));
+  }
+
+  undrainRig(rig: RigName): void {
+    this.#apply(this.#deps.dispatcher.undrain(rig, this.#now()));
+  }
+
+  /** The source behind an input URL, while its attempt is open. */
+  sourceOf(urlToken: string): { readonly input: Body; readonly signal: AbortSignal } | undefined {
+    const attempt = this.#byUrlToken.get(urlToken);
+    return attempt ? { input: attempt.job.job.input, signal: attempt.closed.signal } : undefined;
+  }
+
+  /** Whether a task id is open, and belongs to whoever says so. */
+  lookup(taskId: bigint, rig: RigName): AttemptLookup {
+    const attempt = this.#attempts.get(taskId.toString() as AttemptId);
+    if (!attempt) return { kind: "unknown" };
+    const own = attempt.rig.worker === rig.worker && attempt.rig.rig === rig.rig;
+    return own ? { kind: "open", attempt: attempt.id } : { kind: "not-yours", owner: attempt.rig };
+  }
+
+  /** A result began to arrive: the worker is not hung. */
+  resultArriving(id: AttemptId): void {
+    if (this.#attempts.has(id)) this.#apply(this.#deps.dispatcher.resultArriving(id, this.#now()));
+  }
+
+  /** The most parts that a result of this attempt may have. */
+  partsExpected(id: AttemptId): number {
+    const job = this.#attempts.get(id)?.job.job;
+    return job ? job.profiles.length * (job.perceptualHash ? 2 : 1) : 0;
+  }
+
+  /** The worker could not do it, in its own words. */
+  attemptFailed(id: AttemptId, failure: AttemptFailure): void {
+    const attempt = this.#attempts.get(id);
+    if (!attempt) return;
+    const text = "text" in failure ? failure.text : failure.kind;
+    this.#deps.logger.debug("attempt failed", { job: attempt.job.job.id, rig: formatRig(attempt.rig), kind: failure.kind, text });
+    this.#record("attempt.failed", attempt.rig, {
+      job: attempt.job.job.id,
+      attempt: id,
+      kind: failure.kind,
+      text,
+      tookMs: Math.round(this.#now() - attempt.startedMs),
+    });
+    this.#apply(this.#deps.dispatcher.attemptFailed(id, failure, this.#now()));
+    if (failure.kind !== "late") this.#close(attempt);
+  }
+
+  /** A result arrived whole. It counts if it is valid and the first. */
+  result(id: AttemptId, uploaded: UploadedResult): void {
+    const attempt = this.#attempts.get(id);
+    const running = attempt?.job;
+    if (!attempt || !running || running.decided) return;
+    const { job } = running;
+    running.source ??= probeMedia(job.input.bytes);
+    const verdict = verifyResult({
+      source: running.source,
+      durationMs: job.durationMs,
+      profiles: job.profiles,
+      ...(job.clip ? { clip: job.clip } : {}),
+      renditions: uploaded.parts,
+    });
+    if (verdict.kind === "invalid") {
+      this.attemptFailed(id, { kind: "invalid-result", text: verdict.reason });
+      return;
+    }
+    running.decided = true;
+    const now = this.#now();
+    this.#apply(this.#deps.dispatcher.resultAccepted(id, now));
+    if (verdict.claims !== "exact") {
+      this.#apply(this.#deps.dispatcher.claimDiffered(id, verdict.claims, now));
+      this.#record("claim.differed", attempt.rig, {
+        job: job.id,
+        degree: verdict.claims,
+        claimedPixels: verdict.renditions.map((one) => one.claimedPixels.toString()),
+        measuredPixels: verdict.renditions.map((one) => one.pixels.toString()),
+      });
+    }
+    const renditions: JobRendition[] = verdict.renditions.map((one, i) => ({
+      profile: job.profiles[i]!,
+      data: uploaded.parts[i]!.data,
+      pixels: one.pixels,
+      perceptualHash: uploaded.parts[i]!.perceptualHash,
+    }));
+    void this.#settle(running, attempt, renditions, uploaded.body.hold(), {
+      renditions: verdict.renditions.map((one) => ({
+        width: one.width,
+        height: one.height,
+        frames: one.frames,
+        pixels: one.pixels.toString(),
+        claimedPixels: one.claimedPixels.toString(),
+      })),
+      tookMs: Math.round(now - attempt.startedMs),
+    });
+  }
+
+  /** Books the work, then lets the answer out: nothing is answered without its record. */
+  async #settle(
+    running: RunningJob,
+    attempt: Attempt,
+    renditions: readonly JobRendition[],
+    release: () => void,
+    measured: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    const { job } = running;
+    const pixels = renditions.reduce((sum, one) => sum + one.pixels, 0n);
+    const fee = feeWei(pixels, job.price);
+    const { commissionWei, earnedWei } = splitFee(fee, this.#options.commissionPpm);
+    const deadline = new AbortController();
+    const cancel = this.#deps.clock.after(job.deadlineMs - this.#now(), () => deadline.abort());
+    try {
+      await this.#deps.store.credit(
+        {
+          job: job.id,
+          earner: attempt.rig,
+          segments: 1,
+          pixels,
+          price: job.price,
+          commissionPpm: this.#options.commissionPpm,
+          feeWei: fee,
+          commissionWei,
+          earnedWei,
+          data: {
+            ...measured,
+            seq: job.seq.toString(),
+            durationMs: job.durationMs,
+            attempts: running.attempts.size,
+            hedged: attempt.hedge,
+          },
+        },
+        deadline.signal,
+      );
+      running.finish({ kind: "done", renditions, earner: attempt.rig, release });
+    } catch (error) {
+      release();
+      this.#deps.logger.warn("a result could not be recorded in time and is not answered", {
+        job: job.id,
+        rig: formatRig(attempt.rig),
+        error: errorText(error),
+      });
+      running.finish({ kind: "failed", text: INVALID_VIDEO, reason: `the credit could not be made durable: ${errorText(error)}` });
+    } finally {
+      cancel();
+    }
+  }
+
+  #close(attempt: Attempt): void {
+    if (!this.#attempts.delete(attempt.id)) return;
+    this.#byUrlToken.delete(attempt.urlToken);
+    attempt.closed.abort();
+  }
+
+  // ---- doing what the policy says
+
+  #apply(effects: readonly Effect[]): void {
+    for (const effect of effects) this.#do(effect);
+    this.#schedule();
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.kind) {
+      case "assign":
+        return this.#assign(effect);
+      case "cancel": {
+        const attempt = this.#attempts.get(effect.attempt);
+        if (attempt) this.#close(attempt);
+        return;
+      }
+      case "give-up": {
+        const running = this.#jobs.get(effect.job);
+        if (running) running.finish(failureOutcome(effect.failure));
+        return;
+      }
+      case "unbind":
+        this.#deps.connections.get(effect.connection)?.notify(teardownOf(effect.session));
+        return;
+      case "standing":
+        this.#deps.logger.info("standing of a rig changed", {
+          rig: formatRig(effect.rig),
+          standing: effect.standing,
+          reason: effect.reason,
+        });
+        this.#record("rig.standing", effect.rig, { standing: effect.standing, reason: effect.reason });
+        return;
+    }
+  }
+
+  #assign(effect: Effect & { kind: "assign" }): void {
+    const running = this.#jobs.get(effect.job);
+    const connection = this.#deps.connections.get(effect.connection);
+    if (!running || !connection) {
+      // The policy believes in something that is gone: tell it, or the job would wait for nobody.
+      queueMicrotask(() => this.#apply(this.#deps.dispatcher.attemptFailed(effect.attempt, { kind: "disconnected" }, this.#now())));
+      return;
+    }
+    const attempt: Attempt = {
+      id: effect.attempt,
+      job: running,
+      rig: connection.rig,
+      connection: effect.connection,
+      urlToken: randomBytes(16).toString("base64url"),
+      startedMs: this.#now(),
+      hedge: effect.hedge,
+      closed: new AbortController(),
+    };
+    this.#attempts.set(attempt.id, attempt);
+    this.#byUrlToken.set(attempt.urlToken, attempt);
+    running.attempts.set(attempt.id, attempt);
+    const base = /^[^/\s@?#]+:\d{1,5}$/.test(connection.authority) ? `https://${connection.authority}` : this.#options.serviceUri;
+    const url = `${base}/stream/${this.#options.generation}/source/${attempt.urlToken}.ts`;
+    if (!connection.notify(taskOf(running.job, attempt.id, url))) {
+      queueMicrotask(() => this.attemptFailed(attempt.id, { kind: "disconnected" }));
+    }
+  }
+
+  /** Sets the one timer of the policy. */
+  #schedule(): void {
+    if (this.#closed) return;
+    const now = this.#now();
+    const at = this.#deps.dispatcher.nextTickMs() ?? now + IDLE_TICK_MS;
+    if (this.#tickAtMs <= at && this.#tickAtMs > now) return;
+    this.#cancelTick();
+    this.#tickAtMs = at;
+    this.#cancelTick = this.#deps.clock.after(at - now, () => {
+      this.#tickAtMs = Number.POSITIVE_INFINITY;
+      this.#apply(this.#deps.dispatcher.tick(this.#now()));
+    });
+  }
+
+  #record(type: string, rig: RigName | undefined, data: Readonly<Record<string, unknown>>): void {
+    this.#deps.store.append([{ type, worker: rig?.worker, rig: rig?.rig, data }]).catch((error: unknown) => {
+      this.#deps.logger.warn("an event was not recorded", { type, error: errorText(error) });
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelTick();
+    for (const running of this.#jobs.values()) running.finish({ kind: "abandoned" });
+  }
+}
+
+/** The text that costs a gateway least: it must be one that is not retried, or an off-chain gateway loses the stream. */
+function failureOutcome(failure: JobFailure): JobOutcome {
+  switch (failure.kind) {
+    case "bad-input":
+      return {
+        kind: "failed",
+        text: isNonRetryable(failure.text) ? failure.text : INVALID_VIDEO,
+        reason: `two workers failed alike: ${failure.text}`,
+      };
+    case "no-capable-worker":
+      return { kind: "failed", text: INVALID_VIDEO, reason: "no connected worker has the capabilities" };
+    case "deadline":
+      return {
+        kind: "failed",
+        text: INVALID_VIDEO,
+        reason: failure.attempts === 0 ? "no worker had room before the deadline" : `not done in time after ${failure.attempts} attempts`,
+      };
+  }
+}
+
+/** The task as an orchestrator sends it. What the worker needs not know is replaced: stream key, token, hash. */
+function taskOf(job: Job, attempt: AttemptId, url: string): NotifySegment {
+  const segData = create(SegDataSchema, {
+    // A stock transcoder writes files by this name, unchecked.
+    manifestId: Buffer.from(job.session),
+    seq: job.seq,
+    hash: new Uint8Array(32),
+    profiles: INVALID,
+    duration: job.durationMs,
+    capabilities: create(CapabilitiesSchema, {
+      bitstring: capabilityWords(job.capabilities),
+      constraints: create(Capabilities_ConstraintsSchema, { minVersion: job.minVersion }),
+    }),
+    // The worker keys its encoder session by this; the gateway's own token would let it send segments in its name.
+    authToken: create(AuthTokenSchema, { sessionId: job.session }),
+    calcPerceptualHash: job.perceptualHash,
+    ForceSessionReinit: job.forceSessionReinit,
+  });
+  if (job.clip) {
+    segData.segmentParameters = create(SegParametersSchema, { from: BigInt(job.clip.fromMs), to: BigInt(job.clip.toMs) });
+  }
+  setProfiles(segData, job.profiles);
+  return create(NotifySegmentSchema, { url, segData, taskId: BigInt(attempt), profiles: INVALID, orchId: "offchain" });
+}
+
+const INVALID = Buffer.from("invalid");
+
+/** No url, and nothing but the session: the transcoder frees its encoder. */
+function teardownOf(session: string): NotifySegment {
+  return create(NotifySegmentSchema, {
+    segData: create(SegDataSchema, { authToken: create(AuthTokenSchema, { sessionId: session }) }),
+  });
+}

@@ -1,0 +1,49 @@
+import type { Price } from "@openpool/base";
+import type { Profile, RigName } from "@openpool/protocol";
+import type { Body } from "../bodies/body.ts";
+import type { JobId } from "../dispatch/types.ts";
+
+/** One request for one segment, whichever door it came through. */
+export interface Job {
+  /** UUIDv7. */
+  readonly id: JobId;
+  /** The stream as the pool knows it: stable across a change of auth token, says nothing about the manifest id. */
+  readonly session: string;
+  readonly seq: bigint;
+  readonly durationMs: number;
+  readonly profiles: readonly Profile[];
+  /** Bit n set: the job needs the capability with number n. */
+  readonly capabilities: bigint;
+  readonly clip: { readonly fromMs: number; readonly toMs: number } | undefined;
+  readonly perceptualHash: boolean;
+  readonly forceSessionReinit: boolean;
+  /** Lowest go-livepeer version that the gateway accepts; the worker checks it against its own. */
+  readonly minVersion: string;
+  /** The source; it may still be arriving. The job holds it until it ends. */
+  readonly input: Body;
+  readonly price: Price;
+  /** Monotonic ms; after it an answer is worthless. It already leaves time to answer. */
+  readonly deadlineMs: number;
+}
+
+/** One encoding of the source, as bytes that were measured. */
+export interface JobRendition {
+  readonly profile: Profile;
+  readonly data: Uint8Array;
+  /** Counted by us. */
+  readonly pixels: bigint;
+  readonly perceptualHash: Uint8Array | undefined;
+}
+
+export type JobOutcome =
+  | {
+      readonly kind: "done";
+      readonly renditions: readonly JobRendition[];
+      readonly earner: RigName;
+      /** Call it once when the renditions are not needed any more. */
+      readonly release: () => void;
+    }
+  /** Lost. `text` is what the gateway reads, `reason` what the operator does. */
+  | { readonly kind: "failed"; readonly text: string; readonly reason: string }
+  /** The gateway left. */
+  | { readonly kind: "abandoned" };

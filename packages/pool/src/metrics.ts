@@ -1,0 +1,147 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { hostname } from "node:os";
+import type { Job, JobOutcome } from "./jobs/job.ts";
+
+/** What only the moment of scraping knows. */
+export interface MetricsNow {
+  readonly sessions: number;
+  readonly maxSessions: number;
+  readonly transcoders: number;
+  readonly capacity: number;
+  readonly load: number;
+  readonly bytesInFlight: number;
+  readonly jobsInFlight: number;
+  readonly connections: number;
+  readonly storeWritable: boolean;
+}
+
+export interface JobEnd {
+  readonly outcome: JobOutcome;
+  readonly job: Job;
+  /** From the arrival of the request to its end. */
+  readonly tookMs: number;
+  /** From the assignment of the winning attempt to its valid result. */
+  readonly transcodeMs: number;
+}
+
+export interface PoolMetrics {
+  jobEnded(end: JobEnd): void;
+  summary(): { answered: number; failed: number; latencyMs: { p50: number; p99: number } };
+  text(now: MetricsNow): Promise<string>;
+}
+
+/** Latencies kept for the percentiles of the status page. */
+const RECENT = 1024;
+
+/**
+ * Prometheus metrics: go-livepeer's names and units where the meaning is the same, so that existing dashboards work;
+ * our own under `openpool_`.
+ */
+export function createPoolMetrics(version: string): PoolMetrics {
+  const registry = new Registry();
+  registry.setDefaultLabels({ node_id: hostname(), node_type: "orch" });
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const counter = (name: string, help: string, labelNames: string[] = []) => new Counter({ name, help, labelNames, registers });
+  const gauge = (name: string, help: string, labelNames: string[] = []) => new Gauge({ name, help, labelNames, registers });
+
+  gauge("livepeer_versions", "Version information of the node", ["livepeerversion", "compiler", "goos", "goversion"]).set(
+    { livepeerversion: version, compiler: "node", goos: process.platform, goversion: process.version },
+    1,
+  );
+  const sessions = gauge("livepeer_current_sessions_total", "Number of streams running now");
+  const maxSessions = gauge("livepeer_max_sessions_total", "Session limit");
+  const transcoders = gauge("livepeer_transcoders_number", "Number of registrations open");
+  const capacity = gauge("livepeer_transcoders_capacity", "Sessions that the registrations take in all");
+  const load = gauge("livepeer_transcoders_load", "Sessions bound to registrations");
+  const emerged = counter("livepeer_segment_source_emerged_unprocessed_total", "Segments taken from gateways");
+  const transcoded = counter("livepeer_segment_transcoded_total", "Segments answered with renditions", [
+    "profiles",
+    "trusted",
+    "verified",
+  ]);
+  const pixels = counter("livepeer_mil_pixels_processed", "Million encoded pixels, counted by the pool");
+  const sourceDuration = new Histogram({
+    name: "livepeer_source_segment_duration_seconds",
+    help: "Duration of the segments taken",
+    buckets: [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 10, 15, 20],
+    registers,
+  });
+  const transcodeTime = new Histogram({
+    name: "livepeer_transcode_time_seconds",
+    help: "Time from taking a segment to its valid result",
+    labelNames: ["profiles", "trusted", "verified"],
+    buckets: [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 10],
+    registers,
+  });
+  const transcodeScore = new Histogram({
+    name: "livepeer_transcode_score",
+    help: "Segment duration divided by the time it took",
+    labelNames: ["profiles", "trusted", "verified"],
+    buckets: [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 10, 15, 20, 40],
+    registers,
+  });
+  const lost = counter("openpool_segments_lost_total", "Segments that could not be saved");
+  const abandoned = counter("openpool_segments_abandoned_total", "Segments whose gateway left first");
+  const bytes = gauge("openpool_bytes_in_flight", "Bytes of sources and renditions held in memory");
+  const jobs = gauge("openpool_jobs_in_flight", "Segments being worked on");
+  const connections = gauge("openpool_connections", "Open connections of the public port");
+  const writable = gauge("openpool_event_log_writable", "1 while the event log can be written");
+
+  const recent = new Float64Array(RECENT);
+  let answered = 0;
+  let failed = 0;
+  const percentile = (sorted: Float64Array, p: number): number =>
+    sorted.length === 0 ? 0 : Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))]! * 10) / 10;
+
+  return {
+    jobEnded({ outcome, job, tookMs, transcodeMs }) {
+      emerged.inc();
+      sourceDuration.observe(job.durationMs / 1000);
+      if (outcome.kind === "abandoned") return abandoned.inc();
+      if (outcome.kind === "failed") {
+        failed++;
+        return lost.inc();
+      }
+      recent[answered++ % RECENT] = tookMs;
+      const labels = {
+        profiles: profileLabel(job),
+        trusted: "trusted",
+        verified: "verified",
+      };
+      transcoded.inc(labels);
+      transcodeTime.observe(labels, transcodeMs / 1000);
+      transcodeScore.observe(labels, job.durationMs / Math.max(1, transcodeMs));
+      pixels.inc(Number(outcome.renditions.reduce((sum, one) => sum + one.pixels, 0n)) / 1e6);
+    },
+    summary() {
+      const sorted = recent.slice(0, Math.min(answered, RECENT)).sort();
+      return { answered, failed, latencyMs: { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) } };
+    },
+    text(now) {
+      sessions.set(now.sessions);
+      maxSessions.set(now.maxSessions);
+      transcoders.set(now.transcoders);
+      capacity.set(now.capacity);
+      load.set(now.load);
+      bytes.set(now.bytesInFlight);
+      jobs.set(now.jobsInFlight);
+      connections.set(now.connections);
+      writable.set(now.storeWritable ? 1 : 0);
+      return registry.metrics();
+    },
+  };
+}
+
+/** Profile names come from gateways: bounded, or the label would grow without end. */
+const known = new Set<string>();
+function profileLabel(job: Job): string {
+  const label = job.profiles
+    .map((profile) => profile.name.slice(0, 40))
+    .sort()
+    .join(",");
+  if (known.has(label)) return label;
+  if (known.size >= 100) return "other";
+  known.add(label);
+  return label;
+}

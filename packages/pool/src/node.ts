@@ -1,0 +1,352 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
+import { formatRig, GrpcStatus, parseOpenSecret, type RigName } from "@openpool/protocol";
+import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
+import { createBodyMemory } from "./bodies/body-memory.ts";
+import { openKeccak } from "./bodies/keccak.ts";
+import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
+import { loadTlsIdentity } from "./front/certificate.ts";
+import { answerText, type Exchange } from "./front/exchange.ts";
+import { openFront } from "./front/front.ts";
+import { endGrpc } from "./front/grpc.ts";
+import { createTokenIssuer } from "./gateway/auth-token.ts";
+import { GatewayDoor } from "./gateway/door.ts";
+import { answerNotFound, Renditions } from "./gateway/renditions.ts";
+import { newAttemptId } from "./jobs/attempt-id.ts";
+import { JobDesk } from "./jobs/desk.ts";
+import { createPoolMetrics } from "./metrics.ts";
+import type { PoolOptions } from "./options.ts";
+import { describeConnection, openStore, type PgConnection } from "./store/index.ts";
+import { Connections } from "./workers/connections.ts";
+import { WorkersDoor } from "./workers/door.ts";
+import { hashSecret, Identities, parseWorker } from "./workers/identity.ts";
+
+export interface PoolDeps {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Of this program, for pages and metrics. */
+  readonly version: string;
+  readonly connection: PgConnection;
+  /** Which life of the pool this is; grows with every process, so that paths and task ids never collide. */
+  readonly generation: number;
+}
+
+/** A running pool: everything but the listening sockets, which outlive it. */
+export interface PoolNode extends AsyncDisposable {
+  /** Takes a connection of the public port. */
+  acceptPublic(socket: Socket): void;
+  readonly admin: AdminPort;
+  /**
+   * Stops taking registrations and new streams, lets every segment in flight finish, and lets the workers go in the way
+   * that costs them least. Resolves when nothing is left, or `signal` aborts.
+   */
+  drain(signal: AbortSignal): Promise<void>;
+}
+
+const SWEEP_MS = 1_000;
+const REPUTATION_SNAPSHOT = "reputation";
+const REPUTATION_EVERY_MS = 30_000;
+
+/** The key that signs session tokens: kept, so that sessions outlive a restart. */
+async function loadTokenKey(dataDir: string): Promise<Uint8Array> {
+  const file = join(dataDir, "token.key");
+  const stored = await readFile(file).catch(() => undefined);
+  if (stored?.length === 32) return stored;
+  const key = randomBytes(32);
+  await writeFile(`${file}.new`, key, { mode: 0o600 });
+  await rename(`${file}.new`, file);
+  return key;
+}
+
+/** Wires the whole pool. Nothing else knows which rooms there are. */
+export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promise<PoolNode> {
+  const { logger, clock, generation } = deps;
+  const startedAt = clock.now();
+  const scope = openScope();
+  try {
+    await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
+    const host = new URL(options.serviceUri).hostname.replace(/^\[|\]$/g, "");
+    const identity = await loadTlsIdentity({ ...options, host }, clock.now());
+    const tokens = createTokenIssuer(await loadTokenKey(options.dataDir));
+    const keccak = await openKeccak();
+    const store = scope.use(await openStore(deps.connection, { logger, clock }));
+
+    const identities = new Identities(options);
+    const reloadIdentities = async (): Promise<void> => identities.load(await store.workers(), await store.credentials());
+    await reloadIdentities();
+
+    const memory = createBodyMemory(options.maxBytesInFlight);
+    const renditions = new Renditions(clock);
+    memory.onPressure = () => renditions.trim();
+    const connections = new Connections({ logger, clock });
+    const dispatcher = new Dispatcher(defaultDispatchOptions, {
+      random: Math.random,
+      newAttemptId: () => newAttemptId(generation),
+    });
+    const reputation = await store.getSnapshot(REPUTATION_SNAPSHOT);
+    if (reputation !== undefined) dispatcher.importReputation(reputation, clock.monotonicMs());
+    const saveReputation = (): Promise<void> =>
+      store.putSnapshot(REPUTATION_SNAPSHOT, dispatcher.exportReputation(clock.monotonicMs()));
+
+    const metrics = createPoolMetrics(deps.version);
+    const desk = new JobDesk(
+      { generation, serviceUri: options.serviceUri, commissionPpm: options.commissionPpm },
+      { dispatcher, connections, store, logger, clock, onJobEnd: (end) => metrics.jobEnded(end) },
+    );
+    scope.defer(() => desk.close());
+
+    let draining = false;
+    const gateways = new GatewayDoor(
+      { serviceUri: options.serviceUri, price: options.price, generation, maxSessions: options.maxSessions },
+      { desk, dispatcher, renditions, tokens, memory, keccak, logger, clock, expectingRigs: () => false },
+    );
+    const workers = new WorkersDoor({
+      desk,
+      connections,
+      identities,
+      memory,
+      store,
+      logger,
+      clock,
+      accepting: () => !draining,
+    });
+
+    const failed = (what: string) => (error: unknown) => {
+      logger.error(`${what} failed`, { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    };
+    const route = (exchange: Exchange): void => {
+      const path = exchange.path.split("?", 1)[0]!;
+      if (path === "/segment") return void gateways.segment(exchange).catch(failed("a segment request"));
+      if (path === "/transcodeResults") return void workers.takeResult(exchange).catch(failed("a result upload"));
+      if (path.startsWith("/stream/")) {
+        const source = /^\/stream\/\d+\/source\/([\w-]{22})\.ts$/.exec(path);
+        if (source) return void workers.serveSource(source[1]!, exchange).catch(failed("a source download"));
+        if (!renditions.serve(path, exchange)) answerNotFound(exchange);
+        return;
+      }
+      if (path === "/healthz") return exchange.answer(200, {}, "");
+      answerText(exchange, 404, "404 page not found");
+    };
+    const front = scope.use(
+      openFront(
+        { identity, maxConnections: 20_000, maxConnectionsPerAddress: 4_000 },
+        {
+          grpc(stream, path, peer, authority) {
+            const call = (): Promise<void> | void => {
+              switch (path) {
+                case "/net.Orchestrator/GetOrchestrator":
+                  return gateways.getOrchestrator(stream);
+                case "/net.Orchestrator/EndTranscodingSession":
+                  return gateways.endTranscodingSession(stream);
+                case "/net.Orchestrator/Ping":
+                  return gateways.ping(stream);
+                case "/net.Transcoder/RegisterTranscoder":
+                  return workers.register(stream, peer, authority);
+                default:
+                  return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, `unknown service or method ${path}`);
+              }
+            };
+            Promise.resolve(call()).catch(failed("a gRPC call"));
+          },
+          http: route,
+        },
+        { logger },
+      ),
+    );
+
+    let sweepsUntilSave = REPUTATION_EVERY_MS / SWEEP_MS;
+    let cancelSweep = (): void => {};
+    const sweep = (): void => {
+      gateways.sessions.expire();
+      renditions.expire();
+      if (--sweepsUntilSave <= 0) {
+        sweepsUntilSave = REPUTATION_EVERY_MS / SWEEP_MS;
+        saveReputation().catch((error: unknown) => logger.debug("reputation was not saved", { error: String(error) }));
+      }
+      cancelSweep = clock.after(SWEEP_MS, sweep);
+    };
+    cancelSweep = clock.after(SWEEP_MS, sweep);
+    scope.defer(() => cancelSweep());
+
+    await store.append([{ type: "pool.started", data: { generation, version: deps.version, pid: process.pid } }]);
+
+    const unhealthy = (): string[] => {
+      const reasons: string[] = [];
+      if (draining) reasons.push("the pool is draining");
+      if (!store.writable) reasons.push("the event log cannot be written");
+      return reasons;
+    };
+    const rigStatus = (): RigStatus[] =>
+      dispatcher.rigs(clock.monotonicMs()).map((rig) => {
+        const open = connections.ofRig(rig.rig);
+        return {
+          worker: rig.rig.worker,
+          rig: rig.rig.rig,
+          state: rig.draining ? "draining" : open.length > 0 ? "connected" : "gone",
+          connections: open.length,
+          capacity: open.reduce((sum, one) => sum + one.capacity, 0),
+          sessions: rig.sessions,
+          jobsInFlight: rig.inFlight,
+          standing: rig.standing,
+          reason: rig.reason,
+          version: open[0]?.version,
+          remoteAddress: open[0]?.peer,
+          lastSeen: new Date(clock.now() - (clock.monotonicMs() - rig.lastSeenMs)).toISOString(),
+        };
+      });
+    const status = (): PoolStatus => ({
+      version: deps.version,
+      pid: process.pid,
+      startedAt: new Date(startedAt).toISOString(),
+      serviceUri: options.serviceUri,
+      listen: `${options.listen.host}:${options.listen.port}`,
+      adminListen: `${options.adminListen.host}:${options.adminListen.port}`,
+      dataDir: options.dataDir,
+      database: {
+        kind: deps.connection.kind === "url" ? "external" : "managed",
+        writable: store.writable,
+        where: describeConnection(deps.connection),
+      },
+      doors: { gateways: !draining, workers: !draining },
+      sessions: gateways.sessions.count,
+      capacity: dispatcher.capacity(),
+      load: dispatcher.load(),
+      jobsInFlight: desk.jobsInFlight,
+      bytesInFlight: memory.bytesInUse,
+      ...metrics.summary(),
+      rigs: rigStatus(),
+    });
+    const rigOf = (name: string): RigName => {
+      const parsed = parseOpenSecret(name);
+      if (typeof parsed === "string") {
+        throw new PoolError({ code: "admin/bad-rig-name" }, `"${name}" is no rig: write 0xADDRESS or 0xADDRESS.NAME.`);
+      }
+      return { worker: parsed.worker, rig: parsed.rig };
+    };
+    const workerOf = (text: string): NonNullable<ReturnType<typeof parseWorker>> => {
+      const worker = parseWorker(text);
+      if (worker) return worker;
+      throw new PoolError({ code: "admin/bad-address" }, `"${text}" is no payout address: check it for a typo.`);
+    };
+    /** Ends the registrations of rigs that may not work any more. */
+    const dismiss = (worker: string, why: string): void => {
+      for (const connection of connections.values()) if (connection.rig.worker === worker) connection.end(why);
+    };
+    const admin: AdminPort = {
+      status,
+      unhealthy,
+      unready: () => [
+        ...unhealthy(),
+        ...(dispatcher.hasRoom(0n, clock.monotonicMs()) ? [] : ["no rig with room is connected"]),
+      ],
+      metrics: () =>
+        metrics.text({
+          sessions: gateways.sessions.count,
+          maxSessions: options.maxSessions ?? dispatcher.capacity(),
+          transcoders: connections.size,
+          capacity: dispatcher.capacity(),
+          load: dispatcher.load(),
+          bytesInFlight: memory.bytesInUse,
+          jobsInFlight: desk.jobsInFlight,
+          connections: front.connections,
+          storeWritable: store.writable,
+        }),
+      events: (query) => store.events(query),
+      onEvents: (callback) => store.onAppended(callback),
+      balances: () => store.balances(),
+      async workers() {
+        const credentials = await store.credentials();
+        return {
+          workers: await store.workers(),
+          credentials: credentials.map(({ secretHash: _, ...rest }) => rest),
+        };
+      },
+      async addWorker(address, rig) {
+        const name = rigOf(rig === undefined ? address : `${address}.${rig}`);
+        const secret = `op_${randomBytes(24).toString("base64url")}`;
+        const id = randomBytes(6).toString("hex");
+        await store.addCredential({
+          id,
+          secretHash: hashSecret(secret),
+          name,
+          createdAt: new Date(clock.now()).toISOString(),
+          revokedAt: undefined,
+        });
+        await store.append([{ type: "worker.credential-issued", worker: name.worker, rig: name.rig, data: { credential: id } }]);
+        await reloadIdentities();
+        return { id, secret, name: formatRig(name) };
+      },
+      async revokeCredential(id) {
+        const credential = (await store.credentials()).find((one) => one.id === id);
+        if (!credential) throw new PoolError({ code: "admin/unknown-credential" }, `There is no credential ${id}: see \`openpool workers list\`.`);
+        await store.revokeCredential(id, clock.now());
+        await store.append([
+          { type: "worker.credential-revoked", worker: credential.name.worker, rig: credential.name.rig, data: { credential: id } },
+        ]);
+        await reloadIdentities();
+        for (const connection of connections.values()) {
+          if (connection.secretHash === credential.secretHash) connection.end("the credential was revoked");
+        }
+      },
+      async setWorker(address, change) {
+        const worker = workerOf(address);
+        const old = identities.worker(worker);
+        const record = {
+          worker,
+          locked: change.locked ?? old?.locked ?? false,
+          banned: change.banned === undefined ? old?.banned : (change.banned ?? undefined),
+          payTo: change.payTo === undefined ? old?.payTo : change.payTo === null ? undefined : workerOf(change.payTo),
+          note: change.note === undefined ? old?.note : (change.note ?? undefined),
+        };
+        await store.putWorker(record);
+        await store.append([{ type: "worker.changed", worker, data: { ...change } }]);
+        await reloadIdentities();
+        if (change.banned) dismiss(worker, "the worker was banned");
+        if (change.locked) dismiss(worker, "the address was locked to issued credentials");
+        return record;
+      },
+      async drainRig(name) {
+        const rig = rigOf(name);
+        desk.drainRig(rig);
+        await store.append([{ type: "rig.drained", worker: rig.worker, rig: rig.rig, data: {} }]);
+      },
+      async undrainRig(name) {
+        const rig = rigOf(name);
+        desk.undrainRig(rig);
+        await store.append([{ type: "rig.undrained", worker: rig.worker, rig: rig.rig, data: {} }]);
+      },
+      decisions: (name) =>
+        dispatcher.decisions(rigOf(name)).map((decision) => ({
+          at: new Date(clock.now() - (clock.monotonicMs() - decision.atMs)).toISOString(),
+          chosen: decision.chosen,
+          reason: decision.reason,
+        })),
+    };
+
+    return {
+      acceptPublic: (socket) => front.accept(socket),
+      admin,
+      async drain(signal) {
+        draining = true;
+        front.goAway();
+        while (!signal.aborted && (desk.jobsInFlight > 0 || renditions.count > 0)) {
+          await new Promise<void>((resolve) => void clock.after(50, resolve));
+          renditions.trim();
+        }
+        for (const connection of connections.values()) connection.end("the pool is restarting");
+        await saveReputation().catch(() => {});
+        await store.append([{ type: "pool.stopped", data: { generation } }]).catch(() => {});
+      },
+      [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+    };
+  } catch (cause) {
+    // A node that failed to start leaves nothing running, and the caller learns why it failed to start.
+    await scope[Symbol.asyncDispose]().then(undefined, (error: unknown) =>
+      logger.error("could not undo start", { error: String(error) }),
+    );
+    throw cause;
+  }
+}
