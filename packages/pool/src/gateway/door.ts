@@ -212,7 +212,11 @@ export class GatewayDoor {
   ): Promise<void> {
     const { memory, keccak } = this.#deps;
     const hasher = keccak.create();
-    const input = await fetchSource(exchange.body, memory, { signal: ended.signal, onChunk: (chunk) => hasher.update(chunk) });
+    const input = await fetchSource(exchange.body, memory, {
+      signal: ended.signal,
+      onChunk: (chunk) => hasher.update(chunk),
+      peer: exchange.peer,
+    });
     if (!input) return this.#refuse(exchange, 400, segmentText.badRequest);
     try {
       if (!Buffer.from(request.data.hash).equals(hasher.digest())) return this.#refuse(exchange, 403, segmentText.forbidden);

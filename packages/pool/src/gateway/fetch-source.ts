@@ -1,9 +1,12 @@
+import { lookup } from "node:dns";
 import http from "node:http";
 import https from "node:https";
+import { isIP, type LookupFunction } from "node:net";
 import type { Readable } from "node:stream";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { type Body, fillBody, openBody } from "../bodies/body.ts";
+import { isPrivateAddress } from "./private-address.ts";
 
 const MAX_URL_BYTES = 8192;
 
@@ -21,20 +24,44 @@ async function readUrl(source: Readable): Promise<URL | undefined> {
   }
 }
 
+/** Resolves like the system does, but only to addresses of the internet: checked at the moment of connecting. */
+const publicLookup: LookupFunction = (host, options, callback) => {
+  lookup(host, { ...options, all: true }, (error, addresses) => {
+    const allowed = (addresses ?? []).filter((one) => !isPrivateAddress(one.address));
+    const first = allowed[0];
+    if (error || !first) callback(error ?? Object.assign(new Error(`${host} is no public address`), { code: "EACCES" }), "");
+    else if (options.all) callback(null, allowed);
+    else callback(null, first.address, first.family);
+  });
+};
+
 /**
  * Fetches the source that a request names instead of carrying it: as a stock orchestrator does, within 4 s in all,
- * certificates unverified, status exactly 200, redirects not followed. Undefined: it could not be had.
+ * certificates unverified, status exactly 200, redirects not followed. A gateway from the internet cannot make the pool fetch from
+ * the pool's own network. Undefined: it could not be had.
  */
 export async function fetchSource(
   requestBody: Readable,
   memory: BodyMemory,
-  options: { readonly signal: AbortSignal; readonly onChunk: (chunk: Uint8Array) => void },
+  options: {
+    readonly signal: AbortSignal;
+    readonly onChunk: (chunk: Uint8Array) => void;
+    /** The address of the gateway that asks. */
+    readonly peer: string;
+  },
 ): Promise<Body | undefined> {
   const url = await readUrl(requestBody);
   if (!url) return undefined;
+  const guarded = !isPrivateAddress(options.peer);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  if (guarded && isIP(host) && isPrivateAddress(host)) return undefined;
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS)]);
   return new Promise((resolve) => {
-    const request = (url.protocol === "https:" ? https : http).get(url, { signal, rejectUnauthorized: false });
+    const request = (url.protocol === "https:" ? https : http).get(url, {
+      signal,
+      rejectUnauthorized: false,
+      ...(guarded ? { lookup: publicLookup } : {}),
+    });
     request.on("error", () => resolve(undefined));
     request.on("response", (response) => {
       void (async () => {

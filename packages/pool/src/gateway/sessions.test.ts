@@ -1,0 +1,50 @@
+import { stoppedClock } from "@openpool/base";
+import { expect, test } from "vitest";
+import { Sessions } from "./sessions.ts";
+
+function open() {
+  const clock = stoppedClock();
+  const ended: string[] = [];
+  return { clock, ended, sessions: new Sessions(clock, 70_000, (key) => ended.push(key)) };
+}
+
+test("a stream ends when its gateway is done with its last session id", () => {
+  const { sessions, ended } = open();
+  sessions.of("a", "stream");
+  sessions.of("b", "stream");
+  expect(sessions.count).toBe(1);
+  sessions.end("a");
+  sessions.end("a");
+  sessions.end("never seen");
+  expect(ended).toEqual([]);
+  sessions.end("b");
+  expect(ended).toEqual(["stream"]);
+  expect(sessions.count).toBe(0);
+});
+
+test("a stream ends after it was silent for long, never while a segment is being worked on", () => {
+  const { sessions, ended, clock } = open();
+  sessions.of("a", "one");
+  sessions.of("b", "two");
+  sessions.enter("two");
+  clock.advance(70_001);
+  sessions.expire();
+  expect(ended).toEqual(["one"]);
+  sessions.leave("two");
+  clock.advance(69_999);
+  sessions.expire();
+  expect(ended).toEqual(["one"]);
+  clock.advance(2);
+  sessions.expire();
+  expect(ended).toEqual(["one", "two"]);
+});
+
+test("a session id that ended opens its stream again when a segment comes with it", () => {
+  const { sessions, ended } = open();
+  sessions.of("a", "stream");
+  sessions.end("a");
+  expect(sessions.of("a", "stream")).toBe("stream");
+  expect(sessions.count).toBe(1);
+  sessions.end("a");
+  expect(ended).toEqual(["stream", "stream"]);
+});
