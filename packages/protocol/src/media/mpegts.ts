@@ -446,6 +446,7 @@ export function probeMpegts(data: Uint8Array, grid: PacketGrid): MediaFile | Unr
 
   const real = videos.filter((stream) => stream.declared !== "private" || stream.track().video.codec !== "unknown");
   if (real.filter((stream) => stream.frames > 0).length > 1) problems.add("several-videos");
+  if (real.length < videos.length) problems.add("unknown-streams");
   const chosen = real.find((stream) => stream.frames > 0) ?? real[0];
   const track = chosen?.track();
   for (const problem of track?.problems ?? []) problems.add(problem);

@@ -22,6 +22,8 @@ export type MediaProblem =
   | "no-pmt"
   | "several-programs"
   | "several-videos"
+  /** Streams without a name and without a known start: nobody can say what they are. */
+  | "unknown-streams"
   /** The coded size changes on the way; width and height are those of the first picture. */
   | "size-change"
   /** The parameter sets are missing or cannot be read. */
