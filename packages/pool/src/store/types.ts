@@ -1,3 +1,4 @@
+import type { Price } from "@openpool/base";
 import type { WorkerAddress, RigName } from "@openpool/protocol";
 
 /** A fact to append. `data` is JSON: bigints as decimal strings, no secrets, no stream keys. */
@@ -26,10 +27,13 @@ export interface NewCredit {
   readonly earner: RigName;
   readonly segments: number;
   readonly pixels: bigint;
+  readonly price: Price;
+  readonly commissionPpm: bigint;
+  /** `commissionWei + earnedWei`; `creditFor` makes the three. */
   readonly feeWei: bigint;
   readonly commissionWei: bigint;
   readonly earnedWei: bigint;
-  /** The rest of the `job.credited` event: shape, price, attempts, claim. */
+  /** The rest of the `job.credited` event: renditions with their pixels, attempts, claim. */
   readonly data: Readonly<Record<string, unknown>>;
 }
 
@@ -46,6 +50,21 @@ export interface WorkerBalance {
   readonly pixels: bigint;
   readonly creditedWei: bigint;
   readonly rigs: readonly RigBalance[];
+}
+
+/** All credits together. `feeWei` is `commissionWei + creditedWei`. */
+export interface PoolTotals {
+  readonly segments: bigint;
+  readonly pixels: bigint;
+  readonly feeWei: bigint;
+  readonly commissionWei: bigint;
+  readonly creditedWei: bigint;
+}
+
+/** A rig whose totals are not what its `job.credited` events add up to. */
+export interface TotalsDifference extends RigName {
+  readonly kept: PoolTotals;
+  readonly fromEvents: PoolTotals;
 }
 
 export interface EventQuery {
@@ -84,15 +103,28 @@ export interface Store extends AsyncDisposable {
   readonly writable: boolean;
   /** Appends facts; resolves when they are durable. Group-committed with everything else that is waiting. */
   append(events: readonly NewEvent[]): Promise<void>;
-  /** Appends `job.credited` and books it; resolves when durable. Rejects when it cannot be made durable in time. */
-  credit(credit: NewCredit, signal?: AbortSignal): Promise<void>;
+  /**
+   * Appends `job.credited` and books it; resolves when durable, with `already-credited` when the job has its credit
+   * from before: then nothing is added. Rejects with `store/unavailable` when `signal` aborts first; its `written` says
+   * `no`, or `unknown` when it was on its way to the database: it may still be written, once.
+   */
+  credit(credit: NewCredit, signal?: AbortSignal): Promise<"credited" | "already-credited">;
   events(query: EventQuery): Promise<readonly StoredEvent[]>;
   /** Calls back after new events are readable; returns how to stop. */
   onAppended(callback: () => void): () => void;
   balances(): Promise<readonly WorkerBalance[]>;
+  totals(): Promise<PoolTotals>;
+  /** Adds up the `job.credited` events and compares; empty when the books are right. */
+  checkTotals(): Promise<readonly TotalsDifference[]>;
+  /** Makes the totals anew from the events. Appends wait meanwhile. */
+  rebuildTotals(): Promise<void>;
   workers(): Promise<readonly WorkerRecord[]>;
   putWorker(record: WorkerRecord): Promise<void>;
   credentials(): Promise<readonly CredentialRecord[]>;
   addCredential(record: CredentialRecord): Promise<void>;
+  /** Revoking one that is unknown is an error, one that is revoked changes nothing. `at` is unix ms. */
   revokeCredential(id: string, at: number): Promise<void>;
+  /** Keeps a small JSON value under a name, replacing what was there: things that could be learnt again. */
+  putSnapshot(name: string, value: unknown): Promise<void>;
+  getSnapshot(name: string): Promise<unknown>;
 }

@@ -1,0 +1,455 @@
+import { type Clock, errorCode, errorText, type Logger, openScope, PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { Client, Pool, type PoolClient, type QueryResultRow } from "pg";
+import { addPartitions, EventWriter } from "./event-writer.ts";
+import { migrate } from "./migrations.ts";
+import { clientConfig, connectError, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
+import type {
+  CredentialRecord,
+  EventQuery,
+  NewCredit,
+  NewEvent,
+  PoolTotals,
+  RigBalance,
+  Store,
+  StoredEvent,
+  TotalsDifference,
+  WorkerBalance,
+  WorkerRecord,
+} from "./types.ts";
+
+export interface StoreDeps {
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+const MIN_SERVER = 150_000;
+const MAX_EVENTS = 10_000;
+/** Readers in one process; writing has a connection of its own. */
+const MAX_READERS = 4;
+/** How soon followers see what another node appended. */
+const FOLLOW_MS = 500;
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** Partitions are made this long before they are needed. */
+const AHEAD_MS = 10 * DAY_MS;
+
+/**
+ * Opens the pool's memory in a PostgreSQL database, a managed one or what `--database-url` says: brings the schema up to date and connects. Rejects with
+ * `store/bad-database-url`, `store/no-database`, `store/server-too-old`, `store/schema-newer` or
+ * `store/migration-failed`; later losses of the database are survived.
+ */
+export async function openStore(where: PgConnection | string, { logger, clock }: StoreDeps): Promise<Store> {
+  const connection = typeof where === "string" ? parseDatabaseUrl(where) : where;
+  await prepare(connection, logger, clock);
+  const store = new PgStore(connection, logger, clock);
+  try {
+    await store.start();
+    return store;
+  } catch (cause) {
+    await store[Symbol.asyncDispose]();
+    throw connectError(connection, cause);
+  }
+}
+
+/** Checks the server and migrates, over a connection for just that. */
+async function prepare(connection: PgConnection, logger: Logger, clock: Clock): Promise<void> {
+  const client = new Client(clientConfig(connection, `openpool migration ${process.pid}`));
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ version: number; fsync: string }>(
+      "select current_setting('server_version_num')::int as version, current_setting('fsync') as fsync",
+    );
+    const { version = 0, fsync } = rows[0] ?? {};
+    if (version < MIN_SERVER) {
+      throw new PoolError(
+        { code: "store/server-too-old" },
+        `The database server is PostgreSQL ${Math.floor(version / 10_000)}; at least 15 is needed.`,
+      );
+    }
+    if (fsync === "off")
+      logger.warn("the database server runs with fsync off: a power cut can lose what was confirmed");
+    await migrate(client, { logger });
+    await addPartitions(client, [clock.now(), clock.now() + AHEAD_MS]);
+    await client.query("delete from openpool.log_writers where seen_at < now() - interval '30 days'");
+  } catch (error) {
+    throw error instanceof PoolError ? error : connectError(connection, error);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+interface EventRow {
+  readonly position: string;
+  readonly id: string;
+  readonly time: Date;
+  readonly type: string;
+  readonly worker: string | null;
+  readonly rig: string | null;
+  readonly data: Record<string, unknown>;
+}
+
+interface TotalsRow {
+  readonly segments: string;
+  readonly pixels: string;
+  readonly fee_wei: string;
+  readonly commission_wei: string;
+  readonly credited_wei: string;
+}
+
+function toTotals(row: TotalsRow): PoolTotals {
+  return {
+    segments: BigInt(row.segments),
+    pixels: BigInt(row.pixels),
+    feeWei: BigInt(row.fee_wei),
+    commissionWei: BigInt(row.commission_wei),
+    creditedWei: BigInt(row.credited_wei),
+  };
+}
+
+/** What the totals of every rig must be, from the events alone. */
+const TOTALS_FROM_EVENTS = `
+  select worker, rig,
+    sum((data->>'segments')::numeric) as segments,
+    sum((data->>'pixels')::numeric) as pixels,
+    sum((data->>'feeWei')::numeric) as fee_wei,
+    sum((data->>'commissionWei')::numeric) as commission_wei,
+    sum((data->>'earnedWei')::numeric) as credited_wei
+  from openpool.events where type = 'job.credited' group by worker, rig`;
+
+class PgStore implements Store {
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #scope = openScope();
+  readonly #writer: EventWriter;
+  readonly #readers: Pool;
+  readonly #followers = new Set<() => void>();
+  #seenPosition: string | undefined;
+  #stopFollowing: (() => void) | undefined;
+  #telling = false;
+
+  constructor(connection: PgConnection, logger: Logger, clock: Clock) {
+    this.#logger = logger;
+    this.#clock = clock;
+    this.#readers = new Pool({
+      ...clientConfig(connection, `openpool reader ${process.pid}`),
+      max: MAX_READERS,
+      idleTimeoutMillis: 30_000,
+      statement_timeout: 60_000,
+      allowExitOnIdle: true,
+    });
+    // A reader that dies while idle is replaced when needed.
+    this.#readers.on("error", () => {});
+    this.#writer = new EventWriter(connection, { logger, clock, onAppended: () => this.#tellFollowers() });
+  }
+
+  async start(): Promise<void> {
+    await this.#writer.start();
+    this.#keepPartitionsAhead();
+  }
+
+  get writable(): boolean {
+    return this.#writer.writable;
+  }
+
+  append(events: readonly NewEvent[]): Promise<void> {
+    return this.#writer.append(events);
+  }
+
+  credit(credit: NewCredit, signal?: AbortSignal): Promise<"credited" | "already-credited"> {
+    return this.#writer.credit(credit, signal);
+  }
+
+  async events({ after, since, types, limit }: EventQuery): Promise<readonly StoredEvent[]> {
+    const where: string[] = [];
+    const values: unknown[] = [];
+    const add = (condition: string, value: unknown): void => {
+      values.push(value);
+      where.push(condition.replace("?", `$${values.length}`));
+    };
+    if (after !== undefined) add("position > ?", after);
+    if (since !== undefined) add("time >= ?", new Date(since));
+    if (types !== undefined) add("type = any (?)", types);
+    values.push(Math.max(0, Math.min(limit, MAX_EVENTS)));
+    // Not prepared by name: with the values in sight the planner leaves out partitions and finds the index on types.
+    const rows = await this.#read<EventRow>(
+      `select position, id, time, type, worker, rig, data from openpool.events
+       ${where.length > 0 ? `where ${where.join(" and ")}` : ""} order by position limit $${values.length}`,
+      values,
+    );
+    return rows.map((row) => ({
+      v: 1,
+      position: BigInt(row.position),
+      id: row.id,
+      time: row.time.toISOString(),
+      type: row.type,
+      // Written by us as the address of a rig.
+      ...(row.worker === null ? {} : { worker: row.worker as WorkerAddress }),
+      ...(row.rig === null ? {} : { rig: row.rig }),
+      data: row.data,
+    }));
+  }
+
+  onAppended(callback: () => void): () => void {
+    // Wrapped, so that one callback may follow twice.
+    const follower = (): void => callback();
+    this.#followers.add(follower);
+    if (this.#followers.size === 1) this.#follow();
+    return () => {
+      this.#followers.delete(follower);
+      if (this.#followers.size > 0) return;
+      this.#stopFollowing?.();
+      this.#stopFollowing = undefined;
+    };
+  }
+
+  async balances(): Promise<readonly WorkerBalance[]> {
+    const rows = await this.#read<{ worker: WorkerAddress; rig: string } & TotalsRow>(
+      "select * from openpool.rig_totals order by worker, rig",
+    );
+    const workers = new Map<WorkerAddress, { balance: Omit<WorkerBalance, "rigs">; rigs: RigBalance[] }>();
+    for (const row of rows) {
+      const { segments, pixels, creditedWei } = toTotals(row);
+      const before = workers.get(row.worker);
+      const sum = before?.balance ?? { segments: 0n, pixels: 0n, creditedWei: 0n };
+      workers.set(row.worker, {
+        balance: {
+          worker: row.worker,
+          segments: sum.segments + segments,
+          pixels: sum.pixels + pixels,
+          creditedWei: sum.creditedWei + creditedWei,
+        },
+        rigs: [...(before?.rigs ?? []), { name: row.rig, segments, pixels, creditedWei }],
+      });
+    }
+    return [...workers.values()].map(({ balance, rigs }) => ({ ...balance, rigs }));
+  }
+
+  async totals(): Promise<PoolTotals> {
+    const [row] = await this.#read<TotalsRow>(
+      `select coalesce(sum(segments), 0) as segments, coalesce(sum(pixels), 0) as pixels,
+         coalesce(sum(fee_wei), 0) as fee_wei, coalesce(sum(commission_wei), 0) as commission_wei,
+         coalesce(sum(credited_wei), 0) as credited_wei
+       from openpool.rig_totals`,
+    );
+    return toTotals(row ?? { segments: "0", pixels: "0", fee_wei: "0", commission_wei: "0", credited_wei: "0" });
+  }
+
+  async checkTotals(): Promise<readonly TotalsDifference[]> {
+    // One statement, so one moment: events and totals are compared as of the same commit.
+    const columns = ["segments", "pixels", "fee_wei", "commission_wei", "credited_wei"];
+    const both = columns.map((c) => `coalesce(k.${c}, 0) as k_${c}, coalesce(e.${c}, 0) as e_${c}`).join(", ");
+    const differ = columns.map((c) => `coalesce(k.${c}, 0) <> coalesce(e.${c}, 0)`).join(" or ");
+    const rows = await this.#read<Record<string, string>>(
+      `with e as (${TOTALS_FROM_EVENTS})
+       select worker, rig, ${both} from openpool.rig_totals k full join e using (worker, rig)
+       where ${differ} order by worker, rig`,
+    );
+    const side = (row: Record<string, string>, prefix: string): PoolTotals => {
+      const of = (column: string): string => row[`${prefix}_${column}`] ?? "0";
+      return toTotals({
+        segments: of("segments"),
+        pixels: of("pixels"),
+        fee_wei: of("fee_wei"),
+        commission_wei: of("commission_wei"),
+        credited_wei: of("credited_wei"),
+      });
+    };
+    return rows.map((row) => ({
+      worker: row["worker"] as WorkerAddress,
+      rig: row["rig"] ?? "",
+      kept: side(row, "k"),
+      fromEvents: side(row, "e"),
+    }));
+  }
+
+  async rebuildTotals(): Promise<void> {
+    await this.#using(async (client) => {
+      try {
+        await client.query("begin");
+        await client.query("set local statement_timeout = 0");
+        // The writers' own lock: nothing is appended between the sum and its writing.
+        await client.query("select from openpool.log_head for update");
+        await client.query("delete from openpool.rig_totals");
+        await client.query(
+          `insert into openpool.rig_totals (worker, rig, segments, pixels, fee_wei, commission_wei, credited_wei) ${TOTALS_FROM_EVENTS}`,
+        );
+        await client.query("commit");
+      } catch (error) {
+        await client.query("rollback").catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  async workers(): Promise<readonly WorkerRecord[]> {
+    const rows = await this.#read<{
+      worker: WorkerAddress;
+      locked: boolean;
+      banned: string | null;
+      pay_to: WorkerAddress | null;
+      note: string | null;
+    }>("select worker, locked, banned, pay_to, note from openpool.workers order by worker");
+    return rows.map(({ worker, locked, banned, pay_to, note }) => ({
+      worker,
+      locked,
+      banned: banned ?? undefined,
+      payTo: pay_to ?? undefined,
+      note: note ?? undefined,
+    }));
+  }
+
+  async putWorker({ worker, locked, banned, payTo, note }: WorkerRecord): Promise<void> {
+    await this.#read(
+      `insert into openpool.workers (worker, locked, banned, pay_to, note) values ($1, $2, $3, $4, $5)
+       on conflict (worker) do update set
+         locked = excluded.locked, banned = excluded.banned, pay_to = excluded.pay_to, note = excluded.note`,
+      [worker, locked, banned ?? null, payTo ?? null, note ?? null],
+    );
+  }
+
+  async credentials(): Promise<readonly CredentialRecord[]> {
+    const rows = await this.#read<{
+      id: string;
+      secret_hash: string;
+      worker: WorkerAddress;
+      rig: string;
+      created_at: Date;
+      revoked_at: Date | null;
+    }>("select id, secret_hash, worker, rig, created_at, revoked_at from openpool.credentials order by created_at, id");
+    return rows.map((row) => ({
+      id: row.id,
+      secretHash: row.secret_hash,
+      name: { worker: row.worker, rig: row.rig },
+      createdAt: row.created_at.toISOString(),
+      revokedAt: row.revoked_at?.toISOString(),
+    }));
+  }
+
+  async addCredential({ id, secretHash, name, createdAt, revokedAt }: CredentialRecord): Promise<void> {
+    await this.#read(
+      `insert into openpool.credentials (id, secret_hash, worker, rig, created_at, revoked_at)
+       values ($1, $2, $3, $4, $5, $6)`,
+      [id, secretHash, name.worker, name.rig, createdAt, revokedAt ?? null],
+    );
+  }
+
+  async revokeCredential(id: string, at: number): Promise<void> {
+    const rows = await this.#read(
+      "update openpool.credentials set revoked_at = coalesce(revoked_at, $2) where id = $1 returning id",
+      [id, new Date(at)],
+    );
+    if (rows.length > 0) return;
+    throw new PoolError(
+      { code: "store/no-such-credential" },
+      `There is no credential ${id}; list them to see which are.`,
+    );
+  }
+
+  async putSnapshot(name: string, value: unknown): Promise<void> {
+    await this.#read(
+      `insert into openpool.snapshots (name, value, taken_at) values ($1, $2, $3)
+       on conflict (name) do update set value = excluded.value, taken_at = excluded.taken_at`,
+      [name, JSON.stringify(value), new Date(this.#clock.now())],
+    );
+  }
+
+  async getSnapshot(name: string): Promise<unknown> {
+    const [row] = await this.#read<{ value: unknown }>("select value from openpool.snapshots where name = $1", [name]);
+    return row?.value;
+  }
+
+  async #read<Row extends object>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    return this.#using(async (client) => (await client.query<Row & QueryResultRow>(sql, [...values])).rows);
+  }
+
+  async #using<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    let client: PoolClient;
+    try {
+      client = await this.#readers.connect();
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
+    let broken: Error | undefined;
+    try {
+      return await work(client);
+    } catch (cause) {
+      // After an error the state of the connection is not known well enough to lend it to the next.
+      broken = cause instanceof Error ? cause : new Error(errorText(cause));
+      throw this.#failed(cause);
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  #failed(cause: unknown): PoolError {
+    const code = errorCode(cause);
+    return new PoolError(
+      { code: code?.startsWith("23") ? "store/conflict" : "store/unavailable" },
+      `The database did not answer a question: ${errorText(cause)}.`,
+      { cause },
+    );
+  }
+
+  #tellFollowers(): void {
+    if (this.#telling || this.#followers.size === 0) return;
+    this.#telling = true;
+    setImmediate(() => {
+      this.#telling = false;
+      for (const follower of this.#followers) {
+        try {
+          follower();
+        } catch (error) {
+          this.#logger.error("a follower of the event log threw", { error: errorText(error) });
+        }
+      }
+    });
+  }
+
+  /** While somebody follows, looks now and then for what other nodes appended. */
+  #follow(): void {
+    let stopped = false;
+    let cancel = (): void => {};
+    const look = async (): Promise<void> => {
+      try {
+        const [row] = await this.#read<{ position: string }>("select position from openpool.log_head");
+        if (this.#seenPosition !== undefined && row?.position !== this.#seenPosition) this.#tellFollowers();
+        this.#seenPosition = row?.position;
+      } catch {
+        // The writer tells of a lost database; followers wait.
+      }
+      if (!stopped) cancel = this.#clock.after(FOLLOW_MS, () => void look());
+    };
+    this.#stopFollowing = () => {
+      stopped = true;
+      cancel();
+    };
+    void look();
+  }
+
+  #keepPartitionsAhead(): void {
+    let cancel = (): void => {};
+    const tick = async (): Promise<void> => {
+      try {
+        await this.#using((client) => addPartitions(client, [this.#clock.now() + AHEAD_MS]));
+      } catch (error) {
+        // Tried again tomorrow, and made on demand by the writer at the latest.
+        this.#logger.warn("could not add next month's partition", { error: errorText(error) });
+      }
+      schedule();
+    };
+    const schedule = (): void => {
+      if (!this.#scope.signal.aborted) cancel = this.#clock.after(DAY_MS, () => void tick());
+    };
+    this.#scope.defer(() => cancel());
+    schedule();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#followers.clear();
+    this.#stopFollowing?.();
+    await this.#scope[Symbol.asyncDispose]();
+    await this.#writer[Symbol.asyncDispose]();
+    if (!this.#readers.ended) await this.#readers.end();
+  }
+}

