@@ -30,29 +30,38 @@ export interface DispatchJob {
   readonly kind: string;
   /** After this moment an answer is worthless. It already leaves time to answer. */
   readonly deadlineMs: number;
+  /** The source is still arriving: workers cannot be late before `inputComplete`. */
+  readonly inputArriving?: boolean;
 }
 
 /** Why an attempt ended without a valid result. */
 export type AttemptFailure =
-  /** The stream or connection of the worker ended. */
+  /** The stream or connection of the worker ended. Its result is still welcome if it comes first. */
   | { readonly kind: "disconnected" }
   /** The worker uploaded an error. */
   | { readonly kind: "worker-error"; readonly text: string }
   /** The result did not pass verification. */
   | { readonly kind: "invalid-result"; readonly text: string }
-  /** Policy gave up on it: far too late. Its result is still welcome if it comes first. */
+  /** Far too late. Its result is still welcome if it comes first. */
   | { readonly kind: "late" };
 
 /** Why a job ended without an answer; decides the text that the gateway reads. */
 export type JobFailure =
-  /** Two different workers failed alike: it is the input. `text` is what they said. */
+  /** Workers failed alike: it is the input. `text` is what they said. */
   | { readonly kind: "bad-input"; readonly text: string }
-  /** No connected worker has the capabilities. */
+  /** No connected worker has the capabilities, and none that has is expected back. */
   | { readonly kind: "no-capable-worker" }
   /** The deadline came first. */
   | { readonly kind: "deadline"; readonly attempts: number };
 
-/** What the caller must do, in order. */
+/**
+ * What the caller must do, in order.
+ *
+ * Every assigned attempt ends in exactly one of three ways, after which nothing refers to it: the caller reports it as
+ * failed (`worker-error`, `invalid-result`), the caller reports its result as accepted, or a `cancel` names it. An
+ * attempt that was lost with its connection or that is late is not over: a stock transcoder uploads its result on
+ * another connection after its stream has ended.
+ */
 export type Effect =
   | {
       readonly kind: "assign";
@@ -63,24 +72,103 @@ export type Effect =
       readonly reason: string;
       readonly hedge: boolean;
     }
-  /** The attempt is not wanted any more: free what it holds, tell the worker where the protocol can. */
+  /**
+   * The attempt is not wanted any more: free what it holds, tell the worker where the protocol can. The connection may
+   * be gone already.
+   */
   | { readonly kind: "cancel"; readonly attempt: AttemptId; readonly connection: ConnectionId; readonly why: string }
   /** The job is lost; answer the gateway. */
   | { readonly kind: "give-up"; readonly job: JobId; readonly failure: JobFailure }
-  /** The session is no longer bound to the connection: send it the teardown message. */
+  /** The session is no longer on the connection, which is still there: send it the teardown message. */
   | { readonly kind: "unbind"; readonly session: string; readonly connection: ConnectionId }
   /** The standing of a rig changed: an event. */
   | { readonly kind: "standing"; readonly rig: RigName; readonly standing: Standing; readonly reason: string };
 
-/** How much a rig is trusted with. `trusted` works, `probation` gets little, `barred` gets nothing but a rare retrial. */
+/**
+ * How much a rig is trusted with. `new` works and is tried out, `trusted` works, `probation` gets a small share,
+ * `barred` gets nothing but a rare retrial; both get more when nobody better has room.
+ */
 export type Standing = "new" | "trusted" | "probation" | "barred";
 
-/** One decision about one job, kept for "why do I get no work". */
-export interface Decision {
+/** One decision as it looked from one rig, kept for "why do I get no work". */
+export interface RigDecision {
+  /** Monotonic milliseconds of the newest decision that this line stands for. */
   readonly atMs: number;
   readonly job: JobId;
   readonly session: string;
-  readonly chosen: RigName | undefined;
+  readonly chosen: boolean;
   readonly reason: string;
-  readonly passedOver: readonly { readonly rig: RigName; readonly reason: string }[];
+  /** Decisions of the same kind in a row that this line stands for. */
+  readonly times: number;
+}
+
+/** A rig as pages show it. Times are monotonic milliseconds. */
+export interface RigView {
+  readonly rig: RigName;
+  readonly state: "connected" | "draining" | "gone";
+  readonly connections: readonly ConnectionView[];
+  /** Sessions that its connections take at once. */
+  readonly capacity: number;
+  /** Sessions that hold a place on it, running or idle. */
+  readonly sessions: number;
+  /** Attempts that are open on it. */
+  readonly inFlight: number;
+  /** Told to drain; it stays so across its connections. */
+  readonly draining: boolean;
+  readonly standing: Standing;
+  /** Why it has this standing, in words. */
+  readonly reason: string;
+  readonly standingSinceMs: number;
+  /** Recent share of attempts that went well, 0 to 1; newer ones weigh more. */
+  readonly success: number;
+  /** Results accepted in all. */
+  readonly accepted: number;
+  /** Attempts that failed by its fault. */
+  readonly failed: number;
+  /** Results whose claim differed from what was measured, at all and grossly. */
+  readonly claimsDiffered: number;
+  readonly claimsLied: number;
+  /** Seconds of source per second of work: by kind of work, the most recently used last. */
+  readonly speeds: readonly { readonly kind: string; readonly realTimeRatio: number; readonly results: number }[];
+  readonly lastSeenMs: number;
+  readonly lastWorkMs: number | undefined;
+}
+
+export interface ConnectionView {
+  readonly connection: ConnectionId;
+  readonly capacity: number;
+  readonly sessions: number;
+  readonly inFlight: number;
+  readonly draining: boolean;
+  /** Left alone for the moment: it said that it was busy, or let a task run late without a sign of life. */
+  readonly avoided: boolean;
+  readonly connectedMs: number;
+  /** The last sign of work from it: an upload, an error; undefined before the first one. */
+  readonly lastHeardMs: number | undefined;
+}
+
+/** What is known of rigs, as JSON: ages instead of times, since monotonic time does not survive the process. */
+export interface ReputationSnapshot {
+  readonly v: 1;
+  readonly rigs: readonly RigMemory[];
+}
+
+export interface RigMemory {
+  /** `<address>.<name>`. */
+  readonly rig: string;
+  readonly standing: Standing;
+  readonly reason: string;
+  readonly standingAgeMs: number;
+  readonly seenAgoMs: number;
+  readonly health: number;
+  readonly accepted: number;
+  readonly failed: number;
+  readonly differed: number;
+  readonly lied: number;
+  readonly goodInRow: number;
+  /** Time until a barred rig is tried again. */
+  readonly retrialInMs: number;
+  readonly retrialPauseMs: number;
+  /** Time per time of source, by kind of work; newest sample last. */
+  readonly times: readonly { readonly kind: string; readonly costs: readonly number[] }[];
 }

@@ -1,0 +1,145 @@
+import type { DecisionLog } from "./decision-log.ts";
+import type { Due } from "./due-heap.ts";
+import type { ErrorClass } from "./failure-text.ts";
+import type { Reputation } from "./reputation.ts";
+import type { AttemptFailure, AttemptId, ConnectionId, DispatchJob } from "./types.ts";
+import type { RigName } from "@openpool/protocol";
+
+/** What the dispatcher remembers; nobody outside its folder sees these. */
+
+export interface Rig {
+  readonly name: RigName;
+  /** `<address>.<name>`. */
+  readonly key: string;
+  readonly reputation: Reputation;
+  readonly log: DecisionLog;
+  readonly connections: Set<Connection>;
+  draining: boolean;
+  /** Last offered. */
+  capabilities: bigint;
+  seenMs: number;
+  /** When its last connection ended; undefined while it has one, and for a rig that only memory knows. */
+  goneMs: number | undefined;
+  workMs: number | undefined;
+  /** Open attempts that try it out. */
+  trials: number;
+}
+
+/** Connections that offer the same: one comparison of bit strings serves all of them. */
+export interface CapabilityGroup {
+  readonly bits: bigint;
+  connections: number;
+  /** Whether it has what the job at hand needs. */
+  fits: boolean;
+}
+
+export interface Connection {
+  readonly id: ConnectionId;
+  readonly rig: Rig;
+  capacity: number;
+  group: CapabilityGroup;
+  draining: boolean;
+  readonly connectedMs: number;
+  /** False once it ended; attempts that were on it may still deliver. */
+  live: boolean;
+  /** Sessions that hold a place: bound here, or with an open attempt here. Never more than `capacity` are let in. */
+  readonly uses: Map<Session, Use>;
+  /** Uses without an open attempt. */
+  idle: number;
+  /** Open attempts. */
+  open: number;
+  heardMs: number | undefined;
+  /** Avoided until then, because an attempt ran late without a sign of life. */
+  silentUntilMs: number;
+  silentInRow: number;
+  busyUntilMs: number;
+  /** Capability sets that it claimed at registration and then refused. */
+  readonly refused: Set<bigint>;
+  /** Place in the dispatcher's list. */
+  index: number;
+}
+
+/** A session's place on a connection. */
+export interface Use {
+  readonly session: Session;
+  readonly connection: Connection;
+  /** Oldest first; a stock transcoder works through them in this order. */
+  readonly open: Attempt[];
+  bound: boolean;
+  lastEndMs: number;
+}
+
+export interface Session {
+  readonly key: string;
+  readonly jobs: Set<Job>;
+  /** Jobs without an open attempt, in order. */
+  readonly waiting: Job[];
+  bound: Connection | undefined;
+  /** Where it was before its connection ended. */
+  home: Rig | undefined;
+  /** The gateway ended it; it goes when its jobs are done. */
+  ended: boolean;
+  idle: Due<Timer> | undefined;
+  /** Place in the queue of sessions that wait. */
+  queued: Due<Session> | undefined;
+  /** Jobs in a row that the bound connection was late with, or slow to answer. */
+  lateInRow: number;
+  slowInRow: number;
+}
+
+export interface Failure {
+  readonly rig: Rig;
+  readonly kind: AttemptFailure["kind"];
+  readonly text: string;
+  readonly like: string;
+  readonly errorClass: ErrorClass | undefined;
+  /** Says something about the job, so that a second one like it decides. */
+  readonly opinion: boolean;
+  /** How much it counts against the rig if the job turns out to be fine. */
+  readonly weight: number;
+}
+
+export interface Job {
+  readonly spec: DispatchJob;
+  readonly session: Session;
+  readonly submittedMs: number;
+  /** When the source was whole; undefined while it arrives. */
+  inputMs: number | undefined;
+  /** Open and lost attempts: those whose result is still welcome. */
+  readonly attempts: Set<Attempt>;
+  /** Attempts of all time. */
+  started: number;
+  open: number;
+  readonly failures: Failure[];
+  readonly deadline: Due<Timer>;
+  /** While it waits for a capable rig to come back. */
+  hope: Due<Timer> | undefined;
+  /** While it must not be tried again yet. */
+  pause: Due<Timer> | undefined;
+  /** Passing over everybody was noted already. */
+  noted: boolean;
+}
+
+export interface Attempt {
+  readonly id: AttemptId;
+  readonly job: Job;
+  readonly connection: Connection;
+  readonly use: Use;
+  readonly assignedMs: number;
+  readonly hedge: boolean;
+  readonly trial: boolean;
+  /** `lost`: its connection ended, the result may still come. */
+  state: "open" | "lost";
+  late: boolean;
+  arriving: boolean;
+  /** When it becomes late, or when a late one becomes a danger to the deadline. */
+  due: Due<Timer> | undefined;
+}
+
+export type Timer =
+  | { readonly kind: "deadline"; readonly job: { current: Job | undefined } }
+  | { readonly kind: "late"; readonly attempt: Attempt }
+  | { readonly kind: "idle"; readonly session: Session }
+  | { readonly kind: "hope"; readonly job: Job }
+  | { readonly kind: "pause"; readonly job: Job }
+  | { readonly kind: "busy" };
