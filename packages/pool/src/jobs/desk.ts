@@ -163,6 +163,7 @@ export class JobDesk {
             capabilities: job.capabilities,
             kind: kindOfWork(undefined, job.profiles),
             deadlineMs: job.deadlineMs,
+            inputArriving: true,
           },
           startedMs,
         ),
@@ -179,7 +180,9 @@ export class JobDesk {
     if (judged.kind === "hopeless") {
       this.#apply(this.#deps.dispatcher.abandon(id, this.#now()));
       running.finish({ kind: "failed", text: judged.text, reason: `the source cannot be transcoded: ${judged.text}` });
+      return;
     }
+    this.#apply(this.#deps.dispatcher.inputComplete(id, this.#now()));
   }
 
   /** Nobody waits for the answer any more. */
