@@ -1,0 +1,145 @@
+import { type Clock, type Logger } from "@openpool/base";
+import { type Profile, SESSION_IDLE_MS } from "@openpool/protocol";
+
+/** Segments that may wait behind the running one of their session, as in a stock node. */
+const QUEUE_PER_SESSION = 4;
+
+/** What a session costs a device, in pixels a second. */
+export function loadOf(profiles: readonly Profile[]): number {
+  return profiles.reduce((sum, p) => sum + p.width * p.height * (p.fps > 0 ? p.fps / p.fpsDen : 30), 0);
+}
+
+export interface Slot<Device> {
+  readonly device: Device;
+  /** Aborted when the session is ended, or everything is. */
+  readonly signal: AbortSignal;
+  /** Resolves when the segments before it are done. */
+  readonly turn: Promise<void>;
+  leave(): void;
+}
+
+interface Session<Device> {
+  readonly device: Device;
+  load: number;
+  controller: AbortController;
+  tail: Promise<void>;
+  inside: number;
+  idleSinceMs: number;
+}
+
+export interface Sessions<Device> {
+  /** Queues a segment behind the others of its session; `busy` when too many wait there. */
+  enter(session: string, load: number): Slot<Device> | "busy";
+  /** Stops the session's work at once and forgets it. */
+  end(session: string): boolean;
+  /** Stops everything. */
+  stop(): void;
+  /** Sessions that are remembered now: at work, or idle for less than 70 s. */
+  readonly size: number;
+  /** Segments that run or wait now. */
+  readonly inside: number;
+  /** Load of each device, in pixels a second. */
+  loads(): ReadonlyMap<Device, number>;
+}
+
+/** Which device serves which session: the least loaded one when it begins, the same one ever after. */
+export function createSessions<Device>(
+  devices: readonly [Device, ...Device[]],
+  options: { readonly onEnd: (session: string, device: Device) => void },
+  deps: { readonly clock: Clock; readonly logger: Logger },
+): Sessions<Device> {
+  const { clock, logger } = deps;
+  const sessions = new Map<string, Session<Device>>();
+  let rotate = 0;
+
+  const loads = (): Map<Device, number> => {
+    const sums = new Map<Device, number>(devices.map((device) => [device, 0]));
+    for (const { device, load } of sessions.values()) sums.set(device, (sums.get(device) ?? 0) + load);
+    return sums;
+  };
+  const leastLoaded = (): Device => {
+    const sums = loads();
+    // Equal devices take turns.
+    const start = rotate++;
+    let best = devices[start % devices.length] ?? devices[0];
+    for (let i = 1; i < devices.length; i++) {
+      const device = devices[(start + i) % devices.length] ?? devices[0];
+      if ((sums.get(device) ?? 0) < (sums.get(best) ?? 0)) best = device;
+    }
+    return best;
+  };
+  const forget = (id: string, session: Session<Device>): void => {
+    sessions.delete(id);
+    options.onEnd(id, session.device);
+  };
+  const sweep = (): void => {
+    const now = clock.monotonicMs();
+    for (const [id, session] of sessions) {
+      if (session.inside === 0 && now - session.idleSinceMs >= SESSION_IDLE_MS) {
+        logger.debug("session idle, forgotten", { session: id });
+        forget(id, session);
+      }
+    }
+  };
+
+  return {
+    enter(id, load) {
+      sweep();
+      let session = sessions.get(id);
+      if (!session) {
+        session = {
+          device: leastLoaded(),
+          load,
+          controller: new AbortController(),
+          tail: Promise.resolve(),
+          inside: 0,
+          idleSinceMs: 0,
+        };
+        sessions.set(id, session);
+      }
+      if (session.inside > QUEUE_PER_SESSION) return "busy";
+      const entered = session;
+      entered.load = load;
+      entered.inside++;
+      const turn = entered.tail;
+      let finish = (): void => {};
+      entered.tail = new Promise((resolve) => (finish = resolve));
+      let left = false;
+      return {
+        device: entered.device,
+        signal: entered.controller.signal,
+        turn,
+        leave() {
+          if (left) return;
+          left = true;
+          entered.inside--;
+          entered.idleSinceMs = clock.monotonicMs();
+          // A segment that gives up while it waits must not let the next one overtake the one that runs.
+          void turn.then(() => finish());
+        },
+      };
+    },
+    end(id) {
+      const session = sessions.get(id);
+      if (!session) return false;
+      session.controller.abort();
+      forget(id, session);
+      return true;
+    },
+    stop() {
+      for (const [id, session] of sessions) {
+        session.controller.abort();
+        forget(id, session);
+      }
+    },
+    get size() {
+      return sessions.size;
+    },
+    get inside() {
+      let sum = 0;
+      for (const session of sessions.values()) sum += session.inside;
+      return sum;
+    },
+    loads,
+  };
+}
