@@ -1,0 +1,59 @@
+import type { OptionDefinitions, OptionInForce } from "@openpool/base";
+import { Argument } from "commander";
+import { exitCode } from "../io.ts";
+import type { Registry } from "../program.ts";
+import { settingsElsewhere, settingsOf } from "../settings/commands.ts";
+import { addSettings, flagsOf } from "../settings/flags.ts";
+import { settle } from "../settings/settle.ts";
+import { formatTable } from "../text/table.ts";
+
+export function addConfigCommand({ program, run }: Registry): void {
+  const command = program
+    .command("config")
+    .summary("print the settings in force, and where each comes from")
+    .description(
+      "Prints what `openpool pool` (or worker, or push) would run with, given the same flags, environment and settings file, and where each value comes from. Secrets are hidden.",
+    )
+    .addArgument(new Argument("[COMMAND]", "whose settings").choices(Object.keys(settingsOf)).default("pool"))
+    .option("--json", "print an array of {name, value, origin, from}")
+    .addHelpText(
+      "after",
+      `
+Takes the flags of that command too.
+
+Examples:
+  openpool config --config pool.yaml
+  openpool config worker --json`,
+    );
+  const everything: OptionDefinitions = Object.fromEntries(
+    Object.values(settingsOf).flatMap((definitions) => Object.values(definitions).map((one) => [one.name, one])),
+  );
+  addSettings(command, everything, { hidden: true });
+  command.action((name: keyof typeof settingsOf) =>
+    run(async (io) => {
+      const definitions: OptionDefinitions = settingsOf[name];
+      const flags = flagsOf(command, definitions, 1);
+      const { inForce } = settle(definitions, flags, settingsElsewhere(definitions), io);
+      const shown = Object.values(inForce).map(show);
+      await io.out(
+        command.opts<{ json?: boolean }>().json
+          ? `${JSON.stringify(shown, undefined, 2)}\n`
+          : formatTable(
+              ["SETTING", "VALUE", "FROM"],
+              shown.map((one) => [one.name, one.value ?? "-", one.from]),
+            ),
+      );
+      return exitCode.ok;
+    }),
+  );
+}
+
+function show({ option, text, origin, from }: OptionInForce): {
+  readonly name: string;
+  readonly value: string | null;
+  readonly origin: string;
+  readonly from: string;
+} {
+  const value = text === undefined ? null : option.show ? option.show(text) : text;
+  return { name: option.name, value, origin, from };
+}

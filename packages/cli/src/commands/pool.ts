@@ -1,0 +1,69 @@
+import type { Logger } from "@openpool/base";
+import { type PoolOptions, poolOptions, toPoolOptions } from "@openpool/pool";
+import { type ExitCode, exitCode, type Io } from "../io.ts";
+import { createLogger } from "../logging.ts";
+import type { Registry } from "../program.ts";
+import { settingsElsewhere } from "../settings/commands.ts";
+import { addSettings, flagsOf } from "../settings/flags.ts";
+import { type Flags, readSecretFile, settingsError, settle } from "../settings/settle.ts";
+
+export function addPoolCommand({ program, run }: Registry): void {
+  const command = program
+    .command("pool")
+    .summary("serve gateways and share their work among workers")
+    .description(
+      "Runs a pool: gateways send segments to it, workers that have joined transcode them, and every answered segment is credited to the worker that did it.",
+    )
+    .addHelpText(
+      "after",
+      `
+Examples:
+  openpool pool --service-uri https://pool.example.com:8935
+  openpool pool --service-uri https://203.0.113.7:8935 --join open,registered --commission 10%
+  openpool pool --config pool.yaml
+
+A worker then joins with
+  openpool worker --pool pool.example.com:8935 --address 0xYOURS --name rig1
+or, with an unmodified go-livepeer,
+  livepeer -transcoder -orchAddr pool.example.com:8935 -orchSecret 0xYOURS.rig1
+
+SIGTERM or Ctrl-C finishes the segments in flight first, a second one ends at once. SIGHUP restarts it without
+refusing a connection, as \`openpool restart\` does.`,
+    );
+  addSettings(command, poolOptions);
+  command.action(() =>
+    run(async (io) => {
+      const { options, logger } = readPoolSettings(flagsOf(command, poolOptions, 0), io);
+      return runPool(options, { logger, stop: io.stop });
+    }),
+  );
+}
+
+/** The options of a pool from flags, environment and file. Throws with everything that is wrong. */
+export function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions; readonly logger: Logger } {
+  const { values, inForce } = settle(poolOptions, flags, settingsElsewhere(poolOptions), io);
+  const passwordFile = values.joinPasswordFile;
+  const options = toPoolOptions(values, {
+    adminListenNamed: inForce.adminListen.origin !== "default",
+    joinPassword: passwordFile === undefined ? undefined : readSecretFile(passwordFile, inForce.joinPasswordFile.from),
+    terminal: io.errIsTerminal,
+  });
+  if ("problems" in options) throw settingsError(options.problems);
+  const logger = createLogger(
+    { level: options.logLevel, format: options.logFormat, colour: io.errIsTerminal && !io.env["NO_COLOR"] },
+    (line) => io.err(line),
+  );
+  return { options, logger };
+}
+
+export interface PoolHooks {
+  readonly logger: Logger;
+  /** Aborted when the pool shall drain and end. */
+  readonly stop: AbortSignal;
+}
+
+/** Runs a pool until `stop`, drained. */
+async function runPool(options: PoolOptions, hooks: PoolHooks): Promise<ExitCode> {
+  hooks.logger.error("the pool node is not wired yet", { dataDir: options.dataDir });
+  return exitCode.failed;
+}

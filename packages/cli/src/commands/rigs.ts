@@ -1,0 +1,89 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
+import { exitCode } from "../io.ts";
+import type { Registry } from "../program.ts";
+import { formatTable } from "../text/table.ts";
+
+const rigsSchema = z.array(
+  z.object({
+    worker: z.string(),
+    rig: z.string(),
+    state: z.string(),
+    connections: z.number(),
+    capacity: z.number(),
+    sessions: z.number(),
+    jobsInFlight: z.number(),
+    standing: z.string(),
+    reason: z.string(),
+  }),
+);
+const decisionsSchema = z.array(z.object({ at: z.string(), chosen: z.boolean(), reason: z.string() }));
+
+export function addRigsCommand(registry: Registry): void {
+  const rigs = registry.program
+    .command("rigs")
+    .summary("the workers' machines: list, drain, and why one gets no work")
+    .description("A rig is one machine of a worker, named 0xADDRESS.NAME.");
+  const add = (name: string, summary: string): Command => {
+    const command = rigs
+      .command(name)
+      .summary(summary)
+      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`);
+    addPoolFinder(command);
+    return command;
+  };
+  const act = (command: Command, operands: number, work: (pool: AdminClient) => Promise<string>): Promise<void> =>
+    registry.run(async (io) => {
+      await io.out(await work(await openAdminClient(findDataDir(command, operands, io))));
+      return exitCode.ok;
+    });
+
+  const list = add("list", "list the rigs that are or were connected");
+  list.option("--json", "print JSON").action(() =>
+    act(list, 0, async (pool) => {
+      const answer = await pool.get("/rigs");
+      if (list.opts<{ json?: boolean }>().json) return `${JSON.stringify(answer)}\n`;
+      const rows = rigsSchema
+        .parse(answer)
+        .map((one) => [
+          `${one.worker}.${one.rig}`,
+          one.state,
+          `${one.sessions}/${one.capacity}`,
+          String(one.jobsInFlight),
+          one.standing,
+          one.reason,
+        ]);
+      return formatTable(["RIG", "STATE", "SESSIONS", "JOBS", "STANDING", "WHY"], rows, new Set([2, 3]));
+    }),
+  );
+
+  const drain = add("drain", "give a rig no new work; what it holds is finished");
+  drain.argument("<RIG>", "0xADDRESS.NAME").action((name: string) =>
+    act(drain, 1, async (pool) => {
+      await pool.change("POST", `/rigs/${encodeURIComponent(name)}/drain`);
+      return `${name} is draining\n`;
+    }),
+  );
+  const undrain = add("undrain", "give a drained rig work again");
+  undrain.argument("<RIG>", "0xADDRESS.NAME").action((name: string) =>
+    act(undrain, 1, async (pool) => {
+      await pool.change("POST", `/rigs/${encodeURIComponent(name)}/undrain`);
+      return `${name} gets work again\n`;
+    }),
+  );
+  const why = add("why", "say why a rig was given work, or was not");
+  why
+    .argument("<RIG>", "0xADDRESS.NAME")
+    .option("--json", "print JSON")
+    .action((name: string) =>
+      act(why, 1, async (pool) => {
+        const answer = await pool.get(`/rigs/${encodeURIComponent(name)}/decisions`);
+        if (why.opts<{ json?: boolean }>().json) return `${JSON.stringify(answer)}\n`;
+        const rows = decisionsSchema
+          .parse(answer)
+          .map((one) => [one.at, one.chosen ? "chosen" : "not chosen", one.reason]);
+        return formatTable(["TIME", "DECISION", "WHY"], rows);
+      }),
+    );
+}

@@ -1,0 +1,38 @@
+import process from "node:process";
+
+/**
+ * A terminal and npm both send the same Ctrl-C, some milliseconds apart: what comes this soon is no second request.
+ */
+const ECHO_MS = 500;
+
+/**
+ * Watches for the wish to end. The first SIGINT, SIGTERM or SIGHUP aborts `stop`; a second one ends the process at once,
+ * with the exit code that shells expect. The end of the process that started this one over an IPC channel counts as
+ * SIGTERM, so that its children never outlive a killed parent.
+ */
+export function watchSignals(exit: (code: number) => void): { readonly stop: AbortSignal; forget(): void } {
+  const controller = new AbortController();
+  let firstAt: number | undefined;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    const now = performance.now();
+    if (firstAt === undefined) {
+      firstAt = now;
+      controller.abort(signal);
+    } else if (now - firstAt > ECHO_MS) {
+      exit(signal === "SIGINT" ? 130 : signal === "SIGHUP" ? 129 : 143);
+    }
+  };
+  const onDisconnect = (): void => {
+    if (firstAt === undefined) onSignal("SIGTERM");
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  process.once("disconnect", onDisconnect);
+  return {
+    stop: controller.signal,
+    forget() {
+      for (const signal of signals) process.off(signal, onSignal);
+      process.off("disconnect", onDisconnect);
+    },
+  };
+}
