@@ -148,8 +148,11 @@ function createHandover<Value>() {
       for (;;) {
         const next = waiting.shift();
         if (next) {
-          yield next.value;
-          next.taken();
+          try {
+            yield next.value;
+          } finally {
+            next.taken(); // also when the taker leaves
+          }
         } else if (closed) {
           if (failure !== undefined) throw failure;
           return;
