@@ -1,3 +1,4 @@
+import { looksLikeMp4, probeMp4 } from "./mp4.ts";
 import { findPackets, probeMpegts } from "./mpegts.ts";
 import type { MediaProbe, UnreadableFile } from "./types.ts";
 
@@ -7,6 +8,7 @@ import type { MediaProbe, UnreadableFile } from "./types.ts";
  */
 export function probeMedia(data: Uint8Array): MediaProbe {
   try {
+    if (looksLikeMp4(data)) return probeMp4(data);
     const grid = findPackets(data);
     return grid ? probeMpegts(data, grid) : unreadable(data);
   } catch (cause) {
