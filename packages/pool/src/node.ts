@@ -6,7 +6,7 @@ import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
 import { formatRig, GrpcStatus, parseOpenSecret, type RigName } from "@openpool/protocol";
 import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
-import { openKeccak } from "./bodies/keccak.ts";
+import { createKeccakFactory } from "./bodies/keccak.ts";
 import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
 import { loadTlsIdentity } from "./front/certificate.ts";
 import { answerText, type Exchange } from "./front/exchange.ts";
@@ -71,7 +71,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const host = new URL(options.serviceUri).hostname.replace(/^\[|\]$/g, "");
     const identity = await loadTlsIdentity({ ...options, host }, clock.now());
     const tokens = createTokenIssuer(await loadTokenKey(options.dataDir));
-    const keccak = await openKeccak();
+    const keccak = createKeccakFactory();
     const store = scope.use(await openStore(deps.connection, { logger, clock }));
 
     const identities = new Identities(options);
@@ -185,9 +185,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         return {
           worker: rig.rig.worker,
           rig: rig.rig.rig,
-          state: rig.draining ? "draining" : open.length > 0 ? "connected" : "gone",
+          state: rig.state,
           connections: open.length,
-          capacity: open.reduce((sum, one) => sum + one.capacity, 0),
+          capacity: rig.capacity,
           sessions: rig.sessions,
           jobsInFlight: rig.inFlight,
           standing: rig.standing,

@@ -80,7 +80,7 @@ export function parseMultipart(body: Uint8Array, boundary: string, limits: Multi
   while (after.kind === "part") {
     if (parts.length === limits.maxParts) return `multipart: more than ${limits.maxParts} parts`;
     let headers = new Map<string, string>();
-    let start = after.next;
+    let start: number = after.next;
     if (body[start] === CR && body[start + 1] === LF) {
       start += 2;
     } else {

@@ -25,7 +25,7 @@ import {
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { type Body, fillBody, openBody } from "../bodies/body.ts";
 import type { KeccakFactory } from "../bodies/keccak.ts";
-import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { Dispatcher } from "../dispatch/index.ts";
 import type { JobId } from "../dispatch/types.ts";
 import { answerText, type Exchange } from "../front/exchange.ts";
 import { answerGrpc, endGrpc, readGrpcRequest } from "../front/grpc.ts";

@@ -25,7 +25,7 @@ import {
   setProfiles,
 } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
-import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { Dispatcher } from "../dispatch/index.ts";
 import type {
   AttemptFailure,
   AttemptId,
@@ -104,6 +104,8 @@ export class JobDesk {
   readonly #jobs = new Map<JobId, RunningJob>();
   readonly #attempts = new Map<AttemptId, Attempt>();
   readonly #byUrlToken = new Map<string, Attempt>();
+  /** The source of each running stream, as last seen. */
+  readonly #shapes = new Map<string, MediaProbe>();
   #cancelTick = (): void => {};
   #tickAtMs = Number.POSITIVE_INFINITY;
   #closed = false;
@@ -161,9 +163,10 @@ export class JobDesk {
             seq: job.seq,
             durationMs: job.durationMs,
             capabilities: job.capabilities,
-            kind: kindOfWork(undefined, job.profiles),
+            // Of a source that is still arriving nobody knows the shape yet; a stream seldom changes it.
+            kind: kindOfWork(this.#shapes.get(job.session), job.profiles),
             deadlineMs: job.deadlineMs,
-            inputArriving: true,
+            inputArriving: job.input.state !== "confirmed",
           },
           startedMs,
         ),
@@ -182,6 +185,7 @@ export class JobDesk {
       running.finish({ kind: "failed", text: judged.text, reason: `the source cannot be transcoded: ${judged.text}` });
       return;
     }
+    this.#shapes.set(running.job.session, running.source);
     this.#apply(this.#deps.dispatcher.inputComplete(id, this.#now()));
   }
 
@@ -194,6 +198,7 @@ export class JobDesk {
   }
 
   endSession(session: string): void {
+    this.#shapes.delete(session);
     this.#apply(this.#deps.dispatcher.endSession(session, this.#now()));
   }
 
