@@ -36,3 +36,11 @@ export function watchSignals(exit: (code: number) => void): { readonly stop: Abo
     },
   };
 }
+
+/** Resolves when the signal is aborted. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

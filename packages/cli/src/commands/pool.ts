@@ -1,10 +1,12 @@
-import type { Logger } from "@openpool/base";
-import { type PoolOptions, poolOptions, toPoolOptions } from "@openpool/pool";
+import { type Logger, systemClock } from "@openpool/base";
+import { type PoolOptions, poolOptions, startPool, toPoolOptions } from "@openpool/pool";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
 import type { Registry } from "../program.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
+import { aborted } from "../signals.ts";
+import { version } from "../version.ts";
 import { type Flags, readSecretFile, settingsError, settle } from "../settings/settle.ts";
 
 export function addPoolCommand({ program, run }: Registry): void {
@@ -62,8 +64,14 @@ export interface PoolHooks {
   readonly stop: AbortSignal;
 }
 
+/** A drain that takes longer than this is given up: every deadline of a segment has passed by then. */
+const DRAIN_MS = 60_000;
+
 /** Runs a pool until `stop`, drained. */
-async function runPool(options: PoolOptions, hooks: PoolHooks): Promise<ExitCode> {
-  hooks.logger.error("the pool node is not wired yet", { dataDir: options.dataDir });
-  return exitCode.failed;
+async function runPool(options: PoolOptions, { logger, stop }: PoolHooks): Promise<ExitCode> {
+  await using pool = await startPool(options, { logger, clock: systemClock, version });
+  await aborted(stop);
+  logger.info("draining: segments in flight are finished first");
+  await pool.node.drain(AbortSignal.timeout(DRAIN_MS));
+  return exitCode.ok;
 }

@@ -1,12 +1,13 @@
 import { tmpdir } from "node:os";
-import type { Logger } from "@openpool/base";
-import type { WorkerOptions } from "@openpool/worker";
+import { type Logger, systemClock } from "@openpool/base";
+import { startWorker, type WorkerOptions } from "@openpool/worker";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
 import type { Registry } from "../program.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { type Flags, readSecretFile, settingsError, settle } from "../settings/settle.ts";
+import { aborted } from "../signals.ts";
 import { toWorkerOptions, workerOptions } from "../settings/worker-options.ts";
 
 export function addWorkerCommand({ program, run }: Registry): void {
@@ -57,11 +58,17 @@ function readWorkerSettings(
   return { options, logger: createLogger({ level: values.logLevel, format, colour }, (line) => io.err(line)) };
 }
 
-/** Runs a worker until `stop`, drained. */
+/** Runs a worker until `stop`, drained, or until the pool says that it need not try again. */
 async function runWorker(
   options: WorkerOptions,
-  hooks: { readonly logger: Logger; readonly stop: AbortSignal },
+  { logger, stop }: { readonly logger: Logger; readonly stop: AbortSignal },
 ): Promise<ExitCode> {
-  hooks.logger.error("the worker is not wired yet", { pool: options.pool });
-  return exitCode.failed;
+  await using worker = await startWorker(options, { logger, clock: systemClock });
+  const end = await Promise.race([worker.closed, aborted(stop)]);
+  if (end === undefined) {
+    logger.info("draining: segments in hand are finished first");
+    await worker.drain();
+    return exitCode.ok;
+  }
+  return end.kind === "refused" ? exitCode.refused : exitCode.ok;
 }

@@ -1,5 +1,5 @@
 import type { Server } from "node:http";
-import { isIP } from "node:net";
+import { isIP, type Socket } from "node:net";
 import { Readable } from "node:stream";
 import { errorCode, errorText, formatHostPort, type Logger, PoolError } from "@openpool/base";
 import { isRigName, parseAddress } from "@openpool/protocol";
@@ -64,6 +64,43 @@ const eventsQuery = z.strictObject({
 /** Events are read in pages of this many, so that a long history never lies in memory at once. */
 const EVENT_PAGE = 500;
 
+export interface AdminHandlerOptions {
+  /** Allows writing. */
+  readonly token: string;
+  /** The host that the admin port listens on: a name that callers may use besides IP addresses and local names. */
+  readonly host: string;
+}
+
+/** The admin port without its listening socket, for whoever accepts connections elsewhere. */
+export interface AdminHandler extends AsyncDisposable {
+  /** Serves a connection; nothing may have been read from it. */
+  accept(socket: Socket): void;
+}
+
+/** As {@link startAdminServer}, on connections that are handed in. */
+export async function openAdminHandler(
+  options: AdminHandlerOptions,
+  dependencies: { readonly port: AdminPort; readonly logger: Logger },
+): Promise<AdminHandler> {
+  const { app, close } = createApp(options, dependencies);
+  await app.ready();
+  // Without it Node enforces no timeouts on a server that never listens.
+  app.server.emit("listening");
+  return {
+    accept(socket) {
+      app.server.emit("connection", socket);
+      socket.resume();
+    },
+    async [Symbol.asyncDispose]() {
+      // Fastify closes what it listens on itself and nothing else. The order makes readers of events end by themselves.
+      const closed = close();
+      app.server.close(() => {});
+      app.server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
 /**
  * The admin port: health, metrics and status for everyone who reaches it, changes for who holds the token. It sends no
  * CORS headers and answers only to host names that a stranger's web page cannot have, so a browser on this machine is no
@@ -75,18 +112,24 @@ export async function startAdminServer(
   options: AdminServerOptions,
   dependencies: { readonly port: AdminPort; readonly logger: Logger },
 ): Promise<AdminServer> {
-  const { logger } = dependencies;
+  const { app, close } = createApp({ token: options.token, host: options.listen.host }, dependencies);
+  const bound = await listen(app, options, dependencies.logger);
+  const url = `http://${formatHostPort({ host: reachableHost(bound.host), port: bound.port })}`;
+  return { address: bound, url, [Symbol.asyncDispose]: close };
+}
+
+function createApp(
+  options: AdminHandlerOptions,
+  { port, logger }: { readonly port: AdminPort; readonly logger: Logger },
+): { readonly app: FastifyInstance<Server>; close(): Promise<void> } {
   const app = fastify({ logger: false, bodyLimit: 64 * 1024, forceCloseConnections: true, requestTimeout: 30_000 });
   const closing = new AbortController();
   guard(app, options);
-  routes(app, dependencies.port, closing.signal, logger);
-  const bound = await listen(app, options, logger);
-  const url = `http://${formatHostPort({ host: reachableHost(bound.host), port: bound.port })}`;
+  routes(app, port, closing.signal, logger);
   let closed: Promise<void> | undefined;
   return {
-    address: bound,
-    url,
-    [Symbol.asyncDispose]() {
+    app,
+    close() {
       closing.abort();
       return (closed ??= app.close());
     },
@@ -129,10 +172,10 @@ function reachableHost(host: string): string {
 }
 
 /** Who may speak to us, and who may change things. */
-function guard(app: FastifyInstance<Server>, options: AdminServerOptions): void {
+function guard(app: FastifyInstance<Server>, options: AdminHandlerOptions): void {
   app.addHook("onRequest", async (request, reply) => {
     reply.headers({ "cache-control": "no-store", "x-content-type-options": "nosniff" });
-    if (!isOwnHost(request.headers.host, options.listen.host)) {
+    if (!isOwnHost(request.headers.host, options.host)) {
       return refuse(reply, 421, "admin/foreign-host", "this host name is not ours: use an IP address or localhost");
     }
     if (request.method === "GET" || request.method === "HEAD") return;
