@@ -1,11 +1,13 @@
 import { BLOCK_BYTES, createKeccakModule, type KeccakModule, STATE_BYTES } from "./keccak-wasm.ts";
 
-/** A keccak-256 in progress. Abandoning it costs nothing. */
+/** A keccak-256 in progress. It ends with `digest` or with `abandon`. */
 export interface Keccak {
   /** The chunk is looked at later: it must not change before the digest. */
   update(chunk: Uint8Array): void;
   /** The 32 bytes. */
   digest(): Uint8Array;
+  /** Forgets the message. */
+  abandon(): void;
 }
 
 /** Makes hashers; hashing is the largest cost of a segment, so it runs as the bytes arrive. */
@@ -26,32 +28,32 @@ interface Stream {
   pendingBytes: number;
 }
 
+/** A stream that finds no partner is absorbed alone once this much of it waits: the digest must not have it all to do. */
+const ALONE_BYTES = 4 * STEP_BYTES;
+
 /**
- * Streams that have data at the same time are absorbed two by two, which SIMD makes nearly as cheap as one. So chunks
- * wait for the end of the event loop's turn, when all that arrived with it is there; a digest does not wait.
+ * Two streams are absorbed together for little more than the price of one, so a stream's data waits for a partner: for
+ * the next stream that has data too, or at most until its own digest is asked for.
  */
-export function createKeccakFactory(defer: (work: () => void) => void = setImmediate): KeccakFactory {
+export function createKeccakFactory(): KeccakFactory {
   const module = createKeccakModule(2 * STATE_BYTES + 2 * STEP_BYTES);
   const places = [0, 1].map((i) => ({
     state: module.heapStart + i * STATE_BYTES,
     data: module.heapStart + 2 * STATE_BYTES + i * STEP_BYTES,
   })) as [Place, Place];
-  const ready = new Set<Stream>();
-  let deferred = false;
+  /** Streams with at least a step of data, the longest waiting first. */
+  const waiting = new Set<Stream>();
 
-  const drain = (): void => {
-    deferred = false;
-    const queue = [...ready];
-    ready.clear();
-    let a = queue.pop();
-    let b = queue.pop();
-    while (a && b) {
-      absorbTwo(module, places, a, b);
-      if (a.pendingBytes < BLOCK_BYTES) a = queue.pop();
-      if (b.pendingBytes < BLOCK_BYTES) b = queue.pop();
-      if (!a) [a, b] = [b, undefined];
+  /** Absorbs a stream down to less than `downTo` bytes, in company as far as there is any. */
+  const absorb = (stream: Stream, downTo: number): void => {
+    waiting.delete(stream);
+    while (stream.pendingBytes >= downTo) {
+      const [partner] = waiting;
+      if (partner) {
+        absorbTwo(module, places, stream, partner);
+        if (partner.pendingBytes < STEP_BYTES) waiting.delete(partner);
+      } else absorbOne(module, places[0], stream);
     }
-    while (a && a.pendingBytes >= BLOCK_BYTES) absorbOne(module, places[0], a);
   };
 
   return {
@@ -62,14 +64,12 @@ export function createKeccakFactory(defer: (work: () => void) => void = setImmed
           if (chunk.length === 0) return;
           stream.chunks.push(chunk);
           stream.pendingBytes += chunk.length;
-          if (stream.pendingBytes < BLOCK_BYTES) return;
-          ready.add(stream);
-          if (!deferred) defer(drain);
-          deferred = true;
+          if (stream.pendingBytes < STEP_BYTES) return;
+          waiting.add(stream);
+          if (waiting.size > 1 || stream.pendingBytes >= ALONE_BYTES) absorb(stream, STEP_BYTES);
         },
         digest() {
-          ready.delete(stream);
-          while (stream.pendingBytes >= BLOCK_BYTES) absorbOne(module, places[0], stream);
+          absorb(stream, BLOCK_BYTES);
           const rest = stream.pendingBytes;
           // The original keccak padding: a 1 bit behind the message, another at the end of the block.
           const last = new Uint8Array(BLOCK_BYTES - rest);
@@ -79,6 +79,9 @@ export function createKeccakFactory(defer: (work: () => void) => void = setImmed
           stream.pendingBytes += last.length;
           absorbOne(module, places[0], stream);
           return stream.state.slice(0, 32);
+        },
+        abandon() {
+          waiting.delete(stream);
         },
       };
     },

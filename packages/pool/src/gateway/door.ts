@@ -168,16 +168,17 @@ export class GatewayDoor {
     try {
       const isUri = exchange.header("content-type") === URI_BODY_TYPE;
       const announced = exchange.header("content-length");
+      if (isUri) return await this.#uriSegment(exchange, request, session, arrivedMs, ended);
       const hasher = this.#deps.keccak.create();
       const options = {
-        announcedBytes: announced === undefined || isUri ? undefined : Number(announced),
-        maxBytes: isUri ? 8192 : MAX_SEGMENT_BYTES,
+        announcedBytes: announced === undefined ? undefined : Number(announced),
+        maxBytes: MAX_SEGMENT_BYTES,
         signal: ended.signal,
         onChunk: (chunk: Uint8Array) => hasher.update(chunk),
       };
-      if (isUri) return await this.#uriSegment(exchange, request, session, arrivedMs, ended);
       const input = await openBody(memory, options);
       if (typeof input === "string") {
+        hasher.abandon();
         return input === "too-large" ? this.#refuse(exchange, 500, segmentText.internal) : exchange.abort();
       }
       try {
@@ -186,6 +187,7 @@ export class GatewayDoor {
         const early = cutThrough ? this.#deps.desk.run(job) : undefined;
         ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
         const failure = await fillBody(input, exchange.body, memory, options);
+        if (failure) hasher.abandon();
         const wrong = !failure && !Buffer.from(request.data.hash).equals(hasher.digest());
         if (failure || wrong) {
           input.fail();
@@ -217,7 +219,10 @@ export class GatewayDoor {
       onChunk: (chunk) => hasher.update(chunk),
       peer: exchange.peer,
     });
-    if (!input) return this.#refuse(exchange, 400, segmentText.badRequest);
+    if (!input) {
+      hasher.abandon();
+      return this.#refuse(exchange, 400, segmentText.badRequest);
+    }
     try {
       if (!Buffer.from(request.data.hash).equals(hasher.digest())) return this.#refuse(exchange, 403, segmentText.forbidden);
       const job = this.#jobOf(request, session, input, arrivedMs);
