@@ -43,6 +43,7 @@ class VideoStream {
   readonly #data: Uint8Array;
   readonly #timeline = new Timeline();
   readonly #offsets: number[] = [];
+  readonly #headerLengths: number[] = [];
   readonly #pts: (number | undefined)[] = [];
   readonly #dts: (number | undefined)[] = [];
   readonly #pictures: number[] = [];
@@ -80,21 +81,21 @@ class VideoStream {
     this.#finishUnit();
     this.#offsets.push(offset);
     this.#header = undefined;
-    this.#header0(from, to);
+    this.#gatherHeader(from, to);
   }
 
   /** More payload of the unit that is open. */
   more(from: number, to: number): void {
-    this.bytes += to - from;
-    this.#received += to - from;
     if (this.#header) {
-      this.#header0(from, to);
+      this.#gatherHeader(from, to);
       return;
     }
+    this.bytes += to - from;
+    this.#received += to - from;
     if (this.#open && this.#scanner && !this.#scanner.done) this.#scanner.push(this.#data, from, to);
   }
 
-  #header0(from: number, to: number): void {
+  #gatherHeader(from: number, to: number): void {
     const data = this.#data;
     if (!this.#header) {
       const whole = to - from >= 9 ? 9 + (data[from + 8] ?? 0) : 9;
@@ -127,8 +128,9 @@ class VideoStream {
     }
     this.#open = true;
     this.#announced = ((header[at + 4] ?? 0) << 8) | (header[at + 5] ?? 0);
-    const headerRest = 3 + (header[at + 8] ?? 0);
-    this.#received = headerRest + to - from;
+    // The announced length counts from behind itself.
+    this.#received = 3 + (header[at + 8] ?? 0) + to - from;
+    this.#headerLengths.push(9 + (header[at + 8] ?? 0));
     this.bytes += to - from;
     const flags = (header[at + 7] ?? 0) >> 6;
     let dts = flags === 3 ? this.#timeline.unwrap(timestamp(header, at + 14)) : undefined;
@@ -228,7 +230,7 @@ class VideoStream {
     scanner.begin(false);
     const from = this.#offsets[unit] ?? data.length;
     const to = this.#offsets[unit + 1] ?? data.length;
-    let skip = -1;
+    let skip = this.#headerLengths[unit] ?? 0;
     for (let at = from; at + PACKET <= to; at += grid.stride) {
       if (data[at] !== SYNC) {
         at = nextSync(data, at, grid.stride) - grid.stride;
@@ -237,7 +239,6 @@ class VideoStream {
       if ((((data[at + 1] ?? 0) & 31) << 8) + (data[at + 2] ?? 0) !== this.pid) continue;
       let payload = payloadStart(data, at);
       if (payload < 0) continue;
-      if (skip < 0) skip = 9 + (data[payload + 8] ?? 0);
       if (skip > 0) {
         const skipped = Math.min(skip, at + PACKET - payload);
         skip -= skipped;
