@@ -345,7 +345,10 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     },
     kill(how = "close") {
       become({ kind: "stopped" });
-      closeConnections(({ socket }) => (how === "reset" ? socket.resetAndDestroy() : socket.destroy()));
+      closeConnections(({ socket }) => {
+        if (how === "reset") socket.tcp.resetAndDestroy();
+        else socket.destroy();
+      });
     },
     dropStream() {
       registration?.socket.destroy();

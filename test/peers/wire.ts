@@ -20,21 +20,30 @@ export function parseHostPort(address: string): HostPort {
   return { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 8935) };
 }
 
+/** A TLS connection and the TCP connection below it, which alone can be reset. */
+export type TlsConnection = tls.TLSSocket & { readonly tcp: net.Socket };
+
 /** TLS to a peer that nobody verifies; `alpn` empty: no ALPN extension at all. */
-export function connectTls(address: HostPort, alpn: readonly string[], timeoutMs = 3_000): Promise<tls.TLSSocket> {
+export function connectTls(address: HostPort, alpn: readonly string[], timeoutMs = 3_000): Promise<TlsConnection> {
   return new Promise((resolve, reject) => {
-    const socket = tls.connect({
-      ...address,
-      rejectUnauthorized: false,
-      ...(net.isIP(address.host) ? {} : { servername: address.host }),
-      ...(alpn.length > 0 ? { ALPNProtocols: [...alpn] } : {}),
-    });
+    const tcp = net.connect(address);
+    const socket = Object.assign(
+      tls.connect({
+        socket: tcp,
+        rejectUnauthorized: false,
+        ...(net.isIP(address.host) ? {} : { servername: address.host }),
+        ...(alpn.length > 0 ? { ALPNProtocols: [...alpn] } : {}),
+      }),
+      { tcp },
+    );
+    // An error of the connection reaches the TLS socket too.
+    tcp.on("error", () => {});
     const timer = setTimeout(() => socket.destroy(new Error("context deadline exceeded")), timeoutMs);
     socket.once("error", (error) => {
       clearTimeout(timer);
       reject(error);
     });
-    socket.once("connect", () => socket.setNoDelay(true));
+    tcp.setNoDelay(true);
     socket.once("secureConnect", () => {
       clearTimeout(timer);
       socket.removeAllListeners("error");
@@ -45,7 +54,7 @@ export function connectTls(address: HostPort, alpn: readonly string[], timeoutMs
 
 export interface H2Connection {
   readonly session: http2.ClientHttp2Session;
-  readonly socket: tls.TLSSocket;
+  readonly socket: TlsConnection;
 }
 
 /** Opens HTTP/2 over TLS, as grpc-go does: without ALPN `h2` there is no connection. */

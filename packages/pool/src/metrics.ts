@@ -42,13 +42,17 @@ export function createPoolMetrics(version: string): PoolMetrics {
   registry.setDefaultLabels({ node_id: hostname(), node_type: "orch" });
   collectDefaultMetrics({ register: registry });
   const registers = [registry];
-  const counter = (name: string, help: string, labelNames: string[] = []) => new Counter({ name, help, labelNames, registers });
-  const gauge = (name: string, help: string, labelNames: string[] = []) => new Gauge({ name, help, labelNames, registers });
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name, help, labelNames, registers });
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name, help, labelNames, registers });
 
-  gauge("livepeer_versions", "Version information of the node", ["livepeerversion", "compiler", "goos", "goversion"]).set(
-    { livepeerversion: version, compiler: "node", goos: process.platform, goversion: process.version },
-    1,
-  );
+  gauge("livepeer_versions", "Version information of the node", [
+    "livepeerversion",
+    "compiler",
+    "goos",
+    "goversion",
+  ]).set({ livepeerversion: version, compiler: "node", goos: process.platform, goversion: process.version }, 1);
   const sessions = gauge("livepeer_current_sessions_total", "Number of streams running now");
   const maxSessions = gauge("livepeer_max_sessions_total", "Session limit");
   const transcoders = gauge("livepeer_transcoders_number", "Number of registrations open");

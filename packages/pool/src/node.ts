@@ -10,16 +10,18 @@ import { createBodyMemory } from "./bodies/body-memory.ts";
 import { createKeccakFactory } from "./bodies/keccak.ts";
 import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
 import { loadTlsIdentity } from "./front/certificate.ts";
-import { answerText, type Exchange } from "./front/exchange.ts";
+import { answerText, type Exchange, exchangeOfRequest } from "./front/exchange.ts";
 import { openFront } from "./front/front.ts";
 import { endGrpc } from "./front/grpc.ts";
 import { createTokenIssuer } from "./gateway/auth-token.ts";
 import { GatewayDoor } from "./gateway/door.ts";
-import { answerNotFound, Renditions } from "./gateway/renditions.ts";
-import { newAttemptId } from "./jobs/attempt-id.ts";
+import { answerNotFound, Renditions, sendBytes } from "./gateway/renditions.ts";
+import { generationOf, newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import type { PoolOptions } from "./options.ts";
+import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
+import type { Spool } from "./supervisor/spool.ts";
 import { describeConnection, openStore, type PgConnection } from "./store/index.ts";
 import { Connections } from "./workers/connections.ts";
 import { WorkersDoor } from "./workers/door.ts";
@@ -33,6 +35,10 @@ export interface PoolDeps {
   readonly connection: PgConnection;
   /** Which life of the pool this is; grows with every process, so that paths and task ids never collide. */
   readonly generation: number;
+  /** The way to other processes of this pool, while one takes over from another. */
+  readonly relay?: RelayPort | undefined;
+  /** Keeps answered renditions where a crash cannot take them. */
+  readonly spool?: Spool | undefined;
 }
 
 /** A running pool: everything but the listening sockets, which outlive it. */
@@ -48,6 +54,9 @@ export interface PoolNode extends AsyncDisposable {
 }
 
 const SWEEP_MS = 1_000;
+const DRAIN_POLL_MS = 20;
+/** Most stock transcoders are back within this time after their stream ended. */
+const RIGS_RETURN_MS = 5_000;
 const REPUTATION_SNAPSHOT = "reputation";
 const REPUTATION_EVERY_MS = 30_000;
 
@@ -81,11 +90,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const store = scope.use(await openStore(deps.connection, { logger, clock }));
 
     const identities = new Identities(options);
-    const reloadIdentities = async (): Promise<void> => identities.load(await store.workers(), await store.credentials());
+    const reloadIdentities = async (): Promise<void> =>
+      identities.load(await store.workers(), await store.credentials());
     await reloadIdentities();
 
     const memory = createBodyMemory(options.maxBytesInFlight);
-    const renditions = new Renditions(clock);
+    const renditions = new Renditions(clock, deps.spool);
     memory.onPressure = () => renditions.trim();
     const connections = new Connections({ logger, clock });
     const dispatcher = new Dispatcher(defaultDispatchOptions, {
@@ -94,6 +104,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     });
     const reputation = await store.getSnapshot(REPUTATION_SNAPSHOT);
     if (reputation !== undefined) dispatcher.importReputation(reputation, clock.monotonicMs());
+    // Rigs of the process before this one are on their way back: gateways need not be turned away meanwhile.
+    const rigsExpectedUntilMs =
+      clock.monotonicMs() + (dispatcher.rigs(clock.monotonicMs()).length > 0 ? RIGS_RETURN_MS : 0);
     const saveReputation = (): Promise<void> =>
       store.putSnapshot(REPUTATION_SNAPSHOT, dispatcher.exportReputation(clock.monotonicMs()));
 
@@ -107,7 +120,17 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     let draining = false;
     const gateways = new GatewayDoor(
       { serviceUri: options.serviceUri, price: options.price, generation, maxSessions: options.maxSessions },
-      { desk, dispatcher, renditions, tokens, memory, keccak, logger, clock, expectingRigs: () => false },
+      {
+        desk,
+        dispatcher,
+        renditions,
+        tokens,
+        memory,
+        keccak,
+        logger,
+        clock,
+        expectingRigs: () => clock.monotonicMs() < rigsExpectedUntilMs,
+      },
     );
     const workers = new WorkersDoor({
       desk,
@@ -121,21 +144,46 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     });
 
     const failed = (what: string) => (error: unknown) => {
-      logger.error(`${what} failed`, { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+      logger.error(`${what} failed`, {
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      });
     };
-    const route = (exchange: Exchange): void => {
+    /** Answers a request that belongs to another process of this pool, or says that there is none such. */
+    const relayed = async (toGeneration: number | undefined, exchange: Exchange): Promise<boolean> => {
+      if (!deps.relay || toGeneration === undefined || toGeneration === generation) return false;
+      return (await relayExchange(deps.relay, toGeneration, exchange)) === "answered";
+    };
+    /** `local`: it was relayed here, and what is not found here is not found at all. */
+    const route = async (exchange: Exchange, local: boolean): Promise<void> => {
       const path = exchange.path.split("?", 1)[0]!;
-      if (path === "/segment") return void gateways.segment(exchange).catch(failed("a segment request"));
-      if (path === "/transcodeResults") return void workers.takeResult(exchange).catch(failed("a result upload"));
+      if (path === "/segment") {
+        const successor = draining && !local ? deps.relay?.successor : undefined;
+        if (await relayed(successor, exchange)) return;
+        return gateways.segment(exchange);
+      }
+      if (path === "/transcodeResults") {
+        const task = exchange.header("taskid") ?? "";
+        if (!local && /^\d{1,19}$/.test(task) && (await relayed(generationOf(BigInt(task)), exchange))) return;
+        return workers.takeResult(exchange);
+      }
       if (path.startsWith("/stream/")) {
-        const source = /^\/stream\/\d+\/source\/([\w-]{22})\.ts$/.exec(path);
-        if (source) return void workers.serveSource(source[1]!, exchange).catch(failed("a source download"));
+        const [, of, source] = /^\/stream\/(\d{1,4})\/(?:source\/([\w-]{22})\.ts$)?/.exec(path) ?? [];
+        const owner = of === undefined ? generation : Number(of);
+        if (owner !== generation && !local) {
+          if (await relayed(owner, exchange)) return;
+          const kept = await deps.spool?.find(owner, path);
+          return kept ? sendBytes(exchange, kept.data, kept.contentType) : answerNotFound(exchange);
+        }
+        if (source !== undefined) return workers.serveSource(source, exchange);
         if (!renditions.serve(path, exchange)) answerNotFound(exchange);
         return;
       }
       if (path === "/healthz") return exchange.answer(200, {}, "");
       answerText(exchange, 404, "404 page not found");
     };
+    deps.relay?.serve((request, response, peer) => {
+      route({ ...exchangeOfRequest(request, response), peer }, true).catch(failed("a relayed request"));
+    });
     const front = scope.use(
       openFront(
         { identity, maxConnections: 20_000, maxConnectionsPerAddress: 4_000 },
@@ -157,7 +205,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
             };
             Promise.resolve(call()).catch(failed("a gRPC call"));
           },
-          http: route,
+          http: (exchange) => void route(exchange, false).catch(failed("a request")),
         },
         { logger },
       ),
@@ -281,16 +329,27 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           createdAt: new Date(clock.now()).toISOString(),
           revokedAt: undefined,
         });
-        await store.append([{ type: "worker.credential-issued", worker: name.worker, rig: name.rig, data: { credential: id } }]);
+        await store.append([
+          { type: "worker.credential-issued", worker: name.worker, rig: name.rig, data: { credential: id } },
+        ]);
         await reloadIdentities();
         return { id, secret, name: formatRig(name) };
       },
       async revokeCredential(id) {
         const credential = (await store.credentials()).find((one) => one.id === id);
-        if (!credential) throw new PoolError({ code: "admin/unknown-credential" }, `There is no credential ${id}: see \`openpool workers list\`.`);
+        if (!credential)
+          throw new PoolError(
+            { code: "admin/unknown-credential" },
+            `There is no credential ${id}: see \`openpool workers list\`.`,
+          );
         await store.revokeCredential(id, clock.now());
         await store.append([
-          { type: "worker.credential-revoked", worker: credential.name.worker, rig: credential.name.rig, data: { credential: id } },
+          {
+            type: "worker.credential-revoked",
+            worker: credential.name.worker,
+            rig: credential.name.rig,
+            data: { credential: id },
+          },
         ]);
         await reloadIdentities();
         for (const connection of connections.values()) {
@@ -338,11 +397,16 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       async drain(signal) {
         draining = true;
         front.goAway();
-        while (!signal.aborted && (desk.jobsInFlight > 0 || renditions.count > 0)) {
-          await new Promise<void>((resolve) => void clock.after(50, resolve));
-          renditions.trim();
+        // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.
+        while (!signal.aborted && (desk.jobsInFlight > 0 || connections.size > 0 || renditions.unfetched > 0)) {
+          if (!desk.hasWaitingJobs) {
+            for (const connection of [...connections.values()]) {
+              if (desk.attemptsOn(connection.connection) === 0) connection.end("the pool is restarting");
+            }
+          }
+          await new Promise<void>((resolve) => void clock.after(DRAIN_POLL_MS, resolve));
         }
-        for (const connection of connections.values()) connection.end("the pool is restarting");
+        for (const connection of [...connections.values()]) connection.end("the pool is restarting");
         await saveReputation().catch(() => {});
         await store.append([{ type: "pool.stopped", data: { generation } }]).catch(() => {});
       },

@@ -38,7 +38,10 @@ export async function startPool(
     const serviceUri = options.serviceUri.replace(/:0$/, `:${port}`);
     const listen = { host: options.listen.host, port };
     const node = scope.use(
-      await startPoolNode({ ...options, listen, serviceUri }, { ...deps, connection, generation: deps.generation ?? 1 }),
+      await startPoolNode(
+        { ...options, listen, serviceUri },
+        { ...deps, connection, generation: deps.generation ?? 1 },
+      ),
     );
     server.on("connection", (socket) => node.acceptPublic(socket));
     const { token, tokenFile } = await openAdminToken(options.dataDir);

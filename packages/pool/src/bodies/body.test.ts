@@ -36,7 +36,9 @@ describe("a body", () => {
           const whole = Buffer.concat(chunks);
           const options = { announcedBytes: announce ? whole.length : undefined, maxBytes: 1 << 24, signal: never };
           const body = await opened(memory, options.announcedBytes);
-          expect(await fillBody(body, Readable.from(chunks.map((chunk) => Buffer.from(chunk))), memory, options)).toBeUndefined();
+          expect(
+            await fillBody(body, Readable.from(chunks.map((chunk) => Buffer.from(chunk))), memory, options),
+          ).toBeUndefined();
           expect(whole.equals(body.bytes)).toBe(true);
           body.release();
           expect(memory.bytesInUse).toBe(0);

@@ -187,15 +187,17 @@ export function fillBody(
       if (total <= body.capacity) return take(chunk);
       if (body.announcedBytes !== undefined || total > options.maxBytes) return finish("too-large");
       source.pause();
-      void memory.take(Math.min(options.maxBytes, Math.max(2 * body.capacity, total)), options.signal).then((larger) => {
-        if (!larger || done) {
-          if (larger) memory.release(larger);
-          return finish("no-memory");
-        }
-        body.grow(larger);
-        take(chunk);
-        source.resume();
-      });
+      void memory
+        .take(Math.min(options.maxBytes, Math.max(2 * body.capacity, total)), options.signal)
+        .then((larger) => {
+          if (!larger || done) {
+            if (larger) memory.release(larger);
+            return finish("no-memory");
+          }
+          body.grow(larger);
+          take(chunk);
+          source.resume();
+        });
     };
     const onEnd = (): void => {
       const short = body.announcedBytes !== undefined && body.bytes.length !== body.announcedBytes;

@@ -84,7 +84,16 @@ const twoLanes: Width = {
   rotateLeft: (value, bits, scratch) =>
     bits === 0
       ? value
-      : [...value, ...tee(scratch), ...i32(bits), ...simd(0xcb), ...get(scratch), ...i32(64 - bits), ...simd(0xcd), ...simd(0x50)],
+      : [
+          ...value,
+          ...tee(scratch),
+          ...i32(bits),
+          ...simd(0xcb),
+          ...get(scratch),
+          ...i32(64 - bits),
+          ...simd(0xcd),
+          ...simd(0x50),
+        ],
   splat: simd(0x12),
 };
 
@@ -164,7 +173,8 @@ function permutation(width: Width, lanes: 1 | 2): Code {
     }
     for (let x = 0; x < 5; x++) {
       code.push(...get(C(x)), ...width.andNot(get(C((x + 2) % 5)), get(C((x + 1) % 5))), ...width.xor);
-      if (row === 0 && x === 0) code.push(...get(counter), 0x29, ...at(ROUND_CONSTANTS_AT), ...width.splat, ...width.xor);
+      if (row === 0 && x === 0)
+        code.push(...get(counter), 0x29, ...at(ROUND_CONSTANTS_AT), ...width.splat, ...width.xor);
       code.push(...set(E(x + 5 * row)));
     }
   }

@@ -11,8 +11,7 @@ export interface TlsIdentity {
 }
 
 export type CertificateFailure =
-  | { readonly code: "tls/half-configured" }
-  | { readonly code: "tls/unreadable"; readonly file: string };
+  { readonly code: "tls/half-configured" } | { readonly code: "tls/unreadable"; readonly file: string };
 
 const YEARS_MS = 10 * 365 * 24 * 3600 * 1000;
 
@@ -36,7 +35,9 @@ async function makeIdentity(host: string, now: number): Promise<TlsIdentity> {
       new x509.BasicConstraintsExtension(true, 0, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyCertSign, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension([isIP(host) ? { type: "ip", value: host } : { type: "dns", value: host }]),
+      new x509.SubjectAlternativeNameExtension([
+        isIP(host) ? { type: "ip", value: host } : { type: "dns", value: host },
+      ]),
     ],
   });
   const key = await crypto.subtle.exportKey("pkcs8", keys.privateKey);

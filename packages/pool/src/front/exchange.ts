@@ -117,7 +117,9 @@ export function exchangeOfStream(
       return stream.headersSent;
     },
     onClose(callback) {
-      stream.once("close", () => callback(stream.writableFinished && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR));
+      stream.once("close", () =>
+        callback(stream.writableFinished && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR),
+      );
     },
   };
 }

@@ -51,13 +51,19 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
   const sessions = new Set<http2.ServerHttp2Session>();
 
   const h1 = http.createServer(
-    { keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: 20_000, requestTimeout: 300_000 },
+    {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: 20_000,
+      requestTimeout: 300_000,
+    },
     (request, response) => handlers.http(exchangeOfRequest(request, response)),
   );
   h1.on("clientError", (error, socket) => {
     logger.debug("unreadable HTTP/1.1 request", { code: errorCode(error), peer: peerOf(socket as Socket) });
     if (socket.writable && errorCode(error) !== "ECONNRESET") {
-      const status = errorCode(error) === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request";
+      const status =
+        errorCode(error) === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request";
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
     } else socket.destroy();
   });

@@ -32,8 +32,10 @@ export function readGrpcRequest(stream: http2.ServerHttp2Stream): Promise<Uint8A
       const body = chunks.length === 1 ? chunk : Buffer.concat(chunks);
       const frame = decodeGrpcFrame(body, MAX_REQUEST_BYTES);
       if (frame.kind === "message") finish(frame.message);
-      else if (frame.kind === "too-large") refuse(8, `grpc: received message larger than max (${frame.bytes} vs. ${MAX_REQUEST_BYTES})`);
-      else if (frame.kind === "compressed") refuse(GrpcStatus.UNIMPLEMENTED, "grpc: compressed requests are not supported");
+      else if (frame.kind === "too-large")
+        refuse(8, `grpc: received message larger than max (${frame.bytes} vs. ${MAX_REQUEST_BYTES})`);
+      else if (frame.kind === "compressed")
+        refuse(GrpcStatus.UNIMPLEMENTED, "grpc: compressed requests are not supported");
     };
     stream.on("data", onData);
     stream.once("end", () => {

@@ -183,7 +183,8 @@ export class GatewayDoor {
       }
       try {
         const job = this.#jobOf(request, session, input, arrivedMs);
-        const cutThrough = options.announcedBytes !== undefined && headersTimeoutMs(request.durationMs) <= CUT_THROUGH_UPLOAD_MS;
+        const cutThrough =
+          options.announcedBytes !== undefined && headersTimeoutMs(request.durationMs) <= CUT_THROUGH_UPLOAD_MS;
         const early = cutThrough ? this.#deps.desk.run(job) : undefined;
         ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
         const failure = await fillBody(input, exchange.body, memory, options);
@@ -192,7 +193,9 @@ export class GatewayDoor {
         if (failure || wrong) {
           input.fail();
           this.#deps.desk.abandon(job.id);
-          return wrong ? this.#refuse(exchange, 403, segmentText.forbidden) : this.#refuse(exchange, 500, segmentText.internal);
+          return wrong
+            ? this.#refuse(exchange, 403, segmentText.forbidden)
+            : this.#refuse(exchange, 500, segmentText.internal);
         }
         await this.#answer(exchange, request, job, early);
       } finally {
@@ -224,7 +227,8 @@ export class GatewayDoor {
       return this.#refuse(exchange, 400, segmentText.badRequest);
     }
     try {
-      if (!Buffer.from(request.data.hash).equals(hasher.digest())) return this.#refuse(exchange, 403, segmentText.forbidden);
+      if (!Buffer.from(request.data.hash).equals(hasher.digest()))
+        return this.#refuse(exchange, 403, segmentText.forbidden);
       const job = this.#jobOf(request, session, input, arrivedMs);
       ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
       await this.#answer(exchange, request, job, undefined);
@@ -234,7 +238,12 @@ export class GatewayDoor {
   }
 
   /** The source is here and right: say so at once, and the rest when it is done. */
-  async #answer(exchange: Exchange, request: SegmentRequest, job: Job, early: Promise<JobOutcome> | undefined): Promise<void> {
+  async #answer(
+    exchange: Exchange,
+    request: SegmentRequest,
+    job: Job,
+    early: Promise<JobOutcome> | undefined,
+  ): Promise<void> {
     const { desk } = this.#deps;
     job.input.confirm();
     exchange.start(200);

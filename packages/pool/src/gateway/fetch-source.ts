@@ -29,7 +29,8 @@ const publicLookup: LookupFunction = (host, options, callback) => {
   lookup(host, { ...options, all: true }, (error, addresses) => {
     const allowed = (addresses ?? []).filter((one) => !isPrivateAddress(one.address));
     const first = allowed[0];
-    if (error || !first) callback(error ?? Object.assign(new Error(`${host} is no public address`), { code: "EACCES" }), "");
+    if (error || !first)
+      callback(error ?? Object.assign(new Error(`${host} is no public address`), { code: "EACCES" }), "");
     else if (options.all) callback(null, allowed);
     else callback(null, first.address, first.family);
   });

@@ -1,6 +1,7 @@
 import type { Clock } from "@openpool/base";
 import type { Exchange } from "../front/exchange.ts";
 import { answerText } from "../front/exchange.ts";
+import type { Spool } from "../supervisor/spool.ts";
 
 /** One downloadable thing of an answered job. */
 export interface Rendition {
@@ -34,13 +35,17 @@ export class Renditions {
   /** Answers that were fetched whole, oldest first. */
   readonly #fetched = new Map<string, Answer>();
   #fetchedBytes = 0;
+  /** Copies of what is not fetched yet, for the process that comes after a crash of this one. */
+  readonly #spool: Spool | undefined;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, spool?: Spool) {
     this.#clock = clock;
+    this.#spool = spool;
   }
 
-  get count(): number {
-    return this.#answers.size;
+  /** Answers that somebody still has to fetch. */
+  get unfetched(): number {
+    return this.#answers.size - this.#fetched.size;
   }
 
   /** Publishes the renditions of one answer; `release` is called once, when none of their bytes is needed any more. */
@@ -56,6 +61,16 @@ export class Renditions {
     };
     this.#answers.set(key, answer);
     for (const rendition of renditions) this.#byPath.set(rendition.path, { answer, rendition });
+    if (this.#spool) {
+      answer.readers++;
+      this.#spool.put(key, renditions, () => this.#leave(answer));
+    }
+  }
+
+  /** One reader less; the last one of an answer that is gone frees it. */
+  #leave(answer: Answer): void {
+    answer.readers--;
+    if (answer.gone && answer.readers === 0) answer.release();
   }
 
   /** Drops what is only kept for a second look. */
@@ -82,6 +97,7 @@ export class Renditions {
   #drop(answer: Answer): void {
     if (!this.#answers.delete(answer.key)) return;
     if (this.#fetched.delete(answer.key)) this.#fetchedBytes -= this.#bytes(answer);
+    else this.#spool?.drop(answer.key);
     for (const rendition of answer.renditions) this.#byPath.delete(rendition.path);
     answer.gone = true;
     if (answer.readers === 0) answer.release();
@@ -94,15 +110,15 @@ export class Renditions {
     const { answer, rendition } = found;
     answer.readers++;
     exchange.onClose((complete) => {
-      answer.readers--;
-      if (complete && exchange.method === "GET" && exchange.header("range") === undefined) answer.unfetched.delete(path);
-      if (answer.gone) {
-        if (answer.readers === 0) answer.release();
-      } else if (answer.unfetched.size === 0 && !this.#fetched.has(answer.key)) {
+      if (complete && exchange.method === "GET" && exchange.header("range") === undefined)
+        answer.unfetched.delete(path);
+      if (!answer.gone && answer.unfetched.size === 0 && !this.#fetched.has(answer.key)) {
+        this.#spool?.drop(answer.key);
         this.#fetched.set(answer.key, answer);
         this.#fetchedBytes += this.#bytes(answer);
         this.trim(FETCHED_BYTES);
       }
+      this.#leave(answer);
     });
     sendBytes(exchange, rendition.data, rendition.contentType);
     return true;

@@ -84,7 +84,11 @@ export function readSegmentRequest(
   }
   const problem = pool.tokens.check(data.authToken, pool.nowMs);
   if (problem) {
-    const text = { missing: segmentText.missingToken, invalid: segmentText.invalidToken, expired: segmentText.expiredToken };
+    const text = {
+      missing: segmentText.missingToken,
+      invalid: segmentText.invalidToken,
+      expired: segmentText.expiredToken,
+    };
     return { status: 403, text: text[problem] };
   }
   return { data, payment, profiles, durationMs: data.duration || DEFAULT_SEGMENT_DURATION_MS, capabilities };

@@ -1,12 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import {
-  type Clock,
-  errorText,
-  feeWei,
-  type Logger,
-  splitFee,
-} from "@openpool/base";
+import { type Clock, errorText, feeWei, type Logger, splitFee } from "@openpool/base";
 import {
   AuthTokenSchema,
   Capabilities_ConstraintsSchema,
@@ -26,14 +20,7 @@ import {
 } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
 import type { Dispatcher } from "../dispatch/index.ts";
-import type {
-  AttemptFailure,
-  AttemptId,
-  ConnectionId,
-  Effect,
-  JobFailure,
-  JobId,
-} from "../dispatch/types.ts";
+import type { AttemptFailure, AttemptId, ConnectionId, Effect, JobFailure, JobId } from "../dispatch/types.ts";
 import type { Store } from "../store/types.ts";
 import { judgeInput, kindOfWork, verifyResult } from "../verify/index.ts";
 import type { Connection, Connections } from "../workers/connections.ts";
@@ -53,7 +40,12 @@ export interface DeskDeps {
   readonly logger: Logger;
   readonly clock: Clock;
   /** Told of every answered or lost job, for metrics. */
-  readonly onJobEnd?: (end: { readonly outcome: JobOutcome; readonly job: Job; readonly tookMs: number; readonly transcodeMs: number }) => void;
+  readonly onJobEnd?: (end: {
+    readonly outcome: JobOutcome;
+    readonly job: Job;
+    readonly tookMs: number;
+    readonly transcodeMs: number;
+  }) => void;
 }
 
 /** One attempt in progress: the task as the worker knows it. */
@@ -82,7 +74,11 @@ interface RunningJob {
 /** A result as it was uploaded: views into `body`. */
 export interface UploadedResult {
   readonly body: Body;
-  readonly parts: readonly { readonly data: Uint8Array; readonly claimedPixels: bigint; readonly perceptualHash: Uint8Array | undefined }[];
+  readonly parts: readonly {
+    readonly data: Uint8Array;
+    readonly claimedPixels: bigint;
+    readonly perceptualHash: Uint8Array | undefined;
+  }[];
 }
 
 /** How the job of a task id stands, seen from an upload. */
@@ -119,6 +115,21 @@ export class JobDesk {
     return this.#jobs.size;
   }
 
+  /** Some job has no worker at the moment. */
+  get hasWaitingJobs(): boolean {
+    for (const running of this.#jobs.values()) {
+      if (!running.decided && ![...running.attempts.keys()].some((id) => this.#attempts.has(id))) return true;
+    }
+    return false;
+  }
+
+  /** Attempts that are open on a connection. */
+  attemptsOn(connection: ConnectionId): number {
+    let count = 0;
+    for (const attempt of this.#attempts.values()) if (attempt.connection === connection) count++;
+    return count;
+  }
+
   #now(): number {
     return this.#deps.clock.monotonicMs();
   }
@@ -147,9 +158,19 @@ export class JobDesk {
           for (const attempt of running.attempts.values()) this.#close(attempt);
           this.#jobs.delete(job.id);
           letGo();
-          this.#deps.onJobEnd?.({ outcome, job, tookMs: this.#now() - startedMs, transcodeMs: this.#now() - startedMs });
+          this.#deps.onJobEnd?.({
+            outcome,
+            job,
+            tookMs: this.#now() - startedMs,
+            transcodeMs: this.#now() - startedMs,
+          });
           if (outcome.kind === "failed") {
-            this.#record("job.failed", undefined, { job: job.id, seq: job.seq.toString(), reason: outcome.reason, text: outcome.text });
+            this.#record("job.failed", undefined, {
+              job: job.id,
+              seq: job.seq.toString(),
+              reason: outcome.reason,
+              text: outcome.text,
+            });
           }
           resolve(outcome);
         },
@@ -250,7 +271,12 @@ export class JobDesk {
     const attempt = this.#attempts.get(id);
     if (!attempt) return;
     const text = "text" in failure ? failure.text : failure.kind;
-    this.#deps.logger.debug("attempt failed", { job: attempt.job.job.id, rig: formatRig(attempt.rig), kind: failure.kind, text });
+    this.#deps.logger.debug("attempt failed", {
+      job: attempt.job.job.id,
+      rig: formatRig(attempt.rig),
+      kind: failure.kind,
+      text,
+    });
     this.#record("attempt.failed", attempt.rig, {
       job: attempt.job.job.id,
       attempt: id,
@@ -354,7 +380,11 @@ export class JobDesk {
         rig: formatRig(attempt.rig),
         error: errorText(error),
       });
-      running.finish({ kind: "failed", text: INVALID_VIDEO, reason: `the credit could not be made durable: ${errorText(error)}` });
+      running.finish({
+        kind: "failed",
+        text: INVALID_VIDEO,
+        reason: `the credit could not be made durable: ${errorText(error)}`,
+      });
     } finally {
       cancel();
     }
@@ -406,7 +436,9 @@ export class JobDesk {
     const connection = this.#deps.connections.get(effect.connection);
     if (!running || !connection) {
       // The policy believes in something that is gone: tell it, or the job would wait for nobody.
-      queueMicrotask(() => this.#apply(this.#deps.dispatcher.attemptFailed(effect.attempt, { kind: "disconnected" }, this.#now())));
+      queueMicrotask(() =>
+        this.#apply(this.#deps.dispatcher.attemptFailed(effect.attempt, { kind: "disconnected" }, this.#now())),
+      );
       return;
     }
     const attempt: Attempt = {
@@ -422,7 +454,9 @@ export class JobDesk {
     this.#attempts.set(attempt.id, attempt);
     this.#byUrlToken.set(attempt.urlToken, attempt);
     running.attempts.set(attempt.id, attempt);
-    const base = /^[^/\s@?#]+:\d{1,5}$/.test(connection.authority) ? `https://${connection.authority}` : this.#options.serviceUri;
+    const base = /^[^/\s@?#]+:\d{1,5}$/.test(connection.authority)
+      ? `https://${connection.authority}`
+      : this.#options.serviceUri;
     const url = `${base}/stream/${this.#options.generation}/source/${attempt.urlToken}.ts`;
     if (!connection.notify(taskOf(running.job, attempt.id, url))) {
       queueMicrotask(() => this.attemptFailed(attempt.id, { kind: "disconnected" }));
@@ -471,7 +505,10 @@ function failureOutcome(failure: JobFailure): JobOutcome {
       return {
         kind: "failed",
         text: INVALID_VIDEO,
-        reason: failure.attempts === 0 ? "no worker had room before the deadline" : `not done in time after ${failure.attempts} attempts`,
+        reason:
+          failure.attempts === 0
+            ? "no worker had room before the deadline"
+            : `not done in time after ${failure.attempts} attempts`,
       };
   }
 }
@@ -495,7 +532,10 @@ function taskOf(job: Job, attempt: AttemptId, url: string): NotifySegment {
     ForceSessionReinit: job.forceSessionReinit,
   });
   if (job.clip) {
-    segData.segmentParameters = create(SegParametersSchema, { from: BigInt(job.clip.fromMs), to: BigInt(job.clip.toMs) });
+    segData.segmentParameters = create(SegParametersSchema, {
+      from: BigInt(job.clip.fromMs),
+      to: BigInt(job.clip.toMs),
+    });
   }
   setProfiles(segData, job.profiles);
   return create(NotifySegmentSchema, { url, segData, taskId: BigInt(attempt), profiles: INVALID, orchId: "offchain" });

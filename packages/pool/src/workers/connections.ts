@@ -101,7 +101,10 @@ export class Connections {
       const session = stream.session;
       if (gone || !session || session.destroyed) return;
       const cancel = this.#clock.after(PONG_WITHIN_MS, () => {
-        this.#logger.info("worker does not answer pings", { rig: `${offer.rig.worker}.${offer.rig.rig}`, peer: offer.peer });
+        this.#logger.info("worker does not answer pings", {
+          rig: `${offer.rig.worker}.${offer.rig.rig}`,
+          peer: offer.peer,
+        });
         session.destroy();
         leave("it did not answer a ping");
       });

@@ -81,7 +81,11 @@ export class WorkersDoor {
         explanation: identity.explanation,
         worker: identity.worker,
       });
-      this.#deps.logger.warn("a worker was refused", { peer, reason: identity.reason, explanation: identity.explanation });
+      this.#deps.logger.warn("a worker was refused", {
+        peer,
+        reason: identity.reason,
+        explanation: identity.explanation,
+      });
       // The one text that makes a stock transcoder stop instead of knocking for ever.
       endGrpc(stream, GrpcStatus.UNKNOWN, registerText.invalidSecret);
       return;
@@ -100,7 +104,15 @@ export class WorkersDoor {
     const version = request.capabilities?.version ?? "";
     const { logger, desk, connections } = this.#deps;
     const rig = formatRig(identity);
-    const offer = { rig: identity, capacity, capabilities, secretHash: hashSecret(request.secret), peer, authority, version };
+    const offer = {
+      rig: identity,
+      capacity,
+      capabilities,
+      secretHash: hashSecret(request.secret),
+      peer,
+      authority,
+      version,
+    };
     const connection = connections.open(stream, offer, (gone, why) => {
       logger.info("rig left", { rig, why, peer });
       this.#record(rig, "rig.left", identity, { why, connection: gone.connection });
@@ -153,11 +165,14 @@ export class WorkersDoor {
     if (!/^[+-]?\d{1,19}$/.test(taskText)) return answerText(exchange, 400, "Invalid Task ID");
     const found = desk.lookup(BigInt(taskText), rig);
     if (found.kind === "not-yours") {
-      this.#deps.logger.warn("a result came from another worker than the one that has the task", { rig: formatRig(rig) });
+      this.#deps.logger.warn("a result came from another worker than the one that has the task", {
+        rig: formatRig(rig),
+      });
       this.#record(formatRig(rig), "result.refused", rig, { why: "the task was given to another rig" });
       return answerText(exchange, 403, segmentForbidden);
     }
-    if (mediaType === TRANSCODING_ERROR_TYPE) return this.#takeError(exchange, found.kind === "open" ? found.attempt : undefined);
+    if (mediaType === TRANSCODING_ERROR_TYPE)
+      return this.#takeError(exchange, found.kind === "open" ? found.attempt : undefined);
     if (!/^\d{1,19}$/.test(exchange.header("pixels") ?? "")) return answerText(exchange, 400, "Invalid Pixels");
     if (found.kind === "unknown") {
       // Ended, replaced or never given out; told apart from an answer only by our record.
@@ -181,7 +196,8 @@ export class WorkersDoor {
     }
     exchange.answer(200, OK_HEADERS, "OK");
     // Strip nothing: a gateway compares the whole text.
-    if (attempt) this.#deps.desk.attemptFailed(attempt, { kind: "worker-error", text: Buffer.concat(chunks).toString() });
+    if (attempt)
+      this.#deps.desk.attemptFailed(attempt, { kind: "worker-error", text: Buffer.concat(chunks).toString() });
   }
 
   async #takeRenditions(exchange: Exchange, attempt: AttemptId, boundary: string | undefined): Promise<void> {
@@ -200,7 +216,8 @@ export class WorkersDoor {
       signal: AbortSignal.timeout(UPLOAD_TIMEOUT_MS),
     };
     const body = await openBody(memory, options);
-    if (typeof body === "string") return fail(500, body === "no-memory" ? "the pool has no memory left" : "http: request body too large");
+    if (typeof body === "string")
+      return fail(500, body === "no-memory" ? "the pool has no memory left" : "http: request body too large");
     try {
       const failure = await fillBody(body, exchange.body, memory, options);
       if (failure) return fail(500, failure === "too-large" ? "http: request body too large" : "unexpected EOF");
@@ -234,7 +251,8 @@ function readRenditions(parts: readonly MultipartPart[]): UploadedResult["parts"
   for (const part of parts) {
     const pixels = part.headers.get("pixels");
     if (pixels !== undefined) {
-      if (!/^\d{1,19}$/.test(pixels)) return `strconv.ParseInt: parsing ${JSON.stringify(pixels.slice(0, 40))}: invalid syntax`;
+      if (!/^\d{1,19}$/.test(pixels))
+        return `strconv.ParseInt: parsing ${JSON.stringify(pixels.slice(0, 40))}: invalid syntax`;
       renditions.push({ data: part.data, claimedPixels: BigInt(pixels), perceptualHash: undefined });
     } else if (part.headers.get("content-type") === "application/octet-stream") {
       const last = renditions.at(-1);

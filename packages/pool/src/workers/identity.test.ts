@@ -11,12 +11,16 @@ function identities(rules: Partial<IdentityRules> = {}): Identities {
   const made = new Identities({ joinOpen: true, joinRegistered: true, joinPassword: undefined, ...rules });
   const name: RigName = { worker: ada, rig: "rack" };
   made.load(
-    [
-      { worker: bob, locked: false, banned: "sells other people's pixels", payTo: undefined, note: undefined },
-    ],
+    [{ worker: bob, locked: false, banned: "sells other people's pixels", payTo: undefined, note: undefined }],
     [
       { id: "1", secretHash: hashSecret("good"), name, createdAt: "2026-01-01T00:00:00Z", revokedAt: undefined },
-      { id: "2", secretHash: hashSecret("old"), name, createdAt: "2026-01-01T00:00:00Z", revokedAt: "2026-02-01T00:00:00Z" },
+      {
+        id: "2",
+        secretHash: hashSecret("old"),
+        name,
+        createdAt: "2026-01-01T00:00:00Z",
+        revokedAt: "2026-02-01T00:00:00Z",
+      },
     ],
   );
   return made;

@@ -82,7 +82,11 @@ export class Identities {
     if (isIdentityRefusal(found)) return found;
     const banned = this.#workers.get(found.worker)?.banned;
     if (banned !== undefined) return refuse("banned", `the worker is banned: ${banned}`, found.worker);
-    if (ethereumAddress.length === 20 && !isZero(ethereumAddress) && checksumAddress(ethereumAddress) !== found.worker) {
+    if (
+      ethereumAddress.length === 20 &&
+      !isZero(ethereumAddress) &&
+      checksumAddress(ethereumAddress) !== found.worker
+    ) {
       return refuse(
         "address-mismatch",
         `the secret names ${found.worker}, the registration ${checksumAddress(ethereumAddress)}`,
@@ -96,15 +100,21 @@ export class Identities {
     const credential = this.#credentials.get(hashSecret(secret));
     if (credential) {
       if (credential.revokedAt !== undefined) {
-        return refuse("revoked", `credential ${credential.id} was revoked at ${credential.revokedAt}`, credential.name.worker);
+        return refuse(
+          "revoked",
+          `credential ${credential.id} was revoked at ${credential.revokedAt}`,
+          credential.name.worker,
+        );
       }
-      if (!this.#rules.joinRegistered) return refuse("joining-closed", "registered joining is off", credential.name.worker);
+      if (!this.#rules.joinRegistered)
+        return refuse("joining-closed", "registered joining is off", credential.name.worker);
       return credential.name;
     }
     if (!this.#rules.joinOpen) return refuse("unknown-credential", "no issued credential has this secret", undefined);
     const open = parseOpenSecret(secret);
     if (typeof open !== "string") {
-      if (!this.#passwordFits(open.password)) return refuse("wrong-password", "the pool's password is wrong or missing", open.worker);
+      if (!this.#passwordFits(open.password))
+        return refuse("wrong-password", "the pool's password is wrong or missing", open.worker);
       if (this.#workers.get(open.worker)?.locked) {
         return refuse("locked", "the address is locked to issued credentials", open.worker);
       }
@@ -114,7 +124,8 @@ export class Identities {
     if (open === "not-an-address" && ethereumAddress.length === 20 && this.#passwordFits(secret)) {
       if (isZero(ethereumAddress)) return refuse("zero-address", "the worker sent the zero address", undefined);
       const worker = checksumAddress(ethereumAddress);
-      if (this.#workers.get(worker)?.locked) return refuse("locked", "the address is locked to issued credentials", worker);
+      if (this.#workers.get(worker)?.locked)
+        return refuse("locked", "the address is locked to issued credentials", worker);
       return { worker, rig: DEFAULT_RIG };
     }
     switch (open) {
@@ -139,7 +150,11 @@ function isZero(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0);
 }
 
-function refuse(reason: IdentityRefusal["reason"], explanation: string, worker: WorkerAddress | undefined): IdentityRefusal {
+function refuse(
+  reason: IdentityRefusal["reason"],
+  explanation: string,
+  worker: WorkerAddress | undefined,
+): IdentityRefusal {
   return { reason, explanation, worker };
 }
 

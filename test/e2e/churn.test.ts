@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
+import { EARNED_WEI, push, startTestPool, type TestPool } from "./pool.ts";
+
+let pool: TestPool;
+beforeAll(async () => {
+  pool = await startTestPool();
+});
+afterAll(() => pool?.[Symbol.asyncDispose]());
+
+const WORKERS = 50;
+const STREAMS = 20;
+const SEGMENTS = 6;
+
+/** A small generator, so that a failure can be run again. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+test("fifty workers that come and go at random cost twenty streams nothing, and credits equal answers", async () => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  const random = seeded(seed);
+  const address = (i: number): string => `0x${(i + 1).toString(16).padStart(40, "0")}`;
+  const online = new Set<FakeTranscoder>();
+  const join = async (i: number): Promise<void> => {
+    const behaviour = behaviours.after(random() * 120);
+    online.add(await pool.transcoder({ secret: `${address(i)}.rig`, capacity: 4, behaviour, reconnect: "never" }));
+  };
+  // Some stay, so that the pool is never empty; the others leave while they work, in every way there is.
+  for (let i = 0; i < 8; i++) await join(i);
+  const stayers = online.size;
+  await pool.untilConnected(stayers);
+
+  let running = true;
+  const churn = (async () => {
+    for (let i = stayers; i < WORKERS && running; i++) {
+      await join(i);
+      const leavers = [...online].slice(stayers);
+      const leaver = leavers[Math.floor(random() * leavers.length)];
+      if (leaver && leavers.length > 6) {
+        online.delete(leaver);
+        const how = random();
+        if (how < 0.4) leaver.kill("close");
+        else if (how < 0.8) leaver.kill("reset");
+        else leaver.dropStream();
+      }
+      await new Promise((resolve) => setTimeout(resolve, random() * 40));
+    }
+  })();
+
+  const streams = Array.from({ length: STREAMS }, async (_, stream) => {
+    const gateway = pool.gateway();
+    const outcomes = [];
+    for (let seq = 0; seq < SEGMENTS; seq++) outcomes.push(await push(gateway, `churn-${stream}`, seq));
+    return outcomes;
+  });
+  const outcomes = (await Promise.all(streams)).flat();
+  running = false;
+  await churn;
+
+  const lost = outcomes.filter((outcome) => outcome.kind !== "done");
+  expect(lost, `seed ${seed}`).toEqual([]);
+  expect(await pool.credited(), `seed ${seed}`).toEqual({
+    segments: STREAMS * SEGMENTS,
+    creditedWei: BigInt(STREAMS * SEGMENTS) * EARNED_WEI,
+  });
+}, 60_000);

@@ -1,0 +1,126 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Logger, silentLogger, systemClock } from "@openpool/base";
+import { type PoolOptions, type RunningPool, startPool } from "@openpool/pool";
+import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
+import { type FakeTranscoder, type FakeTranscoderOptions, startFakeTranscoder } from "../peers/fake-transcoder.ts";
+import { readyProfiles, SOURCE_DURATION_MS, sourceSegment } from "../peers/media.ts";
+
+/** Two payout addresses, as their owners write them. */
+export const ADA = "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F";
+export const BOB = "0x3eE860A4abA830AF84EbBCE2b381fc11DB8493e2";
+
+/** A whole pool on free ports in a directory of its own, with what a test wants to ask it. */
+export interface TestPool extends AsyncDisposable {
+  readonly running: RunningPool;
+  /** `HOST:PORT` of the public port. */
+  readonly addr: string;
+  readonly dataDir: string;
+  gateway(): GatewayClient;
+  transcoder(options: Omit<FakeTranscoderOptions, "addr">): Promise<FakeTranscoder>;
+  /** Waits until so many registrations are open. */
+  untilConnected(rigs: number): Promise<void>;
+  /** Segments and wei credited in all. */
+  credited(): Promise<{ segments: number; creditedWei: bigint }>;
+  /** Events of a type, oldest first. */
+  events(
+    type: string,
+  ): Promise<readonly { readonly rig: string | undefined; readonly data: Readonly<Record<string, unknown>> }[]>;
+}
+
+export function testOptions(dataDir: string, changed: Partial<PoolOptions> = {}): PoolOptions {
+  return {
+    dataDir,
+    network: "offchain",
+    serviceUri: "https://127.0.0.1:0",
+    listen: { host: "127.0.0.1", port: 0 },
+    adminListen: { host: "127.0.0.1", port: 0 },
+    adminListenNamed: true,
+    joinOpen: true,
+    joinRegistered: true,
+    joinPassword: undefined,
+    databaseUrl: undefined,
+    price: { pricePerUnitWei: 1_000n, pixelsPerUnit: 1n },
+    commissionPpm: 250_000n,
+    tlsCertFile: undefined,
+    tlsKeyFile: undefined,
+    maxBytesInFlight: 512 << 20,
+    maxSessions: undefined,
+    logLevel: "warn",
+    logFormat: "json",
+    ...changed,
+  };
+}
+
+export async function startTestPool(
+  changed: Partial<PoolOptions> = {},
+  deps: { readonly logger?: Logger } = {},
+): Promise<TestPool> {
+  const dataDir = await mkdtemp(join(tmpdir(), "openpool-e2e-"));
+  const logger = deps.logger ?? silentLogger;
+  const running = await startPool(testOptions(dataDir, changed), { logger, clock: systemClock, version: "0.0.0-test" });
+  const addr = `127.0.0.1:${running.listen.port}`;
+  const opened: AsyncDisposable[] = [];
+  return {
+    running,
+    addr,
+    dataDir,
+    gateway() {
+      const gateway = openGatewayClient(
+        { orchestrator: `https://${addr}` },
+        { logger: silentLogger, clock: systemClock },
+      );
+      opened.push(gateway);
+      return gateway;
+    },
+    async transcoder(options) {
+      const transcoder = await startFakeTranscoder({ addr, backoffScale: 0.1, ...options });
+      opened.push(transcoder);
+      return transcoder;
+    },
+    async untilConnected(rigs) {
+      await until(() => running.node.admin.status().rigs.reduce((sum, rig) => sum + rig.connections, 0) === rigs);
+    },
+    async credited() {
+      const balances = await running.node.admin.balances();
+      return {
+        segments: balances.reduce((sum, worker) => sum + Number(worker.segments), 0),
+        creditedWei: balances.reduce((sum, worker) => sum + worker.creditedWei, 0n),
+      };
+    },
+    async events(type) {
+      const found = await running.node.admin.events({ types: [type], limit: 10_000 });
+      return found.map(({ rig, data }) => ({ rig, data }));
+    },
+    async [Symbol.asyncDispose]() {
+      for (const one of opened.reverse()) await one[Symbol.asyncDispose]();
+      await running[Symbol.asyncDispose]();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Waits for a condition that nothing announces. */
+export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error("the condition did not come true in time");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Sends the one source that the fake transcoders have renditions for. */
+export function push(gateway: GatewayClient, manifestId: string, seq: number): Promise<SegmentOutcome> {
+  return gateway.pushSegment({
+    manifestId,
+    seq,
+    data: sourceSegment,
+    durationMs: SOURCE_DURATION_MS,
+    profiles: readyProfiles,
+    container: "mpegts",
+  });
+}
+
+/** What one such segment earns its worker: 75 % of 1000 wei a pixel. */
+export const EARNED_WEI = ((426n * 240n + 640n * 360n + 854n * 480n) * 50n * 1_000n * 3n) / 4n;
