@@ -479,10 +479,13 @@ export class EventWriter implements AsyncDisposable {
       await client.query(
         "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
       );
-      await client.query("insert into openpool.log_writers (writer, batch) values ($1, $2) on conflict do nothing", [
-        this.#writer,
-        this.#lastBatch,
-      ]);
+      // A commit is then broken off when we are gone; otherwise it could wait for a lock, and hold a slot, for ever.
+      await client.query("set client_connection_check_interval = '2s'").catch(() => {});
+      // Always a write: being connected is not enough to call the log writable.
+      await client.query(
+        "insert into openpool.log_writers (writer, batch) values ($1, $2) on conflict (writer) do update set seen_at = now()",
+        [this.#writer, this.#lastBatch],
+      );
     } catch (error) {
       destroy(client);
       throw error;

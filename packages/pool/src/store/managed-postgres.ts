@@ -1,30 +1,20 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
-import {
-  chmod,
-  chown,
-  copyFile,
-  lstat,
-  mkdir,
-  mkdtemp,
-  open,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  truncate,
-  writeFile,
-} from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { copyFile, open, readFile, realpath, rename, rmdir, stat, truncate } from "node:fs/promises";
+import { join } from "node:path";
 import { type Clock, createBackoff, errorCode, errorText, type Logger, openScope, PoolError } from "@openpool/base";
 import { Client, type QueryResult } from "pg";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
-import { type PostgresBinaries, preparePostgresBinaries } from "./postgres-binaries.ts";
+import type { PostgresBinaries } from "./postgres-binaries.ts";
+import {
+  CLUSTER_PORT,
+  CLUSTER_USER,
+  makeSocketDir,
+  type Place,
+  prepareCluster,
+  removeTree,
+} from "./postgres-cluster.ts";
 import { inspectCluster, isAlive, postgresProcesses } from "./postmaster.ts";
-import { canEnter, cleanEnvironment, runAs, type SystemUser, unprivilegedUser, userById } from "./run-as.ts";
+import { cleanEnvironment } from "./run-as.ts";
 
 export interface ManagedPostgresOptions {
   /** The pool's data directory; made when missing. One pool at a time. */
@@ -67,16 +57,11 @@ export interface ManagedPostgres extends AsyncDisposable {
   readonly restarts: number;
 }
 
-const PORT = 5432;
-const USER = "openpool";
 const DATABASE = "openpool";
-const RECORD = "postgres.json";
-/** A unix socket's path must fit into sun_path with its end mark: 107 bytes on Linux, 103 on macOS. */
-const MAX_SOCKET_PATH_BYTES = process.platform === "linux" ? 107 : 103;
 const LOG_MAX_BYTES = 8 << 20;
 /** Any constant: it is taken in the database `postgres` of a cluster that is ours alone. */
 const OWNER_LOCK = 7_105_233;
-const OWNER_WAIT_MS = 2_500;
+const OWNER_WAIT_MS = 1_500;
 
 /** Not for the operator to change: these decide whether anything is lost, and who may connect. */
 function fixedSettings(socketDir: string): readonly string[] {
@@ -84,196 +69,13 @@ function fixedSettings(socketDir: string): readonly string[] {
     "listen_addresses=",
     `unix_socket_directories=${socketDir}`,
     "unix_socket_permissions=0700",
-    `port=${PORT}`,
+    `port=${CLUSTER_PORT}`,
     "fsync=on",
     "synchronous_commit=on",
     "full_page_writes=on",
     "logging_collector=off",
     "log_destination=stderr",
   ];
-}
-
-/** Written into the new cluster's postgresql.conf, where an operator may change them. */
-function tunableSettings(major: number): string {
-  return `
-# Open Pool: small by default. A pool appends; what it reads is mostly what it has just written.
-max_connections = 50
-shared_buffers = 64MB
-maintenance_work_mem = 32MB
-max_wal_size = 512MB
-max_parallel_workers_per_gather = 0
-jit = off
-log_checkpoints = off
-log_line_prefix = '%m [%p] %q%a '
-${major >= 18 ? "io_method = sync # no I/O workers: reads are rare\n" : ""}`;
-}
-
-interface Place {
-  /** Holds the cluster and the socket directory. */
-  readonly dir: string;
-  readonly cluster: string;
-  /** Whom Postgres runs as; undefined: us. */
-  readonly user: SystemUser | undefined;
-  readonly outside: boolean;
-}
-
-/** Where the cluster of a data directory lies and whom it belongs to; decided once and then recorded. */
-async function findPlace(dataDir: string, systemDir: string, logger: Logger): Promise<Place> {
-  const uid = process.geteuid?.() ?? 0;
-  const recorded = await readRecord(dataDir);
-  let dir: string;
-  let user: SystemUser | undefined;
-  if (recorded !== undefined) {
-    dir = resolve(dataDir, recorded);
-    const cluster = await stat(join(dir, "cluster")).catch(() => undefined);
-    if (!cluster) {
-      throw new PoolError(
-        { code: "store/cluster-missing" },
-        `${join(dataDir, RECORD)} says that the database of this pool lies in ${dir}, and it does not. Put it back; or remove ${RECORD} to begin with empty books.`,
-      );
-    }
-    if (uid === 0) user = await userById(cluster.uid, cluster.gid);
-    if (uid === 0 ? cluster.uid === 0 : cluster.uid !== uid) {
-      throw new PoolError(
-        { code: "store/cluster-owner" },
-        `The database in ${dir} belongs to user id ${cluster.uid}. Run the pool as that user${cluster.uid === 0 ? "; Postgres refuses root, so give it to another one" : " or as root"}.`,
-      );
-    }
-  } else if (uid !== 0) {
-    dir = join(dataDir, "postgres");
-  } else {
-    user = await unprivilegedUser();
-    dir = (await canEnter(user, dataDir))
-      ? join(dataDir, "postgres")
-      : join(systemDir, createHash("sha256").update(dataDir).digest("hex").slice(0, 16));
-  }
-  await mkdir(dirname(dir), { recursive: true, mode: 0o755 });
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  if (user) await chown(dir, user.uid, user.gid);
-  if (user && !(await canEnter(user, dir))) {
-    throw new PoolError(
-      { code: "store/cluster-unreachable" },
-      `Postgres runs as user ${user.name}, who cannot enter ${dir}. Let others pass through its parent directories (chmod o+x), or run the pool as another user than root.`,
-    );
-  }
-  const outside = relative(dataDir, dir).startsWith("..") || isAbsolute(relative(dataDir, dir));
-  if (outside) {
-    logger.info("the database lies outside the data directory, where its user can reach it", {
-      dataDir,
-      database: dir,
-      user: user?.name,
-      recordedIn: join(dataDir, RECORD),
-    });
-  }
-  return { dir, cluster: join(dir, "cluster"), user, outside };
-}
-
-async function readRecord(dataDir: string): Promise<string | undefined> {
-  const path = join(dataDir, RECORD);
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
-  try {
-    const record: unknown = JSON.parse(text);
-    if (typeof record === "object" && record !== null && "place" in record && typeof record.place === "string") {
-      return record.place;
-    }
-  } catch {
-    // Told below.
-  }
-  throw new PoolError(
-    { code: "store/bad-record" },
-    `${path} is damaged. It should say {"v":1,"place":"<directory of the database>"}: for a pool that never ran as root the place is "postgres".`,
-  );
-}
-
-async function writeRecord(dataDir: string, place: Place): Promise<void> {
-  const inside = relative(dataDir, place.dir);
-  const record = {
-    v: 1,
-    place: place.outside ? place.dir : inside,
-    user: place.user?.name ?? null,
-    note: "Where the database of this pool lies. Keep this file with the data directory.",
-  };
-  const path = join(dataDir, RECORD);
-  const text = `${JSON.stringify(record, null, 2)}\n`;
-  if ((await readFile(path, "utf8").catch(() => "")) === text) return;
-  const fresh = `${path}.${process.pid}.new`;
-  await writeFile(fresh, text, { mode: 0o644, flush: true });
-  await rename(fresh, path);
-  await syncDirectory(dataDir);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function createCluster(place: Place, binaries: PostgresBinaries, logger: Logger): Promise<void> {
-  const fresh = join(place.dir, `cluster.${randomBytes(6).toString("hex")}`);
-  // Trust needs no secret on disk, and lets in nobody new: the only way in is a socket in a directory that only the
-  // cluster's own user (and root) can enter, and that user can read the files behind it anyway.
-  const made = await runAs(place.user, join(binaries.binDir, "initdb"), [
-    "-D",
-    fresh,
-    `--username=${USER}`,
-    "--auth=trust",
-    "--locale=C",
-    "--encoding=UTF8",
-    "--data-checksums",
-    "--no-instructions",
-  ]);
-  // Everything inside the cluster is done as its own user, so that no link planted there can lead root astray.
-  const tuned = made.ok
-    ? await runAs(place.user, "/bin/sh", ["-c", 'cat >> "$1" && sync "$1"', "sh", join(fresh, "postgresql.conf")], {
-        input: tunableSettings(binaries.major),
-      })
-    : made;
-  if (!tuned.ok) {
-    await rm(fresh, { recursive: true, force: true });
-    throw new PoolError(
-      { code: "store/postgres-would-not-start" },
-      `Could not create the database in ${place.dir}: ${tuned.stderr}`,
-    );
-  }
-  try {
-    // Whole or not at all: a crash while it was made leaves a directory that nobody uses.
-    await rename(fresh, place.cluster);
-    await syncDirectory(place.dir);
-    logger.info("created the database", { directory: place.cluster, user: place.user?.name });
-  } catch (error) {
-    await rm(fresh, { recursive: true, force: true });
-    // Another pool that starts in this very moment was faster; the owner's lock decides who goes on.
-    if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
-  }
-}
-
-function fits(socketDir: string): boolean {
-  return Buffer.byteLength(join(socketDir, `.s.PGSQL.${PORT}`)) <= MAX_SOCKET_PATH_BYTES;
-}
-
-/** A directory for the socket that only the cluster's user can enter and whose name is short enough. */
-async function makeSocketDir(place: Place): Promise<string> {
-  const inside = join(place.dir, "run");
-  let dir = inside;
-  if (!fits(inside)) {
-    const base = fits(join(tmpdir(), "openpool-XXXXXX")) ? tmpdir() : "/tmp";
-    dir = await mkdtemp(join(base, "openpool-"));
-  } else {
-    await mkdir(inside, { recursive: true, mode: 0o700 });
-    if (!(await lstat(inside)).isDirectory()) throw new Error(`${inside} is not a directory`);
-  }
-  await chmod(dir, 0o700);
-  if (place.user) await chown(dir, place.user.uid, place.user.gid);
-  return dir;
 }
 
 /**
@@ -288,26 +90,10 @@ export async function startManagedPostgres(
   options: ManagedPostgresOptions,
   { logger, clock }: ManagedPostgresDeps,
 ): Promise<ManagedPostgres> {
-  await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
-  const dataDir = await realpath(options.dataDir);
-  const place = await findPlace(dataDir, options.systemDir ?? "/var/lib/openpool", logger);
-  const binaries = await preparePostgresBinaries(
-    {
-      user: place.user,
-      stageDir: place.user ? (options.systemDir ?? "/var/lib/openpool") : place.dir,
-      binDir: options.binDir,
-    },
+  const { dataDir, place, binaries } = await prepareCluster(
+    { dataDir: options.dataDir, systemDir: options.systemDir ?? "/var/lib/openpool", binDir: options.binDir },
     { logger },
   );
-  const version = await readFile(join(place.cluster, "PG_VERSION"), "utf8").catch(() => undefined);
-  if (version === undefined) await createCluster(place, binaries, logger);
-  else if (Number(version) !== binaries.major) {
-    throw new PoolError(
-      { code: "store/postgres-version" },
-      `The database in ${place.cluster} was made by PostgreSQL ${version.trim()} and this is ${binaries.major}. Run the version of Open Pool that made it, export, and import here.`,
-    );
-  }
-  await writeRecord(dataDir, place);
   const supervisor = new Supervisor(dataDir, place, binaries, options, logger, clock);
   try {
     await supervisor.start();
@@ -335,7 +121,7 @@ class Supervisor implements ManagedPostgres {
   readonly #logFile: string;
   #state: PostgresState = "restarting";
   #restarts = 0;
-  #socketDir: string | undefined;
+  #address: { readonly socketDir: string; readonly port: number } | undefined;
   #ownSocketDir: string | undefined;
   #postmaster: Postmaster | undefined;
   /** Holds the owner's lock, and is the first to know when Postgres dies. */
@@ -378,8 +164,8 @@ class Supervisor implements ManagedPostgres {
   }
 
   #connectionTo(database: string): PgConnection {
-    if (this.#socketDir === undefined) throw new Error("Postgres was never up");
-    return { kind: "socket", socketDir: this.#socketDir, port: PORT, user: USER, database };
+    if (!this.#address) throw new Error("Postgres was never up");
+    return { kind: "socket", ...this.#address, user: CLUSTER_USER, database };
   }
 
   async start(): Promise<void> {
@@ -414,8 +200,7 @@ class Supervisor implements ManagedPostgres {
           break;
         }
         case "alive": {
-          // After a restart of ours the address must stay: others hold it.
-          if (seen.port === PORT) this.#socketDir = seen.socketDir;
+          this.#address = { socketDir: seen.socketDir, port: seen.port };
           const adopted: Postmaster = { pid: seen.pid, child: undefined };
           const up = await this.#connect(adopted, deadline);
           if (up) {
@@ -456,14 +241,15 @@ class Supervisor implements ManagedPostgres {
 
   async #spawn(): Promise<Postmaster & { readonly logStart: number }> {
     this.#ownSocketDir ??= await makeSocketDir(this.#place);
-    this.#socketDir = this.#ownSocketDir;
+    const socketDir = this.#ownSocketDir;
+    this.#address = { socketDir, port: CLUSTER_PORT };
     const log = await open(this.#logFile, "a", 0o640);
     try {
       const logStart = (await log.stat()).size;
       const { user } = this.#place;
       const child = spawn(
         join(this.#binaries.binDir, "postgres"),
-        ["-D", this.#place.cluster, ...fixedSettings(this.#socketDir).flatMap((setting) => ["-c", setting])],
+        ["-D", this.#place.cluster, ...fixedSettings(socketDir).flatMap((setting) => ["-c", setting])],
         {
           // Its own session: Ctrl-C in a terminal must reach the pool, which stops Postgres last.
           detached: true,
@@ -490,10 +276,6 @@ class Supervisor implements ManagedPostgres {
 
   /** True once the server answers and is ours; false when it ended in a way that is worth another look. */
   async #connect(postmaster: Postmaster & { readonly logStart?: number }, deadline: number): Promise<boolean> {
-    const ended = (): boolean =>
-      postmaster.child
-        ? postmaster.child.exitCode !== null || postmaster.child.signalCode !== null
-        : !isAlive(postmaster.pid);
     for (;;) {
       this.#scope.signal.throwIfAborted();
       const guard = new Client(clientConfig(this.#connectionTo("postgres"), `openpool owner ${process.pid}`));
@@ -509,10 +291,10 @@ class Supervisor implements ManagedPostgres {
       } catch (error) {
         await guard.end().catch(() => {});
         if (error instanceof PoolError) throw error;
-        if (ended()) {
+        if (await this.#hasEnded(postmaster)) {
           const tail = postmaster.logStart === undefined ? "" : await this.#logTail(postmaster.logStart);
           // A server that another pool started a moment before us, or processes of a killed one that are about to end.
-          if (!postmaster.child || /lock file|shared memory block/.test(tail)) {
+          if (!postmaster.child || /lock file ".*" already exists|shared memory block/.test(tail)) {
             if (this.#clock.monotonicMs() < deadline) return false;
           }
           throw this.#wouldNotStart(tail.trim() || "it ended without a word");
@@ -529,7 +311,7 @@ class Supervisor implements ManagedPostgres {
     if ((await realpath(dir).catch(() => dir)) === (await realpath(this.#place.cluster))) return;
     throw new PoolError(
       { code: "store/postgres-would-not-start" },
-      `The Postgres behind ${this.#socketDir} serves ${dir}, not ${this.#place.cluster}. Stop it first.`,
+      `The Postgres behind ${this.#address?.socketDir} serves ${dir}, not ${this.#place.cluster}. Stop it first.`,
     );
   }
 
@@ -570,18 +352,13 @@ class Supervisor implements ManagedPostgres {
 
   async #revive(): Promise<void> {
     const backoff = createBackoff({ initialMs: 100, factor: 2, maxMs: 10_000, jitter: 0.2 });
-    const child = this.#postmaster?.child;
-    this.#logger.error("Postgres died; starting it again", {
-      pid: this.#postmaster?.pid,
-      exitCode: child?.exitCode,
-      signal: child?.signalCode,
-      log: this.#logFile,
-    });
+    const before = this.#postmaster;
+    if (before) await this.#sayWhatEnded(before);
     this.#postmaster = undefined;
     while (!this.#scope.signal.aborted) {
       try {
         await this.#bringUp();
-        this.#restarts++;
+        if (this.pid !== before?.pid) this.#restarts++;
         this.#state = "running";
         this.#logger.info("Postgres runs again", { pid: this.pid });
         return;
@@ -595,6 +372,28 @@ class Supervisor implements ManagedPostgres {
         await this.#pause(delayMs);
       }
     }
+  }
+
+  async #sayWhatEnded(postmaster: Postmaster): Promise<void> {
+    const { pid, child } = postmaster;
+    // The connection ends a moment before the process does.
+    let ended = await this.#hasEnded(postmaster);
+    for (let i = 0; i < 20 && !ended; i++) {
+      await this.#pause(10);
+      ended = await this.#hasEnded(postmaster);
+    }
+    if (ended) {
+      const how = { exitCode: child?.exitCode, signal: child?.signalCode };
+      this.#logger.error("Postgres died; starting it again", { pid, ...how, log: this.#logFile });
+    } else {
+      this.#logger.warn("lost the connection to Postgres, which still runs", { pid, log: this.#logFile });
+    }
+  }
+
+  async #hasEnded({ pid, child }: Postmaster): Promise<boolean> {
+    if (child) return child.exitCode !== null || child.signalCode !== null;
+    const pids = await postgresProcesses(this.#place.cluster);
+    return pids ? !pids.includes(pid) : !isAlive(pid);
   }
 
   /** Keeps the log below twice its bound, without a process that would have to outlive us. */
@@ -643,22 +442,17 @@ class Supervisor implements ManagedPostgres {
     this.#postmaster = undefined;
     if (postmaster) await this.#stop(postmaster);
     await guard?.end().catch(() => {});
-    if (postmaster && this.#socketDir && this.#socketDir !== join(this.#place.dir, "run")) {
-      await rmdir(this.#socketDir).catch(() => {});
-    }
+    const socketDir = this.#address?.socketDir;
+    if (postmaster && socketDir && socketDir !== join(this.#place.dir, "run")) await rmdir(socketDir).catch(() => {});
     if (postmaster && this.#options.ephemeral && this.#place.outside) {
-      await rm(this.#place.dir, { recursive: true, force: true });
+      await removeTree(this.#place.dir);
     }
   }
 
   async #stop(postmaster: Postmaster): Promise<void> {
-    const ended = async (): Promise<boolean> =>
-      postmaster.child
-        ? postmaster.child.exitCode !== null || postmaster.child.signalCode !== null
-        : !((await postgresProcesses(this.#place.cluster))?.includes(postmaster.pid) ?? isAlive(postmaster.pid));
     const within = async (ms: number): Promise<boolean> => {
       const deadline = performance.now() + ms;
-      while (!(await ended())) {
+      while (!(await this.#hasEnded(postmaster))) {
         if (performance.now() > deadline) return false;
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
@@ -671,7 +465,7 @@ class Supervisor implements ManagedPostgres {
         if (errorCode(error) !== "ESRCH") throw error;
       }
     };
-    if (await ended()) return;
+    if (await this.#hasEnded(postmaster)) return;
     tell("SIGINT");
     if (await within(this.#options.stopTimeoutMs ?? 4_000)) return;
     this.#logger.warn(

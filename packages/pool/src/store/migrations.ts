@@ -1,7 +1,7 @@
 import { errorText, type Logger, PoolError } from "@openpool/base";
-import type pg from "pg";
+import type { Client } from "pg";
 
-interface Migration {
+export interface Migration {
   readonly version: number;
   readonly name: string;
   readonly sql: string;
@@ -11,7 +11,7 @@ interface Migration {
  * Append only: what has run somewhere is never edited, a change is a new migration. Everything lies in the schema
  * `openpool`, so that a database may be shared with other programs.
  */
-export const migrations: readonly Migration[] = [
+const migrations: readonly Migration[] = [
   {
     version: 1,
     name: "event log, credits, workers",
@@ -182,27 +182,37 @@ create table openpool.snapshots (
 const MIGRATION_LOCK = 7_105_232;
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */
-export async function migrate(client: pg.Client, { logger }: { logger: Logger }): Promise<void> {
+export async function migrate(
+  client: Client,
+  { logger }: { logger: Logger },
+  known: readonly Migration[] = migrations,
+): Promise<void> {
   await client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
   try {
-    await client.query(`
-      create schema if not exists openpool;
-      create table if not exists openpool.schema_migrations (
-        version integer primary key,
-        name text not null,
-        applied_at timestamptz not null default now()
-      )`);
+    const { rows: found } = await client.query<{ there: boolean }>(
+      "select to_regclass('openpool.schema_migrations') is not null as there",
+    );
+    if (!found[0]?.there) {
+      // Not asked for when it is there: even `if not exists` needs the right to create.
+      await client.query(`
+        create schema if not exists openpool;
+        create table openpool.schema_migrations (
+          version integer primary key,
+          name text not null,
+          applied_at timestamptz not null default now()
+        )`);
+    }
     const { rows } = await client.query<{ version: number }>("select version from openpool.schema_migrations");
     const done = new Set(rows.map((row) => row.version));
-    const newest = Math.max(0, ...migrations.map((migration) => migration.version));
-    const found = Math.max(0, ...done);
-    if (found > newest) {
+    const newest = Math.max(0, ...known.map((migration) => migration.version));
+    const current = Math.max(0, ...done);
+    if (current > newest) {
       throw new PoolError(
         { code: "store/schema-newer" },
-        `The database has schema version ${found} and this program knows ${newest}: a newer Open Pool used it. Run that version or a later one.`,
+        `The database has schema version ${current} and this program knows ${newest}: a newer Open Pool used it. Run that version or a later one.`,
       );
     }
-    for (const { version, name, sql } of migrations) {
+    for (const { version, name, sql } of known) {
       if (done.has(version)) continue;
       try {
         await client.query("begin");

@@ -118,6 +118,7 @@ const TOTALS_FROM_EVENTS = `
   from openpool.events where type = 'job.credited' group by worker, rig`;
 
 class PgStore implements Store {
+  readonly #connection: PgConnection;
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #scope = openScope();
@@ -129,13 +130,16 @@ class PgStore implements Store {
   #telling = false;
 
   constructor(connection: PgConnection, logger: Logger, clock: Clock) {
+    this.#connection = connection;
     this.#logger = logger;
     this.#clock = clock;
     this.#readers = new Pool({
       ...clientConfig(connection, `openpool reader ${process.pid}`),
       max: MAX_READERS,
       idleTimeoutMillis: 30_000,
+      // The second is for a server that does not even say that it is too slow.
       statement_timeout: 60_000,
+      query_timeout: 65_000,
       allowExitOnIdle: true,
     });
     // A reader that dies while idle is replaced when needed.
@@ -240,10 +244,12 @@ class PgStore implements Store {
     const columns = ["segments", "pixels", "fee_wei", "commission_wei", "credited_wei"];
     const both = columns.map((c) => `coalesce(k.${c}, 0) as k_${c}, coalesce(e.${c}, 0) as e_${c}`).join(", ");
     const differ = columns.map((c) => `coalesce(k.${c}, 0) <> coalesce(e.${c}, 0)`).join(" or ");
-    const rows = await this.#read<Record<string, string>>(
-      `with e as (${TOTALS_FROM_EVENTS})
-       select worker, rig, ${both} from openpool.rig_totals k full join e using (worker, rig)
-       where ${differ} order by worker, rig`,
+    const { rows } = await this.#atLength((client) =>
+      client.query<Record<string, string>>(
+        `with e as (${TOTALS_FROM_EVENTS})
+         select worker, rig, ${both} from openpool.rig_totals k full join e using (worker, rig)
+         where ${differ} order by worker, rig`,
+      ),
     );
     const side = (row: Record<string, string>, prefix: string): PoolTotals => {
       const of = (column: string): string => row[`${prefix}_${column}`] ?? "0";
@@ -264,21 +270,15 @@ class PgStore implements Store {
   }
 
   async rebuildTotals(): Promise<void> {
-    await this.#using(async (client) => {
-      try {
-        await client.query("begin");
-        await client.query("set local statement_timeout = 0");
-        // The writers' own lock: nothing is appended between the sum and its writing.
-        await client.query("select from openpool.log_head for update");
-        await client.query("delete from openpool.rig_totals");
-        await client.query(
-          `insert into openpool.rig_totals (worker, rig, segments, pixels, fee_wei, commission_wei, credited_wei) ${TOTALS_FROM_EVENTS}`,
-        );
-        await client.query("commit");
-      } catch (error) {
-        await client.query("rollback").catch(() => {});
-        throw error;
-      }
+    await this.#atLength(async (client) => {
+      await client.query("begin");
+      // The writers' own lock: nothing is appended between the sum and its writing.
+      await client.query("select from openpool.log_head for update");
+      await client.query("delete from openpool.rig_totals");
+      await client.query(
+        `insert into openpool.rig_totals (worker, rig, segments, pixels, fee_wei, commission_wei, credited_wei) ${TOTALS_FROM_EVENTS}`,
+      );
+      await client.query("commit");
     });
   }
 
@@ -379,6 +379,20 @@ class PgStore implements Store {
       throw this.#failed(cause);
     } finally {
       client.release(broken);
+    }
+  }
+
+  /** Work that may take long, over a connection of its own; ending it undoes what was not committed. */
+  async #atLength<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const client = new Client(clientConfig(this.#connection, `openpool bookkeeping ${process.pid}`));
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      return await work(client);
+    } catch (cause) {
+      throw this.#failed(cause);
+    } finally {
+      await client.end().catch(() => {});
     }
   }
 

@@ -28,8 +28,7 @@ export function clientConfig(connection: PgConnection, applicationName: string):
   };
   if (connection.kind === "url") return { ...common, connectionString: connection.url };
   const { socketDir, port, user, database } = connection;
-  // A password that is a function is asked for only if the server wants one; without it pg reads ~/.pgpass.
-  return { ...common, host: socketDir, port, user, database, password: () => "" };
+  return { ...common, host: socketDir, port, user, database, ssl: false };
 }
 
 /** Where the data lies, for people: never a password. */

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
@@ -53,9 +54,9 @@ async function openModes(path: string): Promise<void> {
   for (const name of await readdir(path)) await openModes(join(path, name));
 }
 
-/** Copies the binaries to a place of ours, in one step as far as anyone can see. */
-async function stage(root: string, target: string): Promise<void> {
-  const fresh = join(dirname(target), `.${basename(target)}-${process.pid}-${Date.now().toString(36)}`);
+/** Copies the binaries to `target`; returns whether the copy runs there. */
+async function stage(root: string, target: string, user: SystemUser | undefined): Promise<ReturnType<typeof probe>> {
+  const fresh = join(dirname(target), `.${basename(target)}-${randomBytes(6).toString("hex")}`);
   const native = join(fresh, "native");
   await mkdir(native, { recursive: true });
   try {
@@ -63,12 +64,32 @@ async function stage(root: string, target: string): Promise<void> {
     await cp(root, native, { recursive: true, verbatimSymlinks: true, filter: wanted });
     await makeLinks(native);
     await openModes(fresh);
-    await rename(fresh, target);
-  } catch (error) {
+    for (;;) {
+      try {
+        await rename(fresh, target);
+        return await probe(user, join(target, "native", "bin"));
+      } catch (error) {
+        if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
+        // Another pool was faster, or a crash cut an earlier copy short: only that one may be replaced.
+        const found = await probe(user, join(target, "native", "bin"));
+        if ("major" in found) return found;
+        await rename(target, join(fresh, "broken"));
+      }
+    }
+  } finally {
     await rm(fresh, { recursive: true, force: true });
-    // Another pool was faster.
-    if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
   }
+}
+
+export interface BinariesOptions {
+  /** Who will run them; undefined: we ourselves. */
+  readonly user: SystemUser | undefined;
+  /** Where to put a copy if one is needed. */
+  readonly stageDir: string;
+  /** Use these, and only these. */
+  readonly binDir: string | undefined;
+  /** Finds the packaged ones. */
+  readonly nativeDir?: () => string;
 }
 
 /**
@@ -77,7 +98,7 @@ async function stage(root: string, target: string): Promise<void> {
  * install scripts.
  */
 export async function preparePostgresBinaries(
-  { user, stageDir, binDir }: { user: SystemUser | undefined; stageDir: string; binDir: string | undefined },
+  { user, stageDir, binDir, nativeDir = packagedRoot }: BinariesOptions,
   { logger }: { logger: Logger },
 ): Promise<PostgresBinaries> {
   const failed = (why: string): PoolError =>
@@ -90,7 +111,7 @@ export async function preparePostgresBinaries(
     if ("why" in found) throw failed(found.why);
     return { binDir, major: found.major };
   }
-  const root = packagedRoot();
+  const root = nativeDir();
   const direct = await probe(user, join(root, "bin"));
   if ("major" in direct) return { binDir: join(root, "bin"), major: direct.major };
 
@@ -100,11 +121,12 @@ export async function preparePostgresBinaries(
   const staged = join(target, "native", "bin");
   let found = await probe(user, staged);
   if ("why" in found) {
-    // Absent, or cut short by a crash: it is only a copy.
-    await rm(target, { recursive: true, force: true });
-    await stage(root, target);
-    logger.info("copied the PostgreSQL programs to where they can be run", { from: root, to: target, why: direct.why });
-    found = await probe(user, staged);
+    logger.info("copying the PostgreSQL programs to where they can be run", {
+      from: root,
+      to: target,
+      why: direct.why,
+    });
+    found = await stage(root, target, user);
   }
   if ("why" in found) throw failed(found.why);
   return { binDir: staged, major: found.major };
