@@ -19,6 +19,9 @@ export async function main(): Promise<void> {
     outIsTerminal: process.stdout.isTTY ?? false,
     errIsTerminal: process.stderr.isTTY ?? false,
     stop: signals.stop,
+    self: [process.execPath, ...process.execArgv, ...process.argv.slice(1, 2)],
+    terminal: process.stdout.isTTY ? process.stdout : undefined,
+    keyboard: process.stdin.isTTY ? process.stdin : undefined,
   });
   process.exitCode = code;
   signals.forget();

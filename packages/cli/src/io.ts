@@ -1,3 +1,5 @@
+import type { Keyboard, Terminal } from "./demo/screen.ts";
+
 /** What a command may touch of the world around it: handed in, so that tests run commands inside their own process. */
 export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -13,6 +15,11 @@ export interface Io {
   readonly errIsTerminal: boolean;
   /** Aborted by the first SIGINT or SIGTERM: finish what is held, then end. The second one ends the process. */
   readonly stop: AbortSignal;
+  /** The command line that starts this program again, without its arguments. */
+  readonly self: readonly [string, ...string[]];
+  /** The terminal to draw on and the keyboard before it, where there are both. */
+  readonly terminal: Terminal | undefined;
+  readonly keyboard: Keyboard | undefined;
 }
 
 /** What a command ends with. `docs/cli.md` explains them; scripts rely on them. */

@@ -2,6 +2,7 @@ import { errorText, PoolError } from "@openpool/base";
 import { Command, CommanderError } from "commander";
 import { addBalancesCommand } from "./commands/balances.ts";
 import { addConfigCommand } from "./commands/config.ts";
+import { addDemoCommand } from "./commands/demo.ts";
 import { addDocsCommand } from "./commands/docs.ts";
 import { addEventsCommand } from "./commands/events.ts";
 import { addPoolCommand } from "./commands/pool.ts";
@@ -67,6 +68,7 @@ Every setting can be a flag, a variable (--listen is OPENPOOL_LISTEN) or a line 
   addPoolCommand(registry);
   addWorkerCommand(registry);
   addPushCommand(registry);
+  addDemoCommand(registry);
   program.commandsGroup("Look after a running pool:");
   addWorkersCommand(registry);
   addRigsCommand(registry);
