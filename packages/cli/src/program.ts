@@ -4,6 +4,7 @@ import { addBalancesCommand } from "./commands/balances.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDocsCommand } from "./commands/docs.ts";
+import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEventsCommand } from "./commands/events.ts";
 import { addPoolCommand } from "./commands/pool.ts";
 import { addPushCommand } from "./commands/push.ts";
@@ -76,6 +77,7 @@ Every setting can be a flag, a variable (--listen is OPENPOOL_LISTEN) or a line 
   addBalancesCommand(registry);
   addRestartCommand(registry);
   program.commandsGroup("Find out:");
+  addDoctorCommand(registry);
   addConfigCommand(registry);
   addDocsCommand(registry);
   try {
