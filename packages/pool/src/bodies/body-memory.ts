@@ -4,9 +4,7 @@
  */
 export interface BodyMemory {
   /** Waits for room, then hands out a buffer of at least `bytes`; undefined when `signal` aborts first. */
-  take(bytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** As `take`, but never waits. */
-  tryTake(bytes: number): Uint8Array<ArrayBuffer> | undefined;
+  take(purpose: BodyPurpose, bytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Gives a buffer back. Nobody may look at it any more. */
   release(buffer: Uint8Array<ArrayBuffer>): void;
   /** Called when somebody waits for room: free what is only kept for convenience. */
@@ -17,9 +15,22 @@ export interface BodyMemory {
   readonly tight: boolean;
 }
 
+/**
+ * A source is held until its result is in, so results must always find room that sources cannot take: otherwise a full
+ * pool would wait for itself.
+ */
+export type BodyPurpose = "source" | "result";
+
+/** Sources may fill this share of the limit. */
+const SOURCE_SHARE = 0.7;
 const CLASS_BYTES = 256 * 1024;
 /** Idle buffers kept for the next segment, in all. */
 const IDLE_BYTES = 48 << 20;
+
+interface Request {
+  readonly bytes: number;
+  give(buffer: Uint8Array<ArrayBuffer>): void;
+}
 
 function sizeClass(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / CLASS_BYTES)) * CLASS_BYTES;
@@ -27,11 +38,12 @@ function sizeClass(bytes: number): number {
 
 export function createBodyMemory(limitBytes: number): BodyMemory {
   const idle = new Map<number, Uint8Array<ArrayBuffer>[]>();
-  const waiting: { bytes: number; give(buffer: Uint8Array<ArrayBuffer>): void }[] = [];
+  const waiting: Record<BodyPurpose, Request[]> = { source: [], result: [] };
   let idleBytes = 0;
   let bytesInUse = 0;
 
-  const fits = (bytes: number): boolean => bytesInUse + bytes <= limitBytes || bytesInUse === 0;
+  const fits = (purpose: BodyPurpose, bytes: number): boolean =>
+    bytesInUse + bytes <= limitBytes * (purpose === "source" ? SOURCE_SHARE : 1) || bytesInUse === 0;
   const allocate = (bytes: number): Uint8Array<ArrayBuffer> => {
     bytesInUse += bytes;
     const kept = idle.get(bytes)?.pop();
@@ -40,9 +52,12 @@ export function createBodyMemory(limitBytes: number): BodyMemory {
     return kept;
   };
   const serve = (): void => {
-    for (let next = waiting[0]; next && fits(next.bytes); next = waiting[0]) {
-      waiting.shift();
-      next.give(allocate(next.bytes));
+    for (const purpose of ["result", "source"] as const) {
+      const queue = waiting[purpose];
+      for (let next = queue[0]; next && fits(purpose, next.bytes); next = queue[0]) {
+        queue.shift();
+        next.give(allocate(next.bytes));
+      }
     }
   };
 
@@ -53,36 +68,31 @@ export function createBodyMemory(limitBytes: number): BodyMemory {
       return bytesInUse;
     },
     get tight() {
-      return waiting.length > 0 || bytesInUse > limitBytes * 0.8;
+      return waiting.source.length > 0 || waiting.result.length > 0 || bytesInUse > limitBytes * SOURCE_SHARE * 0.9;
     },
-    tryTake(bytes) {
+    async take(purpose, bytes, signal) {
+      if (signal.aborted) return undefined;
       const size = sizeClass(bytes);
-      if (waiting.length > 0) return undefined;
-      if (!fits(size)) memory.onPressure?.();
-      return fits(size) ? allocate(size) : undefined;
-    },
-    async take(bytes, signal) {
-      const now = memory.tryTake(bytes);
-      if (now || signal.aborted) {
-        if (now && signal.aborted) memory.release(now);
-        return signal.aborted ? undefined : now;
+      const queue = waiting[purpose];
+      if (queue.length === 0) {
+        if (!fits(purpose, size)) memory.onPressure?.();
+        if (fits(purpose, size)) return allocate(size);
       }
       return new Promise((resolve) => {
-        const request = {
-          bytes: sizeClass(bytes),
-          give(buffer: Uint8Array<ArrayBuffer>) {
+        const request: Request = {
+          bytes: size,
+          give(buffer) {
             signal.removeEventListener("abort", leave);
             resolve(buffer);
           },
         };
         const leave = (): void => {
-          waiting.splice(waiting.indexOf(request), 1);
+          queue.splice(queue.indexOf(request), 1);
           resolve(undefined);
           serve();
         };
         signal.addEventListener("abort", leave, { once: true });
-        waiting.push(request);
-        memory.onPressure?.();
+        queue.push(request);
       });
     },
     release(buffer) {

@@ -8,7 +8,7 @@ import { type Body, fillBody, openBody } from "./body.ts";
 const never = new AbortController().signal;
 
 async function opened(memory = createBodyMemory(1 << 26), announcedBytes?: number, maxBytes = 1 << 24): Promise<Body> {
-  const body = await openBody(memory, { announcedBytes, maxBytes, signal: never });
+  const body = await openBody(memory, { announcedBytes, maxBytes, signal: never, purpose: "source" });
   if (typeof body === "string") throw new Error(body);
   return body;
 }
@@ -34,7 +34,12 @@ describe("a body", () => {
         async (chunks, announce) => {
           const memory = createBodyMemory(1 << 26);
           const whole = Buffer.concat(chunks);
-          const options = { announcedBytes: announce ? whole.length : undefined, maxBytes: 1 << 24, signal: never };
+          const options = {
+            announcedBytes: announce ? whole.length : undefined,
+            maxBytes: 1 << 24,
+            signal: never,
+            purpose: "source" as const,
+          };
           const body = await opened(memory, options.announcedBytes);
           expect(
             await fillBody(body, Readable.from(chunks.map((chunk) => Buffer.from(chunk))), memory, options),
@@ -54,7 +59,12 @@ describe("a body", () => {
     const { output, bytes } = collector();
     const piped = body.pipeTo(output);
     const source = new PassThrough();
-    const filled = fillBody(body, source, memory, { announcedBytes: 10, maxBytes: 100, signal: never });
+    const filled = fillBody(body, source, memory, {
+      announcedBytes: 10,
+      maxBytes: 100,
+      signal: never,
+      purpose: "source" as const,
+    });
     source.write("01234");
     source.end("56789");
     expect(await filled).toBeUndefined();
@@ -104,7 +114,7 @@ describe("a body", () => {
   ])("fails on %s", async (_, announcedBytes, data, failure) => {
     const memory = createBodyMemory(1 << 22);
     const body = await opened(memory, announcedBytes);
-    const options = { announcedBytes, maxBytes: 299_999, signal: never };
+    const options = { announcedBytes, maxBytes: 299_999, signal: never, purpose: "source" as const };
     expect(await fillBody(body, Readable.from([Buffer.from(data)]), memory, options)).toBe(failure);
     expect(body.state).toBe("failed");
     body.release();
@@ -113,20 +123,23 @@ describe("a body", () => {
 
   test("refuses an announced length beyond the limit without taking memory", async () => {
     const memory = createBodyMemory(1 << 20);
-    expect(await openBody(memory, { announcedBytes: 101, maxBytes: 100, signal: never })).toBe("too-large");
+    expect(
+      await openBody(memory, { announcedBytes: 101, maxBytes: 100, signal: never, purpose: "source" as const }),
+    ).toBe("too-large");
     expect(memory.bytesInUse).toBe(0);
   });
 });
 
 describe("body memory", () => {
+  const MIB = 1 << 20;
+
   test("makes the next one wait when the limit is reached, and serves in order", async () => {
-    const memory = createBodyMemory(1 << 20);
-    const first = await memory.take(1 << 20, never);
+    const memory = createBodyMemory(MIB);
+    const first = await memory.take("result", MIB, never);
     const order: number[] = [];
-    const second = memory.take(100, never).then((buffer) => (order.push(2), buffer));
-    const third = memory.take(100, never).then((buffer) => (order.push(3), buffer));
+    const second = memory.take("result", 100, never).then((buffer) => (order.push(2), buffer));
+    const third = memory.take("result", 100, never).then((buffer) => (order.push(3), buffer));
     expect(memory.tight).toBe(true);
-    expect(memory.tryTake(1)).toBeUndefined();
     memory.release(first!);
     memory.release((await second)!);
     memory.release((await third)!);
@@ -134,12 +147,27 @@ describe("body memory", () => {
     expect(memory.bytesInUse).toBe(0);
   });
 
+  test("keeps room for results that sources cannot take: a full pool must not wait for itself", async () => {
+    const memory = createBodyMemory(10 * MIB);
+    const sources: Uint8Array[] = [];
+    for (let i = 0; i < 7; i++) sources.push((await memory.take("source", MIB, never))!);
+    let eighth = false;
+    void memory.take("source", MIB, never).then(() => (eighth = true));
+    const result = await memory.take("result", 3 * MIB, never);
+    expect(eighth).toBe(false);
+    memory.release(result!);
+    memory.release(sources[0] as Uint8Array<ArrayBuffer>);
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(eighth).toBe(true);
+  });
+
   test("a waiter that gives up gets nothing and blocks nobody", async () => {
-    const memory = createBodyMemory(1 << 20);
-    const first = await memory.take(1 << 20, never);
+    const memory = createBodyMemory(MIB);
+    const first = await memory.take("result", MIB, never);
     const impatient = new AbortController();
-    const second = memory.take(1 << 20, impatient.signal);
-    const third = memory.take(1, never);
+    const second = memory.take("result", MIB, impatient.signal);
+    const third = memory.take("result", 1, never);
     impatient.abort();
     expect(await second).toBeUndefined();
     memory.release(first!);
@@ -147,14 +175,14 @@ describe("body memory", () => {
   });
 
   test("asks for convenience copies to be dropped before it makes anyone wait", async () => {
-    const memory = createBodyMemory(1 << 20);
-    const kept = memory.tryTake(1 << 20)!;
+    const memory = createBodyMemory(MIB);
+    const kept = (await memory.take("result", MIB, never))!;
     memory.onPressure = () => memory.release(kept);
-    expect(memory.tryTake(1 << 20)).toBeDefined();
+    expect(await memory.take("result", MIB, never)).toBeDefined();
   });
 
   test("one body larger than the whole limit still passes when it is alone", async () => {
-    const memory = createBodyMemory(1 << 20);
-    expect(memory.tryTake(5 << 20)).toBeDefined();
+    const memory = createBodyMemory(MIB);
+    expect(await memory.take("source", 5 * MIB, never)).toBeDefined();
   });
 });

@@ -1,5 +1,5 @@
 import type { Readable, Writable } from "node:stream";
-import type { BodyMemory } from "./body-memory.ts";
+import type { BodyMemory, BodyPurpose } from "./body-memory.ts";
 
 export type ReceiveFailure =
   /** More bytes than are allowed. */
@@ -142,6 +142,7 @@ export class Body {
 }
 
 export interface ReceiveOptions {
+  readonly purpose: BodyPurpose;
   readonly announcedBytes: number | undefined;
   readonly maxBytes: number;
   /** Sees every chunk as it arrives. */
@@ -153,7 +154,7 @@ export interface ReceiveOptions {
 /** Makes the body for a request as soon as there is memory for it; filling it is `fillBody`. */
 export async function openBody(memory: BodyMemory, options: ReceiveOptions): Promise<Body | ReceiveFailure> {
   if ((options.announcedBytes ?? 0) > options.maxBytes) return "too-large";
-  const buffer = await memory.take(options.announcedBytes ?? 0, options.signal);
+  const buffer = await memory.take(options.purpose, options.announcedBytes ?? 0, options.signal);
   return buffer ? new Body(memory, buffer, options.announcedBytes) : "no-memory";
 }
 
@@ -188,7 +189,7 @@ export function fillBody(
       if (body.announcedBytes !== undefined || total > options.maxBytes) return finish("too-large");
       source.pause();
       void memory
-        .take(Math.min(options.maxBytes, Math.max(2 * body.capacity, total)), options.signal)
+        .take(options.purpose, Math.min(options.maxBytes, Math.max(2 * body.capacity, total)), options.signal)
         .then((larger) => {
           if (!larger || done) {
             if (larger) memory.release(larger);

@@ -66,7 +66,8 @@ export function exchangeOfRequest(request: IncomingMessage, response: ServerResp
     },
     output: response,
     answer(status, headers, body) {
-      if (!request.complete) response.shouldKeepAlive = false;
+      // A request without a body counts as incomplete until its handler has returned.
+      if (!request.complete && hasBody(request)) response.shouldKeepAlive = false;
       response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) });
       response.end(body);
       drop();
@@ -81,6 +82,10 @@ export function exchangeOfRequest(request: IncomingMessage, response: ServerResp
       response.once("close", () => callback(response.writableFinished));
     },
   };
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
 export function exchangeOfStream(

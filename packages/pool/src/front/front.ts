@@ -48,7 +48,8 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
   const { logger } = deps;
   const sockets = new Map<Socket, string>();
   const perAddress = new Map<string, number>();
-  const sessions = new Set<http2.ServerHttp2Session>();
+  /** With the number of their open streams. */
+  const sessions = new Map<http2.Http2Session, number>();
 
   const h1 = http.createServer(
     {
@@ -80,13 +81,12 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
     maxSessionMemory: 4000,
   });
   h2.on("session", (session) => {
-    sessions.add(session);
+    sessions.set(session, 0);
     session.once("close", () => sessions.delete(session));
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     // A registration stream may be silent for days: an idle connection is one without any stream.
     session.setTimeout(IDLE_MS, () => {
-      const { openStreams } = session as unknown as { openStreams?: number };
-      if (!openStreams) session.close();
+      if (!sessions.get(session)) session.close();
     });
     session.on("error", (error) => logger.debug("h2 session ended", { error: errorText(error) }));
   });
@@ -95,6 +95,11 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
     stream.on("error", (error) => logger.debug("h2 stream ended", { error: errorText(error) }));
     const session = stream.session;
     if (!session) return;
+    sessions.set(session, (sessions.get(session) ?? 0) + 1);
+    stream.once("close", () => {
+      const open = sessions.get(session);
+      if (open !== undefined) sessions.set(session, open - 1);
+    });
     const peer = session.socket.remoteAddress ?? "";
     if (String(headers["content-type"] ?? "").startsWith("application/grpc")) {
       handlers.grpc(stream, String(headers[":path"] ?? ""), peer, String(headers[":authority"] ?? ""));
@@ -145,7 +150,7 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       return sockets.size;
     },
     goAway() {
-      for (const session of sessions) session.goaway(http2.constants.NGHTTP2_NO_ERROR);
+      for (const session of sessions.keys()) session.goaway(http2.constants.NGHTTP2_NO_ERROR);
       h1.closeIdleConnections();
     },
     async [Symbol.asyncDispose]() {
@@ -153,7 +158,7 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       h1.close();
       h1.closeAllConnections();
       h2.close();
-      for (const session of sessions) session.destroy();
+      for (const session of sessions.keys()) session.destroy();
     },
   };
 }

@@ -173,6 +173,7 @@ export class GatewayDoor {
       const options = {
         announcedBytes: announced === undefined ? undefined : Number(announced),
         maxBytes: MAX_SEGMENT_BYTES,
+        purpose: "source" as const,
         signal: ended.signal,
         onChunk: (chunk: Uint8Array) => hasher.update(chunk),
       };

@@ -70,6 +70,7 @@ export async function fetchSource(
         const receive = {
           announcedBytes: announced === undefined ? undefined : Number(announced),
           maxBytes: MAX_SEGMENT_BYTES,
+          purpose: "source" as const,
           signal,
           onChunk: options.onChunk,
         };

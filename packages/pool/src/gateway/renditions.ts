@@ -24,6 +24,8 @@ interface Answer {
 
 /** Never fetched: kept this long. A gateway downloads right after the answer, within 4 s. */
 const UNFETCHED_MS = 60_000;
+/** No gateway waits longer than 4 s for a download: after this time an answer is kept for nobody. */
+const GIVEN_UP_MS = 10_000;
 /** Fetched whole: kept for a second look, as far as this many bytes go. */
 const FETCHED_BYTES = 48 << 20;
 
@@ -73,19 +75,28 @@ export class Renditions {
     if (answer.gone && answer.readers === 0) answer.release();
   }
 
-  /** Drops what is only kept for a second look. */
-  trim(keepBytes = 0): void {
+  /** Memory is short: drops what is only kept for a second look, and what no gateway waits for any more. */
+  trim(): void {
+    this.#trimFetched(0);
+    this.#expireBefore(this.#clock.monotonicMs() + UNFETCHED_MS - GIVEN_UP_MS);
+  }
+
+  /** Drops what nobody came for. */
+  expire(): void {
+    this.#expireBefore(this.#clock.monotonicMs());
+  }
+
+  #trimFetched(keepBytes: number): void {
     for (const answer of this.#fetched.values()) {
       if (this.#fetchedBytes <= keepBytes) return;
       this.#drop(answer);
     }
   }
 
-  /** Drops what nobody came for. Answers are in the order of their expiry. */
-  expire(): void {
-    const now = this.#clock.monotonicMs();
+  /** Answers are in the order of their expiry. */
+  #expireBefore(untilMs: number): void {
     for (const answer of this.#answers.values()) {
-      if (answer.expiresMs > now) return;
+      if (answer.expiresMs > untilMs) return;
       this.#drop(answer);
     }
   }
@@ -116,7 +127,7 @@ export class Renditions {
         this.#spool?.drop(answer.key);
         this.#fetched.set(answer.key, answer);
         this.#fetchedBytes += this.#bytes(answer);
-        this.trim(FETCHED_BYTES);
+        this.#trimFetched(FETCHED_BYTES);
       }
       this.#leave(answer);
     });

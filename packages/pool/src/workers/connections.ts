@@ -26,6 +26,9 @@ export interface Connection extends ConnectionOffer {
 const PING_MS = 15_000;
 const PONG_WITHIN_MS = 10_000;
 
+/** Secrets that are remembered, those of rigs that left included. */
+const MAX_IDENTITIES = 50_000;
+
 /** All open registrations, and who holds them. */
 export class Connections {
   readonly #byId = new Map<ConnectionId, Connection>();
@@ -120,7 +123,10 @@ export class Connections {
     };
     stopPinging = this.#clock.after(PING_MS, ping);
     this.#byId.set(id, connection);
+    // The most recent last; made-up names cannot fill the memory.
+    this.#identities.delete(offer.secretHash);
     this.#identities.set(offer.secretHash, offer.rig);
+    if (this.#identities.size > MAX_IDENTITIES) this.#identities.delete(this.#identities.keys().next().value!);
     return connection;
   }
 }

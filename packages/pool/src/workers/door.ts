@@ -213,6 +213,7 @@ export class WorkersDoor {
     const options = {
       announcedBytes: announced === undefined ? undefined : Number(announced),
       maxBytes: Math.max(1, maxParts) * (MAX_SEGMENT_BYTES + 4096),
+      purpose: "result" as const,
       signal: AbortSignal.timeout(UPLOAD_TIMEOUT_MS),
     };
     const body = await openBody(memory, options);
