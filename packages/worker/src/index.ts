@@ -1,3 +1,9 @@
+export { detectDevices, type DetectFailure, type Detection, type DetectOptions } from "./devices/detect.ts";
+export type { Device, DeviceKind, Finding } from "./devices/device.ts";
+export type { FfmpegBuild, FfmpegFailure } from "./devices/ffmpeg-build.ts";
+export type { NvidiaGpu } from "./devices/nvidia-smi.ts";
+export { type DeviceRequest, parseDevices } from "./devices/request.ts";
+export { parseFingerprint } from "./net/dial.ts";
 export type { LinkEnd as WorkerEnd } from "./net/pool-link.ts";
 export {
   DEFAULT_POOL_PORT,
@@ -8,4 +14,5 @@ export {
   type WorkerDeps,
   type WorkerOptions,
 } from "./options.ts";
-export { startWorker, type Worker, type WorkerStatus } from "./worker.ts";
+export type { DeviceStatus, WorkerStatus } from "./status.ts";
+export { startWorker, type Worker, type WorkerFailure } from "./worker.ts";

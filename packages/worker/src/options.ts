@@ -1,4 +1,5 @@
 import type { Clock, Logger } from "@openpool/base";
+import type { detectDevices } from "./devices/detect.ts";
 
 /** Everything a worker is told; parsed once, at the edge. */
 export interface WorkerOptions {
@@ -34,6 +35,8 @@ export interface WorkerOptions {
 export interface WorkerDeps {
   readonly logger: Logger;
   readonly clock: Clock;
+  /** How devices are found; `detectDevices` unless something else knows them already. */
+  readonly detect?: typeof detectDevices;
 }
 
 export const DEFAULT_POOL_PORT = 8935;

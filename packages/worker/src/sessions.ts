@@ -45,7 +45,11 @@ export interface Sessions<Device> {
 /** Which device serves which session: the least loaded one when it begins, the same one ever after. */
 export function createSessions<Device>(
   devices: readonly [Device, ...Device[]],
-  options: { readonly onEnd: (session: string, device: Device) => void },
+  options: {
+    /** Sessions at work at once; a pool that gives more is told `busy`. */
+    readonly maxAtWork: number;
+    readonly onEnd: (session: string, device: Device) => void;
+  },
   deps: { readonly clock: Clock; readonly logger: Logger },
 ): Sessions<Device> {
   const { clock, logger } = deps;
@@ -86,6 +90,11 @@ export function createSessions<Device>(
     enter(id, load) {
       sweep();
       let session = sessions.get(id);
+      if (!session?.inside) {
+        let atWork = 0;
+        for (const { inside } of sessions.values()) if (inside > 0) atWork++;
+        if (atWork >= options.maxAtWork) return "busy";
+      }
       if (!session) {
         session = {
           device: leastLoaded(),

@@ -1,210 +1,255 @@
 import { mkdir, rm } from "node:fs/promises";
-import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { openScope, PoolError } from "@openpool/base";
+import { openScope, PoolError, type Scope } from "@openpool/base";
 import {
   capabilitiesToWire,
-  DEFAULT_CAPABILITIES,
+  formatRig,
   hexToBytes,
   LIVEPEER_VERSION,
   parseOpenSecret,
   RegisterRequestSchema,
-  segmentTimeoutMs,
 } from "@openpool/protocol";
+import { type Capacity, measureCapacity } from "./devices/capacity.ts";
+import { detectDevices, type Detection } from "./devices/detect.ts";
+import type { Device } from "./devices/device.ts";
+import { type NvidiaWatch, watchNvidiaGpus } from "./devices/nvidia-smi.ts";
 import { parseFingerprint } from "./net/dial.ts";
-import { openPoolLink, type LinkEnd } from "./net/pool-link.ts";
-import { createUploader, type TaskResult } from "./net/results.ts";
+import { type LinkEnd, openPoolLink, type PoolLink } from "./net/pool-link.ts";
+import { createUploader } from "./net/results.ts";
 import { createDownloader } from "./net/source.ts";
-import { formatPoolAddress, parsePoolAddress, type WorkerDeps, type WorkerOptions } from "./options.ts";
-import { createSessions, loadOf } from "./sessions.ts";
-import { readOrder, type Task } from "./task.ts";
+import {
+  formatPoolAddress,
+  type PoolAddress,
+  parsePoolAddress,
+  type WorkerDeps,
+  type WorkerOptions,
+} from "./options.ts";
+import { createSessions } from "./sessions.ts";
+import { startStatusServer, type WorkerStatus } from "./status.ts";
+import { createTaskRunner } from "./task-runner.ts";
+import { createByteBudget } from "./byte-budget.ts";
 import { createFfmpegTranscoder } from "./transcode/ffmpeg-transcoder.ts";
-import { type TranscodeOutcome, transcodeText } from "./transcode/transcoder.ts";
-
-export interface WorkerStatus {
-  readonly state: "connecting" | "registered" | "waiting" | "draining" | "stopped";
-  readonly pool: string;
-  readonly maxSessions: number;
-  readonly sessions: number;
-  readonly running: number;
-  readonly done: number;
-  readonly failed: number;
-}
+import type { Transcoder } from "./transcode/transcoder.ts";
 
 export interface Worker extends AsyncDisposable {
   /** Takes no more tasks, finishes and uploads what it has, then closes. What SIGTERM asks for. */
   drain(): Promise<void>;
   status(): WorkerStatus;
+  /** Where `GET /status` answers, when it was asked for. */
+  readonly statusAddress: { readonly host: string; readonly port: number } | undefined;
   /** Why it is over; settles once. `refused`: the pool said that no retry can help. */
   readonly closed: Promise<LinkEnd>;
 }
 
-/** After the deadline of a task its answer may still be of use for a moment: the pool's clock started later. */
-const UPLOAD_GRACE_MS = 2_000;
+export type WorkerFailure =
+  | { readonly code: "worker/bad-pool-address"; readonly pool: string }
+  | { readonly code: "worker/bad-fingerprint" }
+  | { readonly code: "worker/bad-max-sessions"; readonly maxSessions: number };
 
-export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Promise<Worker> {
-  const { clock, logger } = deps;
+/** Sources, and renditions, held in memory at once; one of each kind may be larger. */
+const SOURCE_BYTES = 512 << 20;
+const RESULT_BYTES = 512 << 20;
+const GPU_READING_MS = 2_000;
+/** Found on PATH; it comes with the driver. */
+const NVIDIA_SMI = "nvidia-smi";
+
+interface ParsedOptions {
+  readonly pool: PoolAddress;
+  readonly certSha256: string | undefined;
+}
+
+function parseOptions(options: WorkerOptions): ParsedOptions {
   const pool = parsePoolAddress(options.pool);
   if (!pool) {
-    throw new PoolError({ code: "worker/bad-pool-address" }, `"${options.pool}" is no HOST:PORT to find the pool at`);
+    throw new PoolError<WorkerFailure>(
+      { code: "worker/bad-pool-address", pool: options.pool },
+      `"${options.pool}" is no address of a pool: write HOST:PORT`,
+    );
   }
-  const certSha256 = options.poolCertSha256 === undefined ? undefined : parseFingerprint(options.poolCertSha256);
-  if (options.poolCertSha256 !== undefined && certSha256 === undefined) {
-    throw new PoolError({ code: "worker/bad-fingerprint" }, "the pool's certificate pin must be a SHA-256 in hex");
+  const { poolCertSha256, maxSessions } = options;
+  const certSha256 = poolCertSha256 === undefined ? undefined : parseFingerprint(poolCertSha256);
+  if (poolCertSha256 !== undefined && certSha256 === undefined) {
+    throw new PoolError<WorkerFailure>(
+      { code: "worker/bad-fingerprint" },
+      "the pool's certificate is pinned by its SHA-256 fingerprint: 64 hex digits, colons allowed",
+    );
   }
-  const scope = openScope();
-  try {
-    const tempDir = join(options.workDir, "tmp");
-    await rm(tempDir, { recursive: true, force: true });
-    await mkdir(tempDir, { recursive: true });
-    scope.defer(() => rm(tempDir, { recursive: true, force: true }));
-    const transcoder = scope.use(
+  if (maxSessions !== undefined && !(Number.isSafeInteger(maxSessions) && maxSessions >= 1)) {
+    throw new PoolError<WorkerFailure>(
+      { code: "worker/bad-max-sessions", maxSessions },
+      `a worker takes at least 1 session at once, not ${maxSessions}; leave it out to have it measured`,
+    );
+  }
+  return { pool, certSha256 };
+}
+
+/** A device at work. */
+interface Station {
+  readonly device: Device;
+  readonly transcoder: Transcoder;
+  readonly capacity: Capacity | undefined;
+}
+
+/** Finds the devices, opens a transcoder on each and learns how much they take. */
+async function openStations(
+  options: WorkerOptions,
+  tempDir: string,
+  deps: WorkerDeps,
+  scope: Scope,
+): Promise<{
+  readonly stations: readonly [Station, ...Station[]];
+  readonly detection: Detection;
+  readonly maxSessions: number;
+}> {
+  const { logger } = deps;
+  const detection = await (deps.detect ?? detectDevices)(
+    { ...options, nvidiaSmiPath: NVIDIA_SMI, tempDir },
+    deps,
+    scope.signal,
+  );
+  for (const { device, usable, text } of detection.findings) {
+    if (usable) logger.info("device works", { device, text });
+    // Nobody asked for it by name: that it is not there is no news.
+    else if (options.devices === "auto") logger.info("device not used", { device, text });
+    else logger.warn("device not usable", { device, text });
+  }
+  const resultBudget = createByteBudget(RESULT_BYTES);
+  const open = (device: Device): { readonly device: Device; readonly transcoder: Transcoder } => ({
+    device,
+    transcoder: scope.use(
       createFfmpegTranscoder(
         {
           ffmpegPath: options.ffmpegPath,
           tempDir,
-          path: { frames: "software", inputArgs: [], uploadFilter: "", encoders: { h264: "libx264", h265: "libx265" } },
-          dialect: { fpsModeFlag: "-fps_mode", dropsPackets: true },
+          namePrefix: device.id.replaceAll(/[^a-z0-9]/gi, "-"),
+          path: device.path,
+          anySourcePath: device.anySourcePath,
+          dialect: detection.ffmpeg.dialect,
+          keepsSpares: true,
         },
-        deps,
+        { ...deps, resultBudget },
       ),
+    ),
+  });
+  const [first, ...others] = detection.devices;
+  const opened = [open(first), ...others.map(open)] as const;
+  const { maxSessions, workDir } = options;
+  if (maxSessions !== undefined) {
+    const stations = opened.map((one) => ({ ...one, capacity: undefined })) as [Station, ...Station[]];
+    return { stations, detection, maxSessions };
+  }
+  const measure = { ffmpeg: detection.ffmpeg, devices: opened, workDir, tempDir };
+  const capacities = await measureCapacity(measure, deps, scope.signal);
+  // A map over a list that has a first element has one too.
+  const stations = opened.map((one) => ({ ...one, capacity: capacities.get(one.device) })) as unknown as [
+    Station,
+    ...Station[],
+  ];
+  const sum = stations.reduce((total, { capacity }) => total + (capacity?.sessions ?? 1), 0);
+  logger.info("measured capacity", { sessions: sum });
+  return { stations, detection, maxSessions: sum };
+}
+
+/**
+ * Starts a worker: tests what this machine can do, then registers with the pool and stays registered until it is told
+ * to stop or refused for good. Rejects, leaving nothing behind, when it cannot start.
+ */
+export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Promise<Worker> {
+  const { clock, logger } = deps;
+  const { pool, certSha256 } = parseOptions(options);
+  const secret = parseOpenSecret(options.secret);
+  const scope = openScope();
+  try {
+    // What a killed predecessor left behind goes first.
+    const tempDir = join(resolve(options.workDir), "tmp");
+    await rm(tempDir, { recursive: true, force: true });
+    await mkdir(tempDir, { recursive: true, mode: 0o700 });
+    scope.defer(() => rm(tempDir, { recursive: true, force: true }));
+
+    const { stations, detection, maxSessions } = await openStations(options, tempDir, deps, scope);
+    const capabilities = stations.reduce((set, { device }) => set | device.capabilities, 0n);
+    let watch: NvidiaWatch | undefined;
+    if (stations.some(({ device }) => device.kind === "nvidia")) {
+      watch = scope.use(watchNvidiaGpus({ nvidiaSmiPath: NVIDIA_SMI, intervalMs: GPU_READING_MS }, deps));
+    }
+
+    const sessions = createSessions(
+      stations,
+      { maxAtWork: Math.max(4, 2 * maxSessions), onEnd: (id, { transcoder }) => transcoder.endSession(id) },
+      deps,
     );
-    const maxSessions = options.maxSessions ?? Math.max(1, Math.floor(availableParallelism() / 2));
-    const capabilities = DEFAULT_CAPABILITIES;
-    const sessions = createSessions([transcoder], { onEnd: (id, device) => device.endSession(id) }, deps);
-    const downloader = createDownloader(clock);
-    scope.defer(() => downloader[Symbol.dispose]());
+    const downloader = scope.use(createDownloader(createByteBudget(SOURCE_BYTES), clock));
+    let runner: ReturnType<typeof createTaskRunner> | undefined;
+    scope.defer(() => runner?.idle());
     const uploader = scope.use(createUploader({ pool, certSha256, secret: options.secret }, deps));
-    scope.defer(() => sessions.stop());
-
-    const running = new Set<Promise<void>>();
-    let draining = false;
-    let done = 0;
-    let failed = 0;
-
-    const answer = async (taskId: bigint, result: TaskResult, deadlineMs: number): Promise<void> => {
-      const outcome = await uploader.upload(taskId, result, deadlineMs + UPLOAD_GRACE_MS);
-      if (outcome.kind !== "taken")
-        logger.warn("the pool did not take a result", { taskId: String(taskId), ...outcome });
-    };
-
-    const transcode = async (
-      task: Task,
-      deadlineMs: number,
-    ): Promise<TranscodeOutcome | { kind: "unavailable"; text: string }> => {
-      const slot = sessions.enter(task.session, loadOf(task.profiles));
-      if (slot === "busy") return { kind: "unavailable", text: transcodeText.busy };
-      try {
-        const [source] = await Promise.all([downloader.download(task.url, slot.signal), slot.turn]);
-        if (source.kind === "stopped") return { kind: "stopped" };
-        if (source.kind === "failed") return { kind: "unavailable", text: source.text };
-        return await slot.device.transcode({ ...task, source: source.data, deadlineMs }, slot.signal);
-      } finally {
-        slot.leave();
-      }
-    };
-
-    const runTask = async (task: Task): Promise<void> => {
-      const startedMs = clock.monotonicMs();
-      const deadlineMs = startedMs + (options.transcodeTimeoutMs ?? segmentTimeoutMs(task.durationMs));
-      const outcome = await transcode(task, deadlineMs).catch((error: unknown): TranscodeOutcome => ({
-        kind: "died",
-        text: "the worker failed",
-        stderrTail: String(error),
-      }));
-      const facts = {
-        session: task.session,
-        seq: String(task.seq),
-        tookMs: Math.round(clock.monotonicMs() - startedMs),
-      };
-      let result: TaskResult;
-      switch (outcome.kind) {
-        case "done":
-          done++;
-          logger.debug("segment done", facts);
-          result = {
-            kind: "renditions",
-            decodedPixels: outcome.decodedPixels,
-            parts: outcome.renditions.flatMap(({ container, data, pixels, signature }) => [
-              { contentType: container === "mp4" ? "video/mp4" : "video/mp2t", pixels, data },
-              ...(signature ? [{ contentType: "application/octet-stream", pixels: undefined, data: signature }] : []),
-            ]),
-          };
-          break;
-        case "stopped":
-          logger.debug("segment stopped", facts);
-          result = { kind: "error", text: transcodeText.stopped };
-          break;
-        case "died":
-          failed++;
-          logger.warn("segment failed", { ...facts, text: outcome.text, stderr: outcome.stderrTail });
-          result = { kind: "error", text: outcome.text };
-          break;
-        default:
-          failed++;
-          logger.info("segment refused", { ...facts, text: outcome.text });
-          result = { kind: "error", text: outcome.text };
-      }
-      await answer(task.taskId, result, deadlineMs);
-    };
-
-    const track = (work: Promise<void>): void => {
-      const tracked = work.finally(() => running.delete(tracked));
-      running.add(tracked);
-    };
-
-    const secret = parseOpenSecret(options.secret);
-    const link = scope.use(
-      openPoolLink(
-        { pool, certSha256 },
-        create(RegisterRequestSchema, {
-          secret: options.secret,
-          capacity: BigInt(maxSessions),
-          capabilities: capabilitiesToWire(capabilities, LIVEPEER_VERSION),
-          ...(typeof secret === "string" ? {} : { ethereumAddress: hexToBytes(secret.worker.slice(2)) }),
-        }),
-        {
-          ...deps,
-          onNotify(notify) {
-            const order = readOrder(notify, capabilities);
-            switch (order.kind) {
-              case "task":
-                return track(runTask(order.task));
-              case "refuse":
-                logger.info("task refused", { taskId: String(order.taskId), text: order.text });
-                return track(
-                  answer(order.taskId, { kind: "error", text: order.text }, clock.monotonicMs() + segmentTimeoutMs(0)),
-                );
-              case "end-session":
-                sessions.end(order.session);
-                return;
-              case "nothing":
-                return;
-            }
-          },
-        },
-      ),
+    const tasks = createTaskRunner(
+      { capabilities, transcodeTimeoutMs: options.transcodeTimeoutMs },
+      { ...deps, sessions, downloader, uploader },
     );
+    runner = tasks;
+    scope.defer(() => tasks.close());
 
-    const drain = async (): Promise<void> => {
-      draining = true;
-      link.leave();
-      while (running.size > 0) await Promise.all(running);
-      await scope[Symbol.asyncDispose]();
-    };
-    return {
-      drain,
-      status: () => ({
-        state: draining ? "draining" : link.state.state,
+    const request = create(RegisterRequestSchema, {
+      secret: options.secret,
+      capacity: BigInt(maxSessions),
+      capabilities: capabilitiesToWire(capabilities, LIVEPEER_VERSION),
+      ...(typeof secret === "string" ? {} : { ethereumAddress: hexToBytes(secret.worker.slice(2)) }),
+    });
+    let draining = false;
+    // The status endpoint comes before the link, so that a taken port is found before the pool is bothered.
+    let link: PoolLink | undefined;
+    const status = (): WorkerStatus => {
+      const state = link?.state ?? { state: "connecting" as const };
+      const loads = sessions.loads();
+      const { counts } = tasks;
+      return {
+        state: draining && state.state !== "stopped" ? "draining" : state.state,
+        registeredAt: state.state === "registered" ? state.sinceMs : undefined,
+        waiting: state.state === "waiting" ? { why: state.why, retryInMs: state.retryInMs } : undefined,
         pool: formatPoolAddress(pool),
+        rig: typeof secret === "string" ? undefined : formatRig(secret),
+        ffmpegVersion: detection.ffmpeg.version,
         maxSessions,
         sessions: sessions.size,
-        running: running.size,
-        done,
-        failed,
-      }),
-      closed: link.ended,
+        segmentsInFlight: tasks.running,
+        segmentsDone: counts.done,
+        segmentsFailed: counts.failed,
+        segmentsStopped: counts.stopped,
+        resultsLost: counts.resultsLost,
+        pixelsEncoded: counts.pixelsEncoded.toString(),
+        lastSegment: counts.lastSegment,
+        devices: stations.map((station) => ({
+          id: station.device.id,
+          kind: station.device.kind,
+          name: station.device.name,
+          load: loads.get(station) ?? 0,
+          realTimeFactor: station.capacity?.realTimeFactor,
+          gpu: station.device.uuid === undefined ? undefined : watch?.gpus.get(station.device.uuid),
+        })),
+        findings: detection.findings,
+      };
+    };
+    const { statusListen } = options;
+    const server = statusListen && scope.use(await startStatusServer(statusListen, status, logger));
+
+    const opened = openPoolLink({ pool, certSha256 }, request, {
+      clock,
+      logger,
+      onNotify: (notify) => tasks.onNotify(notify),
+    });
+    link = scope.use(opened);
+    return {
+      async drain() {
+        draining = true;
+        logger.info("draining", { segmentsInFlight: tasks.running });
+        opened.leave();
+        await tasks.idle();
+        await scope[Symbol.asyncDispose]();
+      },
+      status,
+      statusAddress: server && { host: server.host, port: server.port },
+      closed: opened.ended,
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };
   } catch (cause) {

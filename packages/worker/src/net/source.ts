@@ -2,74 +2,127 @@ import http from "node:http";
 import https from "node:https";
 import { type Clock, errorCode, errorText } from "@openpool/base";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
+import type { ByteBudget } from "../byte-budget.ts";
 
 export type DownloadOutcome =
-  | { readonly kind: "done"; readonly data: Buffer }
+  | {
+      readonly kind: "done";
+      readonly data: Buffer;
+      /** The memory counts against the budget until this is called. */
+      readonly release: () => void;
+    }
   /** In the words of a stock transcoder: the pool passes them on. */
   | { readonly kind: "failed"; readonly text: string }
   | { readonly kind: "stopped" };
 
-export interface Downloader extends Disposable {
+export interface Downloader extends AsyncDisposable {
   download(url: string, signal: AbortSignal): Promise<DownloadOutcome>;
 }
 
 const MAX_REDIRECTS = 5;
+/** Where the length is not announced, memory is asked for in steps. */
+const STEP_BYTES = 4 << 20;
 
-function describe(url: string, error: unknown): string {
+const TOO_LARGE = "input bigger than max buffer size";
+
+function reason(error: unknown): string {
   const code = errorCode(error);
-  const what =
-    code === "ECONNREFUSED"
-      ? "connection refused"
-      : code === "ECONNRESET"
-        ? "connection reset by peer"
-        : errorText(error);
-  return `Get "${url}": ${what}`;
+  if (code === "ECONNREFUSED") return "connection refused";
+  if (code === "ECONNRESET") return "connection reset by peer";
+  return errorText(error);
+}
+
+/** Takes memory from a budget as it is needed; what it holds is given back at once. */
+function createHold(budget: ByteBudget, signal: AbortSignal) {
+  const releases: (() => void)[] = [];
+  let bytes = 0;
+  return {
+    /** False when `signal` ended the wait. */
+    async atLeast(wanted: number, step: number): Promise<boolean> {
+      while (bytes < wanted) {
+        const more = Math.max(step, wanted - bytes);
+        const release = await budget.take(more, signal);
+        if (!release) return false;
+        releases.push(release);
+        bytes += more;
+      }
+      return true;
+    },
+    release(): void {
+      for (const release of releases.splice(0)) release();
+    },
+  };
 }
 
 /** Fetches sources over kept-alive HTTP/1.1 connections, four seconds each at most, body included. */
-export function createDownloader(clock: Clock): Downloader {
+export function createDownloader(budget: ByteBudget, clock: Clock): Downloader {
   // Pools sign their own certificates; who the pool is was settled when the worker connected.
   const secure = new https.Agent({ keepAlive: true, maxFreeSockets: 16, rejectUnauthorized: false });
   const plain = new http.Agent({ keepAlive: true, maxFreeSockets: 16 });
 
-  const get = (url: URL, signal: AbortSignal): Promise<DownloadOutcome | { kind: "moved"; to: string }> =>
-    new Promise((resolve) => {
+  const open = (url: URL, signal: AbortSignal): Promise<http.IncomingMessage> =>
+    new Promise((resolve, reject) => {
       const options = { signal, headers: { "user-agent": "openpool-worker" } };
-      const onResponse = (response: http.IncomingMessage): void => {
-        const { statusCode = 0, statusMessage = "", headers } = response;
-        if (statusCode !== 200) {
-          response.resume();
-          const { location } = headers;
-          if (statusCode >= 301 && statusCode <= 308 && location) return resolve({ kind: "moved", to: location });
-          return resolve({ kind: "failed", text: `${statusCode} ${statusMessage}`.trim() });
-        }
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        const tooLarge = (): void => {
-          response.destroy();
-          resolve({ kind: "failed", text: "input bigger than max buffer size" });
-        };
-        if (Number(headers["content-length"] ?? 0) > MAX_SEGMENT_BYTES) return tooLarge();
-        response.on("data", (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > MAX_SEGMENT_BYTES) return tooLarge();
-          chunks.push(chunk);
-        });
-        response.on("end", () => {
-          resolve(
-            response.complete
-              ? { kind: "done", data: chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes) }
-              : { kind: "failed", text: "unexpected EOF" },
-          );
-        });
-        response.on("error", (error) => resolve({ kind: "failed", text: describe(url.href, error) }));
-      };
       const request =
         url.protocol === "https:"
-          ? https.get(url, { ...options, agent: secure }, onResponse)
-          : http.get(url, { ...options, agent: plain }, onResponse);
-      request.on("error", (error) => resolve({ kind: "failed", text: describe(url.href, error) }));
+          ? https.get(url, { ...options, agent: secure }, resolve)
+          : http.get(url, { ...options, agent: plain }, resolve);
+      request.on("error", reject);
     });
+
+  /** Follows redirects to an answer that is none. */
+  const follow = async (url: string, signal: AbortSignal): Promise<http.IncomingMessage> => {
+    let at = url;
+    for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+      const target = URL.canParse(at) ? new URL(at) : undefined;
+      if (!target || (target.protocol !== "https:" && target.protocol !== "http:")) {
+        throw new Error("unsupported protocol scheme");
+      }
+      const response = await open(target, signal);
+      const { statusCode = 0, headers } = response;
+      if (!(statusCode >= 301 && statusCode <= 308 && headers.location !== undefined)) return response;
+      response.resume();
+      at = URL.canParse(headers.location, target.href) ? new URL(headers.location, target).href : headers.location;
+    }
+    throw new Error(`stopped after ${MAX_REDIRECTS} redirects`);
+  };
+
+  const read = async (response: http.IncomingMessage, signal: AbortSignal): Promise<DownloadOutcome> => {
+    const { statusCode, statusMessage, headers } = response;
+    if (statusCode !== 200) {
+      response.resume();
+      return { kind: "failed", text: `${statusCode} ${statusMessage}`.trim() };
+    }
+    const length = headers["content-length"] === undefined ? undefined : Number(headers["content-length"]);
+    const hold = createHold(budget, signal);
+    let kept = false;
+    try {
+      if (length !== undefined && length > MAX_SEGMENT_BYTES) return { kind: "failed", text: TOO_LARGE };
+      if (length !== undefined && !(await hold.atLeast(length, 0))) return { kind: "stopped" };
+      let data = Buffer.allocUnsafe(length ?? 0);
+      let bytes = 0;
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        const end = bytes + chunk.length;
+        if (end > MAX_SEGMENT_BYTES) return { kind: "failed", text: TOO_LARGE };
+        if (end > data.length) {
+          const size = Math.max(end, Math.min(2 * data.length, MAX_SEGMENT_BYTES), STEP_BYTES);
+          if (!(await hold.atLeast(size, STEP_BYTES))) return { kind: "stopped" };
+          const larger = Buffer.allocUnsafe(size);
+          data.copy(larger, 0, 0, bytes);
+          data = larger;
+        }
+        chunk.copy(data, bytes);
+        bytes = end;
+      }
+      kept = true;
+      return { kind: "done", data: data.subarray(0, bytes), release: hold.release };
+    } finally {
+      if (!kept) {
+        hold.release();
+        response.destroy();
+      }
+    }
+  };
 
   return {
     async download(url, signal) {
@@ -82,30 +135,25 @@ export function createDownloader(clock: Clock): Downloader {
       const onAbort = (): void => controller.abort();
       signal.addEventListener("abort", onAbort);
       if (signal.aborted) onAbort();
+      const failed = (why: string): DownloadOutcome => {
+        if (signal.aborted) return { kind: "stopped" };
+        const text = timedOut ? "context deadline exceeded (Client.Timeout exceeded)" : why;
+        return { kind: "failed", text: `Get "${url}": ${text}` };
+      };
       try {
-        let at = url;
-        for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-          const target = URL.canParse(at, url) ? new URL(at, url) : undefined;
-          if (!target || (target.protocol !== "https:" && target.protocol !== "http:")) {
-            return { kind: "failed", text: `Get "${at}": unsupported protocol scheme` };
-          }
-          const outcome = await get(target, controller.signal);
-          if (signal.aborted) return { kind: "stopped" };
-          if (timedOut) {
-            return { kind: "failed", text: `Get "${url}": context deadline exceeded (Client.Timeout exceeded)` };
-          }
-          if (outcome.kind !== "moved") return outcome;
-          at = URL.canParse(outcome.to, target.href) ? new URL(outcome.to, target).href : outcome.to;
-        }
-        return { kind: "failed", text: `Get "${url}": stopped after ${MAX_REDIRECTS} redirects` };
+        const outcome = await read(await follow(url, controller.signal), controller.signal);
+        return outcome.kind === "stopped" ? failed("") : outcome;
+      } catch (error) {
+        return failed(reason(error));
       } finally {
         forget();
         signal.removeEventListener("abort", onAbort);
       }
     },
-    [Symbol.dispose]() {
+    [Symbol.asyncDispose]() {
       secure.destroy();
       plain.destroy();
+      return Promise.resolve();
     },
   };
 }

@@ -1,4 +1,4 @@
-import { MAX_SEGMENT_BYTES, type Profile, type ProfileCodec } from "@openpool/protocol";
+import { MAX_SEGMENT_BYTES, type MediaVideoCodec, type Profile, type ProfileCodec } from "@openpool/protocol";
 import type { ClipRange } from "./transcoder.ts";
 import { transcodeText } from "./transcoder.ts";
 
@@ -12,12 +12,18 @@ export type FramePath = "software" | "cuda" | "cuda-upload" | "upload";
 /** The part of a device that decides FFmpeg's arguments. */
 export interface EncodingPath {
   readonly frames: FramePath;
+  /** What starts FFmpeg instead of us, for what only its environment can say; empty: nothing does. */
+  readonly wrapper: readonly string[];
   /** Options before the input that open the device and, where it decodes, its decoder. */
   readonly inputArgs: readonly string[];
   /** Filter that hands software frames to the encoder of the device; empty where it takes them as they are. */
   readonly uploadFilter: string;
   /** FFmpeg's encoder for each codec that passed its test. */
   readonly encoders: Readonly<Partial<Record<ProfileCodec, string>>>;
+  /** Codecs that the device decodes, where it does (8 bits, 4:2:0); undefined: all that FFmpeg can. */
+  readonly decodes: readonly MediaVideoCodec[] | undefined;
+  /** Options for the device's own encoders. */
+  readonly encoderArgs: readonly string[];
 }
 
 /** What differs between releases of FFmpeg. */
@@ -62,6 +68,7 @@ const limits: Readonly<Record<ProfileCodec, { minWidth: number; minHeight: numbe
 
 /** Arguments without spaces or quoting in them. */
 const words = (text: string): string[] => text.split(" ");
+const isSoftware = (encoder: string): boolean => encoder.startsWith("lib");
 const even = (value: number): number => Math.max(2, value - (value % 2));
 const clamp = (value: number, min: number, max: number): number => Math.min(Math.max(value, min), max);
 
@@ -112,7 +119,7 @@ function filterChain(
     filters.push(`select='gte(t-start_t,${fromS})${toS === undefined ? "" : `*lte(t-start_t,${toS})`}'`);
   }
   const encoder = path.encoders[profile.codec] ?? "";
-  const softwareEncoder = encoder.startsWith("lib");
+  const softwareEncoder = isSoftware(encoder);
   if (onCard && (softwareEncoder || signatureFile !== undefined)) filters.push("hwdownload", "format=nv12");
   if (onCard && softwareEncoder) filters.push("format=yuv420p");
   if (signatureFile !== undefined) filters.push(`signature=filename=${signatureFile}`);
@@ -152,7 +159,7 @@ function rateArgs(profile: Profile, encoder: string): string[] {
   if (encoder.endsWith("_nvenc")) {
     if (quality > 0) args.push("-rc", "vbr", "-cq", String(Math.min(quality + 7, 51)));
     else if (bitrate > 0) args.push("-rc", "cbr");
-  } else if (quality > 0 && encoder.startsWith("lib")) {
+  } else if (quality > 0 && isSoftware(encoder)) {
     args.push("-crf", String(Math.min(quality, vpx ? 63 : 51)));
   } else if (quality > 0) {
     args.push("-global_quality", String(Math.min(quality, 51)));
@@ -229,6 +236,7 @@ export function planTranscode(request: ArgumentsRequest, path: EncodingPath, dia
   for (const [i, { profile, file }] of outputs.entries()) {
     const encoder = path.encoders[profile.codec] ?? "";
     args.push("-map", `[v${i}]`, ...words("-map 0:a:0? -map_metadata -1 -map_chapters -1"));
+    if (!isSoftware(encoder)) args.push(...path.encoderArgs);
     args.push("-c:v", encoder, ...familyArgs(encoder), ...rateArgs(profile, encoder), ...frameArgs(profile, encoder));
     // Frames keep their own times. Without the finer time base FFmpeg would round them to the frame rate it guessed.
     args.push(dialect.fpsModeFlag, "passthrough", ...(profile.fps > 0 ? [] : words("-enc_time_base 1/90000")));

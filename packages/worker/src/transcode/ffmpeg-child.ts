@@ -14,6 +14,10 @@ export interface FfmpegChild {
   readonly log: FfmpegLog;
   /** Gives it its input and closes that. */
   feed(data: Uint8Array): void;
+  /** Calls back on the first error of its decoder, also one that has happened already. */
+  onDecodeError(callback: () => void): void;
+  /** It has ended. */
+  readonly over: boolean;
   /** Ends it at once: nothing that it would still write is wanted. */
   stop(): void;
   /** Settles when the process is gone and all of its output was read; never rejects. */
@@ -22,18 +26,21 @@ export interface FfmpegChild {
 
 export interface FfmpegChildOptions {
   readonly ffmpegPath: string;
+  /** A program and its arguments that start FFmpeg instead of us; empty: none. */
+  readonly wrapper: readonly string[];
   readonly args: readonly string[];
   /** Where it runs: file names in `args` are relative to it, so that no path needs FFmpeg's quoting. */
   readonly cwd: string;
-  /** Called on the first error of its decoder; the input is damaged and the rest of the work wasted. */
-  readonly onDecodeError?: () => void;
 }
 
 /** Starts an FFmpeg that reads its input from us. */
-export function startFfmpeg({ ffmpegPath, args, cwd, onDecodeError }: FfmpegChildOptions): FfmpegChild {
-  const child = spawn(ffmpegPath, args, { cwd, stdio: ["pipe", "ignore", "pipe"], windowsHide: true });
-  const reader = createLogReader(onDecodeError);
+export function startFfmpeg({ ffmpegPath, wrapper, args, cwd }: FfmpegChildOptions): FfmpegChild {
+  const [program = ffmpegPath, ...rest] = [...wrapper, ffmpegPath];
+  const child = spawn(program, [...rest, ...args], { cwd, stdio: ["pipe", "ignore", "pipe"], windowsHide: true });
+  let onDecodeError = (): void => {};
+  const reader = createLogReader(() => onDecodeError());
   let stopped = false;
+  let over = false;
   let failed: string | undefined;
   child.stderr.setEncoding("utf8");
   child.stderr.on("data", (text: string) => reader.push(text));
@@ -42,9 +49,11 @@ export function startFfmpeg({ ffmpegPath, args, cwd, onDecodeError }: FfmpegChil
   const ended = new Promise<ChildEnd>((resolve) => {
     child.once("error", (error) => {
       failed = error.message;
-      if (child.pid === undefined) resolve({ kind: "not-started", why: error.message });
+      over = child.pid === undefined;
+      if (over) resolve({ kind: "not-started", why: error.message });
     });
     child.once("close", (code, signal) => {
+      over = true;
       reader.end();
       if (stopped) resolve({ kind: "stopped" });
       else if (code !== null) resolve({ kind: "exited", code });
@@ -57,7 +66,15 @@ export function startFfmpeg({ ffmpegPath, args, cwd, onDecodeError }: FfmpegChil
     feed(data) {
       child.stdin.end(data);
     },
+    onDecodeError(callback) {
+      onDecodeError = callback;
+      if (reader.log.decodeErrors > 0) callback();
+    },
+    get over() {
+      return over;
+    },
     stop() {
+      if (over) return;
       stopped = true;
       child.stdin.destroy();
       child.kill("SIGKILL");

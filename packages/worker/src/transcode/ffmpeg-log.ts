@@ -29,7 +29,7 @@ export interface LogReader {
 }
 
 /** Reads `-loglevel level+verbose` as it comes; keeps numbers and a short tail, never the text. */
-export function createLogReader(onDecodeError?: () => void): LogReader {
+export function createLogReader(onDecodeError: () => void): LogReader {
   const encodedFrames = new Map<number, number>();
   const outputSizes = new Map<number, { width: number; height: number }>();
   const tail: string[] = [];
@@ -70,7 +70,7 @@ export function createLogReader(onDecodeError?: () => void): LogReader {
       if (tail.length > MAX_TAIL_LINES) tail.shift();
       if (decodeError.test(line)) {
         log.decodeErrors++;
-        if (log.decodeErrors === 1) onDecodeError?.();
+        if (log.decodeErrors === 1) onDecodeError();
       }
     }
   };

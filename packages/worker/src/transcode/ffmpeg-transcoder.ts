@@ -1,8 +1,15 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Clock, Logger } from "@openpool/base";
-import { LIVEPEER_VERSION, MIN_RENDITION_BYTES } from "@openpool/protocol";
+import { type Clock, errorText, type Logger } from "@openpool/base";
+import {
+  LIVEPEER_VERSION,
+  MAX_SEGMENT_DURATION_MS,
+  type MediaProbe,
+  MIN_RENDITION_BYTES,
+  probeMedia,
+} from "@openpool/protocol";
 import { type EncodingPath, type FfmpegDialect, type PlannedOutput, planTranscode } from "./arguments.ts";
+import type { ByteBudget } from "../byte-budget.ts";
 import { type ChildEnd, type FfmpegChild, startFfmpeg } from "./ffmpeg-child.ts";
 import type { FfmpegLog } from "./ffmpeg-log.ts";
 import { refusalOf } from "./refusal.ts";
@@ -16,69 +23,121 @@ import {
 
 export interface FfmpegTranscoderOptions {
   readonly ffmpegPath: string;
-  /** Exists, and belongs to this transcoder alone. */
+  /** Exists; in it this transcoder makes directories whose names start with the prefix. */
   readonly tempDir: string;
+  readonly namePrefix: string;
   readonly path: EncodingPath;
+  /** For sources that the decoder of `path` does not take: another codec, not 4:2:0, not 8 bits. Undefined: it takes all. */
+  readonly anySourcePath: EncodingPath | undefined;
   readonly dialect: FfmpegDialect;
+  /** Keep a started child ready for the next segment of a session. */
+  readonly keepsSpares: boolean;
 }
 
-/** Frames that no honest segment has: far more than its length at its rate gives. */
-function maxFramesOf(request: TranscodeRequest): number {
-  const fps = Math.max(60, ...request.profiles.map((profile) => profile.fps / profile.fpsDen));
-  return Math.ceil(4 * fps * Math.max(2, request.durationMs / 1000)) + 500;
+export interface FfmpegTranscoderDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Bytes of renditions held in memory, of all transcoders together. */
+  readonly resultBudget: ByteBudget;
 }
 
+/**
+ * A child that waits for the next segment of a session: loading FFmpeg's libraries takes 40 ms, opening a GPU some
+ * hundreds, and both can be over before the segment comes.
+ */
+interface Spare {
+  readonly key: string;
+  readonly run: Run;
+  /** Stops the timer that ends it. */
+  forget(): void;
+}
+
+/** A child and the directory that it runs in. */
+interface Run {
+  readonly dir: string;
+  readonly child: FfmpegChild;
+}
+
+/** A session whose next segment does not come within this time gets a cold start again. */
+const SPARE_IDLE_MS = 10_000;
+/** Sources are probed up to this size; a longer walk through memory would hold up everything else. */
+const MAX_PROBED_BYTES = 64_000_000;
+
+/** Frames that no honest segment has: far more than its length at its rate gives. In steps, so that arguments repeat. */
+function maxFramesOf({ profiles, durationMs }: TranscodeRequest): number {
+  const fps = Math.max(60, ...profiles.map((profile) => profile.fps / profile.fpsDen));
+  return Math.ceil(2 * fps) * 10 * Math.ceil(durationMs / 10_000);
+}
+
+/** Whether FFmpeg must be able to seek in it: MP4 may keep its index at the end. */
 function isMp4(data: Uint8Array): boolean {
-  // Its first box is ftyp, styp or, in old files, moov or the like: a size, then four letters.
-  return data.length >= 8 && /^(?:ftyp|styp|moov|mdat|free|wide|skip|sidx|moof)$/.test(latin1(data, 4, 8));
-}
-
-function latin1(data: Uint8Array, from: number, to: number): string {
-  return Buffer.from(data.buffer, data.byteOffset + from, to - from).toString("latin1");
+  const type = Buffer.from(data.buffer, data.byteOffset, data.length).toString("latin1", 4, 8);
+  return /^(?:ftyp|styp|moov|mdat|free|wide|skip|sidx|moof)$/.test(type);
 }
 
 /** One FFmpeg child a segment: as fast as anything in-process here, and a crash costs one segment. */
-export function createFfmpegTranscoder(
-  options: FfmpegTranscoderOptions,
-  deps: { readonly clock: Clock; readonly logger: Logger },
-): Transcoder {
-  const { clock, logger } = deps;
-  let nextJob = 0;
+export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: FfmpegTranscoderDeps): Transcoder {
+  const { clock, logger, resultBudget } = deps;
   const children = new Set<FfmpegChild>();
+  const spares = new Map<string, Spare>();
+  const cleaning = new Set<Promise<void>>();
+  let nextRun = 0;
+  let closed = false;
 
-  const collect = async (
-    dir: string,
-    outputs: readonly PlannedOutput[],
-    log: FfmpegLog,
-    maxFrames: number,
-  ): Promise<TranscodeOutcome> => {
-    const died = (text: string): TranscodeOutcome => ({ kind: "died", text, stderrTail: log.tail.join("\n") });
-    if (log.decodedFrames === 0) return { kind: "refused", text: transcodeText.noKeyframes };
-    const renditions: Rendition[] = [];
-    for (const [i, { file, signatureFile, profile }] of outputs.entries()) {
-      const data = await readFile(join(dir, file)).catch(() => undefined);
-      const frames = log.encodedFrames.get(i) ?? 0;
-      const size = log.outputSizes.get(i);
-      if (frames >= maxFrames) return { kind: "refused", text: transcodeText.runaway };
-      if (!data || data.length < MIN_RENDITION_BYTES || !size || frames === 0)
-        return died(`rendition ${i} came out empty`);
-      renditions.push({
-        container: profile.container,
-        data,
-        frames,
-        pixels: BigInt(frames) * BigInt(size.width) * BigInt(size.height),
-        signature:
-          signatureFile === undefined
-            ? undefined
-            : await readFile(join(dir, signatureFile)).catch(() => Buffer.alloc(0)),
-      });
+  const start = async (
+    args: readonly string[],
+    wrapper: readonly string[],
+    files?: Record<string, Uint8Array>,
+  ): Promise<Run> => {
+    const dir = join(options.tempDir, `${options.namePrefix}-${nextRun++}`);
+    await mkdir(dir);
+    for (const [name, data] of Object.entries(files ?? {})) await writeFile(join(dir, name), data);
+    const child = startFfmpeg({ ffmpegPath: options.ffmpegPath, wrapper, args, cwd: dir });
+    children.add(child);
+    void child.ended.then(() => children.delete(child));
+    return { dir, child };
+  };
+  /** Ends the child and removes its files, behind the caller's back: results do not wait for it. */
+  const discard = ({ dir, child }: Run): void => {
+    child.stop();
+    const cleaned = child.ended
+      .then(() => rm(dir, { recursive: true, force: true }))
+      .catch((error: unknown) => logger.warn("temporary files stay behind", { dir, error: errorText(error) }))
+      .finally(() => cleaning.delete(cleaned));
+    cleaning.add(cleaned);
+  };
+  const dropSpare = (session: string): void => {
+    const spare = spares.get(session);
+    if (!spare) return;
+    spares.delete(session);
+    spare.forget();
+    discard(spare.run);
+  };
+  const takeSpare = (session: string, key: string): Run | undefined => {
+    const spare = spares.get(session);
+    if (!spare || spare.key !== key || spare.run.child.over) {
+      dropSpare(session);
+      return undefined;
     }
-    const source = log.sourceSize;
-    const decodedPixels = source ? BigInt(log.decodedFrames ?? 0) * BigInt(source.width) * BigInt(source.height) : 0n;
-    return { kind: "done", renditions, decodedPixels };
+    spares.delete(session);
+    spare.forget();
+    return spare.run;
+  };
+  const keepSpare = async (
+    session: string,
+    key: string,
+    args: readonly string[],
+    wrapper: readonly string[],
+  ): Promise<void> => {
+    if (closed || spares.has(session)) return;
+    const run = await start(args, wrapper);
+    if (closed || spares.has(session)) return discard(run);
+    const forget = clock.after(SPARE_IDLE_MS, () => dropSpare(session));
+    spares.set(session, { key, run, forget });
   };
 
-  const judge = (end: ChildEnd, log: FfmpegLog): TranscodeOutcome | undefined => {
+  /** What a run that ended by itself or by a signal means; undefined: its files decide. */
+  const judgeEnd = (end: ChildEnd, log: FfmpegLog): TranscodeOutcome | undefined => {
     const stderrTail = log.tail.join("\n");
     if (log.decodeErrors > 0) return { kind: "refused", text: transcodeText.invalidData };
     switch (end.kind) {
@@ -98,59 +157,137 @@ export function createFfmpegTranscoder(
     }
   };
 
+  /** The renditions that a run left, each counted: FFmpeg exits with 0 on much that went wrong. */
+  const collect = async (
+    { dir, child: { log } }: Run,
+    outputs: readonly PlannedOutput[],
+    source: MediaProbe | undefined,
+    maxFrames: number,
+    signal: AbortSignal,
+  ): Promise<TranscodeOutcome> => {
+    if (log.decodedFrames === 0) return { kind: "refused", text: transcodeText.noKeyframes };
+    const died = (text: string): TranscodeOutcome => ({ kind: "died", text, stderrTail: log.tail.join("\n") });
+    const sizes = await Promise.all(outputs.map(({ file }) => stat(join(dir, file)).catch(() => undefined)));
+    const release = await resultBudget.take(
+      sizes.reduce((sum, file) => sum + (file?.size ?? 0), 0),
+      signal,
+    );
+    if (!release) return { kind: "stopped" };
+    let kept = false;
+    try {
+      const renditions: Rendition[] = [];
+      for (const [i, { file, signatureFile, profile }] of outputs.entries()) {
+        const data = sizes[i] ? await readFile(join(dir, file)) : Buffer.alloc(0);
+        const encoded = log.encodedFrames.get(i);
+        if (encoded !== undefined && encoded >= maxFrames) return { kind: "refused", text: transcodeText.runaway };
+        const probe = probeMedia(data);
+        if (data.length < MIN_RENDITION_BYTES || probe.kind === "unreadable" || !probe.video?.frames) {
+          return died(`rendition ${i} came out without video`);
+        }
+        const { frames, width, height } = probe.video;
+        if (encoded !== undefined && frames !== encoded) {
+          return died(`rendition ${i} has ${frames} of ${encoded} encoded frames`);
+        }
+        renditions.push({
+          container: profile.container,
+          data,
+          frames,
+          pixels: BigInt(frames) * BigInt(width) * BigInt(height),
+          signature:
+            signatureFile === undefined
+              ? undefined
+              : await readFile(join(dir, signatureFile)).catch(() => Buffer.alloc(0)),
+        });
+      }
+      kept = true;
+      const video = source?.kind === "media" ? source.video : undefined;
+      const size = log.sourceSize ?? video ?? { width: 0, height: 0 };
+      const decodedFrames = log.decodedFrames ?? video?.frames ?? 0;
+      const decodedPixels = BigInt(decodedFrames) * BigInt(size.width) * BigInt(size.height);
+      return { kind: "done", renditions, decodedPixels, release };
+    } finally {
+      if (!kept) release();
+    }
+  };
+
+  /** What can be said of a source without starting anything. */
+  const judgeSource = (probe: MediaProbe | undefined): string | undefined => {
+    if (probe?.kind !== "media") return undefined;
+    if (!probe.video && !probe.problems.includes("no-pmt")) return transcodeText.invalidVideo;
+    if (probe.video && probe.video.durationMs > MAX_SEGMENT_DURATION_MS) return transcodeText.invalidDuration;
+    return undefined;
+  };
+  const pathFor = (probe: MediaProbe | undefined): EncodingPath => {
+    const { path, anySourcePath } = options;
+    if (!anySourcePath) return path;
+    const video = probe?.kind === "media" ? probe.video : undefined;
+    const decodes = video && (path.decodes?.includes(video.codec) ?? true);
+    return decodes && video.chroma === "4:2:0" && video.bitDepth === 8 ? path : anySourcePath;
+  };
+
   return {
     async transcode(request, signal) {
+      const { session, source, profiles } = request;
       if (signal.aborted) return { kind: "stopped" };
-      if (request.source.length === 0) return { kind: "refused", text: transcodeText.invalidVideo };
-      if (request.profiles.length === 0) return { kind: "done", renditions: [], decodedPixels: 0n };
+      if (source.length === 0) return { kind: "refused", text: transcodeText.invalidVideo };
+      if (profiles.length === 0) return { kind: "done", renditions: [], decodedPixels: 0n, release() {} };
+      const probe = source.length <= MAX_PROBED_BYTES ? probeMedia(source) : undefined;
+      const refusal = judgeSource(probe);
+      if (refusal !== undefined) return { kind: "refused", text: refusal };
       const maxFrames = maxFramesOf(request);
-      const fromFile = isMp4(request.source);
+      const fromFile = isMp4(source);
+      const path = pathFor(probe);
+      const input = fromFile ? "source.mp4" : "pipe:0";
       const plan = planTranscode(
-        { ...request, livepeerVersion: LIVEPEER_VERSION, input: fromFile ? "source.mp4" : "pipe:0", maxFrames },
-        options.path,
+        { ...request, livepeerVersion: LIVEPEER_VERSION, input, maxFrames },
+        path,
         options.dialect,
       );
       if (plan.kind === "refused") return plan;
+      const key = plan.args.join("\0");
 
-      const dir = join(options.tempDir, String(nextJob++));
+      const run =
+        takeSpare(session, key) ?? (await start(plan.args, path.wrapper, fromFile ? { [input]: source } : undefined));
+      const { child } = run;
       let timedOut = false;
+      const onAbort = (): void => child.stop();
+      signal.addEventListener("abort", onAbort);
+      if (signal.aborted || closed) onAbort();
+      // The first error tells that the input is damaged; what the decoder makes of the rest is not worth the time.
+      child.onDecodeError(() => child.stop());
+      const forget = clock.after(request.deadlineMs - clock.monotonicMs(), () => {
+        timedOut = true;
+        child.stop();
+      });
       try {
-        await mkdir(dir);
-        if (fromFile) await writeFile(join(dir, "source.mp4"), request.source);
-        const child = startFfmpeg({
-          ffmpegPath: options.ffmpegPath,
-          args: plan.args,
-          cwd: dir,
-          onDecodeError: () => child.stop(),
-        });
-        children.add(child);
-        const onAbort = (): void => child.stop();
-        signal.addEventListener("abort", onAbort);
-        if (signal.aborted) onAbort();
-        const forget = clock.after(request.deadlineMs - clock.monotonicMs(), () => {
-          timedOut = true;
-          child.stop();
-        });
-        child.feed(fromFile ? new Uint8Array() : request.source);
+        child.feed(fromFile ? new Uint8Array() : source);
         const end = await child.ended;
         forget();
-        signal.removeEventListener("abort", onAbort);
-        children.delete(child);
         if (timedOut && !signal.aborted) {
           return { kind: "died", text: "transcoding took too long", stderrTail: child.log.tail.join("\n") };
         }
-        return judge(end, child.log) ?? (await collect(dir, plan.outputs, child.log, maxFrames));
+        const verdict = judgeEnd(end, child.log);
+        if (verdict) return verdict;
+        if (options.keepsSpares && !fromFile) {
+          keepSpare(session, key, plan.args, path.wrapper).catch((error: unknown) =>
+            logger.warn("no FFmpeg kept ready", { error: errorText(error) }),
+          );
+        }
+        return await collect(run, plan.outputs, probe, maxFrames, signal);
       } finally {
-        await rm(dir, { recursive: true, force: true }).catch((error: unknown) =>
-          logger.warn("temporary files stay behind", { dir, error: String(error) }),
-        );
+        forget();
+        signal.removeEventListener("abort", onAbort);
+        discard(run);
       }
     },
-    endSession() {},
+    endSession: dropSpare,
     async [Symbol.asyncDispose]() {
+      closed = true;
+      for (const session of spares.keys()) dropSpare(session);
       const all = [...children];
       for (const child of all) child.stop();
       await Promise.all(all.map((child) => child.ended));
+      while (cleaning.size > 0) await Promise.all(cleaning);
     },
   };
 }

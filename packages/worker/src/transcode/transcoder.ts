@@ -33,7 +33,13 @@ export interface Rendition {
 }
 
 export type TranscodeOutcome =
-  | { readonly kind: "done"; readonly renditions: readonly Rendition[]; readonly decodedPixels: bigint }
+  | {
+      readonly kind: "done";
+      readonly renditions: readonly Rendition[];
+      readonly decodedPixels: bigint;
+      /** The renditions' memory counts against a budget until this is called. */
+      release(): void;
+    }
   /** It is the input or the profiles: no worker could have done it. `text` is what a stock transcoder says. */
   | { readonly kind: "refused"; readonly text: string }
   /** FFmpeg died, hung, or made something else than was asked for. `text` goes to the pool, `stderrTail` to the log. */
