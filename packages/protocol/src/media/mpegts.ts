@@ -198,27 +198,21 @@ class VideoStream {
     }
     const units = this.#pictures.length;
     const suspects = unusualGaps(this.#dts);
-    for (const unit of this.#startsWithin) suspects.add(unit);
-    const probes = [0, 1, units - 1].filter((unit) => unit >= 0 && unit < units);
+    for (const unit of this.#startsWithin) suspects[unit] = 1;
+    // Where every unit holds several pictures no gap is unusual, so look into two. The first one is left out: it is the
+    // largest, and if it alone held more, the gap behind it would tell.
+    const several = units < 3 || this.#count(1, grid) > 1 || this.#count(units - 1, grid) > 1;
     if (this.#reader.codec === "hevc") {
       // What a leading picture is worth depends on the pictures before it: look at all or at none.
-      if (suspects.size > 1 || this.#holdSeveral(probes, grid)) {
-        this.#newReader();
-        this.#rescan(grid, undefined);
-      }
-      return;
+      if (!several && suspects.indexOf(1) === units - 1) return;
+      this.#newReader();
     }
-    if (this.#holdSeveral(probes, grid)) this.#rescan(grid, undefined);
-    else this.#rescan(grid, suspects);
+    this.#rescan(grid, several || this.#reader.codec === "hevc" ? undefined : suspects);
   }
 
-  #holdSeveral(units: readonly number[], grid: PacketGrid): boolean {
-    return units.some((unit) => this.#count(unit, grid) > 1);
-  }
-
-  #rescan(grid: PacketGrid, only: ReadonlySet<number> | undefined): void {
+  #rescan(grid: PacketGrid, only: Uint8Array | undefined): void {
     for (let unit = 0; unit < this.#pictures.length; unit++) {
-      if (!only || only.has(unit)) this.#pictures[unit] = this.#count(unit, grid);
+      if (!only || only[unit]) this.#pictures[unit] = this.#count(unit, grid);
     }
   }
 

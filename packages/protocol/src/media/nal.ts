@@ -110,7 +110,7 @@ export class AnnexBScanner {
     while (at < to && !this.#done) {
       if (this.#length === CAPACITY) this.#compact();
       const count = Math.min(to - at, CAPACITY - this.#length);
-      for (let i = 0; i < count; i++) this.#window[this.#length + i] = data[at + i] ?? 0;
+      this.#window.set(data.subarray(at, at + count), this.#length);
       this.#length += count;
       at += count;
       this.#scan(false);

@@ -9,7 +9,7 @@ import {
 } from "../../../../test/fixtures/media/make.ts";
 import { probeMedia } from "./probe.ts";
 import { muxTs, type PesUnit, splitPictures } from "./testing/mux.ts";
-import { type Shape, shapes } from "./testing/shapes.ts";
+import { type Shape, shapes } from "../../../../test/fixtures/media/shapes.ts";
 import { type MediaFile, type MediaProbe, PTS_WRAP, type VideoTrack } from "./types.ts";
 
 const media = new URL("../../../../test/fixtures/media/", import.meta.url);

@@ -50,18 +50,18 @@ export function isJump(from: number, to: number): boolean {
   return Math.abs(to - from) > JUMP;
 }
 
-/** Which units are followed by a longer gap than the shortest one, so that they may hold more than one picture. */
-export function unusualGaps(times: readonly (number | undefined)[]): Set<number> {
+/** Marks the units that are followed by a longer gap than the shortest one: they may hold more than one picture. */
+export function unusualGaps(times: readonly (number | undefined)[]): Uint8Array {
   let shortest = Infinity;
   for (let i = 1; i < times.length; i++) {
     const gap = (times[i] ?? Infinity) - (times[i - 1] ?? 0);
     if (gap >= SMALLEST_GAP && gap < shortest) shortest = gap;
   }
-  const found = new Set<number>();
+  const marked = new Uint8Array(times.length);
   for (let i = 0; i < times.length; i++) {
     const here = times[i];
     const next = times[i + 1];
-    if (here === undefined || next === undefined || next - here > 1.7 * shortest) found.add(i);
+    if (here === undefined || next === undefined || next - here > 1.7 * shortest) marked[i] = 1;
   }
-  return found;
+  return marked;
 }
