@@ -16,7 +16,6 @@ import {
   SegDataSchema,
   segmentText,
 } from "@openpool/protocol";
-import { errorText } from "@openpool/base";
 import type { TokenIssuer } from "./auth-token.ts";
 
 /** A refusal before the early 200: its status and body, word for word as gateways know them. */
@@ -39,6 +38,9 @@ export function isRefusal(result: SegmentRequest | Refusal): result is Refusal {
   return "status" in result;
 }
 
+/** What Go's library says of bytes that are no message. */
+const NOT_PROTOBUF = "proto: cannot parse invalid wire-format data";
+
 function decodePayment(header: string): Payment | Refusal {
   if (header === "") return create(PaymentSchema);
   const bytes = decodeBase64(header);
@@ -47,8 +49,8 @@ function decodePayment(header: string): Payment | Refusal {
   }
   try {
     return fromBinary(PaymentSchema, bytes);
-  } catch (error) {
-    return { status: 402, text: `protobuf unmarshal error: ${errorText(error)}` };
+  } catch {
+    return { status: 402, text: `protobuf unmarshal error: ${NOT_PROTOBUF}` };
   }
 }
 
@@ -57,8 +59,8 @@ function decodeSegData(header: string): SegData | Refusal {
   if ("illegalAt" in bytes) return { status: 403, text: segmentText.segEncoding };
   try {
     return fromBinary(SegDataSchema, bytes);
-  } catch (error) {
-    return { status: 403, text: `proto: cannot parse invalid wire-format data: ${errorText(error)}` };
+  } catch {
+    return { status: 403, text: NOT_PROTOBUF };
   }
 }
 
