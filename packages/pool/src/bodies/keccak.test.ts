@@ -11,26 +11,21 @@ const chunk = fc
   )
   .chain((length) => fc.integer({ min: 0, max: 255 }).map((seed) => Buffer.alloc(length, `${seed}-${length}`)));
 
-test("hashes any interleaving of streams in any chunks like the reference, abandoned ones among them", () => {
+test("hashes any interleaving of streams in any chunks like the reference", () => {
   fc.assert(
-    fc.property(
-      fc.array(fc.array(chunk, { maxLength: 5 }), { minLength: 1, maxLength: 5 }),
-      fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
-      (streams, given) => {
-        const factory = createKeccakFactory();
-        const hashers = streams.map(() => factory.create());
-        for (let round = 0; round < 5; round++) {
-          streams.forEach((chunks, i) => {
-            const next = chunks[round];
-            if (next) hashers[i]!.update(next);
-          });
-        }
+    fc.property(fc.array(fc.array(chunk, { maxLength: 5 }), { minLength: 1, maxLength: 5 }), (streams) => {
+      const factory = createKeccakFactory();
+      const hashers = streams.map(() => factory.create());
+      for (let round = 0; round < 5; round++) {
         streams.forEach((chunks, i) => {
-          if (given[i]) return hashers[i]!.abandon();
-          expect(Buffer.from(hashers[i]!.digest())).toEqual(Buffer.from(keccak_256(Buffer.concat(chunks))));
+          const next = chunks[round];
+          if (next) hashers[i]!.update(next);
         });
-      },
-    ),
-    { numRuns: 200 },
+      }
+      streams.forEach((chunks, i) => {
+        expect(Buffer.from(hashers[i]!.digest())).toEqual(Buffer.from(keccak_256(Buffer.concat(chunks))));
+      });
+    }),
+    { numRuns: 60 },
   );
 });

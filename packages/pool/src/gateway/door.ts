@@ -163,7 +163,9 @@ export class GatewayDoor {
     // Everything about this request ends when its gateway leaves or its time is over.
     const ended = new AbortController();
     const cancelTimeout = clock.after(segmentTimeoutMs(request.durationMs), () => ended.abort());
-    exchange.onClose(() => ended.abort());
+    exchange.onClose((complete) => {
+      if (!complete) ended.abort();
+    });
     this.sessions.enter(session);
     try {
       const isUri = exchange.header("content-type") === URI_BODY_TYPE;
@@ -179,7 +181,6 @@ export class GatewayDoor {
       };
       const input = await openBody(memory, options);
       if (typeof input === "string") {
-        hasher.abandon();
         return input === "too-large" ? this.#refuse(exchange, 500, segmentText.internal) : exchange.abort();
       }
       try {
@@ -189,7 +190,6 @@ export class GatewayDoor {
         const early = cutThrough ? this.#deps.desk.run(job) : undefined;
         ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
         const failure = await fillBody(input, exchange.body, memory, options);
-        if (failure) hasher.abandon();
         const wrong = !failure && !Buffer.from(request.data.hash).equals(hasher.digest());
         if (failure || wrong) {
           input.fail();
@@ -223,10 +223,7 @@ export class GatewayDoor {
       onChunk: (chunk) => hasher.update(chunk),
       peer: exchange.peer,
     });
-    if (!input) {
-      hasher.abandon();
-      return this.#refuse(exchange, 400, segmentText.badRequest);
-    }
+    if (!input) return this.#refuse(exchange, 400, segmentText.badRequest);
     try {
       if (!Buffer.from(request.data.hash).equals(hasher.digest()))
         return this.#refuse(exchange, 403, segmentText.forbidden);

@@ -57,8 +57,8 @@ interface Attempt {
   readonly urlToken: string;
   readonly startedMs: number;
   readonly hedge: boolean;
-  /** Ends what the worker is still downloading. */
-  readonly closed: AbortController;
+  /** What to do when the attempt ends: cut off what the worker is still downloading. */
+  readonly onClosed: Set<() => void>;
 }
 
 interface RunningJob {
@@ -241,10 +241,10 @@ export class JobDesk {
     this.#apply(this.#deps.dispatcher.undrain(rig, this.#now()));
   }
 
-  /** The source behind an input URL, while its attempt is open. */
-  sourceOf(urlToken: string): { readonly input: Body; readonly signal: AbortSignal } | undefined {
+  /** The source behind an input URL, while its attempt is open; `onClosed` hears of its end. */
+  sourceOf(urlToken: string): { readonly input: Body; readonly onClosed: Set<() => void> } | undefined {
     const attempt = this.#byUrlToken.get(urlToken);
-    return attempt ? { input: attempt.job.job.input, signal: attempt.closed.signal } : undefined;
+    return attempt ? { input: attempt.job.job.input, onClosed: attempt.onClosed } : undefined;
   }
 
   /** Whether a task id is open, and belongs to whoever says so. */
@@ -393,7 +393,7 @@ export class JobDesk {
   #close(attempt: Attempt): void {
     if (!this.#attempts.delete(attempt.id)) return;
     this.#byUrlToken.delete(attempt.urlToken);
-    attempt.closed.abort();
+    for (const callback of attempt.onClosed) callback();
   }
 
   // ---- doing what the policy says
@@ -449,7 +449,7 @@ export class JobDesk {
       urlToken: randomBytes(16).toString("base64url"),
       startedMs: this.#now(),
       hedge: effect.hedge,
-      closed: new AbortController(),
+      onClosed: new Set(),
     };
     this.#attempts.set(attempt.id, attempt);
     this.#byUrlToken.set(attempt.urlToken, attempt);

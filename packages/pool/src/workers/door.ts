@@ -129,7 +129,7 @@ export class WorkersDoor {
   async serveSource(urlToken: string, exchange: Exchange): Promise<void> {
     const source = this.#deps.desk.sourceOf(urlToken);
     if (!source || (exchange.method !== "GET" && exchange.method !== "HEAD")) return answerNotFound(exchange);
-    const { input, signal } = source;
+    const { input, onClosed } = source;
     if (input.state === "confirmed" && (exchange.method === "HEAD" || exchange.header("range") !== undefined)) {
       const letGo = input.hold();
       exchange.onClose(letGo);
@@ -138,10 +138,10 @@ export class WorkersDoor {
     const length = input.state === "confirmed" ? input.bytes.length : input.announcedBytes;
     if (length === undefined) return answerNotFound(exchange);
     const cut = (): void => exchange.abort();
-    signal.addEventListener("abort", cut, { once: true });
+    onClosed.add(cut);
     exchange.start(200, { "content-type": "video/mp2t", "content-length": length });
     const whole = await input.pipeTo(exchange.output);
-    signal.removeEventListener("abort", cut);
+    onClosed.delete(cut);
     if (!whole) exchange.abort();
   }
 
