@@ -50,7 +50,7 @@ export class DecisionLog {
     if (last !== undefined) {
       // A rig with several connections is looked at several times: the best of them speaks for it.
       if (last.note === note) {
-        if (last.why !== "chosen") {
+        if (last.why !== "chosen" && last.why !== "slower") {
           last.why = why;
           last.expectedMs = expectedMs;
         }

@@ -2,7 +2,18 @@ import { formatRig, type RigName } from "@openpool/protocol";
 import { DecisionLog, type DecisionNote, type PassedOver } from "./decision-log.ts";
 import { DueHeap } from "./due-heap.ts";
 import { classifyWorkerError, likeness } from "./failure-text.ts";
-import type { Attempt, CapabilityGroup, Connection, Failure, Job, Rig, Session, Timer, Use } from "./model.ts";
+import type {
+  Attempt,
+  CapabilityGroup,
+  Connection,
+  Failure,
+  Job,
+  Rig,
+  Session,
+  Timer,
+  Use,
+  WaitingSessions,
+} from "./model.ts";
 import type { DispatchOptions } from "./options.ts";
 import { parseReputation, Reputation } from "./reputation.ts";
 import { TimesByKind } from "./times.ts";
@@ -39,8 +50,8 @@ const SILENT = 2;
 /** Takes the place of an idle session: worse than a free place on probation, better than a barred rig. */
 const STEAL = 3;
 const BARRED = 8;
-const FAILED_IT = 16;
-const DRAINING = 32;
+const DRAINING = 16;
+const FAILED_IT = 32;
 
 /** Shorter segments cost about as much as this: start-up and transfer do not shrink with them. */
 const MIN_WORK_MS = 250;
@@ -49,8 +60,9 @@ const PRIOR_COST = 0.5;
 const KINDS_IN_POOL = 256;
 const POOL_SAMPLES = 5;
 const OWN_SAMPLES = 5;
-/** Sessions that are looked at before the queue is left for the next event. */
-const MAX_MISSES = 4;
+/** Jobs that are looked at in vain before a queue is left for the next event; those that nobody failed count more. */
+const PATIENCE = 18;
+const MAX_NEEDS = 16;
 const MAX_HEDGES_TRIED = 4;
 const REMEMBERED_WINNERS = 64;
 const MAX_REFUSED = 32;
@@ -83,8 +95,9 @@ export class Dispatcher {
   readonly #jobs = new Map<JobId, Job>();
   readonly #attempts = new Map<AttemptId, Attempt>();
   readonly #timers = new DueHeap<Timer>();
-  /** Sessions with waiting jobs, most urgent first. */
-  readonly #queue = new DueHeap<Session>();
+  /** Sessions with waiting jobs, by what they need. Empty ones go with the next pump. */
+  readonly #queues = new Map<bigint, WaitingSessions>();
+  #waitingSessions = 0;
   /** Jobs whose attempts are late and for which nobody was idle yet. */
   readonly #hedges = new Set<Job>();
   /** The pool's own usual times: what stands in for a rig's while those are not known. */
@@ -182,7 +195,7 @@ export class Dispatcher {
       for (const attempt of use.open) {
         working ||= !attempt.late;
         this.#lose(attempt);
-        if (attempt.job.open === 0) restart.push(attempt.job);
+        restart.push(attempt.job);
       }
       use.open.length = 0;
     }
@@ -190,7 +203,7 @@ export class Dispatcher {
     connection.idle = 0;
     connection.open = 0;
     if (working && !expected) this.#fault(rig, 1, "disconnected with work in flight", nowMs);
-    for (const job of restart) this.#startOrWait(job, nowMs);
+    for (const job of restart) this.#again(job, nowMs);
     if (connection.group.connections === 0) this.#loseHope(nowMs);
     this.#pump(nowMs);
     return this.#end();
@@ -222,7 +235,6 @@ export class Dispatcher {
     this.#begin(nowMs);
     if (this.#jobs.has(spec.job)) return this.#end();
     const session = this.#session(spec.session);
-    const holder: { current: Job | undefined } = { current: undefined };
     const job: Job = {
       spec,
       session,
@@ -232,12 +244,13 @@ export class Dispatcher {
       started: 0,
       open: 0,
       failures: [],
-      deadline: this.#timers.add(spec.deadlineMs, { kind: "deadline", job: holder }),
+      deadline: undefined,
       hope: undefined,
-      pause: undefined,
+      failedMs: nowMs,
+      wake: undefined,
       noted: false,
     };
-    holder.current = job;
+    job.deadline = this.#timers.add(spec.deadlineMs, { kind: "deadline", job });
     this.#jobs.set(spec.job, job);
     session.jobs.add(job);
     session.ended = false;
@@ -245,6 +258,7 @@ export class Dispatcher {
     session.idle = undefined;
     if (spec.deadlineMs <= nowMs) this.#giveUp(job, { kind: "deadline", attempts: 0 }, nowMs);
     else this.#startOrWait(job, nowMs);
+    if (session.queued !== undefined) this.#pump(nowMs);
     return this.#end();
   }
 
@@ -279,7 +293,7 @@ export class Dispatcher {
         if (attempt.state === "lost") break;
         this.#releasePlace(attempt, nowMs);
         this.#lose(attempt);
-        if (job.open === 0) this.#startOrWait(job, nowMs);
+        this.#again(job, nowMs);
         break;
       case "worker-error":
       case "invalid-result":
@@ -300,7 +314,9 @@ export class Dispatcher {
     if (attempt.state === "lost" || attempt.arriving) return this.#end();
     attempt.arriving = true;
     this.#hedges.delete(attempt.job);
-    this.#arm(attempt, nowMs + this.#options.arrivingGraceMs);
+    const { arrivingGraceMs, lateMinMs } = this.#options;
+    const graceMs = Math.max(attempt.due?.atMs ?? 0, nowMs + arrivingGraceMs);
+    this.#arm(attempt, Math.min(graceMs, Math.max(this.#latestMs(attempt.job), nowMs + lateMinMs)));
     return this.#end();
   }
 
@@ -386,7 +402,7 @@ export class Dispatcher {
 
   /** Whether another session with these needs could be taken. Rigs that would only be used in need do not count. */
   hasRoom(capabilities: bigint, nowMs: number): boolean {
-    if (this.#queue.size > 0) return false;
+    if (this.#isAwaited(capabilities)) return false;
     this.#fit(capabilities);
     let barredRoom = false;
     let others = false;
@@ -394,7 +410,9 @@ export class Dispatcher {
       if (!connection.group.fits || this.#draining(connection) || connection.refused.has(capabilities)) continue;
       const barred = connection.rig.reputation.standing === "barred";
       others ||= !barred;
-      if (connection.uses.size >= connection.capacity || connection.silentUntilMs > nowMs) continue;
+      if (connection.uses.size >= connection.capacity) continue;
+      // Late once is slow; late twice without a word in between is probably hung.
+      if (connection.silentInRow > 0 && connection.silentUntilMs > nowMs) continue;
       if (!barred) return true;
       barredRoom = true;
     }
@@ -434,7 +452,7 @@ export class Dispatcher {
       attempts: this.#attempts.size,
       sessions: this.#sessions.size,
       timers: this.#timers.size,
-      waiting: this.#queue.size + this.#hedges.size,
+      waiting: this.#waitingSessions + this.#hedges.size,
     };
   }
 
@@ -468,6 +486,7 @@ export class Dispatcher {
       const rig = this.#rig(name, nowMs);
       rig.seenMs = nowMs - awayMs - memory.seenAgoMs;
       rig.reputation.import(memory, nowMs, awayMs);
+      for (const { kind, costs } of memory.times) for (const cost of costs) this.#times.add(kind, cost);
     }
   }
 
@@ -476,25 +495,34 @@ export class Dispatcher {
   /** Starts the job if it may go now, else it waits with its session. */
   #startOrWait(job: Job, nowMs: number): void {
     const { session } = job;
-    const first = session.waiting.length === 0 || job.started > 0;
-    if (first && (this.#queue.size === 0 || this.#ownPlaceFree(job)) && this.#start(job, nowMs)) return;
     // A job that was tried before is older than anything that waits.
+    const first = session.waiting.length === 0 || job.started > 0;
+    const free = first && (!this.#isAwaited(job.spec.capabilities) || this.#ownPlaceIdle(session));
+    if (free && this.#start(job, nowMs)) return;
     if (job.started > 0) session.waiting.unshift(job);
     else session.waiting.push(job);
     this.#enqueue(session);
     this.#hopeFor(job, nowMs);
-    if (this.#queue.size > 1) this.#pump(nowMs);
+  }
+
+  /** An attempt ended in nothing. */
+  #again(job: Job, nowMs: number): void {
+    if (job.open === 0) this.#startOrWait(job, nowMs);
+    else this.#hedge(job, nowMs);
+  }
+
+  /** Somebody waits for a place with these needs. */
+  #isAwaited(need: bigint): boolean {
+    return (this.#queues.get(need)?.heap.size ?? 0) > 0;
   }
 
   /** The session's own place stands empty: taking it deprives nobody. */
-  #ownPlaceFree(job: Job): boolean {
-    const { session } = job;
+  #ownPlaceIdle(session: Session): boolean {
     return session.bound?.uses.get(session)?.open.length === 0;
   }
 
   /** Assigns the job to the best connection there is. False: nobody can take it now. */
   #start(job: Job, nowMs: number): boolean {
-    if (job.pause !== undefined) return false;
     const { session } = job;
     const trial = this.#trial(job, nowMs);
     if (trial !== undefined) {
@@ -520,15 +548,18 @@ export class Dispatcher {
     if (choice === undefined) return false;
     const { connection } = choice;
     if (choice.steal) this.#steal(connection);
-    const move =
-      bound === undefined ||
-      (bound !== connection &&
-        job.failures.length === 0 &&
-        (this.#doesBadly(session) || this.#tier(bound, job, nowMs) > 0));
     const reason = this.#why(job, choice, bound);
+    const move = bound === undefined || (job.failures.length === 0 && this.#shouldLeave(job, bound, nowMs));
     this.#assign(job, connection, reason, { hedge: false, trial: false }, nowMs);
     if (move) this.#bind(session, connection);
     return true;
+  }
+
+  /** The session is better off elsewhere, not only this job. */
+  #shouldLeave(job: Job, bound: Connection, nowMs: number): boolean {
+    this.#fit(job.spec.capabilities);
+    const able = bound.group.fits && !bound.refused.has(job.spec.capabilities);
+    return !able || this.#doesBadly(job.session) || this.#tier(bound, job, nowMs) > 0;
   }
 
   #why(job: Job, choice: Choice, bound: Connection | undefined): string {
@@ -541,17 +572,20 @@ export class Dispatcher {
 
   #mayStay(job: Job, bound: Connection, nowMs: number): boolean {
     const { session } = job;
-    this.#fit(job.spec.capabilities);
-    if (!bound.group.fits || bound.busyUntilMs > nowMs || bound.refused.has(job.spec.capabilities)) return false;
-    if (this.#doesBadly(session) || this.#tier(bound, job, nowMs) > 0) return false;
+    if (bound.busyUntilMs > nowMs || this.#shouldLeave(job, bound, nowMs)) return false;
     const open = bound.uses.get(session)?.open.length ?? 0;
     if (open === 0) return true;
     // Stacking is fine while the last in the stack is still answered in good time, and nobody else waits for a place.
     return (
       open <= this.#options.queuePerSession &&
-      this.#queue.size === 0 &&
+      !this.#contended(session) &&
       nowMs + (open + 1) * this.#expectedMs(bound.rig, job) <= (nowMs + job.spec.deadlineMs) / 2
     );
+  }
+
+  /** Other sessions wait for a place: nobody stacks more work on the one that it has. */
+  #contended(session: Session): boolean {
+    return this.#waitingSessions > (session.queued === undefined ? 0 : 1);
   }
 
   /** The bound connection was late or too slow for the gateway several times in a row. */
@@ -585,7 +619,7 @@ export class Dispatcher {
   #choose(job: Job, wish: ChooseFor, nowMs: number): Choice | undefined {
     const { session } = job;
     this.#fit(job.spec.capabilities);
-    const noting = !job.noted || wish !== "start";
+    const noting = wish === "start" && !job.noted;
     const note: DecisionNote = {
       atMs: nowMs,
       job: job.spec.job,
@@ -626,8 +660,12 @@ export class Dispatcher {
       const expectedMs = this.#expectedMs(rig, job);
       const load = connection.uses.size / connection.capacity;
       const home = connection === session.bound || rig === session.home ? 0.8 : 1;
+      const ahead = connection.uses.get(session)?.open.length ?? 0;
+      const jitter = 1 + 0.1 * this.#deps.random();
+      // A second attempt is no time for experiments.
+      const doubt = wish !== "start" && (rig.reputation.times.get(job.spec.kind)?.count ?? 0) < OWN_SAMPLES ? 2 : 1;
       const score =
-        (expectedMs * (1 + 0.5 * load) * home * (1 + 0.1 * this.#deps.random())) / Math.max(0.1, rig.reputation.health);
+        (expectedMs * (1 + ahead) * (1 + 0.5 * load) * home * jitter * doubt) / Math.max(0.1, rig.reputation.health);
       if (noting)
         rig.log.add(note, tier === 0 ? "slower" : steal && tier === STEAL ? "full" : tierWord(tier), expectedMs);
       if (tier < bestTier || (tier === bestTier && score < bestScore)) {
@@ -640,8 +678,16 @@ export class Dispatcher {
     }
     job.noted = best === undefined;
     if (best === undefined) return undefined;
-    const again = bestTier >= FAILED_IT && bestTier < DRAINING;
-    if (again && opinionAhead && nowMs < this.#latestMs(job)) return undefined;
+    if (bestTier >= FAILED_IT) {
+      const againMs = this.#againMs(job, best.rig, opinionAhead);
+      if (nowMs < againMs) {
+        if (job.wake === undefined || job.wake.atMs > againMs) {
+          this.#timers.remove(job.wake);
+          job.wake = this.#timers.add(againMs, { kind: "wake", job });
+        }
+        return undefined;
+      }
+    }
     const choice = { connection: best, tier: bestTier, steal: bestSteal, expectedMs: bestExpectedMs };
     note.chosen = formatRig(best.rig.name);
     note.expectedMs = bestExpectedMs;
@@ -649,6 +695,14 @@ export class Dispatcher {
     if (noting) best.rig.log.add(note, "chosen", bestExpectedMs);
     else best.rig.log.add({ ...note }, "chosen", bestExpectedMs);
     return choice;
+  }
+
+  /** When a job may go again to a rig that failed it. */
+  #againMs(job: Job, rig: Rig, opinionAhead: boolean): number {
+    const latestMs = this.#latestMs(job);
+    if (opinionAhead) return latestMs;
+    const times = job.failures.filter((failure) => failure.rig === rig && failure.weight > 0).length;
+    return times < 2 ? job.failedMs : Math.min(latestMs, job.failedMs + this.#options.retryPauseMs * 2 ** (times - 2));
   }
 
   /** Why it cannot have the job whatever else is true. */
@@ -681,7 +735,8 @@ export class Dispatcher {
     }
     const use = connection.uses.get(job.session);
     if (use === undefined) return connection.uses.size < connection.capacity;
-    return use.open.length <= this.#options.queuePerSession;
+    if (use.open.length === 0) return true;
+    return use.open.length <= this.#options.queuePerSession && !this.#contended(job.session);
   }
 
   #fullWord(connection: Connection, job: Job, nowMs: number): PassedOver {
@@ -750,23 +805,20 @@ export class Dispatcher {
 
   /** Lets waiting jobs start, most urgent session first, then second attempts at late ones. */
   #pump(nowMs: number): void {
-    let missed: Session[] | undefined;
-    for (let first = this.#queue.peek(); first !== undefined; first = this.#queue.peek()) {
-      const session = first.value;
-      const job = session.waiting[0];
-      this.#dequeue(session);
-      if (job === undefined) continue;
-      if (this.#start(job, nowMs)) {
-        session.waiting.shift();
-        this.#enqueue(session);
-      } else {
-        missed ??= [];
-        missed.push(session);
-        if (missed.length >= MAX_MISSES) break;
+    let looked = 0;
+    for (const queue of this.#queues.values()) {
+      if (queue.heap.size === 0) this.#queues.delete(queue.need);
+      else this.#pumpQueue(queue, nowMs);
+      if (++looked >= MAX_NEEDS) break;
+    }
+    if (looked >= MAX_NEEDS) {
+      // The others come first next time.
+      for (const [need, queue] of [...this.#queues].slice(0, looked)) {
+        this.#queues.delete(need);
+        this.#queues.set(need, queue);
       }
     }
-    if (missed !== undefined) for (const session of missed) this.#enqueue(session);
-    if (this.#hedges.size === 0 || missed !== undefined) return;
+    if (this.#hedges.size === 0) return;
     let tried = 0;
     for (const job of this.#hedges) {
       if (tried++ >= MAX_HEDGES_TRIED) break;
@@ -774,18 +826,59 @@ export class Dispatcher {
     }
   }
 
+  #pumpQueue({ heap }: WaitingSessions, nowMs: number): void {
+    const missed: Session[] = [];
+    let patience = PATIENCE;
+    for (let first = heap.peek(); first !== undefined && patience > 0; first = heap.peek()) {
+      const session = first.value;
+      const { waiting } = session;
+      let started = false;
+      for (let i = 0; i < waiting.length && patience > 0; i++) {
+        const job = waiting[i]!;
+        // Who failed it before narrows the choice for this job, where its session runs already for all of the session;
+        // a job without any of that speaks for those behind it.
+        const failed = job.failures.some((failure) => failure.weight > 0);
+        if (failed && patience <= PATIENCE / 3) continue;
+        started = this.#start(job, nowMs);
+        if (started) {
+          waiting.splice(i, 1);
+          break;
+        }
+        patience -= failed || session.jobs.size > waiting.length ? 1 : PATIENCE / 3;
+        if (!failed) break;
+      }
+      if (started) {
+        this.#enqueue(session);
+      } else {
+        heap.remove(first);
+        missed.push(session);
+      }
+    }
+    for (const session of missed) this.#enqueue(session);
+  }
+
   /** Sessions wait by the deadline of their first job; what a session has running already makes it wait longer. */
   #enqueue(session: Session): void {
     this.#dequeue(session);
     const job = session.waiting[0];
     if (job === undefined) return;
+    const need = job.spec.capabilities;
+    let queue = this.#queues.get(need);
+    if (queue === undefined) {
+      queue = { need, heap: new DueHeap() };
+      this.#queues.set(need, queue);
+    }
     const running = session.jobs.size - session.waiting.length;
-    session.queued = this.#queue.add(job.spec.deadlineMs + running * 2_000, session);
+    session.queued = { queue, due: queue.heap.add(job.spec.deadlineMs + running * 2_000, session) };
+    this.#waitingSessions++;
   }
 
   #dequeue(session: Session): void {
-    this.#queue.remove(session.queued);
+    if (session.queued === undefined) return;
+    const { queue, due } = session.queued;
     session.queued = undefined;
+    this.#waitingSessions--;
+    queue.heap.remove(due);
   }
 
   // Lateness
@@ -809,17 +902,23 @@ export class Dispatcher {
     return 0.4 * (job.spec.deadlineMs - job.submittedMs);
   }
 
-  /** After this a second attempt would hardly be done in time. */
+  /** From here on a second attempt, and a third if they are quick, would hardly be done in time. */
   #latestMs(job: Job): number {
-    return job.spec.deadlineMs - 1.25 * this.#secondMs(job) - 100;
+    const secondMs = this.#secondMs(job);
+    const thirdMs = Math.min(3 * secondMs, 0.35 * (job.spec.deadlineMs - job.submittedMs));
+    return job.spec.deadlineMs - Math.max(1.25 * secondMs, thirdMs) - 100;
   }
 
   #lateAtMs(attempt: Attempt, nowMs: number): number {
     const { job, connection, use } = attempt;
     const { options, rig } = { options: this.#options, rig: connection.rig };
     const latestMs = this.#latestMs(job);
-    // What waits behind another attempt of its session is not working yet: only the deadline can make it late.
-    if (use.open[0] !== attempt || job.inputMs === undefined) return Math.max(latestMs, nowMs + options.lateMinMs);
+    if (job.inputMs === undefined) return Math.max(latestMs, nowMs + options.lateMinMs);
+    if (use.open[0] !== attempt) {
+      // It waits behind another attempt of its session: nobody is slow, but half its time is enough of that.
+      const halfMs = (job.submittedMs + job.spec.deadlineMs) / 2;
+      return Math.max(Math.min(latestMs, halfMs), nowMs + options.lateMinMs);
+    }
     const workMs = Math.max(job.spec.durationMs, MIN_WORK_MS);
     const own = rig.reputation.times.get(job.spec.kind);
     const usual = this.#times.get(job.spec.kind);
@@ -834,9 +933,24 @@ export class Dispatcher {
     // Whoever is tried out may cost the gateway no more than a moment.
     if (attempt.trial && pool !== undefined) allowedMs = Math.min(allowedMs, 2 * pool);
     allowedMs = Math.max(allowedMs, options.lateMinMs);
-    // Second attempts before its own mean time would only double the work of a pool that is slow as a whole.
-    const meanMs = own === undefined ? 0 : own.mean * workMs * 1.1;
-    return Math.min(nowMs + allowedMs, Math.max(latestMs, nowMs + meanMs, nowMs + options.lateMinMs));
+    // In a pool that is slow as a whole second attempts before its own usual time would only double the work, unless
+    // this is the last moment for one.
+    const lastChanceMs = job.spec.deadlineMs - this.#secondMs(job);
+    const patientMs = Math.min(this.#usuallyDoneMs(attempt, nowMs), lastChanceMs);
+    return Math.min(nowMs + allowedMs, Math.max(latestMs, patientMs, nowMs + options.lateMinMs));
+  }
+
+  /** When it would be done if it took a little longer than its rig usually does. */
+  #usuallyDoneMs(attempt: Attempt, nowMs: number): number {
+    const { job, connection } = attempt;
+    const own = connection.rig.reputation.times.get(job.spec.kind);
+    if (own === undefined) return nowMs;
+    return this.#activeMs(attempt) + own.mean * Math.max(job.spec.durationMs, MIN_WORK_MS) * 1.1;
+  }
+
+  /** When its rig could begin with it: the source was there, and nothing of its session was before it. */
+  #activeMs(attempt: Attempt): number {
+    return Math.max(attempt.assignedMs, attempt.use.lastEndMs, attempt.job.inputMs ?? 0);
   }
 
   #arm(attempt: Attempt, atMs: number): void {
@@ -859,8 +973,12 @@ export class Dispatcher {
         const { silentPauseMs, silentPauseMaxMs } = this.#options;
         connection.silentUntilMs = nowMs + Math.min(silentPauseMs * 2 ** connection.silentInRow, silentPauseMaxMs);
       }
-      const latestMs = this.#latestMs(job);
-      if (latestMs > nowMs) this.#arm(attempt, latestMs);
+      const urgentMs = Math.max(this.#latestMs(job), this.#usuallyDoneMs(attempt, nowMs));
+      if (urgentMs > nowMs) this.#arm(attempt, urgentMs);
+      // What waits behind it is held up as well.
+      if (attempt.use.open[0] === attempt) {
+        for (const behind of attempt.use.open) if (!behind.late && !behind.arriving) this.#onLate(behind, nowMs);
+      }
     }
     this.#hedge(job, nowMs);
   }
@@ -869,15 +987,21 @@ export class Dispatcher {
   #hedge(job: Job, nowMs: number): void {
     const { maxOpenAttempts, maxAttempts } = this.#options;
     this.#hedges.delete(job);
-    if (job.open === 0 || job.open >= maxOpenAttempts || job.started >= maxAttempts) return;
-    for (const attempt of job.attempts) if (attempt.state === "open" && !attempt.late) return;
-    const urgent = nowMs >= this.#latestMs(job);
-    const choice = urgent || this.#hedgeTokens >= 1 ? this.#choose(job, urgent ? "rescue" : "hedge", nowMs) : undefined;
+    if (job.open === 0 || job.open >= maxOpenAttempts || job.started >= 2 * maxAttempts) return;
+    let urgent = nowMs >= this.#latestMs(job);
+    for (const attempt of job.attempts) {
+      if (attempt.state !== "open") continue;
+      if (!attempt.late) return;
+      const doneMs = this.#usuallyDoneMs(attempt, nowMs);
+      urgent &&= attempt.use.open[0] !== attempt || nowMs >= doneMs || doneMs > job.spec.deadlineMs;
+    }
+    const affordable = this.#hedgeTokens >= 1 || job.failures.length > 0;
+    const choice = urgent || affordable ? this.#choose(job, urgent ? "rescue" : "hedge", nowMs) : undefined;
     if (choice === undefined) {
       this.#hedges.add(job);
       return;
     }
-    if (!urgent) this.#hedgeTokens--;
+    if (!urgent) this.#hedgeTokens = Math.max(0, this.#hedgeTokens - 1);
     if (choice.steal) this.#steal(choice.connection);
     this.#assign(job, choice.connection, "the first attempt is late", { hedge: true, trial: false }, nowMs);
   }
@@ -892,8 +1016,7 @@ export class Dispatcher {
 
   /** The time of an attempt since it came first in its session's stack. */
   #costOf(attempt: Attempt, nowMs: number): number {
-    const startedMs = Math.max(attempt.assignedMs, attempt.use.lastEndMs, attempt.job.inputMs ?? 0);
-    return Math.max(0, nowMs - startedMs) / Math.max(attempt.job.spec.durationMs, MIN_WORK_MS);
+    return Math.max(0, nowMs - this.#activeMs(attempt)) / Math.max(attempt.job.spec.durationMs, MIN_WORK_MS);
   }
 
   #timed(winner: Attempt, nowMs: number): void {
@@ -934,6 +1057,7 @@ export class Dispatcher {
       opinion: errorClass === undefined || errorClass === "input" || errorClass === "unclear",
       weight: noFault ? 0 : errorClass === "download" ? 0.5 : 1,
     };
+    const lost = attempt.state === "lost";
     this.#release(attempt, nowMs);
     if (errorClass === "busy" && connection.live) {
       connection.busyUntilMs = nowMs + this.#options.busyPauseMs;
@@ -941,49 +1065,52 @@ export class Dispatcher {
     }
     if (errorClass === "unable" && connection.refused.size < MAX_REFUSED) connection.refused.add(job.spec.capabilities);
     job.failures.push(entry);
-    const verdict = entry.opinion ? this.#verdict(job, entry) : undefined;
+    job.failedMs = nowMs;
+    const verdict = entry.opinion ? this.#verdict(job, entry, nowMs) : undefined;
     if (verdict !== undefined) {
       this.#giveUp(job, { kind: "bad-input", text: verdict }, nowMs);
       return;
     }
-    if (job.open > 0) return;
-    if (job.started >= this.#options.maxAttempts) {
-      this.#giveUp(job, this.#lastWord(job), nowMs);
+    // Its next attempt started or waits since its connection ended.
+    if (lost) return;
+    if (job.open > 0) {
+      // Its second attempt failed while the first is still late: there must be another one.
+      this.#hedge(job, nowMs);
       return;
     }
-    const before = job.failures.filter((other) => other.rig === rig).length;
-    if (before >= 2 && !noFault) {
-      const pauseMs = this.#options.retryPauseMs * 2 ** (before - 2);
-      job.pause = this.#timers.add(nowMs + pauseMs, { kind: "pause", job });
+    if (job.failures.filter((one) => one.weight > 0).length >= this.#options.maxAttempts) {
+      this.#giveUp(job, this.#lastWord(job), nowMs);
+      return;
     }
     this.#startOrWait(job, nowMs);
   }
 
-  /** The text that ends the job as bad input, if this failure and an earlier one say so together. */
-  #verdict(job: Job, last: Failure): string | undefined {
-    for (const first of job.failures) {
-      if (first === last || !first.opinion || !alike(first, last)) continue;
-      const candidates = this.#untried(job);
-      if (first.rig === last.rig) {
-        if (candidates.length > 0) continue;
-      } else {
-        const { worker } = last.rig.name;
-        const sameWorker = first.rig.name.worker === worker;
-        if (sameWorker && candidates.some((rig) => rig.name.worker !== worker)) continue;
-        // Two strangers may be wrong together, or in league: somebody trusted is asked if there is one.
-        const trusted = [first.rig, last.rig].some((rig) => rig.reputation.standing === "trusted");
-        if (!trusted && candidates.some((rig) => rig.reputation.standing === "trusted")) continue;
-      }
-      return last.errorClass === "input" ? last.text : first.text;
-    }
-    return undefined;
+  /** The text that ends the job as bad input, if this failure and earlier ones say so together. */
+  #verdict(job: Job, last: Failure, nowMs: number): string | undefined {
+    const agreeing = job.failures.filter((other) => other !== last && other.opinion && alike(other, last));
+    if (agreeing.length === 0) return undefined;
+    const said = (last.errorClass === "input" ? last : agreeing.find((one) => one.errorClass === "input")) ?? last;
+    // Late in its life the job cannot wait for anybody better.
+    const others = nowMs < this.#latestMs(job) ? this.#untried(job) : [];
+    if (others.length === 0) return said.text;
+    const rigs = new Set([last, ...agreeing].map((failure) => failure.rig));
+    // Broken results look alike: only an error that a worker itself reports is worth as much as a second opinion.
+    const wanted = [last, ...agreeing].every((failure) => failure.kind === "invalid-result") ? 3 : 2;
+    if (rigs.size < wanted) return undefined;
+    const workers = new Set(Array.from(rigs, (rig) => rig.name.worker));
+    if (workers.size === 1 && others.some((rig) => !workers.has(rig.name.worker))) return undefined;
+    // Strangers may be wrong together, or in league: somebody trusted is asked if there is one.
+    const trusted = [...rigs].some((rig) => rig.reputation.standing === "trusted");
+    if (!trusted && others.some((rig) => rig.reputation.standing === "trusted")) return undefined;
+    return said.text;
   }
 
   /** Connected rigs that could do the job and have not said anything about it. */
   #untried(job: Job): Rig[] {
     this.#fit(job.spec.capabilities);
     const rigs = new Set<Rig>();
-    for (const { group, refused, rig } of this.#list) {
+    for (const connection of this.#list) {
+      const { group, refused, rig } = connection;
       if (!group.fits || refused.has(job.spec.capabilities)) continue;
       if (!job.failures.some((failure) => failure.rig === rig && failure.weight > 0)) rigs.add(rig);
     }
@@ -1171,7 +1298,7 @@ export class Dispatcher {
     for (const attempt of job.attempts) this.#release(attempt, nowMs);
     this.#timers.remove(job.deadline);
     this.#timers.remove(job.hope);
-    this.#timers.remove(job.pause);
+    this.#timers.remove(job.wake);
     this.#hedges.delete(job);
     this.#jobs.delete(job.spec.job);
     session.jobs.delete(job);
@@ -1188,7 +1315,8 @@ export class Dispatcher {
   #due(timer: Timer, nowMs: number): void {
     switch (timer.kind) {
       case "deadline":
-        if (timer.job.current !== undefined) this.#giveUp(timer.job.current, this.#lastWord(timer.job.current), nowMs);
+        timer.job.deadline = undefined;
+        this.#giveUp(timer.job, this.#lastWord(timer.job), nowMs);
         break;
       case "late":
         timer.attempt.due = undefined;
@@ -1201,8 +1329,9 @@ export class Dispatcher {
         timer.job.hope = undefined;
         this.#hopeFor(timer.job, nowMs);
         break;
-      case "pause":
-        timer.job.pause = undefined;
+      case "wake":
+        // The pump that follows every tick does the rest.
+        timer.job.wake = undefined;
         break;
       case "busy":
         break;
@@ -1363,8 +1492,8 @@ export class Dispatcher {
 }
 
 function tierWord(tier: number): PassedOver {
-  if (tier >= DRAINING) return "draining";
   if (tier >= FAILED_IT) return "failed-it";
+  if (tier >= DRAINING) return "draining";
   if (tier >= BARRED) return "barred";
   if ((tier & SILENT) !== 0) return "silent";
   return "probation";

@@ -1,5 +1,5 @@
 import type { DecisionLog } from "./decision-log.ts";
-import type { Due } from "./due-heap.ts";
+import type { Due, DueHeap } from "./due-heap.ts";
 import type { ErrorClass } from "./failure-text.ts";
 import type { Reputation } from "./reputation.ts";
 import type { AttemptFailure, AttemptId, ConnectionId, DispatchJob } from "./types.ts";
@@ -80,11 +80,17 @@ export interface Session {
   /** The gateway ended it; it goes when its jobs are done. */
   ended: boolean;
   idle: Due<Timer> | undefined;
-  /** Place in the queue of sessions that wait. */
-  queued: Due<Session> | undefined;
+  /** Place in a queue of sessions that wait. */
+  queued: { readonly queue: WaitingSessions; readonly due: Due<Session> } | undefined;
   /** Jobs in a row that the bound connection was late with, or slow to answer. */
   lateInRow: number;
   slowInRow: number;
+}
+
+/** Sessions whose first waiting job needs the same capabilities, most urgent first. */
+export interface WaitingSessions {
+  readonly need: bigint;
+  readonly heap: DueHeap<Session>;
 }
 
 export interface Failure {
@@ -111,11 +117,13 @@ export interface Job {
   started: number;
   open: number;
   readonly failures: Failure[];
-  readonly deadline: Due<Timer>;
+  deadline: Due<Timer> | undefined;
   /** While it waits for a capable rig to come back. */
   hope: Due<Timer> | undefined;
-  /** While it must not be tried again yet. */
-  pause: Due<Timer> | undefined;
+  /** The newest failure. */
+  failedMs: number;
+  /** When a rig that failed it may try again. */
+  wake: Due<Timer> | undefined;
   /** Passing over everybody was noted already. */
   noted: boolean;
 }
@@ -137,9 +145,9 @@ export interface Attempt {
 }
 
 export type Timer =
-  | { readonly kind: "deadline"; readonly job: { current: Job | undefined } }
+  | { readonly kind: "deadline"; readonly job: Job }
   | { readonly kind: "late"; readonly attempt: Attempt }
   | { readonly kind: "idle"; readonly session: Session }
   | { readonly kind: "hope"; readonly job: Job }
-  | { readonly kind: "pause"; readonly job: Job }
+  | { readonly kind: "wake"; readonly job: Job }
   | { readonly kind: "busy" };

@@ -4,6 +4,8 @@ import type { RigMemory, Standing } from "./types.ts";
 
 export const KINDS_PER_RIG = 16;
 const MIN_RELATIVE_SAMPLES = 5;
+/** Samples of each kind that outlive the process. */
+const EXPORTED = 8;
 /** How many plain failures a gross false claim weighs. */
 const LIE_WEIGHT = 3;
 
@@ -181,7 +183,8 @@ export class Reputation {
       goodInRow: this.goodInRow,
       retrialInMs: Math.max(0, this.retrialAtMs - nowMs),
       retrialPauseMs: this.retrialPauseMs,
-      times: [...this.times.entries()].map(([kind, times]) => ({ kind, costs: times.samples() })),
+      relative: this.relative,
+      times: [...this.times.entries()].map(([kind, times]) => ({ kind, costs: times.samples().slice(-EXPORTED) })),
     };
   }
 
@@ -198,6 +201,7 @@ export class Reputation {
     this.goodInRow = memory.goodInRow;
     this.retrialAtMs = nowMs + Math.max(0, memory.retrialInMs - awayMs);
     this.retrialPauseMs = memory.retrialPauseMs;
+    this.relative = memory.relative;
     for (const { kind, costs } of memory.times) {
       for (const cost of costs) {
         this.times.add(kind, cost);
@@ -247,6 +251,7 @@ function parseMemory(entry: unknown): RigMemory | undefined {
     goodInRow: number("goodInRow", 0),
     retrialInMs: number("retrialInMs", 0),
     retrialPauseMs: number("retrialPauseMs", 60_000),
+    relative: number("relative", 1, 1_000),
     times: times.flatMap((value: unknown) => {
       if (!isRecord(value) || typeof value["kind"] !== "string" || !Array.isArray(value["costs"])) return [];
       const costs = value["costs"].filter(

@@ -169,6 +169,8 @@ export interface RigMemory {
   /** Time until a barred rig is tried again. */
   readonly retrialInMs: number;
   readonly retrialPauseMs: number;
+  /** Its times relative to the pool's usual. */
+  readonly relative: number;
   /** Time per time of source, by kind of work; newest sample last. */
   readonly times: readonly { readonly kind: string; readonly costs: readonly number[] }[];
 }
