@@ -61,6 +61,21 @@ export function expectedFrames(
   return { low: dropsAtStart ? 1 : Math.max(1, Math.floor(low)), high: Math.ceil(high) };
 }
 
+/**
+ * More pictures than this no honest transcoder makes, however odd the source: the lid on what a worker can be credited
+ * where nothing can be compared. `source` is undefined when our probe found no picture in it.
+ */
+export function mostFrames(source: VideoTrack | undefined, profile: Profile, durationMs: number): number {
+  const rate = profile.fps > 0 ? profile.fps / profile.fpsDen : undefined;
+  if (!source || source.frames === 0) {
+    // A gateway that was not told the length says 2 s.
+    return 2 * (Math.max(durationMs, 10_000) / 1000) * (rate ?? 120);
+  }
+  // Of several streams the transcoder may have taken another one than we looked at.
+  if (rate === undefined) return 10 + 3 * source.frames;
+  return 10 + 2 * rate * (1 + Math.max(spanMs(source), durationMs) / 1000);
+}
+
 /** How far timestamps may lie off: decoders, frame rate filters and muxers shift them by a few pictures. */
 export function startToleranceMs(rendition: VideoTrack): number {
   return 500 + (rendition.fps ? 4000 / rendition.fps : 0);

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type MediaProbe, probeMedia, type Profile, segmentText } from "@openpool/protocol";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { ffmpegMade, ffmpegMadeAll, type Output, testPicture, testTone } from "../../../../test/fixtures/media/make.ts";
 import { type Shape, shapes } from "../../../../test/fixtures/media/shapes.ts";
@@ -53,6 +53,9 @@ function reasonOf(verdict: Verdict): string {
   return verdict.kind === "invalid" ? verdict.reason : `valid: ${verdict.notes.join("; ")}`;
 }
 
+/** Arguments, none of which has a space in it. */
+const words = (...texts: readonly string[]): string[] => texts.join(" ").split(/\s+/).filter(Boolean);
+
 /** The size that a stock transcoder scales to, by the rule that its filter follows. */
 function stockSize(
   source: { width: number; height: number },
@@ -81,20 +84,19 @@ function stockOutput(
     if (from > 0) filters.push("setpts=PTS-STARTPTS");
   }
   const encoder = { h264: "libx264", h265: "libx265", vp8: "libvpx", vp9: "libvpx-vp9" }[wanted.codec];
-  const speed =
-    wanted.codec === "h264"
-      ? ["-preset", "ultrafast", "-bf", "3"]
-      : wanted.codec === "h265"
-        ? ["-preset", "ultrafast", "-x265-params", "log-level=none"]
-        : ["-deadline", "realtime", "-cpu-used", "8"];
+  const speed = {
+    h264: "-preset ultrafast -bf 3",
+    h265: "-preset ultrafast -x265-params log-level=none",
+    vp8: "-deadline realtime -cpu-used 8",
+    vp9: "-deadline realtime -cpu-used 8",
+  }[wanted.codec];
   return {
     extension: wanted.container === "mp4" ? "mp4" : "ts",
-    args: [
-      ...["-map", "0:v:0", "-map", "0:a:0?", "-c:a", "copy", "-vf", [...filters, "setsar=1"].join(",")],
-      ...["-c:v", encoder, ...speed, "-pix_fmt", "yuv420p", "-threads", "1"],
-      ...["-vsync", "passthrough", "-muxdelay", "0", "-muxpreload", "0"],
-      ...(wanted.container === "mp4" ? ["-movflags", "faststart"] : []),
-    ],
+    args: words(
+      `-map 0:v:0 -map 0:a:0? -c:a copy -vf ${[...filters, "setsar=1"].join(",")} -c:v ${encoder} ${speed}`,
+      "-pix_fmt yuv420p -threads 1 -vsync passthrough -muxdelay 0 -muxpreload 0",
+      wanted.container === "mp4" ? "-movflags faststart" : "",
+    ),
   };
 }
 
@@ -360,11 +362,24 @@ describe("dishonest and broken results are refused", () => {
     expect(reasonOf(withSecond(tone))).toContain("it has no video");
   });
 
+  test("ten times the pictures, also of a source that is damaged or unknown", async () => {
+    const rest = ["-c:v", "libx264", "-preset", "ultrafast", "-threads", "1"];
+    const ten = bytesOf(await ffmpegMade("ts", [...testPicture("160x90", "250", 2), ...rest]));
+    const asked = [profile(160, 90)];
+    const damaged = probeMedia(sourceBytes.subarray(0, sourceBytes.length - 100));
+    expect(damaged).toHaveProperty("problems", ["truncated"]);
+    expect(reasonOf(verify(damaged, asked, [ten]))).toContain("500 pictures, at most 160 are plausible");
+    const twenty = bytesOf(await ffmpegMade("ts", [...testPicture("160x90", "300", 10), ...rest]));
+    const unknown: MediaProbe = { kind: "unreadable", why: "it looks like FLV", foreign: true };
+    expect(reasonOf(verify(unknown, asked, [twenty]))).toContain("3000 pictures, at most 2400 are plausible");
+  });
+
   test("the same pictures at another pace", async () => {
-    const slow = await ffmpegMade("ts", [
-      ...["-copyts", "-i", new URL("720.ts", media).pathname, "-vf", "scale=640:360,setpts=STARTPTS+2*(PTS-STARTPTS)"],
-      ...["-vsync", "passthrough", "-c:v", "libx264", "-preset", "ultrafast", "-muxdelay", "0", "-muxpreload", "0"],
-    ]);
+    const args = words(
+      `-copyts -i ${new URL("720.ts", media).pathname} -vf scale=640:360,setpts=STARTPTS+2*(PTS-STARTPTS)`,
+      "-vsync passthrough -c:v libx264 -preset ultrafast -muxdelay 0 -muxpreload 0",
+    );
+    const slow = await ffmpegMade("ts", args);
     expect(reasonOf(withSecond(bytesOf(slow)))).toMatch(/it spans \d+ ms instead of 1960/);
   });
 

@@ -12,6 +12,7 @@ import {
   clippedSpanMs,
   distanceMs,
   expectedFrames,
+  mostFrames,
   spanMs,
   spanToleranceMs,
   startToleranceMs,
@@ -86,6 +87,7 @@ const unreliable: ReadonlySet<MediaProblem> = new Set([
   "scrambled",
   "several-videos",
   "size-change",
+  "no-pmt",
   "no-parameters",
   "time-jump",
   "no-timestamps",
@@ -165,7 +167,7 @@ function checkRendition(
   { data, claimedPixels }: UploadedRendition,
   profile: Profile,
   source: Source,
-  { source: sourceProbe, clip }: ResultToVerify,
+  { source: sourceProbe, clip, durationMs }: ResultToVerify,
   note: (text: string) => void,
 ): MeasuredRendition | string {
   if (data.length < MIN_RENDITION_BYTES) return `it has only ${data.length} bytes`;
@@ -192,7 +194,7 @@ function checkRendition(
     checkCopy(probe.container, video, sourceProbe) ??
     (source.reliable && source.video
       ? (checkFrames(video, profile, source.video, clip, note) ?? checkTimes(video, profile, source.video, clip))
-      : undefined);
+      : checkPlausible(video, profile, source.video, durationMs));
   if (refused !== undefined) return refused;
   if (sourceProbe.kind === "media" && sourceProbe.audio?.firstPts !== undefined && !clip && !probe.audio) {
     note("the source has sound, the rendition has none");
@@ -241,6 +243,19 @@ function checkFrames(
     note(`${video.frames} pictures of ${source.frames} in the source`);
   }
   return undefined;
+}
+
+/** What can still be said where the source is unknown or damaged. */
+function checkPlausible(
+  video: VideoTrack,
+  profile: Profile,
+  source: VideoTrack | undefined,
+  durationMs: number,
+): string | undefined {
+  // A frame rate filter fills a jump in time with pictures, as many as it takes.
+  if (profile.fps > 0 && source && spanMs(source) > 60_000) return undefined;
+  const most = mostFrames(source, profile, durationMs);
+  return video.frames > most ? `it has ${video.frames} pictures, at most ${Math.floor(most)} are plausible` : undefined;
 }
 
 function checkTimes(

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { ffmpegMade } from "../../../../test/fixtures/media/make.ts";
 import { probeMedia } from "./probe.ts";

@@ -114,7 +114,6 @@ export class H264Reader implements NalReader {
   readonly #spsOfPps = new Map<number, number>();
   #format: H264Sps | undefined;
   #sizeChanged = false;
-  #badParameters = false;
   #fields = false;
   #started = false;
   #keyframeFirst = false;
@@ -126,9 +125,6 @@ export class H264Reader implements NalReader {
   }
   get sizeChanged(): boolean {
     return this.#sizeChanged;
-  }
-  get badParameters(): boolean {
-    return this.#badParameters;
   }
   get keyframeFirst(): boolean {
     return this.#keyframeFirst;
@@ -158,10 +154,7 @@ export class H264Reader implements NalReader {
 
   #readSps(data: Uint8Array, start: number, end: number): void {
     const sps = parseH264Sps(data, start, end);
-    if (!sps) {
-      this.#badParameters = true;
-      return;
-    }
+    if (!sps) return;
     this.#sps.set(sps.id, sps);
     this.#format ??= sps;
     if (!sps.frameMbsOnly) this.#fields = true;

@@ -67,7 +67,6 @@ export class HevcReader implements NalReader {
   readonly fields = false;
   #format: PictureFormat | undefined;
   #sizeChanged = false;
-  #badParameters = false;
   #started = false;
   #keyframeFirst = false;
   /** The next random access picture starts a sequence: the pictures that lead it refer to what nobody has. */
@@ -80,9 +79,6 @@ export class HevcReader implements NalReader {
   }
   get sizeChanged(): boolean {
     return this.#sizeChanged;
-  }
-  get badParameters(): boolean {
-    return this.#badParameters;
   }
   get keyframeFirst(): boolean {
     return this.#keyframeFirst;
@@ -124,10 +120,7 @@ export class HevcReader implements NalReader {
 
   #readSps(data: Uint8Array, start: number, end: number): void {
     const format = parseHevcSps(data, start, end);
-    if (!format) {
-      this.#badParameters = true;
-      return;
-    }
+    if (!format) return;
     this.#format ??= format;
     if (format.width !== this.#format.width || format.height !== this.#format.height) this.#sizeChanged = true;
   }

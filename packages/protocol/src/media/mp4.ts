@@ -91,7 +91,6 @@ class Track {
   #lastDecode: number | undefined;
   #oneDuration = 0;
   #frames = 0;
-  #samples = 0;
   #jumps = false;
   #outside = false;
   #overlap = false;
@@ -184,7 +183,6 @@ class Track {
 
   #taker(edit: Edit): TakeSample {
     return (offset, size, decodeTime, shift, duration) => {
-      this.#samples++;
       this.#bytes += size;
       if (this.#bytes > this.#data.length) {
         // More bytes than the file has: samples share them, and counting on would count the same picture twice.
@@ -288,9 +286,7 @@ class Track {
     if (this.encrypted) problems.push("scrambled");
     if (this.#jumps) problems.push("time-jump");
     if (this.#reader?.sizeChanged || this.#sizeChanged) problems.push("size-change");
-    if (this.#reader && (this.#reader.badParameters || (this.#samples > 0 && !this.#reader.format))) {
-      problems.push("no-parameters");
-    }
+    if (this.#reader && this.#frames > 0 && !this.#reader.format) problems.push("no-parameters");
     return problems;
   }
 }

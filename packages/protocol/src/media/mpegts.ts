@@ -289,7 +289,7 @@ class VideoStream {
     if (this.malformed) problems.push("malformed");
     const format = this.#reader?.format;
     if (this.#reader?.sizeChanged || this.#vpxSizeChanged) problems.push("size-change");
-    if (this.#reader && (this.#reader.badParameters || (frames > 0 && !format))) problems.push("no-parameters");
+    if (this.#reader && frames > 0 && !format) problems.push("no-parameters");
     const codec = this.#vpx === "vp8" || this.#vpx === "vp9" ? this.#vpx : this.declared;
     return {
       video: {

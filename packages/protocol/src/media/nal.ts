@@ -30,7 +30,6 @@ export interface NalReader {
   /** The format of the first pictures. */
   readonly format: PictureFormat | undefined;
   readonly sizeChanged: boolean;
-  readonly badParameters: boolean;
   readonly keyframeFirst: boolean;
   /** Pictures may come as two fields: then every slice counts, not only the first one of a packet. */
   readonly fields: boolean;

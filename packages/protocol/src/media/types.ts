@@ -26,7 +26,7 @@ export type MediaProblem =
   | "unknown-streams"
   /** The coded size changes on the way; width and height are those of the first picture. */
   | "size-change"
-  /** The parameter sets are missing or cannot be read. */
+  /** There are pictures, but no parameter set that can be read. */
   | "no-parameters"
   /** A timestamp lies more than ten seconds from its neighbour. */
   | "time-jump"
