@@ -31,25 +31,26 @@ export function clientConfig(connection: PgConnection, applicationName: string):
   return { ...common, host: socketDir, port, user, database, ssl: false };
 }
 
+/** The driver takes `postgres://user@/database?host=/socket/dir`; the standard wants a host behind a user. */
+function toUrl(text: string): URL | undefined {
+  try {
+    return new URL(text.replace(/@(?=\/)/, "@localhost"));
+  } catch {
+    return undefined;
+  }
+}
+
 /** Where the data lies, for people: never a password. */
 export function describeConnection(connection: PgConnection): string {
   if (connection.kind === "socket") return `${connection.database} behind ${connection.socketDir}`;
-  try {
-    const url = new URL(connection.url);
-    return `${url.host || decodeURIComponent(url.searchParams.get("host") ?? "localhost")}${url.pathname}`;
-  } catch {
-    return "the database of --database-url";
-  }
+  const url = toUrl(connection.url);
+  if (!url) return "the database of --database-url";
+  return `${url.searchParams.get("host") ?? (url.host || "localhost")}${url.pathname}`;
 }
 
 /** Reads `--database-url`; says what is wrong with it before anything connects. */
 export function parseDatabaseUrl(text: string): PgConnection {
-  let url: URL | undefined;
-  try {
-    url = new URL(text);
-  } catch {
-    // Told below.
-  }
+  const url = toUrl(text);
   if (!url || !/^postgres(ql)?:$/.test(url.protocol) || url.pathname.length < 2) {
     throw new PoolError(
       { code: "store/bad-database-url" },

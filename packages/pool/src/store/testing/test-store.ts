@@ -67,9 +67,8 @@ export async function openTestDatabase({ empty = false } = {}): Promise<TestData
     async query<Row extends QueryResultRow>(sql: string, values?: readonly unknown[]) {
       return (await onServer(connection, sql, values)).rows as Row[];
     },
-    async [Symbol.asyncDispose]() {
-      await onServer(admin, `drop database if exists ${database} with (force)`);
-    },
+    // Not dropped: that costs a checkpoint, and the server goes away with the file.
+    async [Symbol.asyncDispose]() {},
   };
 }
 

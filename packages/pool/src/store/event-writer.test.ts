@@ -1,0 +1,290 @@
+import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import * as fc from "fast-check";
+import { describe, expect, test, vi } from "vitest";
+import { openStore } from "./open-store.ts";
+import { type FaultyProxy, openFaultyProxy, type ProxyMode } from "./testing/faulty-proxy.ts";
+import { ada, creditOf } from "./testing/sample-credit.ts";
+import { openTestDatabase, type TestDatabase, testPostgres } from "./testing/test-store.ts";
+import type { NewCredit, Store } from "./types.ts";
+
+type Outcome = "credited" | "already-credited" | "not-written" | "maybe-written";
+
+async function outcomeOf(credited: Promise<"credited" | "already-credited">): Promise<Outcome> {
+  try {
+    return await credited;
+  } catch (error) {
+    const info = error instanceof Error && "info" in error ? error.info : undefined;
+    expect(info).toMatchObject({ code: "store/unavailable" });
+    return typeof info === "object" && info && "written" in info && info.written === "no"
+      ? "not-written"
+      : "maybe-written";
+  }
+}
+
+/** What the database holds, seen without the store. */
+async function booked(database: TestDatabase): Promise<{ jobs: string[]; facts: number[]; positions: number[] }> {
+  const rows = await database.query<{ position: string; type: string; data: { job: string; n: number } }>(
+    "select position, type, data from openpool.events order by position",
+  );
+  return {
+    jobs: rows.filter((row) => row.type === "job.credited").map((row) => row.data.job),
+    facts: rows.filter((row) => row.type === "fact").map((row) => row.data.n),
+    positions: rows.map((row) => Number(row.position)),
+  };
+}
+
+/** The promise of the whole thing: what was confirmed is there, once; what was denied is not; nothing is there twice. */
+async function expectKept(
+  store: Store,
+  database: TestDatabase,
+  credits: ReadonlyMap<NewCredit, Outcome>,
+  facts: readonly number[],
+): Promise<void> {
+  const found = await booked(database);
+  expect(found.positions).toEqual(found.positions.map((_, i) => i + 1));
+  expect(new Set(found.jobs).size).toBe(found.jobs.length);
+  for (const [{ job }, outcome] of credits) {
+    if (outcome === "credited" || outcome === "already-credited") expect(found.jobs).toContain(job);
+    if (outcome === "not-written") expect(found.jobs).not.toContain(job);
+  }
+  expect(found.facts.toSorted((a, b) => a - b)).toEqual(facts.toSorted((a, b) => a - b));
+  expect(await store.checkTotals()).toEqual([]);
+}
+
+async function openBehindProxy(
+  clock = systemClock,
+): Promise<{ store: Store; proxy: FaultyProxy; database: TestDatabase } & AsyncDisposable> {
+  const database = await openTestDatabase();
+  const proxy = await openFaultyProxy(database.connection);
+  const store = await openStore(proxy.connection, { logger: silentLogger, clock });
+  return {
+    store,
+    proxy,
+    database,
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe("when the connection breaks", () => {
+  test.each<ProxyMode>(["cut-request", "cut-reply"])(
+    "at a %s, a credit and a fact are written once and confirmed",
+    async (mode) => {
+      await using open = await openBehindProxy();
+      const { store, proxy, database } = open;
+      await store.credit(creditOf(ada, "one", 1n));
+      proxy.mode = mode;
+      const credit = creditOf(ada, "one", 2n);
+      const [outcome] = await Promise.all([store.credit(credit), store.append([{ type: "fact", data: { n: 1 } }])]);
+      expect(outcome).toBe("credited");
+      await expectKept(store, database, new Map([[credit, outcome]]), [1]);
+    },
+  );
+
+  test("after a second credit for a job was refused, the caller still learns that", async () => {
+    await using open = await openBehindProxy();
+    const { store, proxy } = open;
+    const credit = creditOf(ada, "one", 1n);
+    await store.credit(credit);
+    proxy.mode = "cut-reply";
+    const fresh = creditOf(ada, "one", 2n);
+    expect(await Promise.all([store.credit(credit), store.credit(fresh)])).toEqual(["already-credited", "credited"]);
+  });
+
+  test("anywhere, any number of times, with callers that give up, nothing confirmed is lost and nothing is doubled", async () => {
+    await using open = await openBehindProxy();
+    const { store, proxy, database } = open;
+    const credits = new Map<NewCredit, Outcome>();
+    const facts: number[] = [];
+    const step = fc.record({
+      fault: fc.constantFrom<ProxyMode>("pass", "pass", "cut-request", "cut-reply", "hold-replies", "refuse"),
+      credits: fc.array(fc.constantFrom("wait", "give up at once", "give up soon", "again"), { maxLength: 5 }),
+      facts: fc.nat(2),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6 }), async (steps) => {
+        const waiting: Promise<unknown>[] = [];
+        for (const { fault, credits: kinds, facts: count } of steps) {
+          proxy.mode = fault;
+          for (const kind of kinds) {
+            const again = kind === "again" ? [...credits.keys()].at(-1) : undefined;
+            const credit = again ?? creditOf(ada, "one", BigInt(credits.size + 1));
+            if (!again) credits.set(credit, "maybe-written");
+            const giveUp = new AbortController();
+            const done = outcomeOf(store.credit(credit, giveUp.signal)).then((outcome) => {
+              // A second try may say more about the job than the first.
+              if (!again || outcome === "credited" || outcome === "already-credited") credits.set(credit, outcome);
+            });
+            waiting.push(done);
+            if (kind === "give up at once") giveUp.abort();
+            if (kind === "give up soon") setImmediate(() => setImmediate(() => giveUp.abort()));
+          }
+          for (let i = 0; i < count; i++) {
+            const n = facts.length;
+            facts.push(n);
+            waiting.push(store.append([{ type: "fact", data: { n } }]));
+          }
+          await new Promise((resolve) => setTimeout(resolve, 3));
+        }
+        proxy.mode = "pass";
+        await Promise.all(waiting);
+        await vi.waitFor(() => expect(store.writable).toBe(true), { timeout: 5_000, interval: 5 });
+        await expectKept(store, database, credits, facts);
+      }),
+      { numRuns: 25 },
+    );
+  }, 60_000);
+});
+
+describe("when the database does not answer", () => {
+  test("the log is soon not writable, a credit can be given up, and it is so again when the answer comes", async () => {
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using open = await openBehindProxy(clock);
+    const { store, proxy, database } = open;
+    proxy.mode = "hold-replies";
+    const giveUp = new AbortController();
+    const [first, second] = [creditOf(ada, "one", 1n), creditOf(ada, "one", 2n)];
+    const inFlight = outcomeOf(store.credit(first, giveUp.signal));
+    await vi.waitFor(async () => expect((await booked(database)).jobs).toEqual([first.job]));
+    const queued = outcomeOf(store.credit(second, giveUp.signal));
+    expect(store.writable).toBe(true);
+    clock.advance(1_001);
+    expect(store.writable).toBe(false);
+    giveUp.abort();
+    expect(await inFlight).toBe("maybe-written");
+    expect(await queued).toBe("not-written");
+    proxy.mode = "pass";
+    await vi.waitFor(() => expect(store.writable).toBe(true));
+    expect(await store.credit(first)).toBe("already-credited");
+    expect(await store.credit(second)).toBe("credited");
+  });
+
+  test("for too long, the batch is sent again over a new connection, and is written once", async () => {
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using open = await openBehindProxy(clock);
+    const { store, proxy, database } = open;
+    proxy.mode = "hold-replies";
+    const credit = creditOf(ada, "one", 1n);
+    const credited = store.credit(credit);
+    await vi.waitFor(async () => expect((await booked(database)).jobs).toEqual([credit.job]));
+    // What was held for the old connection is lost with it.
+    clock.advance(10_001);
+    await new Promise((resolve) => setImmediate(resolve));
+    proxy.mode = "pass";
+    expect(await credited).toBe("credited");
+    await expectKept(store, database, new Map([[credit, "credited"]]), []);
+  });
+
+  test("a quiet connection is tried, so that the log is not called writable for long", async () => {
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using open = await openBehindProxy(clock);
+    const { store, proxy } = open;
+    proxy.mode = "hold-replies";
+    await vi.waitFor(() => {
+      clock.advance(1_000);
+      expect(store.writable).toBe(false);
+    });
+    proxy.mode = "pass";
+    await vi.waitFor(() => expect(store.writable).toBe(true));
+  });
+});
+
+describe("when the database takes nothing", () => {
+  test("for want of space, what waits is kept, and the log is writable again by itself", async () => {
+    await using open = await openBehindProxy();
+    const { store, database } = open;
+    await database.query(`
+      create function openpool.no_space() returns trigger language plpgsql as
+        $$ begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end $$;
+      create trigger no_space before update on openpool.log_writers for each row execute function openpool.no_space()`);
+    const credit = creditOf(ada, "one", 1n);
+    const credited = store.credit(credit);
+    const giveUp = new AbortController();
+    const given = outcomeOf(store.credit(creditOf(ada, "one", 2n), giveUp.signal));
+    await vi.waitFor(() => expect(store.writable).toBe(false));
+    giveUp.abort();
+    expect(await given).not.toBe("credited");
+    await database.query("drop trigger no_space on openpool.log_writers");
+    expect(await credited).toBe("credited");
+    expect(store.writable).toBe(true);
+    await expectKept(store, database, new Map([[credit, "credited"]]), []);
+  });
+
+  test("and nobody waits any more, it is still tried until it does", async () => {
+    await using open = await openBehindProxy();
+    const { store, database } = open;
+    await database.query("alter table openpool.log_writers rename to away");
+    const giveUp = new AbortController();
+    const given = outcomeOf(store.credit(creditOf(ada, "one", 1n), giveUp.signal));
+    await vi.waitFor(() => expect(store.writable).toBe(false));
+    giveUp.abort();
+    await given;
+    await database.query("alter table openpool.away rename to log_writers");
+    await vi.waitFor(() => expect(store.writable).toBe(true), 5_000);
+  });
+
+  test("closing gives up after a while and says of each what is certain", async () => {
+    const database = await openTestDatabase();
+    const proxy = await openFaultyProxy(database.connection);
+    const store = await openStore(proxy.connection, { logger: silentLogger, clock: systemClock });
+    proxy.mode = "refuse";
+    await vi.waitFor(() => expect(store.writable).toBe(false));
+    const waiting = [
+      outcomeOf(store.credit(creditOf(ada, "one", 1n))),
+      outcomeOf(store.credit(creditOf(ada, "one", 2n))),
+    ];
+    await store[Symbol.asyncDispose]();
+    expect(await Promise.all(waiting)).toEqual(["not-written", "not-written"]);
+    expect(await outcomeOf(store.credit(creditOf(ada, "one", 3n)))).toBe("not-written");
+    await proxy[Symbol.asyncDispose]();
+    await database[Symbol.asyncDispose]();
+  });
+});
+
+test("a database that was set back to an earlier state gets what comes now, and the operator is told", async () => {
+  const database = await openTestDatabase();
+  const said: string[] = [];
+  const logger = { ...silentLogger, error: (message: string) => void said.push(message) };
+  await using store = await openStore(database.connection, { logger, clock: systemClock });
+  await store.append([{ type: "a", data: {} }]);
+  await store.append([{ type: "b", data: {} }]);
+  await database.query("update openpool.log_writers set batch = 1");
+  await store.append([{ type: "c", data: {} }]);
+  expect((await store.events({ limit: 9 })).map((e) => e.type)).toEqual(["a", "b", "c"]);
+  expect(said.join()).toContain("set back to an earlier state");
+  await store[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+test("killing Postgres under load loses no confirmed credit and doubles none", async () => {
+  const postgres = await testPostgres();
+  await using database = await openTestDatabase();
+  await using store = await openStore(database.connection, { logger: silentLogger, clock: systemClock });
+  const credits = new Map<NewCredit, Outcome>();
+  const stop = new AbortController();
+  const lanes = Array.from({ length: 8 }, async () => {
+    while (!stop.signal.aborted) {
+      const credit = creditOf(ada, "one", BigInt(credits.size + 1));
+      credits.set(credit, "maybe-written");
+      credits.set(credit, await outcomeOf(store.credit(credit)));
+    }
+  });
+  for (let kill = 1; kill <= 3; kill++) {
+    const before = credits.size;
+    await vi.waitFor(() => expect(credits.size).toBeGreaterThan(before + 50), { timeout: 20_000, interval: 5 });
+    const { restarts } = postgres;
+    process.kill(postgres.pid ?? 0, "SIGKILL");
+    await vi.waitFor(() => expect(store.writable).toBe(false), { timeout: 5_000, interval: 1 });
+    await vi.waitFor(() => expect([postgres.restarts, store.writable]).toEqual([restarts + 1, true]), {
+      timeout: 20_000,
+      interval: 5,
+    });
+  }
+  stop.abort();
+  await Promise.all(lanes);
+  expect(new Set(credits.values())).toEqual(new Set(["credited"]));
+  await expectKept(store, database, credits, []);
+}, 60_000);
