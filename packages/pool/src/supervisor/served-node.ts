@@ -1,0 +1,36 @@
+import { formatHostPort, openScope } from "@openpool/base";
+import { openAdminToken, removeAdminFile, writeAdminFile } from "../api/admin-file.ts";
+import { openAdminHandler } from "../api/admin-server.ts";
+import { startPoolNode } from "../node.ts";
+import type { PoolOptions } from "../options.ts";
+import type { ServedNode, ServedNodeDeps } from "./types.ts";
+
+/** A pool node and its admin port, for whoever accepts the connections of both; tells the commands where it is. */
+export async function startServedNode(options: PoolOptions, deps: ServedNodeDeps): Promise<ServedNode> {
+  const scope = openScope();
+  try {
+    const node = scope.use(await startPoolNode(options, deps));
+    const { token, tokenFile } = await openAdminToken(options.dataDir);
+    const { host, port } = options.adminListen;
+    const admin = scope.use(await openAdminHandler({ token, host }, { port: node.admin, logger: deps.logger }));
+    const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+    await writeAdminFile(options.dataDir, {
+      url: `http://${formatHostPort({ host: reachable, port })}`,
+      tokenFile,
+      pid: process.pid,
+      ...(deps.supervisorPid === undefined ? {} : { supervisorPid: deps.supervisorPid }),
+    });
+    scope.defer(() => removeAdminFile(options.dataDir, process.pid));
+    return {
+      acceptPublic: (socket) => node.acceptPublic(socket),
+      acceptAdmin: (socket) => admin.accept(socket),
+      drain: (signal) => node.drain(signal),
+      [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+    };
+  } catch (cause) {
+    await scope[Symbol.asyncDispose]().then(undefined, (error: unknown) =>
+      deps.logger.error("could not undo start", { error: String(error) }),
+    );
+    throw cause;
+  }
+}
