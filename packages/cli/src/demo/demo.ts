@@ -52,17 +52,18 @@ const statusSchema = z.object({
   ),
 });
 const eventSchema = z.object({
-  type: z.string(),
-  worker: z.string().optional(),
-  rig: z.string().optional(),
-  data: z.record(z.string(), z.unknown()),
+  worker: z.string(),
+  rig: z.string(),
+  data: z.object({ seq: z.string(), attempts: z.number() }),
 });
 
 interface Worker {
   readonly name: string;
   readonly member: Member;
   state: DemoWorker["state"];
-  killedAtMs: number | undefined;
+  killedAtMs: number;
+  /** Segments that it held when it was killed and that have not come back yet. */
+  heldAtDeath: number;
   sessions: number;
   capacity: number;
   jobsInFlight: number;
@@ -112,8 +113,6 @@ class Demo {
   readonly #renditions = new Map<string, { width: number; height: number; made: number }>();
   readonly #notes: { readonly time: string; readonly text: string }[] = [];
   readonly #latenciesMs: number[] = [];
-  /** Jobs that a killed worker held, to tell what became of them. */
-  readonly #rescued = new Map<string, Worker>();
   #done = 0;
   #lost = 0;
   #wrong = 0;
@@ -186,7 +185,8 @@ class Demo {
       name: `${address}.${rig}`,
       member,
       state: "starting",
-      killedAtMs: undefined,
+      killedAtMs: 0,
+      heldAtDeath: 0,
       sessions: 0,
       capacity: 0,
       jobsInFlight: 0,
@@ -225,17 +225,25 @@ class Demo {
         orchestrator: `https://127.0.0.1:${this.#port}`,
         streams: parallel,
         count: once === undefined ? "forever" : once / parallel,
-        pace: once === undefined ? "real-time" : "as-answered",
+        pace: "as-answered",
         manifestPrefix: "demo",
         signal: this.#end.signal,
       },
       { logger: silentLogger, clock: systemClock },
     );
+    let dueMs = performance.now();
     for await (const segment of segments) {
       // What is cut off by the end was not lost by the pool.
       if (segment.outcome.kind !== "done" && this.#end.signal.aborted) continue;
       this.#count(segment);
       this.#redraw();
+      if (once !== undefined) continue;
+      // Streams run in real time, but never ahead of a machine that cannot keep up: the next segment of a stream goes
+      // out when this result was taken.
+      dueMs = Math.max(dueMs + segment.durationMs / parallel, performance.now() - segment.durationMs);
+      await sleep(Math.max(0, dueMs - performance.now()), undefined, { signal: this.#end.signal }).catch(
+        () => undefined,
+      );
     }
   }
 
@@ -282,6 +290,7 @@ class Demo {
     if (this.#end.signal.aborted || victim.state !== "working") return;
     victim.state = "killed";
     victim.killedAtMs = performance.now();
+    victim.heldAtDeath = victim.jobsInFlight;
     victim.member.kill();
     this.#note(
       `killed ${shortName(victim.name)}${victim.jobsInFlight > 0 ? " in the middle of a segment" : ", which was idle"}`,
@@ -326,24 +335,17 @@ class Demo {
   async #followEvents(): Promise<void> {
     if (!this.#pool) return;
     try {
-      const path = "/events?follow=1&type=attempt.failed&type=job.credited&type=job.failed";
-      for await (const line of this.#pool.lines(path, this.#end.signal)) {
-        const { type, worker, rig, data } = eventSchema.parse(JSON.parse(line));
-        const job = String(data["job"]);
+      for await (const line of this.#pool.lines("/events?follow=1&type=job.credited", this.#end.signal)) {
+        const { worker, rig, data } = eventSchema.parse(JSON.parse(line));
         const name = `${worker}.${rig}`;
-        if (type === "attempt.failed") {
-          const killed = this.#workers.find((one) => one.name === name && one.state === "killed");
-          if (killed) this.#rescued.set(job, killed);
-          continue;
-        }
-        const killed = this.#rescued.get(job);
-        if (!killed || !this.#rescued.delete(job)) continue;
-        const sinceMs = Math.round(performance.now() - (killed.killedAtMs ?? 0));
-        if (type === "job.credited") {
-          this.#note(
-            `the segment that it held came back from ${shortName(name)} ${sinceMs} ms after the kill: nothing was lost`,
-          );
-        }
+        const killed = this.#workers.find((one) => one.state === "killed" && one.heldAtDeath > 0);
+        // More than one attempt: somebody else had it before.
+        if (!killed || name === killed.name || data.attempts < 2) continue;
+        killed.heldAtDeath -= 1;
+        const sinceMs = Math.round(performance.now() - killed.killedAtMs);
+        this.#note(
+          `segment ${data.seq}, which it held, came from ${shortName(name)} ${sinceMs} ms after the kill: nothing was lost`,
+        );
       }
     } catch (error) {
       // The pool ends before we do, or tells its own story.
