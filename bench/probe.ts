@@ -3,7 +3,7 @@
  */
 import { readFileSync } from "node:fs";
 import { probeMedia } from "@openpool/protocol";
-import { ffmpegMade, testPicture } from "../test/fixtures/media/make.ts";
+import { ffmpegMade, testPicture } from "../test/media/make.ts";
 
 const media = new URL("../test/fixtures/media/", import.meta.url);
 const read = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(name, media)));

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { type MediaProbe, probeMedia, type Profile, segmentText } from "@openpool/protocol";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { ffmpegMade, ffmpegMadeAll, type Output, testPicture, testTone } from "../../../../test/fixtures/media/make.ts";
-import { type Shape, shapes } from "../../../../test/fixtures/media/shapes.ts";
+import { ffmpegMade, ffmpegMadeAll, type Output, testPicture, testTone } from "../../../../test/media/make.ts";
+import { type Shape, shapes } from "../../../../test/media/shapes.ts";
 import { type ResultToVerify, type Verdict, verifyResult } from "./verify-result.ts";
 
 const media = new URL("../../../../test/fixtures/media/", import.meta.url);

@@ -19,7 +19,7 @@ import {
 } from "./expected-timing.ts";
 
 /** One rendition as a worker uploaded it. */
-export interface UploadedRendition {
+interface UploadedRendition {
   readonly data: Uint8Array;
   /** Encoded pixels, by the worker's own count. */
   readonly claimedPixels: bigint;
@@ -35,7 +35,7 @@ export interface ResultToVerify {
 }
 
 /** What a rendition really contains. */
-export interface MeasuredRendition {
+interface MeasuredRendition {
   /** Pictures × width × height, as a gateway that decodes the rendition counts them: what is answered and billed. */
   readonly pixels: bigint;
   readonly width: number;
@@ -46,7 +46,7 @@ export interface MeasuredRendition {
 }
 
 /** How the worker's counts compare with ours: a difference of more than 1 % is no rounding any more. */
-export type Claims = "exact" | "differs" | "lies";
+type Claims = "exact" | "differs" | "lies";
 
 export type Verdict =
   | {

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { isNonRetryable, probeMedia, type Profile } from "@openpool/protocol";
 import { beforeAll, describe, expect, test } from "vitest";
-import { ffmpegMade } from "../../../../test/fixtures/media/make.ts";
-import { type Shape, shapes } from "../../../../test/fixtures/media/shapes.ts";
+import { ffmpegMade } from "../../../../test/media/make.ts";
+import { type Shape, shapes } from "../../../../test/media/shapes.ts";
 import { judgeInput, kindOfWork, sourceShape } from "./work.ts";
 
 const media = new URL("../../../../test/fixtures/media/", import.meta.url);

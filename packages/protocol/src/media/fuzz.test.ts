@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { ffmpegMade } from "../../../../test/fixtures/media/make.ts";
+import { ffmpegMade } from "../../../../test/media/make.ts";
 import { probeMedia } from "./probe.ts";
-import { shapes } from "../../../../test/fixtures/media/shapes.ts";
+import { shapes } from "../../../../test/media/shapes.ts";
 
 /** One of each structure: what is altered below starts from something that is right. */
 const seeds = [

@@ -10,7 +10,7 @@ import {
   type PictureFormat,
 } from "./nal.ts";
 
-export interface H264Sps extends PictureFormat {
+interface H264Sps extends PictureFormat {
   readonly id: number;
   readonly separatePlanes: boolean;
   readonly frameNumBits: number;
@@ -40,7 +40,7 @@ function skipScalingList(reader: BitReader, size: number): void {
 }
 
 /** Reads a sequence parameter set; `start` is behind the NAL header. Undefined when it makes no sense. */
-export function parseH264Sps(data: Uint8Array, start: number, end: number): H264Sps | undefined {
+function parseH264Sps(data: Uint8Array, start: number, end: number): H264Sps | undefined {
   const reader = new BitReader(data, start, end);
   const profileIdc = reader.bits(8);
   const constraints = reader.bits(8);

@@ -22,7 +22,7 @@ const END_OF_SEQUENCE = 36;
 const END_OF_BITSTREAM = 37;
 
 /** Reads a sequence parameter set; `start` is behind the two bytes of the NAL header. */
-export function parseHevcSps(data: Uint8Array, start: number, end: number): PictureFormat | undefined {
+function parseHevcSps(data: Uint8Array, start: number, end: number): PictureFormat | undefined {
   const reader = new BitReader(data, start, end);
   reader.skip(4);
   const subLayers = reader.bits(3);

@@ -4,7 +4,7 @@ import { type Box, childOf, i32, readBox, u16, u32, u64 } from "./boxes.ts";
 export type TakeSample = (offset: number, size: number, decodeTime: number, shift: number, duration: number) => boolean;
 
 /** More than three hours at 60 pictures a second: a segment that claims more is not believed. */
-export const MAX_SAMPLES = 700_000;
+const MAX_SAMPLES = 700_000;
 
 /** Walks a run-length table: `(count, value)` pairs of 32 bits each. */
 class Runs {

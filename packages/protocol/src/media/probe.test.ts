@@ -6,10 +6,10 @@ import {
   ffmpegBytes,
   ffmpegMade,
   testPicture,
-} from "../../../../test/fixtures/media/make.ts";
+} from "../../../../test/media/make.ts";
 import { probeMedia } from "./probe.ts";
 import { muxTs, type PesUnit, splitPictures } from "./testing/mux.ts";
-import { type Shape, shapes } from "../../../../test/fixtures/media/shapes.ts";
+import { type Shape, shapes } from "../../../../test/media/shapes.ts";
 import { type MediaFile, type MediaProbe, PTS_WRAP, type VideoTrack } from "./types.ts";
 
 const media = new URL("../../../../test/fixtures/media/", import.meta.url);

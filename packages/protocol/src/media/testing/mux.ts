@@ -22,7 +22,7 @@ const VIDEO_PID = 0x100;
 const PMT_PID = 0x20;
 
 /** Payload in packets of 188 bytes, the last one filled up. */
-export function packetize(
+function packetize(
   pid: number,
   payload: Uint8Array,
   counter: { value: number },
@@ -59,14 +59,14 @@ function stamp(prefix: number, value: number): number[] {
   return [(prefix << 4) | (high << 1) | 1, middle >> 7, ((middle & 127) << 1) | 1, low >> 7, ((low & 127) << 1) | 1];
 }
 
-export function pes({ data, pts, dts }: PesUnit): Uint8Array {
+function pes({ data, pts, dts }: PesUnit): Uint8Array {
   const times =
     pts === undefined ? [] : [...stamp(dts === undefined ? 2 : 3, pts), ...(dts === undefined ? [] : stamp(1, dts))];
   const flags = pts === undefined ? 0 : dts === undefined ? 0x80 : 0xc0;
   return concat([new Uint8Array([0, 0, 1, 0xe0, 0, 0, 0x80, flags, times.length, ...times]), data]);
 }
 
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
+function concat(parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
