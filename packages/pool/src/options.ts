@@ -79,8 +79,9 @@ const serviceUriValue: ValueKind<string> = {
     if (url.username !== "" || url.pathname !== "/" || url.search !== "" || url.hash !== "") {
       return new BadValue("has more than a host and a port: gateways add the path themselves");
     }
-    // The port is always named: stock gateways do not fill it in.
-    return `https://${url.hostname}:${url.port === "" ? "443" : url.port}`;
+    // The port is always named: stock gateways do not fill it in. A host that no network knows passes for a URL's.
+    const address = hostPortValue({ minPort: 0 }).parse(`${url.hostname}:${url.port === "" ? "443" : url.port}`);
+    return address instanceof BadValue ? address : `https://${formatHostPort(address)}`;
   },
   format: (value) => value,
 };
