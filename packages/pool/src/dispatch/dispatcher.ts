@@ -60,8 +60,8 @@ const PRIOR_COST = 0.5;
 const KINDS_IN_POOL = 256;
 const POOL_SAMPLES = 5;
 const OWN_SAMPLES = 5;
-/** Jobs that are looked at in vain before a queue is left for the next event; those that nobody failed count more. */
-const PATIENCE = 18;
+/** Looks at connections that may be in vain before a queue is left for the next event: about 0.1 ms. */
+const PATIENCE = 6_000;
 const MAX_NEEDS = 16;
 const MAX_HEDGES_TRIED = 4;
 const REMEMBERED_WINNERS = 64;
@@ -602,7 +602,8 @@ export class Dispatcher {
     let best: Connection | undefined;
     for (const connection of this.#list) {
       const { rig } = connection;
-      if (!this.#isFree(connection, job, nowMs) || rig.trials > 0 || connection === job.session.bound) continue;
+      if (!this.#isFree(connection, job, "start", nowMs) || rig.trials > 0 || connection === job.session.bound)
+        continue;
       if (connection.silentUntilMs > nowMs || this.#draining(connection)) continue;
       const { standing, retrialAtMs } = rig.reputation;
       const wants =
@@ -625,7 +626,7 @@ export class Dispatcher {
       job: job.spec.job,
       session: session.key,
       chosen: undefined,
-      reason: wish === "start" ? "" : "the first attempt is late",
+      reason: "",
       expectedMs: 0,
     };
     let best: Connection | undefined;
@@ -644,7 +645,7 @@ export class Dispatcher {
         continue;
       }
       let tier = this.#tier(connection, job, nowMs);
-      const free = this.#isFree(connection, job, nowMs);
+      const free = this.#isFree(connection, job, wish, nowMs);
       const steal =
         !free &&
         wish !== "hedge" &&
@@ -681,20 +682,23 @@ export class Dispatcher {
     if (bestTier >= FAILED_IT) {
       const againMs = this.#againMs(job, best.rig, opinionAhead);
       if (nowMs < againMs) {
-        if (job.wake === undefined || job.wake.atMs > againMs) {
-          this.#timers.remove(job.wake);
-          job.wake = this.#timers.add(againMs, { kind: "wake", job });
-        }
+        this.#wakeAt(job, againMs);
         return undefined;
       }
     }
     const choice = { connection: best, tier: bestTier, steal: bestSteal, expectedMs: bestExpectedMs };
     note.chosen = formatRig(best.rig.name);
     note.expectedMs = bestExpectedMs;
-    if (wish === "start") note.reason = this.#why(job, choice, session.bound);
-    if (noting) best.rig.log.add(note, "chosen", bestExpectedMs);
-    else best.rig.log.add({ ...note }, "chosen", bestExpectedMs);
+    note.reason = this.#why(job, choice, session.bound);
+    if (wish === "start") best.rig.log.add(note, "chosen", bestExpectedMs);
     return choice;
+  }
+
+  /** Lets the pump look at it again then, whatever happens before. */
+  #wakeAt(job: Job, atMs: number): void {
+    if (job.wake !== undefined && job.wake.atMs <= atMs) return;
+    this.#timers.remove(job.wake);
+    job.wake = this.#timers.add(atMs, { kind: "wake", job });
   }
 
   /** When a job may go again to a rig that failed it. */
@@ -729,14 +733,16 @@ export class Dispatcher {
     return tier;
   }
 
-  #isFree(connection: Connection, job: Job, nowMs: number): boolean {
+  #isFree(connection: Connection, job: Job, wish: ChooseFor, nowMs: number): boolean {
     if (!connection.group.fits || connection.busyUntilMs > nowMs || connection.refused.has(job.spec.capabilities)) {
       return false;
     }
     const use = connection.uses.get(job.session);
     if (use === undefined) return connection.uses.size < connection.capacity;
-    if (use.open.length === 0) return true;
-    return use.open.length <= this.#options.queuePerSession && !this.#contended(job.session);
+    const { length } = use.open;
+    return (
+      length === 0 || (length <= this.#options.queuePerSession && (wish === "rescue" || !this.#contended(job.session)))
+    );
   }
 
   #fullWord(connection: Connection, job: Job, nowMs: number): PassedOver {
@@ -844,7 +850,7 @@ export class Dispatcher {
           waiting.splice(i, 1);
           break;
         }
-        patience -= failed || session.jobs.size > waiting.length ? 1 : PATIENCE / 3;
+        patience -= failed || session.jobs.size > waiting.length ? this.#list.length + 1 : PATIENCE / 3;
         if (!failed) break;
       }
       if (started) {
@@ -930,13 +936,14 @@ export class Dispatcher {
     } else if (pool !== undefined) {
       allowedMs = pool * options.lateFactorUnknown * Math.max(1, rig.reputation.relative);
     }
-    // Whoever is tried out may cost the gateway no more than a moment.
-    if (attempt.trial && pool !== undefined) allowedMs = Math.min(allowedMs, 2 * pool);
+    // Whoever is tried out may cost the gateway no more than a moment, and a second attempt must leave time for a third.
+    const secondMs = this.#secondMs(job);
+    if ((attempt.trial || attempt.hedge) && pool !== undefined) allowedMs = Math.min(allowedMs, 2 * secondMs);
     allowedMs = Math.max(allowedMs, options.lateMinMs);
-    // In a pool that is slow as a whole second attempts before its own usual time would only double the work, unless
-    // this is the last moment for one.
-    const lastChanceMs = job.spec.deadlineMs - this.#secondMs(job);
-    const patientMs = Math.min(this.#usuallyDoneMs(attempt, nowMs), lastChanceMs);
+    // In a pool that is slow as a whole second attempts before a rig's usual time would only double the work, unless it
+    // is the last moment for one.
+    const usuallyMs = this.#usuallyDoneMs(attempt, nowMs);
+    const patientMs = usuallyMs - nowMs > 2 * secondMs ? nowMs : Math.min(usuallyMs, job.spec.deadlineMs - secondMs);
     return Math.min(nowMs + allowedMs, Math.max(latestMs, patientMs, nowMs + options.lateMinMs));
   }
 
@@ -973,8 +980,8 @@ export class Dispatcher {
         const { silentPauseMs, silentPauseMaxMs } = this.#options;
         connection.silentUntilMs = nowMs + Math.min(silentPauseMs * 2 ** connection.silentInRow, silentPauseMaxMs);
       }
-      const urgentMs = Math.max(this.#latestMs(job), this.#usuallyDoneMs(attempt, nowMs));
-      if (urgentMs > nowMs) this.#arm(attempt, urgentMs);
+      const latestMs = this.#latestMs(job);
+      if (latestMs > nowMs) this.#arm(attempt, latestMs);
       // What waits behind it is held up as well.
       if (attempt.use.open[0] === attempt) {
         for (const behind of attempt.use.open) if (!behind.late && !behind.arriving) this.#onLate(behind, nowMs);
@@ -988,21 +995,27 @@ export class Dispatcher {
     const { maxOpenAttempts, maxAttempts } = this.#options;
     this.#hedges.delete(job);
     if (job.open === 0 || job.open >= maxOpenAttempts || job.started >= 2 * maxAttempts) return;
-    let urgent = nowMs >= this.#latestMs(job);
+    let doneMs = Infinity;
     for (const attempt of job.attempts) {
       if (attempt.state !== "open") continue;
       if (!attempt.late) return;
-      const doneMs = this.#usuallyDoneMs(attempt, nowMs);
-      urgent &&= attempt.use.open[0] !== attempt || nowMs >= doneMs || doneMs > job.spec.deadlineMs;
+      // What waits behind something else may be done at any time or never.
+      const usually = attempt.use.open[0] === attempt ? this.#usuallyDoneMs(attempt, nowMs) : Infinity;
+      doneMs = Math.min(doneMs, usually <= nowMs ? Infinity : usually);
     }
+    const urgent = nowMs >= this.#latestMs(job);
+    const choice = this.#choose(job, urgent ? "rescue" : "hedge", nowMs);
+    // Where all are slow alike, a second attempt is a luxury even if time is short.
+    const needed = urgent && choice !== undefined && nowMs + choice.expectedMs < doneMs;
     const affordable = this.#hedgeTokens >= 1 || job.failures.length > 0;
-    const choice = urgent || affordable ? this.#choose(job, urgent ? "rescue" : "hedge", nowMs) : undefined;
-    if (choice === undefined) {
+    if (choice === undefined || !(needed || affordable)) {
       this.#hedges.add(job);
+      if (choice !== undefined && doneMs < job.spec.deadlineMs) this.#wakeAt(job, doneMs);
       return;
     }
-    if (!urgent) this.#hedgeTokens = Math.max(0, this.#hedgeTokens - 1);
+    if (!needed) this.#hedgeTokens = Math.max(0, this.#hedgeTokens - 1);
     if (choice.steal) this.#steal(choice.connection);
+    this.#note(job, choice.connection, "the first attempt is late", choice.expectedMs, nowMs);
     this.#assign(job, choice.connection, "the first attempt is late", { hedge: true, trial: false }, nowMs);
   }
 
