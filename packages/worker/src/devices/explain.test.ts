@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { explainFailure } from "./explain.ts";
+
+test.each([
+  ["[error] Unknown encoder 'h264_nvenc'", "FFmpeg has no h264_nvenc"],
+  [
+    "[h264_nvenc @ 0x1] [error] Driver does not support the required nvenc API version. Required: 12.1 Found: 11.1\n" +
+      "[h264_nvenc @ 0x1] [error] The minimum required Nvidia driver for nvenc is 530.41.03 or newer",
+    "driver too old: this FFmpeg's NVENC needs 530.41.03",
+  ],
+  [
+    "[h264_nvenc @ 0x1] [error] OpenEncodeSessionEx failed: unsupported device (2): (no details)",
+    "no NVENC on this card for this codec",
+  ],
+  ["[h264_nvenc @ 0x1] [error] No capable devices found", "no NVENC on this card for this codec"],
+  [
+    "[AVHWDeviceContext @ 0x1] [error] Cannot load libcuda.so.1",
+    "no NVIDIA driver (in a container: started without the GPU?)",
+  ],
+  [
+    "[h264_nvenc @ 0x1] [error] Cannot load libnvidia-encode.so.1",
+    "the driver's encoder library is missing (in a container: NVIDIA_DRIVER_CAPABILITIES must name video)",
+  ],
+  [
+    "[h264_nvenc @ 0x1] [error] OpenEncodeSessionEx failed: out of memory (10)",
+    "all encoder sessions of the card are in use",
+  ],
+  [
+    "[AVHWDeviceContext @ 0x1] [error] No VA display found for device /dev/dri/renderD128.",
+    "no VAAPI driver for this device",
+  ],
+  ["[x @ 0x1] [error] something new", "something new"],
+  ["", "the test encode failed without a word"],
+])("%j means: %s", (stderr, words) => {
+  expect(explainFailure(stderr)).toBe(words);
+});

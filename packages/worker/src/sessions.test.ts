@@ -1,0 +1,91 @@
+import { expect, test } from "vitest";
+import { silentLogger, stoppedClock } from "@openpool/base";
+import { createSessions } from "./sessions.ts";
+
+function open(devices: readonly [string, ...string[]], maxAtWork = 100) {
+  const clock = stoppedClock();
+  const ended: string[] = [];
+  const sessions = createSessions(
+    devices,
+    { maxAtWork, onEnd: (id, device) => ended.push(`${id} on ${device}`) },
+    { clock, logger: silentLogger },
+  );
+  const enter = (id: string, load = 1) => {
+    const slot = sessions.enter(id, load);
+    if (slot === "busy") throw new Error("busy");
+    return slot;
+  };
+  return { sessions, clock, ended, enter };
+}
+
+test("a session begins on the least loaded device and stays there", () => {
+  const { enter, sessions } = open(["a", "b"]);
+  expect(enter("large", 1000).device).toBe("a");
+  expect(enter("small", 10).device).toBe("b");
+  expect(enter("second", 10).device).toBe("b");
+  expect(enter("large", 1).device).toBe("a");
+  expect(sessions.loads()).toEqual(
+    new Map([
+      ["a", 1],
+      ["b", 20],
+    ]),
+  );
+});
+
+test("equal devices take turns", () => {
+  const { enter } = open(["a", "b", "c"]);
+  expect(["1", "2", "3", "4"].map((id) => enter(id, 0).device)).toEqual(["a", "b", "c", "a"]);
+});
+
+test("segments of a session take turns, one that gives up lets none overtake", async () => {
+  const { enter } = open(["a"]);
+  const [first, second, third] = [enter("s"), enter("s"), enter("s")];
+  const order: string[] = [];
+  void second.turn.then(() => order.push("second"));
+  void third.turn.then(() => order.push("third"));
+  await first.turn;
+  second.leave();
+  await Promise.resolve();
+  expect(order).toEqual([]);
+  first.leave();
+  await third.turn;
+  expect(order).toEqual(["second", "third"]);
+});
+
+test("more than one at work and four waiting are too many", () => {
+  const { enter, sessions } = open(["a"]);
+  const slots = Array.from({ length: 5 }, () => enter("s"));
+  expect(sessions.enter("s", 1)).toBe("busy");
+  slots[4]?.leave();
+  expect(sessions.enter("s", 1)).not.toBe("busy");
+});
+
+test("more sessions at work than the pool was told of are too many", () => {
+  const { enter, sessions } = open(["a"], 2);
+  const first = enter("1");
+  enter("2");
+  expect(sessions.enter("3", 1)).toBe("busy");
+  first.leave();
+  expect(sessions.enter("3", 1)).not.toBe("busy");
+});
+
+test("ending a session stops its work, and the next segment begins a new one", () => {
+  const { enter, sessions, ended } = open(["a"]);
+  const slot = enter("s");
+  expect(sessions.end("s")).toBe(true);
+  expect(slot.signal.aborted).toBe(true);
+  expect(sessions.end("s")).toBe(false);
+  expect(enter("s").signal.aborted).toBe(false);
+  expect(ended).toEqual(["s on a"]);
+});
+
+test("a session without a segment for 70 s is forgotten", () => {
+  const { enter, sessions, clock, ended } = open(["a"]);
+  enter("old").leave();
+  const busy = enter("busy");
+  clock.advance(70_000);
+  enter("new");
+  expect(ended).toEqual(["old on a"]);
+  expect(sessions.size).toBe(2);
+  busy.leave();
+});
