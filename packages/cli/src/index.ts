@@ -19,6 +19,8 @@ export async function main(): Promise<void> {
     outIsTerminal: process.stdout.isTTY ?? false,
     errIsTerminal: process.stderr.isTTY ?? false,
     stop: signals.stop,
+    kill: signals.kill,
+    onHangup: signals.onHangup,
     self: [process.execPath, ...process.execArgv, ...process.argv.slice(1, 2)],
     terminal: process.stdout.isTTY ? process.stdout : undefined,
     keyboard: process.stdin.isTTY ? process.stdin : undefined,

@@ -15,6 +15,10 @@ export interface Io {
   readonly errIsTerminal: boolean;
   /** Aborted by the first SIGINT or SIGTERM: finish what is held, then end. The second one ends the process. */
   readonly stop: AbortSignal;
+  /** Aborted by the second one, shortly before the process ends. */
+  readonly kill: AbortSignal;
+  /** From now on SIGHUP calls this instead of ending the program. */
+  onHangup(callback: () => void): void;
   /** The command line that starts this program again, without its arguments. */
   readonly self: readonly [string, ...string[]];
   /** The terminal to draw on and the keyboard before it, where there are both. */

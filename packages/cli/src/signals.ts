@@ -5,20 +5,31 @@ import process from "node:process";
  */
 const ECHO_MS = 500;
 
+export interface Signals {
+  readonly stop: AbortSignal;
+  readonly kill: AbortSignal;
+  onHangup(callback: () => void): void;
+  forget(): void;
+}
+
 /**
- * Watches for the wish to end. The first SIGINT, SIGTERM or SIGHUP aborts `stop`; a second one ends the process at once,
- * with the exit code that shells expect. The end of the process that started this one over an IPC channel counts as
- * SIGTERM, so that its children never outlive a killed parent.
+ * Watches for the wish to end. The first SIGINT, SIGTERM or SIGHUP aborts `stop`; a second one aborts `kill` and ends the
+ * process at once, with the exit code that shells expect. The end of the process that started this one over an IPC
+ * channel counts as SIGTERM, so that its children never outlive a killed parent.
  */
-export function watchSignals(exit: (code: number) => void): { readonly stop: AbortSignal; forget(): void } {
+export function watchSignals(exit: (code: number) => void): Signals {
   const controller = new AbortController();
+  const killer = new AbortController();
+  let hangup: (() => void) | undefined;
   let firstAt: number | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
+    if (signal === "SIGHUP" && hangup && firstAt === undefined) return hangup();
     const now = performance.now();
     if (firstAt === undefined) {
       firstAt = now;
       controller.abort(signal);
     } else if (now - firstAt > ECHO_MS) {
+      killer.abort(signal);
       exit(signal === "SIGINT" ? 130 : signal === "SIGHUP" ? 129 : 143);
     }
   };
@@ -30,6 +41,10 @@ export function watchSignals(exit: (code: number) => void): { readonly stop: Abo
   process.once("disconnect", onDisconnect);
   return {
     stop: controller.signal,
+    kill: killer.signal,
+    onHangup(callback) {
+      hangup = callback;
+    },
     forget() {
       for (const signal of signals) process.off(signal, onSignal);
       process.off("disconnect", onDisconnect);

@@ -11,3 +11,6 @@ export {
 export type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 export { type PoolDeps, type PoolNode, startPoolNode } from "./node.ts";
 export { type RunningPool, startPool } from "./start-pool.ts";
+export { type InheritedSockets, inheritedSockets } from "./supervisor/listening.ts";
+export { requestRestart, runSupervisor, type SupervisorDeps } from "./supervisor/supervisor.ts";
+export type { RestartOutcome, Supervisor } from "./supervisor/types.ts";

@@ -1,5 +1,6 @@
 import { type Logger, systemClock } from "@openpool/base";
-import { type PoolOptions, poolOptions, startPool, toPoolOptions } from "@openpool/pool";
+import process from "node:process";
+import { inheritedSockets, type PoolOptions, poolOptions, runSupervisor, toPoolOptions } from "@openpool/pool";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
 import type { Registry } from "../program.ts";
@@ -35,8 +36,9 @@ refusing a connection, as \`openpool restart\` does.`,
   addSettings(command, poolOptions);
   command.action(() =>
     run(async (io) => {
-      const { options, logger } = readPoolSettings(flagsOf(command, poolOptions, 0), io);
-      return runPool(options, { logger, stop: io.stop });
+      const flags = flagsOf(command, poolOptions, 0);
+      const { options, logger } = readPoolSettings(flags, io);
+      return runPool(options, { logger, io, readOptions: () => readPoolSettings(flags, io).options });
     }),
   );
 }
@@ -58,20 +60,21 @@ export function readPoolSettings(flags: Flags, io: Io): { readonly options: Pool
   return { options, logger };
 }
 
-export interface PoolHooks {
+interface PoolHooks {
   readonly logger: Logger;
-  /** Aborted when the pool shall drain and end. */
-  readonly stop: AbortSignal;
+  readonly io: Io;
+  /** Reads the settings again, for a restart. */
+  readonly readOptions: () => PoolOptions;
 }
 
-/** A drain that takes longer than this is given up: every deadline of a segment has passed by then. */
-const DRAIN_MS = 60_000;
-
-/** Runs a pool until `stop`, drained. */
-async function runPool(options: PoolOptions, { logger, stop }: PoolHooks): Promise<ExitCode> {
-  await using pool = await startPool(options, { logger, clock: systemClock, version });
-  await aborted(stop);
+/** Runs a pool until it is told to end, drained. */
+async function runPool(options: PoolOptions, { logger, io, readOptions }: PoolHooks): Promise<ExitCode> {
+  const inherited = inheritedSockets(io.env, process.pid);
+  await using pool = await runSupervisor(options, { logger, clock: systemClock, version, inherited, readOptions });
+  io.kill.addEventListener("abort", () => pool.kill(), { once: true });
+  // Why a restart failed is in the log.
+  io.onHangup(() => void pool.restart());
+  await Promise.race([aborted(io.stop), pool.closed]);
   logger.info("draining: segments in flight are finished first");
-  await pool.node.drain(AbortSignal.timeout(DRAIN_MS));
   return exitCode.ok;
 }

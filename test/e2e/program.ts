@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { until } from "./pool.ts";
+
+const bin = fileURLToPath(new URL("../../packages/cli/bin/openpool.js", import.meta.url));
+
+/** `openpool pool` as an operator runs it: the built program in processes of its own. */
+export interface Program extends AsyncDisposable {
+  readonly dataDir: string;
+  /** The supervisor. */
+  readonly process: ChildProcess;
+  readonly log: () => string;
+  /** `HOST:PORT` of the public port. */
+  readonly addr: string;
+  /** The process that serves now. */
+  pid(): Promise<number>;
+  admin(path: string): Promise<unknown>;
+}
+
+interface AdminFile {
+  readonly url: string;
+  readonly pid: number;
+}
+
+/** Starts the program on free ports and waits until it serves. The same data directory may be used again. */
+export async function startProgram(at: { dataDir?: string; port?: number } = {}): Promise<Program> {
+  const dataDir = at.dataDir ?? (await mkdtemp(join(tmpdir(), "openpool-program-")));
+  const address = `127.0.0.1:${at.port ?? 0}`;
+  const child = spawn(
+    process.execPath,
+    [
+      bin,
+      "pool",
+      "--data-dir",
+      dataDir,
+      "--listen",
+      address,
+      "--service-uri",
+      `https://${address}`,
+      "--admin-listen",
+      "127.0.0.1:0",
+      "--log-format",
+      "json",
+    ],
+    { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, NODE_OPTIONS: "" } },
+  );
+  let log = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
+  const adminFile = async (): Promise<AdminFile> =>
+    JSON.parse(await readFile(join(dataDir, "admin.json"), "utf8")) as AdminFile;
+  const admin = async (path: string): Promise<unknown> => {
+    const response = await fetch(`${(await adminFile()).url}${path}`);
+    if (!response.ok) throw new Error(`${path}: ${response.status}`);
+    return response.json();
+  };
+  await until(async () => {
+    if (child.exitCode !== null) throw new Error(`openpool pool ended with ${child.exitCode}:\n${log}`);
+    return admin("/healthz").then(
+      () => true,
+      () => false,
+    );
+  }, 60_000);
+  const status = (await admin("/status")) as { listen: string };
+  return {
+    dataDir,
+    process: child,
+    log: () => log,
+    addr: status.listen,
+    pid: async () => (await adminFile()).pid,
+    admin,
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) {
+        const ended = new Promise((resolve) => child.once("exit", resolve));
+        child.kill("SIGTERM");
+        await ended;
+      }
+      if (at.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}

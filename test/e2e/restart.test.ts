@@ -1,0 +1,131 @@
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger, systemClock } from "@openpool/base";
+import { requestRestart } from "@openpool/pool";
+import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
+import { expect, onTestFailed, test } from "vitest";
+import { behaviours, type FakeTranscoder, startFakeTranscoder } from "../peers/fake-transcoder.ts";
+import { ADA, BOB, EARNED_WEI, push, until } from "./pool.ts";
+import { type Program, startProgram } from "./program.ts";
+
+interface Balance {
+  readonly segments: number;
+  readonly creditedWei: string;
+}
+
+async function credited(program: Program): Promise<{ segments: number; creditedWei: bigint }> {
+  const balances = (await program.admin("/balances")) as readonly Balance[];
+  return {
+    segments: balances.reduce((sum, one) => sum + one.segments, 0),
+    creditedWei: balances.reduce((sum, one) => sum + BigInt(one.creditedWei), 0n),
+  };
+}
+
+function gatewayOf(program: Program): GatewayClient {
+  return openGatewayClient({ orchestrator: `https://${program.addr}` }, { logger: silentLogger, clock: systemClock });
+}
+
+/** Pushes segments of some streams, one after the other in each, until told to stop. */
+function startTraffic(
+  program: Program,
+  streams: number,
+): { readonly outcomes: SegmentOutcome[]; stop(): Promise<void> } {
+  const outcomes: SegmentOutcome[] = [];
+  let running = true;
+  const done = Promise.all(
+    Array.from({ length: streams }, async (_, stream) => {
+      await using gateway = gatewayOf(program);
+      for (let seq = 0; running; seq++) outcomes.push(await push(gateway, `restart-${stream}`, seq));
+    }),
+  );
+  return {
+    outcomes,
+    async stop() {
+      running = false;
+      await done;
+    },
+  };
+}
+
+async function workers(program: Program, delayMs: number): Promise<FakeTranscoder[]> {
+  const started = await Promise.all(
+    [`${ADA}.rig1`, `${ADA}.rig2`, `${BOB}.rig1`].map((secret) =>
+      startFakeTranscoder({ addr: program.addr, secret, behaviour: behaviours.after(delayMs) }),
+    ),
+  );
+  await until(async () => ((await program.admin("/status")) as { capacity: number }).capacity === 30);
+  return started;
+}
+
+test("a restart under load refuses no connection, loses no segment and pays each once", async () => {
+  await using program = await startProgram();
+  onTestFailed(() => {
+    process.stderr.write(program.log());
+  });
+  const rigs = await workers(program, 100);
+  const traffic = startTraffic(program, 4);
+  await until(() => traffic.outcomes.length >= 8);
+  const before = await program.pid();
+  expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
+  expect(await program.pid()).not.toBe(before);
+  const atRestart = traffic.outcomes.length;
+  await until(() => traffic.outcomes.length >= atRestart + 12, 20_000);
+  await traffic.stop();
+  expect(traffic.outcomes.filter((outcome) => outcome.kind !== "done")).toEqual([]);
+  expect(await credited(program)).toEqual({
+    segments: traffic.outcomes.length,
+    creditedWei: BigInt(traffic.outcomes.length) * EARNED_WEI,
+  });
+  // Nobody was sent away for good.
+  expect(rigs.map((rig) => rig.state.kind)).toEqual(["registered", "registered", "registered"]);
+  for (const rig of rigs) await rig[Symbol.asyncDispose]();
+}, 60_000);
+
+test("a process that is killed is replaced while connections wait, and no answered credit is lost or doubled", async () => {
+  await using program = await startProgram();
+  onTestFailed(() => {
+    process.stderr.write(program.log());
+  });
+  const rigs = await workers(program, 50);
+  const traffic = startTraffic(program, 3);
+  await until(() => traffic.outcomes.length >= 6);
+  const before = await program.pid();
+  process.kill(before, "SIGKILL");
+  await until(async () => (await program.pid().catch(() => before)) !== before, 20_000);
+  const atCrash = traffic.outcomes.length;
+  await until(() => traffic.outcomes.slice(atCrash).filter((outcome) => outcome.kind === "done").length >= 9, 30_000);
+  await traffic.stop();
+  const answered = traffic.outcomes.filter((outcome) => outcome.kind === "done").length;
+  // What was in flight inside the killed process may be credited without having been answered; never the other way round.
+  const { segments, creditedWei } = await credited(program);
+  expect(segments).toBeGreaterThanOrEqual(answered);
+  expect(segments).toBeLessThanOrEqual(traffic.outcomes.length);
+  expect(creditedWei).toBe(BigInt(segments) * EARNED_WEI);
+  for (const rig of rigs) await rig[Symbol.asyncDispose]();
+}, 90_000);
+
+test("everything but the database is killed: the next start takes the books over as they were", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "openpool-killed-"));
+  try {
+    const first = await startProgram({ dataDir });
+    const rigs = await workers(first, 0);
+    await using gateway = gatewayOf(first);
+    for (let seq = 0; seq < 5; seq++) expect((await push(gateway, "killed", seq)).kind).toBe("done");
+    const served = await first.pid();
+    const gone = once(first.process, "exit");
+    first.process.kill("SIGKILL");
+    process.kill(served, "SIGKILL");
+    await gone;
+    for (const rig of rigs) rig.kill();
+
+    await using second = await startProgram({ dataDir });
+    onTestFailed(() => {
+      process.stderr.write(second.log());
+    });
+    expect(await credited(second)).toEqual({ segments: 5, creditedWei: 5n * EARNED_WEI });
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}, 90_000);
