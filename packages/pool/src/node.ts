@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
-import { formatRig, GrpcStatus, parseOpenSecret, type RigName } from "@openpool/protocol";
+import { formatRig, GrpcStatus, INVALID_VIDEO, parseOpenSecret, type RigName, segmentText } from "@openpool/protocol";
 import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
 import { createKeccakFactory } from "./bodies/keccak.ts";
@@ -148,6 +148,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         error: error instanceof Error ? (error.stack ?? error.message) : String(error),
       });
     };
+    /** A fault of ours: whoever asked must not wait for an answer that nobody makes, nor a gateway lose its session. */
+    const broken = (exchange: Exchange) => (error: unknown) => {
+      failed("a request")(error);
+      if (exchange.started) exchange.abort();
+      else answerText(exchange, 500, exchange.path === "/segment" ? INVALID_VIDEO : segmentText.internal);
+    };
     /** Answers a request that belongs to another process of this pool, or says that there is none such. */
     const relayed = async (toGeneration: number | undefined, exchange: Exchange): Promise<boolean> => {
       if (!deps.relay || toGeneration === undefined || toGeneration === generation) return false;
@@ -182,14 +188,15 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       answerText(exchange, 404, "404 page not found");
     };
     deps.relay?.serve((request, response, peer) => {
-      route({ ...exchangeOfRequest(request, response), peer }, true).catch(failed("a relayed request"));
+      const exchange = exchangeOfRequest(request, response, peer);
+      route(exchange, true).catch(broken(exchange));
     });
     const front = scope.use(
       openFront(
         { identity, maxConnections: 20_000, maxConnectionsPerAddress: 4_000 },
         {
           grpc(stream, path, peer, authority) {
-            const call = (): Promise<void> | void => {
+            const call = async (): Promise<void> => {
               switch (path) {
                 case "/net.Orchestrator/GetOrchestrator":
                   return gateways.getOrchestrator(stream);
@@ -200,12 +207,15 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
                 case "/net.Transcoder/RegisterTranscoder":
                   return workers.register(stream, peer, authority);
                 default:
-                  return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, `unknown service or method ${path}`);
+                  return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, `unknown service or method ${path.slice(0, 200)}`);
               }
             };
-            Promise.resolve(call()).catch(failed("a gRPC call"));
+            call().catch((error: unknown) => {
+              failed("a gRPC call")(error);
+              endGrpc(stream, GrpcStatus.INTERNAL, segmentText.internal);
+            });
           },
-          http: (exchange) => void route(exchange, false).catch(failed("a request")),
+          http: (exchange) => void route(exchange, false).catch(broken(exchange)),
         },
         { logger },
       ),

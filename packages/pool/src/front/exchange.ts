@@ -18,8 +18,10 @@ export interface Exchange {
   start(status: number, headers?: Readonly<Record<string, string | number>>): void;
   /** Where the body of the answer goes, once started. */
   readonly output: Writable;
-  /** The whole answer at once. A body that was not read is dropped. */
+  /** The whole answer at once. A body that was not read is dropped. Nothing, when an answer was started already. */
   answer(status: number, headers: Readonly<Record<string, string | number>>, body: Uint8Array | string): void;
+  /** The rest of an answer that was started; a peer that does not take it within `ANSWER_TIMEOUT_MS` is cut off. */
+  finish(body: Uint8Array): void;
   /** Cuts the exchange off: the peer sees it break, never a wrong end. */
   abort(): void;
   readonly started: boolean;
@@ -38,8 +40,26 @@ export function answerText(exchange: Exchange, status: number, text: string): vo
 
 /** A body that nobody wants is read on up to this size: cutting it off can cost the client our answer. */
 const DRAIN_BYTES = 4 << 20;
+/** No honest peer takes longer for an answer: gateways and workers give a whole download 4 s. */
+const ANSWER_TIMEOUT_MS = 30_000;
 
-export function exchangeOfRequest(request: IncomingMessage, response: ServerResponse): Exchange {
+/** Cuts off a peer that does not take an answer: what it keeps waiting is memory. */
+function limitTaking(output: Writable, cut: () => void): void {
+  const timer = setTimeout(cut, ANSWER_TIMEOUT_MS);
+  timer.unref();
+  output.once("close", () => clearTimeout(timer));
+}
+
+/** `peer`: the client's address, where the connection is not its own. */
+export function exchangeOfRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  peer = request.socket.remoteAddress ?? "",
+): Exchange {
+  // A peer that leaves in the middle is no news: without listeners it would end the process.
+  request.on("error", () => {});
+  response.on("error", () => {});
+  const cut = (): void => void request.socket.destroy();
   const drop = (): void => {
     if (request.complete || request.destroyed) return;
     let left = DRAIN_BYTES;
@@ -52,7 +72,7 @@ export function exchangeOfRequest(request: IncomingMessage, response: ServerResp
   return {
     method: request.method ?? "",
     path: request.url ?? "",
-    peer: request.socket.remoteAddress ?? "",
+    peer,
     authority: request.headers.host ?? "",
     header(name) {
       const value = request.headers[name];
@@ -60,26 +80,35 @@ export function exchangeOfRequest(request: IncomingMessage, response: ServerResp
     },
     body: request,
     start(status, headers) {
+      if (response.headersSent) return;
       response.writeHead(status, headers);
       // Without this nothing leaves before the first byte of the body.
       response.flushHeaders();
     },
     output: response,
     answer(status, headers, body) {
+      if (response.headersSent) return;
       // A request without a body counts as incomplete until its handler has returned.
       if (!request.complete && hasBody(request)) response.shouldKeepAlive = false;
       response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) });
+      limitTaking(response, cut);
       response.end(body);
       drop();
     },
-    abort() {
-      request.socket.destroy();
+    finish(body) {
+      if (response.writableEnded) return;
+      limitTaking(response, cut);
+      response.end(body);
     },
+    abort: cut,
     get started() {
       return response.headersSent;
     },
     onClose(callback) {
-      response.once("close", () => callback(response.writableFinished));
+      const closed = (): void => callback(response.writableFinished);
+      // Whoever asks late gets an answer too.
+      if (response.closed) queueMicrotask(closed);
+      else response.once("close", closed);
     },
   };
 }
@@ -93,6 +122,11 @@ export function exchangeOfStream(
   headers: http2.IncomingHttpHeaders,
   peer: string,
 ): Exchange {
+  const cut = (): void => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+  // A reset stream is closed before it is destroyed: answering it would throw.
+  const answerable = (): boolean => !stream.destroyed && !stream.closed && !stream.headersSent;
+  // As the HTTP/1.1 server does by itself: a client that asks waits for this before it sends its body.
+  if (headers.expect === "100-continue" && answerable()) stream.additionalHeaders({ ":status": 100 });
   return {
     method: String(headers[":method"] ?? ""),
     path: String(headers[":path"] ?? ""),
@@ -104,27 +138,33 @@ export function exchangeOfStream(
     },
     body: stream,
     start(status, extra) {
-      if (!stream.destroyed && !stream.headersSent) stream.respond({ ":status": status, ...extra });
+      if (answerable()) stream.respond({ ":status": status, ...extra });
     },
     output: stream,
     answer(status, extra, body) {
-      if (stream.destroyed || stream.headersSent) return;
+      if (!answerable()) return;
       stream.respond({ ":status": status, ...extra, "content-length": Buffer.byteLength(body) });
-      stream.end(body);
+      limitTaking(stream, cut);
+      // The answer to a HEAD has ended with its headers.
+      if (!stream.writableEnded) stream.end(body);
       // The answer is complete; a body still on its way is not wanted, and NO_ERROR says that nothing is wrong.
       if (!stream.readableEnded) stream.once("finish", () => stream.close(http2.constants.NGHTTP2_NO_ERROR));
       stream.resume();
     },
-    abort() {
-      stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+    finish(body) {
+      if (stream.destroyed || stream.writableEnded) return;
+      limitTaking(stream, cut);
+      stream.end(body);
     },
+    abort: cut,
     get started() {
       return stream.headersSent;
     },
     onClose(callback) {
-      stream.once("close", () =>
-        callback(stream.writableFinished && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR),
-      );
+      const closed = (): void =>
+        callback(stream.writableFinished && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR);
+      if (stream.closed && stream.destroyed) queueMicrotask(closed);
+      else stream.once("close", closed);
     },
   };
 }

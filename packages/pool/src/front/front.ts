@@ -13,7 +13,27 @@ export interface FrontOptions {
   readonly maxConnections: number;
   /** Connections open at once from one address. */
   readonly maxConnectionsPerAddress: number;
+  /** Other limits than the usual ones: a test cannot wait for those. */
+  readonly limits?: Partial<FrontLimits> | undefined;
 }
+
+/** How long a peer may take before its connection is closed, in milliseconds. */
+export interface FrontLimits {
+  readonly handshakeMs: number;
+  /** For the headers of an HTTP/1.1 request, and until the first request of any connection. */
+  readonly headersMs: number;
+  /** For a whole HTTP/1.1 request; the doors have shorter limits of their own. */
+  readonly requestMs: number;
+  /** Without any request. */
+  readonly idleMs: number;
+}
+
+export const defaultFrontLimits: FrontLimits = {
+  handshakeMs: 10_000,
+  headersMs: 20_000,
+  requestMs: 300_000,
+  idleMs: 10 * 60_000,
+};
 
 export interface FrontHandlers {
   /** A gRPC call: the stream's headers are in, nothing is answered yet. */
@@ -31,8 +51,6 @@ export interface Front extends AsyncDisposable {
   goAway(): void;
 }
 
-const IDLE_MS = 10 * 60_000;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Behind a gateway's idle limit of 60 s, so that it never reuses a connection that is just being closed. */
 const KEEP_ALIVE_MS = 95_000;
 /** Paid requests carry their tickets in a header: tens of kilobytes are honest. */
@@ -46,26 +64,37 @@ const CONNECTION_WINDOW_BYTES = 64 << 20;
 
 export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: { logger: Logger }): Front {
   const { logger } = deps;
+  const limits: FrontLimits = { ...defaultFrontLimits, ...options.limits };
   const sockets = new Map<Socket, string>();
   const perAddress = new Map<string, number>();
   /** With the number of their open streams. */
   const sessions = new Map<http2.Http2Session, number>();
 
+  /** One request must never end the process, whatever goes wrong with it. */
+  const guarded = (handle: () => void): void => {
+    try {
+      handle();
+    } catch (error) {
+      logger.error("a request could not be handled", { error: errorText(error) });
+    }
+  };
+
   const h1 = http.createServer(
     {
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: 20_000,
-      requestTimeout: 300_000,
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      connectionsCheckingInterval: Math.min(5_000, limits.headersMs),
     },
-    (request, response) => handlers.http(exchangeOfRequest(request, response)),
+    (request, response) => guarded(() => handlers.http(exchangeOfRequest(request, response))),
   );
   h1.on("clientError", (error, socket) => {
     logger.debug("unreadable HTTP/1.1 request", { code: errorCode(error), peer: peerOf(socket as Socket) });
     if (socket.writable && errorCode(error) !== "ECONNRESET") {
-      const status =
-        errorCode(error) === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request";
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+      socket.end(`HTTP/1.1 ${statusOfUnreadable(errorCode(error))}\r\nConnection: close\r\n\r\n`);
+      // A peer that never closes its end must not keep ours.
+      (socket as Socket).destroySoon();
     } else socket.destroy();
   });
   // A server that never listens enforces no header and request timeouts until it believes that it does.
@@ -82,30 +111,38 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
   });
   h2.on("session", (session) => {
     sessions.set(session, 0);
-    session.once("close", () => sessions.delete(session));
+    // Every registration on it listens for its end.
+    session.setMaxListeners(0);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    const address = session.socket.remoteAddress ?? "";
+    const mute = setTimeout(() => session.destroy(), limits.headersMs);
+    mute.unref();
+    session.once("stream", () => clearTimeout(mute));
+    session.once("close", () => {
+      clearTimeout(mute);
+      sessions.delete(session);
+    });
     // A registration stream may be silent for days: an idle connection is one without any stream.
-    session.setTimeout(IDLE_MS, () => {
+    session.setTimeout(limits.idleMs, () => {
       if (!sessions.get(session)) session.close();
     });
-    session.on("error", (error) => logger.debug("h2 session ended", { error: errorText(error) }));
-  });
-  h2.on("stream", (stream, headers) => {
-    // Without a listener one reset stream would end the process.
-    stream.on("error", (error) => logger.debug("h2 stream ended", { error: errorText(error) }));
-    const session = stream.session;
-    if (!session) return;
-    sessions.set(session, (sessions.get(session) ?? 0) + 1);
-    stream.once("close", () => {
-      const open = sessions.get(session);
-      if (open !== undefined) sessions.set(session, open - 1);
+    session.on("error", (error) => logger.debug("h2 session ended", { error: errorText(error), peer: address }));
+    session.on("stream", (stream, headers) => {
+      // Without a listener one reset stream would end the process.
+      stream.on("error", (error) => logger.debug("h2 stream ended", { error: errorText(error), peer: address }));
+      sessions.set(session, (sessions.get(session) ?? 0) + 1);
+      stream.once("close", () => {
+        const open = sessions.get(session);
+        if (open !== undefined) sessions.set(session, open - 1);
+      });
+      guarded(() => {
+        const isGrpc =
+          headers[":method"] === "POST" && String(headers["content-type"] ?? "").startsWith("application/grpc");
+        if (isGrpc) {
+          handlers.grpc(stream, String(headers[":path"] ?? ""), address, String(headers[":authority"] ?? ""));
+        } else handlers.http(exchangeOfStream(stream, headers, address));
+      });
     });
-    const peer = session.socket.remoteAddress ?? "";
-    if (String(headers["content-type"] ?? "").startsWith("application/grpc")) {
-      handlers.grpc(stream, String(headers[":path"] ?? ""), peer, String(headers[":authority"] ?? ""));
-    } else {
-      handlers.http(exchangeOfStream(stream, headers, peer));
-    }
   });
 
   const front = tls.createServer(
@@ -115,7 +152,7 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       noDelay: true,
       // h2 first, always: a gateway that once got http/1.1 here could never again call GetOrchestrator.
       ALPNProtocols: ["h2", "http/1.1"],
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      handshakeTimeout: limits.handshakeMs,
     },
     (socket) => (socket.alpnProtocol === "h2" ? h2 : h1).emit("connection", socket),
   );
@@ -161,6 +198,18 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       for (const session of sessions.keys()) session.destroy();
     },
   };
+}
+
+/** What a client reads whose request was none. */
+function statusOfUnreadable(code: string | undefined): string {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW":
+      return "431 Request Header Fields Too Large";
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return "408 Request Timeout";
+    default:
+      return "400 Bad Request";
+  }
 }
 
 function peerOf(socket: Socket): string {
