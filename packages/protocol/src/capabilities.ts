@@ -54,9 +54,14 @@ export function capabilityWords(set: CapabilitySet): bigint[] {
   return words;
 }
 
+/** Words that are read: sixteen times what the network uses. A message may hold a quarter of a million. */
+const MAX_WORDS = 16;
+/** Stands for whatever lies beyond: nobody offers it. */
+const BEYOND = 1n << BigInt(64 * MAX_WORDS);
+
 export function capabilitySetFromWords(words: readonly bigint[]): CapabilitySet {
-  let set = 0n;
-  words.forEach((word, index) => (set |= word << BigInt(64 * index)));
+  let set = words.some((word, index) => index >= MAX_WORDS && word !== 0n) ? BEYOND : 0n;
+  words.slice(0, MAX_WORDS).forEach((word, index) => (set |= word << BigInt(64 * index)));
   return set;
 }
 
