@@ -3,14 +3,10 @@ import { fileURLToPath } from "node:url";
 import { errorCode, PoolError } from "@openpool/base";
 import { exitCode } from "../io.ts";
 import type { Registry } from "../program.ts";
-import { configurationManual } from "../settings/manual.ts";
+import { cliManual } from "../manual/commands.ts";
+import { configurationManual } from "../manual/configuration.ts";
 
 export class DocsError extends PoolError<{ readonly code: "cli/docs-stale"; readonly files: readonly string[] }> {}
-
-/** What is written from the definitions of the settings, so that it never says anything else than the program does. */
-const generated: readonly { readonly file: string; readonly write: () => string }[] = [
-  { file: "docs/configuration.md", write: configurationManual },
-];
 
 export function addDocsCommand({ program, run }: Registry): void {
   const command = program
@@ -22,6 +18,11 @@ export function addDocsCommand({ program, run }: Registry): void {
       const check = command.opts<{ check?: boolean }>().check ?? false;
       const root = new URL("../../../../", import.meta.url);
       const stale: string[] = [];
+      // Written from the definitions themselves, so that they never say anything else than the program does.
+      const generated = [
+        { file: "docs/configuration.md", write: configurationManual },
+        { file: "docs/cli.md", write: () => cliManual(program) },
+      ];
       for (const { file, write } of generated) {
         const path = fileURLToPath(new URL(file, root));
         const text = write();

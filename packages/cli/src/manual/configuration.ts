@@ -1,5 +1,5 @@
 import { type Option, type OptionDefinitions, optionFlag, optionVariable } from "@openpool/base";
-import { settingsOf } from "./commands.ts";
+import { settingsOf } from "../settings/commands.ts";
 
 const intro = `# Configuration
 

@@ -1,0 +1,156 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { run } from "./testing/run.ts";
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "openpool-cli-"));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+async function file(name: string, content: string): Promise<string> {
+  const path = join(directory, name);
+  await writeFile(path, content);
+  return path;
+}
+
+/** The settings in force as `config --json` prints them: name to [value, from]. */
+async function configOf(args: readonly string[], env: Record<string, string> = {}): Promise<Record<string, unknown[]>> {
+  const ran = await run(["config", ...args, "--json"], { env, cwd: directory });
+  expect(ran).toMatchObject({ code: 0, err: "" });
+  const shown = JSON.parse(ran.out) as { name: string; value: string | null; from: string }[];
+  return Object.fromEntries(shown.map((one) => [one.name, [one.value, one.from]]));
+}
+
+describe("help", () => {
+  test.each([[[]], [["pool"]], [["worker"]], [["push"]], [["workers", "add"]], [["events"]], [["demo"]]])(
+    "of %j goes to stdout and shows examples",
+    async (command) => {
+      const { code, out, err } = await run([...command, "--help"]);
+      expect([code, err]).toEqual([0, ""]);
+      expect(out).toMatch(/^Usage: openpool/);
+      expect(out).toContain("Example");
+    },
+  );
+
+  test("of no command at all is told on stderr, as a mistake", async () => {
+    const { code, out, err } = await run([]);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain("Usage: openpool");
+  });
+});
+
+test("a mistyped command is told the right one", async () => {
+  expect(await run(["balnces"])).toEqual({ code: 2, out: "", err: expect.stringContaining("Did you mean balances?") });
+});
+
+test("everything that is wrong with flags, environment and file is told at once", async () => {
+  const config = await file("bad.yaml", "comission: 10%\nprice-per-unit: lots\ndevices: cpu\n");
+  const { code, out, err } = await run(
+    ["pool", "--lisen", "0.0.0.0:1", "--commission", "25", "--network", "arbitrum", "--config", "bad.yaml", "extra"],
+    { cwd: directory, env: { OPENPOOL_PRICE_PERUNIT: "1", OPENPOOL_DEVICES: "cpu", OPENPOOL_MAX_SESSIONS: "0" } },
+  );
+  expect(config).toContain("bad.yaml");
+  expect([code, out]).toEqual([2, ""]);
+  expect(err).toContain("[config/invalid]");
+  for (const line of [
+    /--lisen +is not a setting; did you mean --listen\?/,
+    /extra +is one argument too many/,
+    /OPENPOOL_PRICE_PERUNIT +is not a setting; did you mean OPENPOOL_PRICE_PER_UNIT\?/,
+    /comission in bad\.yaml +is not a setting; did you mean commission in bad\.yaml\?/,
+    /devices in bad\.yaml +is a setting of `openpool worker`/,
+    /--commission +"25" has no unit/,
+    /--network +"arbitrum" is not possible yet.*--network offchain/,
+    /OPENPOOL_MAX_SESSIONS +"0" is out of range/,
+    /price-per-unit in bad\.yaml +"lots" is not a whole number/,
+  ]) {
+    expect(err).toMatch(line);
+  }
+  expect(err).not.toContain("OPENPOOL_DEVICES");
+});
+
+test("a settings file that is not there is told", async () => {
+  const ran = await run(["pool", "--config", "/nowhere.yaml"]);
+  expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/--config +cannot be read/) });
+});
+
+describe("openpool config", () => {
+  test("says what is in force and where it comes from", async () => {
+    await file("pool.yaml", "data-dir: data\ncommission: 10%\nlisten: 10.0.0.1:1\nprice-per-unit: 5\n");
+    const shown = await configOf(["--config", "pool.yaml", "--listen", "10.0.0.2:2"], {
+      OPENPOOL_COMMISSION: "12.5%",
+      OPENPOOL_LISTEN: "10.0.0.3:3",
+      OPENPOOL_JOIN: "",
+    });
+    expect(shown).toMatchObject({
+      listen: ["10.0.0.2:2", "--listen"],
+      commission: ["12.5%", "OPENPOOL_COMMISSION"],
+      "price-per-unit": ["5", "price-per-unit in pool.yaml"],
+      // Relative to the file, and an empty variable is none.
+      "data-dir": [join(directory, "data"), "data-dir in pool.yaml"],
+      join: ["open", "default"],
+      "service-uri": [null, "default"],
+    });
+  });
+
+  test("knows ~ and the settings of the other commands", async () => {
+    expect((await configOf([]))["data-dir"]).toEqual(["/home/ada/.openpool", "default"]);
+    expect((await configOf(["worker"], { OPENPOOL_DEVICES: "cpu" }))["devices"]).toEqual(["cpu", "OPENPOOL_DEVICES"]);
+  });
+
+  test("hides secrets, also in complaints about them", async () => {
+    const shown = await configOf([], { OPENPOOL_DATABASE_URL: "postgres://ada:hunter2@db/pool" });
+    expect(shown["database-url"]).toEqual(["postgres://ada:***@db/pool", "OPENPOOL_DATABASE_URL"]);
+    const { err } = await run(["pool", "--database-url", "mysql://ada:hunter2@db/pool"]);
+    expect(err).toContain("mysql://ada:***@db/pool");
+    expect(err).not.toContain("hunter2");
+  });
+});
+
+describe("a worker's settings", () => {
+  const address = "0x00000000000000000000000000000000000000a1";
+
+  test("must say whom to work for and who is paid, once", async () => {
+    const { code, err } = await run(["worker"]);
+    expect(code).toBe(2);
+    expect(err).toMatch(/--pool +is missing/);
+    expect(err).toMatch(/--address +is missing/);
+    const secret = await file("secret", "op_x\n");
+    const both = await run(["worker", "--pool", "a:1", "--address", address, "--secret-file", secret]);
+    expect(both.err).toMatch(/--address +says who you are, and so does --secret-file/);
+  });
+
+  test("tell a mistyped address, the zero address and a bad rig name apart", async () => {
+    for (const [flag, value, problem] of [
+      ["--address", "0x12", "40 hex digits"],
+      ["--address", `0x${"0".repeat(40)}`, "zero address"],
+      ["--address", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD".replace("5aA", "5AA"), "mistyped"],
+      ["--name", "my rig", "letters, digits"],
+      ["--pool", "::", "HOST:PORT"],
+    ] as const) {
+      expect((await run(["worker", flag, value])).err).toContain(problem);
+    }
+  });
+
+  test("never show a secret that a file should not hold", async () => {
+    const secret = await file("two", "op_first\nop_second\n");
+    const { code, err } = await run(["worker", "--pool", "a:1", "--secret-file", secret]);
+    expect(code).toBe(2);
+    expect(err).toContain("more than one line");
+    expect(err).not.toContain("op_");
+  });
+});
+
+test("a push that never ends and ends after some segments is refused before anything is sent", async () => {
+  expect(await run(["push", "x.mp4", "--loop", "--count", "3"])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("--loop"),
+  });
+  expect(await run(["push"])).toMatchObject({ code: 2, err: expect.stringContaining("FILE|DIR") });
+});
+
+test("the generated parts of the manual say what the program does", async () => {
+  expect(await run(["docs", "--check"])).toEqual({ code: 0, out: "", err: "" });
+});
