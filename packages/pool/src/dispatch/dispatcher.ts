@@ -664,7 +664,8 @@ export class Dispatcher {
       const ahead = connection.uses.get(session)?.open.length ?? 0;
       const jitter = 1 + 0.1 * this.#deps.random();
       // A second attempt is no time for experiments.
-      const doubt = wish !== "start" && (rig.reputation.times.get(job.spec.kind)?.count ?? 0) < OWN_SAMPLES ? 2 : 1;
+      const proven = (rig.reputation.times.get(job.spec.kind)?.count ?? 0) >= OWN_SAMPLES;
+      const doubt = proven || wish === "start" ? 1 : wish === "hedge" ? 2 : 4;
       const score =
         (expectedMs * (1 + ahead) * (1 + 0.5 * load) * home * jitter * doubt) / Math.max(0.1, rig.reputation.health);
       if (noting)
@@ -911,7 +912,10 @@ export class Dispatcher {
   /** From here on a second attempt, and a third if they are quick, would hardly be done in time. */
   #latestMs(job: Job): number {
     const secondMs = this.#secondMs(job);
-    const thirdMs = Math.min(3 * secondMs, 0.35 * (job.spec.deadlineMs - job.submittedMs));
+    const thirdMs = Math.min(
+      3 * secondMs + 2 * this.#options.lateMinMs,
+      0.35 * (job.spec.deadlineMs - job.submittedMs),
+    );
     return job.spec.deadlineMs - Math.max(1.25 * secondMs, thirdMs) - 100;
   }
 
@@ -980,13 +984,13 @@ export class Dispatcher {
         const { silentPauseMs, silentPauseMaxMs } = this.#options;
         connection.silentUntilMs = nowMs + Math.min(silentPauseMs * 2 ** connection.silentInRow, silentPauseMaxMs);
       }
-      const latestMs = this.#latestMs(job);
-      if (latestMs > nowMs) this.#arm(attempt, latestMs);
       // What waits behind it is held up as well.
       if (attempt.use.open[0] === attempt) {
         for (const behind of attempt.use.open) if (!behind.late && !behind.arriving) this.#onLate(behind, nowMs);
       }
     }
+    const latestMs = this.#latestMs(job);
+    if (latestMs > nowMs) this.#arm(attempt, latestMs);
     this.#hedge(job, nowMs);
   }
 
@@ -994,7 +998,9 @@ export class Dispatcher {
   #hedge(job: Job, nowMs: number): void {
     const { maxOpenAttempts, maxAttempts } = this.#options;
     this.#hedges.delete(job);
-    if (job.open === 0 || job.open >= maxOpenAttempts || job.started >= 2 * maxAttempts) return;
+    const urgent = nowMs >= this.#latestMs(job);
+    if (job.open === 0 || job.started >= 2 * maxAttempts) return;
+    if (job.open >= maxOpenAttempts * (urgent ? 2 : 1)) return;
     let doneMs = Infinity;
     for (const attempt of job.attempts) {
       if (attempt.state !== "open") continue;
@@ -1003,7 +1009,6 @@ export class Dispatcher {
       const usually = attempt.use.open[0] === attempt ? this.#usuallyDoneMs(attempt, nowMs) : Infinity;
       doneMs = Math.min(doneMs, usually <= nowMs ? Infinity : usually);
     }
-    const urgent = nowMs >= this.#latestMs(job);
     const choice = this.#choose(job, urgent ? "rescue" : "hedge", nowMs);
     // Where all are slow alike, a second attempt is a luxury even if time is short.
     const needed = urgent && choice !== undefined && nowMs + choice.expectedMs < doneMs;

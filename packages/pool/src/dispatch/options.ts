@@ -7,7 +7,7 @@ export interface DispatchOptions {
    * session one by one and answer `TranscoderBusy` beyond four waiting.
    */
   readonly queuePerSession: number;
-  /** Attempts of one job that may be open at once, hedges included. */
+  /** Attempts of one job that may be open at once, hedges included; twice as many when its deadline is near. */
   readonly maxOpenAttempts: number;
   /** Attempts of one job in all; a job that failed so often is given up before its deadline. */
   readonly maxAttempts: number;
