@@ -33,8 +33,10 @@ interface Entry {
   readonly rows: readonly Row[];
   readonly credit: NewCredit | undefined;
   readonly bytes: number;
-  /** The caller stopped waiting. */
+  /** Nobody waits for it any more; it is left out as soon as that is certain to work. */
   abandoned: boolean;
+  /** It was sent, and what became of it is not known. */
+  onItsWay: boolean;
   settle(outcome: { readonly refused: boolean } | PoolError): void;
 }
 
@@ -99,13 +101,15 @@ export class EventWriter implements AsyncDisposable {
   #batch: Batch | undefined;
   #client: Client | undefined;
   #healthy = false;
+  /** Why the database takes nothing although it can be reached, and since when; only a real write ends it. */
+  #sick: { readonly reason: string; readonly since: string } | undefined;
   #inFlightSinceMs: number | undefined;
   /** So many entries at the head of the queue travel alone: one of them cannot be stored. */
   #alone = 0;
   #closed = false;
   #wake: (() => void) | undefined;
   #running: Promise<void> | undefined;
-  #backoff: Backoff = createBackoff({ initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.2 });
+  #backoff: Backoff = createBackoff({ initialMs: 50, factor: 1.5, maxMs: 500, jitter: 0.2 });
   #ended = new AbortController();
 
   constructor(
@@ -179,14 +183,14 @@ export class EventWriter implements AsyncDisposable {
       const onAbort = (): void => {
         if (!entry) return;
         entry.abandoned = true;
-        const waiting = this.#dequeue(entry);
+        this.#dequeue(entry);
         entry.settle(
-          waiting
-            ? unavailable("The database did not take the credit in time; it will not be written.", "no")
-            : unavailable(
+          entry.onItsWay
+            ? unavailable(
                 "The database did not confirm the credit in time; it may have been written, and if so once.",
                 "unknown",
-              ),
+              )
+            : unavailable("The database did not take the credit in time; it will not be written.", "no"),
         );
       };
       if (entry) signal?.addEventListener("abort", onAbort, { once: true });
@@ -214,7 +218,7 @@ export class EventWriter implements AsyncDisposable {
       settle(unavailable("Too much waits for the database already; look at why it does not take events.", "no"));
       return undefined;
     }
-    const entry: Entry = { rows, credit, bytes, abandoned: false, settle };
+    const entry: Entry = { rows, credit, bytes, abandoned: false, onItsWay: false, settle };
     this.#queue.add(entry);
     this.#waitingEvents += rows.length;
     this.#waitingBytes += bytes;
@@ -222,12 +226,10 @@ export class EventWriter implements AsyncDisposable {
     return entry;
   }
 
-  /** False when it is not in the queue any more. */
-  #dequeue(entry: Entry): boolean {
-    if (!this.#queue.delete(entry)) return false;
+  #dequeue(entry: Entry): void {
+    if (!this.#queue.delete(entry)) return;
     this.#waitingEvents -= entry.rows.length;
     this.#waitingBytes -= entry.bytes;
-    return true;
   }
 
   #wakeUp(): void {
@@ -264,14 +266,14 @@ export class EventWriter implements AsyncDisposable {
       this.#batch ??= this.#take();
       if (this.#batch) this.#batch = await this.#write(this.#batch);
     }
-    const { ambiguous = false, entries = [] } = this.#batch ?? {};
+    const left = [...(this.#batch?.entries ?? []), ...this.#queue];
     this.#batch = undefined;
-    const why = "The event log was closed before the database took this.";
-    for (const entry of entries) {
-      if (!entry.abandoned) entry.settle(unavailable(why, ambiguous ? "unknown" : "no"));
-    }
-    for (const entry of this.#queue) entry.settle(unavailable(why, "no"));
     this.#queue.clear();
+    for (const entry of left) {
+      if (entry.abandoned) continue;
+      const why = "The event log was closed before the database took this.";
+      entry.settle(unavailable(why, entry.onItsWay ? "unknown" : "no"));
+    }
   }
 
   async #reconnect(): Promise<void> {
@@ -300,12 +302,15 @@ export class EventWriter implements AsyncDisposable {
 
   /** Sends a batch; returns what is still to be sent of it. */
   async #write(batch: Batch): Promise<Batch | undefined> {
-    // Nobody waits for these any more, and the number decides which of two versions of a batch counts.
+    // The number decides which of two versions of a batch counts, so one that may have been applied must not grow.
     batch.entries = batch.entries.filter((entry) => !entry.abandoned);
+    if (batch.entries.length === 0 && this.#sick && !batch.ambiguous) batch.entries = [this.#resumed(this.#sick)];
+    for (const entry of batch.entries) entry.onItsWay = true;
     try {
       const refused = await this.#send(batch);
       this.#lastBatch = batch.number;
-      this.#healthy = true;
+      if (batch.entries.length > 0) this.#sick = undefined;
+      this.#healthy = !this.#sick;
       this.#backoff.reset();
       let at = 0;
       for (const entry of batch.entries) {
@@ -315,15 +320,23 @@ export class EventWriter implements AsyncDisposable {
       this.#onAppended();
       return undefined;
     } catch (error) {
-      return this.#afterFailure(batch, error);
+      const failure = classify(error);
+      if (failure === "lost") batch.ambiguous = true;
+      for (const entry of batch.entries) entry.onItsWay = batch.ambiguous;
+      return this.#afterFailure(batch, failure, error);
     }
   }
 
-  async #afterFailure(batch: Batch, error: unknown): Promise<Batch | undefined> {
-    switch (classify(error)) {
+  /** What tells whether the database takes events again, when nobody has anything to say: that it does. */
+  #resumed(sick: { readonly reason: string; readonly since: string }): Entry {
+    const row = this.#row({ type: "log.resumed", data: sick });
+    // Abandoned from the start: the next try makes a new one, with its own time.
+    return { rows: [row], credit: undefined, bytes: 0, abandoned: true, onItsWay: false, settle: () => {} };
+  }
+
+  async #afterFailure(batch: Batch, failure: Failure, error: unknown): Promise<Batch | undefined> {
+    switch (failure) {
       case "lost":
-        batch.ambiguous = true;
-        this.#healthy = false;
         this.#dropClient(error);
         return batch;
       case "no-partition":
@@ -333,10 +346,8 @@ export class EventWriter implements AsyncDisposable {
             batch.entries.flatMap((entry) => entry.rows.map((row) => row.timeMs)),
           );
         } catch (cause) {
-          this.#healthy = false;
-          this.#logger.error("could not add a partition to the event log", { error: errorText(cause) });
           if (classify(cause) === "lost") this.#dropClient(cause);
-          else await this.#sleep(this.#backoff.next());
+          else await this.#fallSick(cause);
         }
         return batch;
       case "out-of-step":
@@ -370,13 +381,18 @@ export class EventWriter implements AsyncDisposable {
         }
         return undefined;
       case "not-now":
-        if (this.#healthy) {
-          this.#logger.error("the database does not take events", { error: errorText(error), code: errorCode(error) });
-        }
-        this.#healthy = false;
-        await this.#sleep(this.#backoff.next());
+        await this.#fallSick(error);
         return batch;
     }
+  }
+
+  async #fallSick(error: unknown): Promise<void> {
+    if (!this.#sick) {
+      this.#logger.error("the database does not take events", { error: errorText(error), code: errorCode(error) });
+      this.#sick = { reason: errorText(error), since: new Date(this.#clock.now()).toISOString() };
+    }
+    this.#healthy = false;
+    await this.#sleep(this.#backoff.next());
   }
 
   /** Back to the head of the queue, to be tried one by one. */
@@ -448,7 +464,7 @@ export class EventWriter implements AsyncDisposable {
     }
   }
 
-  /** Tries a quiet connection; while the log is not writable with an empty batch, because reading may still work. */
+  /** Tries a quiet connection; while the log is not writable by writing, because reading may still work. */
   async #probe(): Promise<void> {
     const client = this.#client;
     if (!client) return;
@@ -496,7 +512,7 @@ export class EventWriter implements AsyncDisposable {
       this.#wakeUp();
     });
     this.#client = client;
-    this.#healthy = true;
+    this.#healthy = !this.#sick;
   }
 
   #dropClient(error: unknown): void {

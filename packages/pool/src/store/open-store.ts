@@ -71,7 +71,7 @@ async function prepare(connection: PgConnection, logger: Logger, clock: Clock): 
       logger.warn("the database server runs with fsync off: a power cut can lose what was confirmed");
     await migrate(client, { logger });
     await addPartitions(client, [clock.now(), clock.now() + AHEAD_MS]);
-    await client.query("delete from openpool.log_writers where seen_at < now() - interval '30 days'");
+    await client.query("delete from openpool.log_writers where seen_at < now() - interval '1 year'");
   } catch (error) {
     throw error instanceof PoolError ? error : connectError(connection, error);
   } finally {
