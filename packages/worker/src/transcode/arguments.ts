@@ -42,7 +42,7 @@ export interface ArgumentsRequest {
   readonly orchId: string;
   /** `pipe:0`, or a file relative to the working directory. */
   readonly input: string;
-  /** More encoded frames than this, of any output, is a runaway. */
+  /** More encoded frames than this, of an output with a frame rate of its own, is a runaway. */
   readonly maxFrames: number;
 }
 
@@ -240,7 +240,8 @@ export function planTranscode(request: ArgumentsRequest, path: EncodingPath, dia
     args.push("-c:v", encoder, ...familyArgs(encoder), ...rateArgs(profile, encoder), ...frameArgs(profile, encoder));
     // Frames keep their own times. Without the finer time base FFmpeg would round them to the frame rate it guessed.
     args.push(dialect.fpsModeFlag, "passthrough", ...(profile.fps > 0 ? [] : words("-enc_time_base 1/90000")));
-    args.push("-frames:v", String(request.maxFrames), "-c:a", "copy");
+    if (profile.fps > 0) args.push("-frames:v", String(request.maxFrames));
+    args.push("-c:a", "copy");
     if (clip && dialect.dropsPackets) {
       const { fromS, toS } = clipBounds(clip);
       const after = toS === undefined ? "" : `+gt((pts-startpts)*tb,${toS})`;

@@ -7,6 +7,7 @@ import {
   type MediaProbe,
   MIN_RENDITION_BYTES,
   probeMedia,
+  PTS_PER_SECOND,
 } from "@openpool/protocol";
 import { type EncodingPath, type FfmpegDialect, type PlannedOutput, planTranscode } from "./arguments.ts";
 import type { ByteBudget } from "../byte-budget.ts";
@@ -63,10 +64,13 @@ const SPARE_IDLE_MS = 10_000;
 /** Sources are probed up to this size; a longer walk through memory would hold up everything else. */
 const MAX_PROBED_BYTES = 64_000_000;
 
-/** Frames that no honest segment has: far more than its length at its rate gives. In steps, so that arguments repeat. */
+/**
+ * Frames that no honest segment has at a frame rate of ours: the filter fills gaps between the source's, however wide.
+ * In large steps, so that arguments repeat and segments whose duration nobody told are not cut.
+ */
 function maxFramesOf({ profiles, durationMs }: TranscodeRequest): number {
   const fps = Math.max(60, ...profiles.map((profile) => profile.fps / profile.fpsDen));
-  return Math.ceil(2 * fps) * 10 * Math.ceil(durationMs / 10_000);
+  return Math.ceil(2 * fps) * 60 * Math.ceil(durationMs / 60_000);
 }
 
 /** Whether FFmpeg must be able to seek in it: MP4 may keep its index at the end. */
@@ -179,7 +183,8 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
       for (const [i, { file, signatureFile, profile }] of outputs.entries()) {
         const data = sizes[i] ? await readFile(join(dir, file)) : Buffer.alloc(0);
         const encoded = log.encodedFrames.get(i);
-        if (encoded !== undefined && encoded >= maxFrames) return { kind: "refused", text: transcodeText.runaway };
+        if (profile.fps > 0 && encoded !== undefined && encoded >= maxFrames)
+          return { kind: "refused", text: transcodeText.runaway };
         const probe = probeMedia(data);
         if (data.length < MIN_RENDITION_BYTES || probe.kind === "unreadable" || !probe.video?.frames) {
           return died(`rendition ${i} came out without video`);
@@ -214,7 +219,8 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
   const judgeSource = (probe: MediaProbe | undefined): string | undefined => {
     if (probe?.kind !== "media") return undefined;
     if (!probe.video && !probe.problems.includes("no-pmt")) return transcodeText.invalidVideo;
-    if (probe.video && probe.video.durationMs > MAX_SEGMENT_DURATION_MS) return transcodeText.invalidDuration;
+    const { firstPts = 0, lastPts = 0 } = probe.video ?? {};
+    if (lastPts - firstPts > (MAX_SEGMENT_DURATION_MS * PTS_PER_SECOND) / 1000) return transcodeText.invalidDuration;
     return undefined;
   };
   const pathFor = (probe: MediaProbe | undefined): EncodingPath => {
