@@ -59,6 +59,7 @@ const DRAIN_POLL_MS = 20;
 const RIGS_RETURN_MS = 5_000;
 const REPUTATION_SNAPSHOT = "reputation";
 const REPUTATION_EVERY_MS = 30_000;
+const REPUTATION_SOON_MS = 500;
 
 /**
  * Network buffers count as growth of a small heap, and V8 then collects all the time: a fifth of the CPU of a segment.
@@ -111,6 +112,16 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       store.putSnapshot(REPUTATION_SNAPSHOT, dispatcher.exportReputation(clock.monotonicMs()));
 
     const metrics = createPoolMetrics(deps.version);
+    /** A process that takes over, planned or not, must know soon which rigs are on their way to it. */
+    let reputationDue = false;
+    const rigsChanged = (): void => {
+      if (reputationDue) return;
+      reputationDue = true;
+      clock.after(REPUTATION_SOON_MS, () => {
+        reputationDue = false;
+        saveReputation().catch((error: unknown) => logger.debug("reputation was not saved", { error: String(error) }));
+      });
+    };
     const desk = new JobDesk(
       { generation, serviceUri: options.serviceUri, commissionPpm: options.commissionPpm },
       { dispatcher, connections, store, logger, clock, onJobEnd: (end) => metrics.jobEnded(end) },
@@ -141,6 +152,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       logger,
       clock,
       accepting: () => !draining,
+      onRigsChanged: rigsChanged,
     });
 
     const failed = (what: string) => (error: unknown) => {

@@ -56,6 +56,9 @@ const KEEP_ALIVE_MS = 95_000;
 /** Paid requests carry their tickets in a header: tens of kilobytes are honest. */
 const MAX_HEADER_BYTES = 256 * 1024;
 
+/** In a GOAWAY: open nothing new here, but whatever is on its way will be served. */
+const LAST_STREAM_ID = 2 ** 31 - 1;
+
 /**
  * Over a real network the windows decide everything: with Node's defaults a whole connection moves 64 KB a round trip.
  */
@@ -187,7 +190,7 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       return sockets.size;
     },
     goAway() {
-      for (const session of sessions.keys()) session.goaway(http2.constants.NGHTTP2_NO_ERROR);
+      for (const session of sessions.keys()) session.goaway(http2.constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
       h1.closeIdleConnections();
     },
     async [Symbol.asyncDispose]() {

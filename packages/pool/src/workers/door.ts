@@ -39,6 +39,8 @@ export interface WorkersDoorDeps {
   readonly clock: Clock;
   /** False while the pool hands its workers over: a new registration belongs to the next process. */
   readonly accepting: () => boolean;
+  /** A rig joined or left. */
+  readonly onRigsChanged: () => void;
 }
 
 /** Sessions that a single registration may offer; beyond it somebody mistyped. */
@@ -117,10 +119,12 @@ export class WorkersDoor {
       logger.info("rig left", { rig, why, peer });
       this.#record(rig, "rig.left", identity, { why, connection: gone.connection });
       desk.disconnected(gone.connection);
+      this.#deps.onRigsChanged();
     });
     logger.info("rig joined", { rig, capacity, version, peer });
     this.#record(rig, "rig.joined", identity, { capacity, version, connection: connection.connection });
     desk.connected(connection);
+    this.#deps.onRigsChanged();
   }
 
   // ---- sources
