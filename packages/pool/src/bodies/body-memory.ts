@@ -3,7 +3,10 @@
  * fetched. Buffers are recycled by size class, because a fresh megabyte per segment is a garbage collection per segment.
  */
 export interface BodyMemory {
-  /** Waits for room, then hands out a buffer of at least `bytes`; undefined when `signal` aborts first. */
+  /**
+   * Waits for room, then hands out a buffer of at least `bytes`; undefined when `signal` aborts first, or when so much
+   * waits already that the waiting itself would need too much memory.
+   */
   take(purpose: BodyPurpose, bytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Gives a buffer back. Nobody may look at it any more. */
   release(buffer: Uint8Array<ArrayBuffer>): void;
@@ -27,9 +30,15 @@ const CLASS_BYTES = 256 * 1024;
 /** Idle buffers kept for the next segment, in all. */
 const IDLE_BYTES = 48 << 20;
 
+/** What a body that waits for room may have sent already: it lies in the windows of its connection. */
+const WAITING_BYTES = 4 << 20;
+/** The windows of all that wait may hold this share of the limit, besides it, and at least so much. */
+const WAITING_SHARE = 0.25;
+const WAITING_LEAST_BYTES = 16 << 20;
+
 interface Request {
   readonly bytes: number;
-  give(buffer: Uint8Array<ArrayBuffer>): void;
+  give(buffer: Uint8Array<ArrayBuffer> | undefined): void;
 }
 
 function sizeClass(bytes: number): number {
@@ -41,15 +50,23 @@ export function createBodyMemory(limitBytes: number): BodyMemory {
   const waiting: Record<BodyPurpose, Request[]> = { source: [], result: [] };
   let idleBytes = 0;
   let bytesInUse = 0;
+  let waitingBytes = 0;
 
   const fits = (purpose: BodyPurpose, bytes: number): boolean =>
     bytesInUse + bytes <= limitBytes * (purpose === "source" ? SOURCE_SHARE : 1) || bytesInUse === 0;
-  const allocate = (bytes: number): Uint8Array<ArrayBuffer> => {
+  /** Undefined: the system has no memory for it, whatever our own limit says. */
+  const allocate = (bytes: number): Uint8Array<ArrayBuffer> | undefined => {
+    let buffer = idle.get(bytes)?.pop();
+    if (buffer) idleBytes -= bytes;
+    else {
+      try {
+        buffer = new Uint8Array(new ArrayBuffer(bytes));
+      } catch {
+        return undefined;
+      }
+    }
     bytesInUse += bytes;
-    const kept = idle.get(bytes)?.pop();
-    if (!kept) return new Uint8Array(new ArrayBuffer(bytes));
-    idleBytes -= bytes;
-    return kept;
+    return buffer;
   };
   const serve = (): void => {
     for (const purpose of ["result", "source"] as const) {
@@ -78,17 +95,21 @@ export function createBodyMemory(limitBytes: number): BodyMemory {
         if (!fits(purpose, size)) memory.onPressure?.();
         if (fits(purpose, size)) return allocate(size);
       }
+      const windowBytes = Math.min(size, WAITING_BYTES);
+      if (waitingBytes + windowBytes > Math.max(limitBytes * WAITING_SHARE, WAITING_LEAST_BYTES)) return undefined;
+      waitingBytes += windowBytes;
       return new Promise((resolve) => {
         const request: Request = {
           bytes: size,
           give(buffer) {
+            waitingBytes -= windowBytes;
             signal.removeEventListener("abort", leave);
             resolve(buffer);
           },
         };
         const leave = (): void => {
           queue.splice(queue.indexOf(request), 1);
-          resolve(undefined);
+          request.give(undefined);
           serve();
         };
         signal.addEventListener("abort", leave, { once: true });

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { PassThrough, Readable, Writable } from "node:stream";
+import { stoppedClock } from "@openpool/base";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createBodyMemory } from "./body-memory.ts";
@@ -121,6 +122,57 @@ describe("a body", () => {
     expect(memory.bytesInUse).toBe(0);
   });
 
+  test.each([
+    ["sends nothing", 100, 0, 5],
+    ["sends nothing and announced nothing", undefined, 0, 5],
+    ["trickles a body that would need hours", 1_000_000, 1, 6],
+  ])("gives up on a peer that %s", async (_, announcedBytes, bytesPerLook, looks) => {
+    const clock = stoppedClock();
+    const memory = createBodyMemory(1 << 22);
+    const body = await opened(memory, announcedBytes);
+    const source = new PassThrough();
+    const filled = fillBody(body, source, memory, {
+      announcedBytes,
+      maxBytes: 1 << 21,
+      signal: never,
+      purpose: "source" as const,
+      pace: { clock, stallMs: 5_000, wholeMs: 60_000 },
+    });
+    for (let look = 0; look < looks; look++) {
+      if (bytesPerLook > 0) source.write(Buffer.alloc(bytesPerLook));
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(body.state).toBe("receiving");
+      clock.advance(1_000);
+    }
+    expect(await filled).toBe("incomplete");
+    body.release();
+    expect(memory.bytesInUse).toBe(0);
+  });
+
+  test("is patient with a peer that is slow but comes through", async () => {
+    const clock = stoppedClock();
+    const memory = createBodyMemory(1 << 22);
+    const body = await opened(memory, 60);
+    const source = new PassThrough();
+    const filled = fillBody(body, source, memory, {
+      announcedBytes: 60,
+      maxBytes: 1 << 21,
+      signal: never,
+      purpose: "source" as const,
+      pace: { clock, stallMs: 5_000, wholeMs: 60_000 },
+    });
+    for (let second = 0; second < 60; second += 4) {
+      source.write(Buffer.alloc(4));
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(4_000);
+    }
+    source.end();
+    expect(await filled).toBeUndefined();
+    clock.advance(10_000);
+    expect(body.state).toBe("received");
+    body.release();
+  });
+
   test("refuses an announced length beyond the limit without taking memory", async () => {
     const memory = createBodyMemory(1 << 20);
     expect(
@@ -179,6 +231,25 @@ describe("body memory", () => {
     const kept = (await memory.take("result", MIB, never))!;
     memory.onPressure = () => memory.release(kept);
     expect(await memory.take("result", MIB, never)).toBeDefined();
+  });
+
+  test("lets only so many wait: what they sent already lies in memory too", async () => {
+    const memory = createBodyMemory(8 * MIB);
+    const held = await memory.take("source", 8 * MIB, never);
+    const impatient = new AbortController();
+    const waiting = Array.from({ length: 4 }, () => memory.take("source", 8 * MIB, impatient.signal));
+    expect(await memory.take("source", 8 * MIB, never)).toBeUndefined();
+    impatient.abort();
+    expect(await Promise.all(waiting)).toEqual([undefined, undefined, undefined, undefined]);
+    memory.release(held!);
+    expect(await memory.take("source", MIB, never)).toBeDefined();
+  });
+
+  test("says so when the system has no memory, and is none the worse", async () => {
+    const memory = createBodyMemory(2 ** 54);
+    expect(await memory.take("source", 2 ** 53, never)).toBeUndefined();
+    expect(memory.bytesInUse).toBe(0);
+    expect(await memory.take("source", MIB, never)).toBeDefined();
   });
 
   test("one body larger than the whole limit still passes when it is alone", async () => {

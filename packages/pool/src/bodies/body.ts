@@ -1,4 +1,5 @@
 import type { Readable, Writable } from "node:stream";
+import type { Clock } from "@openpool/base";
 import type { BodyMemory, BodyPurpose } from "./body-memory.ts";
 
 export type ReceiveFailure =
@@ -149,6 +150,39 @@ export interface ReceiveOptions {
   readonly onChunk?: (chunk: Uint8Array) => void;
   /** Ends the waiting for memory and for bytes. */
   readonly signal: AbortSignal;
+  /** How slowly it may arrive: memory that is held for a trickle is memory that others wait for. */
+  readonly pace?: Pace | undefined;
+}
+
+export interface Pace {
+  readonly clock: Clock;
+  /** Without a byte for so long a body is given up, in milliseconds. */
+  readonly stallMs: number;
+  /** An announced body must come at least so fast that all of it is here after this, in milliseconds. */
+  readonly wholeMs: number;
+}
+
+/** A stall is that many looks in a row without a new byte: a pool that was busy itself does not mistake that for one. */
+const LOOKS = 5;
+
+/** Calls back once when the bytes come too slowly; returns how to stop. */
+function keepPace(pace: Pace, announcedBytes: number | undefined, received: () => number, tooSlow: () => void) {
+  const everyMs = pace.stallMs / LOOKS;
+  let looks = 0;
+  let idleLooks = 0;
+  let before = 0;
+  let stop = (): void => {};
+  const look = (): void => {
+    looks++;
+    const now = received();
+    idleLooks = now > before ? 0 : idleLooks + 1;
+    before = now;
+    const dueBytes = ((announcedBytes ?? 0) * (looks * everyMs - pace.stallMs)) / pace.wholeMs;
+    if (idleLooks >= LOOKS || now < dueBytes) tooSlow();
+    else stop = pace.clock.after(everyMs, look);
+  };
+  stop = pace.clock.after(everyMs, look);
+  return () => stop();
 }
 
 /** Makes the body for a request as soon as there is memory for it; filling it is `fillBody`. */
@@ -175,6 +209,7 @@ export function fillBody(
       source.off("close", onClose);
       source.off("error", onClose);
       options.signal.removeEventListener("abort", onClose);
+      stopPace();
       if (failure) body.fail();
       else body.end();
       resolve(failure);
@@ -205,6 +240,9 @@ export function fillBody(
       finish(short ? "incomplete" : undefined);
     };
     const onClose = (): void => finish("incomplete");
+    const stopPace = options.pace
+      ? keepPace(options.pace, options.announcedBytes, () => body.bytes.length, onClose)
+      : (): void => {};
     source.on("data", onData);
     source.once("end", onEnd);
     source.once("close", onClose);
