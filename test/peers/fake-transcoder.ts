@@ -110,6 +110,8 @@ export interface FakeTranscoder extends AsyncDisposable {
   readonly registrations: number;
   /** Tasks received so far, in order. */
   readonly tasks: readonly FakeTask[];
+  /** Everything that came over the registration's stream, as it came. */
+  readonly messages: readonly Uint8Array[];
   /** Session ids that it was told to free, in order. */
   readonly teardowns: readonly string[];
   readonly uploads: readonly UploadAnswer[];
@@ -134,6 +136,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   const agent = createDownloadAgent();
   const tasks: FakeTask[] = [];
   const teardowns: string[] = [];
+  const messages: Uint8Array[] = [];
   const uploads: UploadAnswer[] = [];
   const problems: string[] = [];
   const running = new Set<Promise<void>>();
@@ -237,6 +240,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
 
   const onNotify = (message: Uint8Array): void => {
     received++;
+    messages.push(Uint8Array.from(message));
     const notify = fromBinary(NotifySegmentSchema, message);
     const sessionId = notify.segData?.authToken?.sessionId ?? "";
     if (notify.url === "" && sessionId !== "") {
@@ -321,6 +325,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
       return registrations;
     },
     tasks,
+    messages,
     teardowns,
     uploads,
     problems,
