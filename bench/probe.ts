@@ -31,13 +31,16 @@ const cases: readonly (readonly [string, Uint8Array])[] = [
   [
     "32 MB of empty units",
     hostile(32e6, (data) => {
-      for (let at = 0; at < data.length - 188; at += 188) data.set(unit, at);
+      for (let at = 0, n = 0; at < data.length - 188; at += 188, n++) {
+        data.set(unit, at);
+        data[at + 3] = 0x10 | (n & 15);
+      }
     }),
   ],
   [
     "32 MB out of step",
     hostile(32e6, (data) => {
-      for (let at = 0; at < data.length; at += at < 2000 ? 188 : 189) data[at] = 0x47;
+      for (let at = 0, n = 0; at < data.length; at += 188 + (n > 8 && n % 2 ? 1 : 0), n++) data[at] = 0x47;
     }),
   ],
   ["32 MB of noise", hostile(32e6, (data) => data.forEach((_, i) => (data[i] = (i * 2654435761) >>> 24)))],

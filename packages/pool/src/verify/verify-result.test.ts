@@ -249,6 +249,15 @@ describe("one source, many requests", () => {
     if (toMs - fromMs > 200) expect(verify(source, profiles, renditions).kind).toBe("invalid");
   });
 
+  test("a stream whose clock wraps within the minute", async () => {
+    const wanted = [profile(160, 90), profile(160, 90, { fps: 30 })];
+    for (const offset of ["95385", "95413", "95442"]) {
+      const soon = await ffmpegMade("ts", ["-copyts", "-i", sound, "-c", "copy", "-output_ts_offset", offset]);
+      const verdict = verify(probeMedia(bytesOf(soon)), wanted, await transcoded(soon, wanted));
+      expect(reasonOf(verdict)).toBe("valid: ");
+    }
+  });
+
   test("sound that was lost is noted", async () => {
     const [rendition] = await transcoded(sound, [profile(160, 90)]);
     const verdict = verify(probeMedia(bytesOf(path)), [profile(160, 90)], [rendition!]);

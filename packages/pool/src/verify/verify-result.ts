@@ -4,6 +4,8 @@ import {
   MIN_RENDITION_BYTES,
   probeMedia,
   type Profile,
+  PTS_PER_SECOND,
+  PTS_WRAP,
   type VideoTrack,
 } from "@openpool/protocol";
 import { expectedSizes, isExpectedSize, knownSize, type Size } from "./expected-size.ts";
@@ -67,6 +69,7 @@ export type Verdict =
 /** Damage that no encoder produces: the file was cut or altered after it was written. */
 const damage: ReadonlyMap<MediaProblem, string> = new Map([
   ["truncated", "it is cut off"],
+  ["sound-truncated", "its sound is cut off"],
   ["lost-sync", "bytes are missing or inserted in the middle"],
   ["continuity", "video packets are missing"],
   ["transport-error", "packets are marked as damaged"],
@@ -97,6 +100,9 @@ const unreliable: ReadonlySet<MediaProblem> = new Set([
 
 /** Below this many bytes two honest encodings of an empty picture can be alike. */
 const COPY_MIN_BYTES = 50_000;
+
+/** FFmpeg looks this far ahead for a wrap, and rounds. */
+const WRAP_WINDOW_MS = 61_000;
 
 /** What is known of the source, and how far it can be relied upon. */
 interface Source {
@@ -268,8 +274,11 @@ function checkTimes(
   const toleranceMs = startToleranceMs(video);
   const startMs = distanceMs(source.firstPts, video.firstPts);
   const fromMs = clip?.fromMs ?? 0;
-  // Clips and MP4 files may count from zero instead.
-  const fromZero = (fromMs > 0 || profile.container === "mp4") && distanceMs(0, video.firstPts) <= toleranceMs;
+  // Clips and MP4 files may count from zero instead; and shortly before its clock wraps FFmpeg takes a stream's times for
+  // negative ones, which no muxer writes.
+  const untilWrapMs = (PTS_WRAP - source.firstPts) / (PTS_PER_SECOND / 1000);
+  const mayBeZero = fromMs > 0 || profile.container === "mp4" || untilWrapMs < WRAP_WINDOW_MS;
+  const fromZero = mayBeZero && Math.abs(distanceMs(0, video.firstPts)) <= toleranceMs;
   // A source that no decoder can begin with starts later.
   const late = source.keyframeFirst ? 0 : spanMs(source);
   const early = startMs < fromMs - toleranceMs;

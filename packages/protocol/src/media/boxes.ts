@@ -48,26 +48,44 @@ export function readBox(data: Uint8Array, at: number, limit: number): Box | unde
   return { type: boxType(data, at + 4), at, start, end: Math.min(limit, at + size), cut: at + size > limit };
 }
 
-/** The boxes directly within [from, to). Stops at the first one that makes no sense. */
-export function* boxesIn(data: Uint8Array, from: number, to: number): Generator<Box> {
-  let at = from;
-  while (at < to) {
-    const box = readBox(data, at, to);
-    if (!box) return;
-    yield box;
-    at = box.end;
+/** A segment of five minutes with a fragment for each picture has fewer. */
+const MAX_BOXES = 200_000;
+
+/** Looks boxes up in one file. Gives up after more boxes than any real segment has: a box of eight bytes is cheap to send. */
+export class BoxReader {
+  readonly data: Uint8Array;
+  #left = MAX_BOXES;
+
+  constructor(data: Uint8Array) {
+    this.data = data;
   }
-}
 
-export function childOf(data: Uint8Array, parent: Box | undefined, type: string): Box | undefined {
-  if (!parent) return undefined;
-  for (const box of boxesIn(data, parent.start, parent.end)) if (box.type === type) return box;
-  return undefined;
-}
+  /** It gave up: not every box has been seen. */
+  get exhausted(): boolean {
+    return this.#left <= 0;
+  }
 
-/** Follows a path of box types down from `parent`. */
-export function descend(data: Uint8Array, parent: Box | undefined, ...path: readonly string[]): Box | undefined {
-  let box = parent;
-  for (const type of path) box = childOf(data, box, type);
-  return box;
+  /** The boxes directly within [from, to). Stops at the first one that makes no sense. */
+  *within(from: number, to: number): Generator<Box> {
+    let at = from;
+    while (at < to && this.#left-- > 0) {
+      const box = readBox(this.data, at, to);
+      if (!box) return;
+      yield box;
+      at = box.end;
+    }
+  }
+
+  child(parent: Box | undefined, type: string): Box | undefined {
+    if (!parent) return undefined;
+    for (const box of this.within(parent.start, parent.end)) if (box.type === type) return box;
+    return undefined;
+  }
+
+  /** Follows a path of box types down from `parent`. */
+  descend(parent: Box | undefined, ...path: readonly string[]): Box | undefined {
+    let box = parent;
+    for (const type of path) box = this.child(box, type);
+    return box;
+  }
 }

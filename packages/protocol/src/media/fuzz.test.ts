@@ -172,6 +172,25 @@ describe("hostile bytes", () => {
     expect(probeMedia(data)).toHaveProperty("problems", expect.arrayContaining(["bad-index"]));
   });
 
+  test("files of nothing but headers are given up", () => {
+    const packets = new Uint8Array(188 * 150_000);
+    const unit = [0x47, 0x41, 0x00, 0x10, 0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5, 0x21, 0, 1, 0, 1];
+    for (let n = 0; n < 150_000; n++) {
+      packets.set(unit, 188 * n);
+      packets[188 * n + 3] = 0x10 | (n & 15);
+    }
+    const guessed = probeMedia(packets);
+    expect(guessed).toHaveProperty("problems", expect.arrayContaining(["malformed"]));
+    const boxes = new Uint8Array(8 * 300_000);
+    for (let at = 0; at < boxes.length; at += 8)
+      boxes.set([0, 0, 0, 8, ...Buffer.from(at === 0 ? "moov" : "free")], at);
+    expect(probeMedia(boxes)).toHaveProperty("problems", expect.arrayContaining(["malformed"]));
+    // In step for eight packets, then two at a time.
+    const broken = new Uint8Array(188 * 5_000);
+    for (let at = 0, n = 0; at < broken.length; at += 188 + (n > 8 && n % 2 ? 1 : 0), n++) broken[at] = 0x47;
+    expect(probeMedia(broken)).toHaveProperty("problems", expect.arrayContaining(["lost-sync", "truncated"]));
+  });
+
   test("samples that share bytes are not counted over and over", () => {
     const data = files[seeds.indexOf("MP4 with the index behind")]!.slice();
     const honest = probeMedia(data);

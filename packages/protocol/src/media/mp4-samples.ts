@@ -1,4 +1,4 @@
-import { type Box, childOf, i32, readBox, u16, u32, u64 } from "./boxes.ts";
+import { type Box, type BoxReader, i32, u16, u32, u64 } from "./boxes.ts";
 
 /** Pictures or sound of one moment. Times in the track's own units. */
 export type TakeSample = (offset: number, size: number, decodeTime: number, shift: number, duration: number) => boolean;
@@ -40,8 +40,9 @@ interface Sizes {
   of(sample: number): number;
 }
 
-function sizesOf(data: Uint8Array, stbl: Box): Sizes {
-  const stsz = childOf(data, stbl, "stsz");
+function sizesOf(boxes: BoxReader, stbl: Box): Sizes {
+  const { data } = boxes;
+  const stsz = boxes.child(stbl, "stsz");
   if (stsz) {
     const same = u32(data, stsz.start + 4);
     const count = u32(data, stsz.start + 8);
@@ -49,7 +50,7 @@ function sizesOf(data: Uint8Array, stbl: Box): Sizes {
     const room = Math.max(0, Math.floor((stsz.end - stsz.start - 12) / 4));
     return { count: Math.min(count, room), of: (sample) => u32(data, stsz.start + 12 + 4 * sample) };
   }
-  const stz2 = childOf(data, stbl, "stz2");
+  const stz2 = boxes.child(stbl, "stz2");
   if (!stz2) return { count: 0, of: () => 0 };
   const bits = data[stz2.start + 7] ?? 0;
   const table = stz2.start + 12;
@@ -68,16 +69,17 @@ function sizesOf(data: Uint8Array, stbl: Box): Sizes {
  * Hands out the samples of a sample table in order, until `take` returns false. Returns whether the table makes sense:
  * every sample it announces is there.
  */
-export function walkSampleTable(data: Uint8Array, stbl: Box, take: TakeSample): boolean {
-  const sizes = sizesOf(data, stbl);
-  const durations = new Runs(data, childOf(data, stbl, "stts"), false);
-  const ctts = childOf(data, stbl, "ctts");
+export function walkSampleTable(boxes: BoxReader, stbl: Box, take: TakeSample): boolean {
+  const { data } = boxes;
+  const sizes = sizesOf(boxes, stbl);
+  const durations = new Runs(data, boxes.child(stbl, "stts"), false);
+  const ctts = boxes.child(stbl, "ctts");
   const shifts = ctts ? new Runs(data, ctts, true) : undefined;
-  const stco = childOf(data, stbl, "stco");
-  const co64 = stco ? undefined : childOf(data, stbl, "co64");
+  const stco = boxes.child(stbl, "stco");
+  const co64 = stco ? undefined : boxes.child(stbl, "co64");
   const chunks = stco ?? co64;
   const width = stco ? 4 : 8;
-  const stsc = childOf(data, stbl, "stsc");
+  const stsc = boxes.child(stbl, "stsc");
   if (sizes.count === 0) return true;
   if (!chunks || !stsc) return false;
   const chunkCount = Math.min(u32(data, chunks.start + 4), Math.floor((chunks.end - chunks.start - 8) / width));
@@ -119,7 +121,7 @@ export interface FragmentState {
 
 /** Hands out the samples of one track fragment (`traf`). Returns whether it makes sense. */
 export function walkFragment(
-  data: Uint8Array,
+  boxes: BoxReader,
   moof: Box,
   traf: Box,
   tfhd: Box,
@@ -127,6 +129,7 @@ export function walkFragment(
   state: FragmentState,
   take: TakeSample,
 ): boolean {
+  const { data } = boxes;
   const flags = u32(data, tfhd.start) & 0xff_ffff;
   let at = tfhd.start + 8;
   let base = moof.at;
@@ -141,15 +144,12 @@ export function walkFragment(
     at += 4;
   }
   if (flags & 0x10) defaultSize = u32(data, at);
-  const tfdt = childOf(data, traf, "tfdt");
+  const tfdt = boxes.child(traf, "tfdt");
   if (tfdt) {
     state.decodeTime = (data[tfdt.start] ?? 0) === 1 ? u64(data, tfdt.start + 4) : u32(data, tfdt.start + 4);
   }
   let offset = base;
-  for (let next = traf.start; next < traf.end;) {
-    const trun = readBox(data, next, traf.end);
-    if (!trun) break;
-    next = trun.end;
+  for (const trun of boxes.within(traf.start, traf.end)) {
     if (trun.type !== "trun") continue;
     const runFlags = u32(data, trun.start) & 0xff_ffff;
     const count = u32(data, trun.start + 4);

@@ -1,4 +1,4 @@
-import { type Box, boxesIn, boxType, childOf, descend, i32, readBox, u16, u32, u64 } from "./boxes.ts";
+import { type Box, BoxReader, boxType, i32, readBox, u16, u32, u64 } from "./boxes.ts";
 import { H264Reader } from "./h264.ts";
 import { HevcReader } from "./hevc.ts";
 import {
@@ -79,6 +79,7 @@ class Track {
   readonly video: MediaVideoCodec | undefined;
   readonly audio: MediaAudioCodec | undefined;
   readonly encrypted: boolean;
+  readonly #boxes: BoxReader;
   readonly #data: Uint8Array;
   readonly #entryWidth: number;
   readonly #entryHeight: number;
@@ -99,21 +100,23 @@ class Track {
   #height = 0;
   #sizeChanged = false;
 
-  constructor(data: Uint8Array, trak: Box, stbl: Box, timescale: number, movieTimescale: number, handler: string) {
+  constructor(boxes: BoxReader, trak: Box, stbl: Box, timescale: number, movieTimescale: number, handler: string) {
+    const { data } = boxes;
+    this.#boxes = boxes;
     this.#data = data;
     this.stbl = stbl;
     this.timescale = timescale;
-    const tkhd = childOf(data, trak, "tkhd");
+    const tkhd = boxes.child(trak, "tkhd");
     this.id = tkhd ? u32(data, tkhd.start + ((data[tkhd.start] ?? 0) === 1 ? 20 : 12)) : 0;
-    this.edit = readEdit(data, descend(data, trak, "edts", "elst"), timescale, movieTimescale);
-    const stsd = childOf(data, stbl, "stsd");
+    this.edit = readEdit(data, boxes.descend(trak, "edts", "elst"), timescale, movieTimescale);
+    const stsd = boxes.child(stbl, "stsd");
     const entry = stsd && readBox(data, stsd.start + 8, stsd.end);
     let format = entry?.type ?? "";
     this.encrypted = format === "encv" || format === "enca";
     if (entry && handler === "vide") {
       const extensions: Box = { ...entry, start: Math.min(entry.start + 78, entry.end) };
       if (this.encrypted) {
-        const frma = descend(data, extensions, "sinf", "frma");
+        const frma = boxes.descend(extensions, "sinf", "frma");
         format = frma ? boxType(data, frma.start) : "";
       }
       this.video = videoCodecs.get(format) ?? "unknown";
@@ -121,10 +124,10 @@ class Track {
       this.#entryHeight = u16(data, entry.start + 26);
       if (this.video === "h264") {
         this.#reader = new H264Reader();
-        this.#readAvcConfig(childOf(data, extensions, "avcC"));
+        this.#readAvcConfig(boxes.child(extensions, "avcC"));
       } else if (this.video === "hevc") {
         this.#reader = new HevcReader();
-        this.#readHevcConfig(childOf(data, extensions, "hvcC"));
+        this.#readHevcConfig(boxes.child(extensions, "hvcC"));
       }
     } else {
       this.#entryWidth = 0;
@@ -172,13 +175,13 @@ class Track {
 
   /** Takes the samples of the sample table; false when the table makes no sense. */
   readTable(): boolean {
-    return walkSampleTable(this.#data, this.stbl, this.#taker(this.edit));
+    return walkSampleTable(this.#boxes, this.stbl, this.#taker(this.edit));
   }
 
   readFragment(moof: Box, traf: Box, tfhd: Box, defaults: FragmentDefaults): boolean {
     // Fragments are shown whole: only the offset of the edit list counts for them.
     const edit = { ...WHOLE, offset: this.edit.offset };
-    return walkFragment(this.#data, moof, traf, tfhd, defaults, this.fragments, this.#taker(edit));
+    return walkFragment(this.#boxes, moof, traf, tfhd, defaults, this.fragments, this.#taker(edit));
   }
 
   #taker(edit: Edit): TakeSample {
@@ -314,10 +317,11 @@ function readEdit(data: Uint8Array, elst: Box | undefined, timescale: number, mo
 
 export function probeMp4(data: Uint8Array): MediaFile | UnreadableFile {
   const problems = new Set<MediaProblem>();
+  const boxes = new BoxReader(data);
   let moov: Box | undefined;
   let fragmented = false;
   let end = 0;
-  for (const box of boxesIn(data, 0, data.length)) {
+  for (const box of boxes.within(0, data.length)) {
     if (box.type === "moov") moov ??= box;
     if (box.type === "moof") fragmented = true;
     if (box.cut) problems.add("truncated");
@@ -331,10 +335,11 @@ export function probeMp4(data: Uint8Array): MediaFile | UnreadableFile {
       foreign: fragmented,
     };
   }
-  const tracks = readTracks(data, moov);
+  const tracks = readTracks(boxes, moov);
   for (const track of tracks) if (!track.readTable()) problems.add("bad-index");
-  if (fragmented && !readFragments(data, moov, tracks)) problems.add("bad-index");
+  if (fragmented && !readFragments(boxes, moov, tracks)) problems.add("bad-index");
 
+  if (boxes.exhausted) problems.add("malformed");
   const videos = tracks.filter((track) => track.video !== undefined);
   if (videos.filter((track) => track.frames > 0).length > 1) problems.add("several-videos");
   const video = videos.find((track) => track.frames > 0) ?? videos[0];
@@ -349,30 +354,32 @@ export function probeMp4(data: Uint8Array): MediaFile | UnreadableFile {
   };
 }
 
-function readTracks(data: Uint8Array, moov: Box): Track[] {
-  const mvhd = childOf(data, moov, "mvhd");
+function readTracks(boxes: BoxReader, moov: Box): Track[] {
+  const { data } = boxes;
+  const mvhd = boxes.child(moov, "mvhd");
   const movieTimescale = mvhd ? u32(data, mvhd.start + ((data[mvhd.start] ?? 0) === 1 ? 20 : 12)) : 0;
   const tracks: Track[] = [];
-  for (const trak of boxesIn(data, moov.start, moov.end)) {
+  for (const trak of boxes.within(moov.start, moov.end)) {
     if (trak.type !== "trak" || tracks.length >= MAX_TRACKS) continue;
-    const mdia = childOf(data, trak, "mdia");
-    const stbl = descend(data, mdia, "minf", "stbl");
-    const mdhd = childOf(data, mdia, "mdhd");
-    const hdlr = childOf(data, mdia, "hdlr");
+    const mdia = boxes.child(trak, "mdia");
+    const stbl = boxes.descend(mdia, "minf", "stbl");
+    const mdhd = boxes.child(mdia, "mdhd");
+    const hdlr = boxes.child(mdia, "hdlr");
     if (!stbl || !mdhd || !hdlr) continue;
     const timescale = u32(data, mdhd.start + ((data[mdhd.start] ?? 0) === 1 ? 20 : 12));
     if (timescale === 0) continue;
-    tracks.push(new Track(data, trak, stbl, timescale, movieTimescale, boxType(data, hdlr.start + 8)));
+    tracks.push(new Track(boxes, trak, stbl, timescale, movieTimescale, boxType(data, hdlr.start + 8)));
   }
   return tracks;
 }
 
-function readFragments(data: Uint8Array, moov: Box, tracks: readonly Track[]): boolean {
+function readFragments(boxes: BoxReader, moov: Box, tracks: readonly Track[]): boolean {
+  const { data } = boxes;
   const byId = new Map(tracks.map((track) => [track.id, track]));
   const defaults = new Map<number, FragmentDefaults>();
-  const mvex = childOf(data, moov, "mvex");
+  const mvex = boxes.child(moov, "mvex");
   if (mvex) {
-    for (const trex of boxesIn(data, mvex.start, mvex.end)) {
+    for (const trex of boxes.within(mvex.start, mvex.end)) {
       if (trex.type !== "trex" || defaults.size >= MAX_TRACKS) continue;
       defaults.set(u32(data, trex.start + 4), {
         duration: u32(data, trex.start + 12),
@@ -381,10 +388,10 @@ function readFragments(data: Uint8Array, moov: Box, tracks: readonly Track[]): b
     }
   }
   let sound = true;
-  for (const moof of boxesIn(data, 0, data.length)) {
+  for (const moof of boxes.within(0, data.length)) {
     if (moof.type !== "moof") continue;
-    for (const traf of boxesIn(data, moof.start, moof.end)) {
-      const tfhd = traf.type === "traf" ? childOf(data, traf, "tfhd") : undefined;
+    for (const traf of boxes.within(moof.start, moof.end)) {
+      const tfhd = traf.type === "traf" ? boxes.child(traf, "tfhd") : undefined;
       const track = tfhd && byId.get(u32(data, tfhd.start + 4));
       if (!tfhd || !track) continue;
       if (!track.readFragment(moof, traf, tfhd, defaults.get(track.id) ?? { duration: 0, size: 0 })) sound = false;

@@ -128,6 +128,9 @@ const audioTypes: ReadonlyMap<number, MediaAudioCodec> = new Map([
   [0x83, "unknown"],
 ]);
 
+/** Sections, object carousels, timed metadata, splice points, subtitles: never a picture. */
+const dataTypes: ReadonlySet<number> = new Set([0x05, 0x0b, 0x0c, 0x0d, 0x15, 0x16, 0x17, 0x86, 0x90]);
+
 const registrations: ReadonlyMap<string, Partial<Pick<DeclaredStream, "video" | "audio">>> = new Map([
   ["HEVC", { video: "hevc" }],
   ["VC-1", { video: "unknown" }],
@@ -147,7 +150,7 @@ function declared(pid: number, type: number, section: Uint8Array, from: number, 
   if (video) return { pid, kind: "video", video, audio: undefined };
   const audio = audioTypes.get(type);
   if (audio) return { pid, kind: "audio", video: undefined, audio };
-  if (type !== 0x06) return { pid, kind: "other", video: undefined, audio: undefined };
+  if (dataTypes.has(type)) return { pid, kind: "other", video: undefined, audio: undefined };
   let described = false;
   for (let at = from; at + 2 <= to; at += 2 + byte(section, at + 1)) {
     const tag = byte(section, at);

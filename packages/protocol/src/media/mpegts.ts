@@ -16,6 +16,10 @@ const PACKET = 188;
 const SYNC = 0x47;
 const STRIDES = [188, 192, 204] as const;
 const MAX_VIDEOS = 8;
+/** A segment of five minutes has fewer units in a stream. */
+const MAX_UNITS = 100_000;
+/** A file that falls out of step more often is given up. */
+const MAX_RESYNCS = 1_000;
 /** How far into a file the first packet may lie. */
 const MAX_LEAD = 64 * 1024;
 
@@ -79,6 +83,10 @@ class VideoStream {
   /** The packet at `offset` starts a unit; its payload is [from, to). */
   start(offset: number, from: number, to: number): void {
     this.#finishUnit();
+    if (this.#offsets.length >= MAX_UNITS) {
+      this.malformed = true;
+      return;
+    }
     this.#offsets.push(offset);
     this.#header = undefined;
     this.#gatherHeader(from, to);
@@ -370,16 +378,18 @@ function payloadStart(data: Uint8Array, at: number): number {
 
 /** The next place at which packets go on: a sync byte, and another one packet later or the end of the data. */
 function nextSync(data: Uint8Array, from: number, stride: number): number {
-  for (let at = from + 1; at + PACKET <= data.length; at++) {
-    if (data[at] === SYNC && (at + stride >= data.length || data[at + stride] === SYNC)) return at;
+  for (let at = data.indexOf(SYNC, from + 1); at >= 0 && at + PACKET <= data.length; at = data.indexOf(SYNC, at + 1)) {
+    if (at + stride >= data.length || data[at + stride] === SYNC) return at;
   }
   return data.length;
 }
 
 function readTables(data: Uint8Array, grid: PacketGrid): TableReader {
   const tables = new TableReader();
+  let resyncs = 0;
   for (let at = grid.start; at + PACKET <= data.length && !tables.complete; at += grid.stride) {
     if (data[at] !== SYNC) {
+      if (++resyncs > MAX_RESYNCS) break;
       at = nextSync(data, at, grid.stride) - grid.stride;
       continue;
     }
@@ -437,7 +447,7 @@ export function probeMpegts(data: Uint8Array, grid: PacketGrid): MediaFile | Unr
   if (programs > 1) problems.add("several-programs");
   walk(data, grid, owners, videos, audios, problems);
   for (const stream of videos) stream.finish(grid);
-  if (audios.some((stream) => stream.truncated)) problems.add("truncated");
+  if (audios.some((stream) => stream.truncated)) problems.add("sound-truncated");
 
   const real = videos.filter((stream) => stream.declared !== "private" || stream.track().video.codec !== "unknown");
   if (real.filter((stream) => stream.frames > 0).length > 1) problems.add("several-videos");
@@ -465,10 +475,12 @@ function walk(
 ): void {
   const counters = new Int8Array(videos.length).fill(-1);
   const stride = grid.stride;
+  let resyncs = 0;
   let at = grid.start;
   for (; at + PACKET <= data.length; at += stride) {
     if (data[at] !== SYNC) {
       problems.add("lost-sync");
+      if (++resyncs > MAX_RESYNCS) break;
       at = nextSync(data, at, stride) - stride;
       continue;
     }

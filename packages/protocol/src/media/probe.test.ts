@@ -1,12 +1,6 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
-import {
-  decodeVideo,
-  type DecodedVideo,
-  ffmpegBytes,
-  ffmpegMade,
-  testPicture,
-} from "../../../../test/media/make.ts";
+import { decodeVideo, type DecodedVideo, ffmpegBytes, ffmpegMade, testPicture } from "../../../../test/media/make.ts";
 import { probeMedia } from "./probe.ts";
 import { muxTs, type PesUnit, splitPictures } from "./testing/mux.ts";
 import { type Shape, shapes } from "../../../../test/media/shapes.ts";

@@ -18,22 +18,28 @@ export function probeMedia(data: Uint8Array): MediaProbe {
 }
 
 /** Starts of files that FFmpeg may well read though this probe does not. */
-const foreignStarts: readonly { readonly at: number; readonly bytes: readonly number[]; readonly name: string }[] = [
-  { at: 0, bytes: [0x1a, 0x45, 0xdf, 0xa3], name: "Matroska or WebM" },
-  { at: 0, bytes: [0x46, 0x4c, 0x56, 0x01], name: "FLV" },
-  { at: 0, bytes: [0x52, 0x49, 0x46, 0x46], name: "AVI or WAV" },
-  { at: 0, bytes: [0x4f, 0x67, 0x67, 0x53], name: "Ogg" },
-  { at: 0, bytes: [0x30, 0x26, 0xb2, 0x75], name: "ASF" },
-  { at: 0, bytes: [0x49, 0x44, 0x33], name: "MP3" },
-  { at: 0, bytes: [0x44, 0x4b, 0x49, 0x46], name: "IVF" },
-  { at: 0, bytes: [0x06, 0x0e, 0x2b, 0x34], name: "MXF" },
-  { at: 0, bytes: [0, 0, 1], name: "an elementary or programme stream" },
-  { at: 0, bytes: [0, 0, 0, 1], name: "an elementary stream" },
+const foreignStarts: readonly { readonly bytes: readonly number[]; readonly name: string }[] = [
+  { bytes: [0x1a, 0x45, 0xdf, 0xa3], name: "Matroska or WebM" },
+  { bytes: [0x46, 0x4c, 0x56, 0x01], name: "FLV" },
+  { bytes: [0x52, 0x49, 0x46, 0x46], name: "AVI or WAV" },
+  { bytes: [0x4f, 0x67, 0x67, 0x53], name: "Ogg" },
+  { bytes: [0x30, 0x26, 0xb2, 0x75], name: "ASF" },
+  { bytes: [0x49, 0x44, 0x33], name: "MP3" },
+  { bytes: [0x44, 0x4b, 0x49, 0x46], name: "IVF" },
+  { bytes: [0x06, 0x0e, 0x2b, 0x34], name: "MXF" },
+  { bytes: [0xff, 0xd8, 0xff], name: "JPEG" },
+  { bytes: [0x89, 0x50, 0x4e, 0x47], name: "PNG" },
+  { bytes: [0x47, 0x49, 0x46, 0x38], name: "GIF" },
+  { bytes: [0x59, 0x55, 0x56, 0x34], name: "raw video" },
+  { bytes: [0x2e, 0x52, 0x4d, 0x46], name: "RealMedia" },
+  { bytes: [0x6e, 0x75, 0x74, 0x2f], name: "NUT" },
+  { bytes: [0, 0, 1], name: "an elementary or programme stream" },
+  { bytes: [0, 0, 0, 1], name: "an elementary stream" },
 ];
 
 function unreadable(data: Uint8Array): UnreadableFile {
   if (data.length === 0) return { kind: "unreadable", why: "it is empty", foreign: false };
-  const foreign = foreignStarts.find(({ at, bytes }) => bytes.every((byte, i) => data[at + i] === byte));
+  const foreign = foreignStarts.find(({ bytes }) => bytes.every((byte, i) => data[i] === byte));
   if (foreign) return { kind: "unreadable", why: `it looks like ${foreign.name}`, foreign: true };
   const head = data.subarray(0, 256);
   const printable = head.every((byte) => byte === 9 || byte === 10 || byte === 13 || (byte >= 32 && byte < 127));

@@ -11,6 +11,8 @@ export const PTS_WRAP = 8_589_934_592;
 export type MediaProblem =
   /** Bytes are missing at the end. */
   | "truncated"
+  /** Only of the sound. */
+  | "sound-truncated"
   /** Packets that are no MPEG-TS packets lie between those that are. */
   | "lost-sync"
   /** Packets are missing or doubled in the video. */

@@ -22,12 +22,7 @@ const VIDEO_PID = 0x100;
 const PMT_PID = 0x20;
 
 /** Payload in packets of 188 bytes, the last one filled up. */
-function packetize(
-  pid: number,
-  payload: Uint8Array,
-  counter: { value: number },
-  firstPayload = 184,
-): Uint8Array[] {
+function packetize(pid: number, payload: Uint8Array, counter: { value: number }, firstPayload = 184): Uint8Array[] {
   const packets: Uint8Array[] = [];
   for (let at = 0; at < payload.length;) {
     const most = at === 0 ? firstPayload : 184;
