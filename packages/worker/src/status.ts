@@ -20,8 +20,8 @@ export interface WorkerStatus {
   readonly state: "connecting" | "registered" | "waiting" | "draining" | "stopped";
   /** Unix ms since when it is registered. */
   readonly registeredAt: number | undefined;
-  /** While waiting: why, and how long until the next attempt. */
-  readonly waiting: { readonly why: string; readonly retryInMs: number } | undefined;
+  /** While waiting: why, how long until the next attempt, and how many failed since the last good registration. */
+  readonly waiting: { readonly why: string; readonly retryInMs: number; readonly failures: number } | undefined;
   readonly pool: string;
   /** `<address>.<rig>`; undefined with an issued secret, which only the pool can read. */
   readonly rig: string | undefined;

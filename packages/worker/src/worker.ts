@@ -206,7 +206,10 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
       return {
         state: draining && state.state !== "stopped" ? "draining" : state.state,
         registeredAt: state.state === "registered" ? state.sinceMs : undefined,
-        waiting: state.state === "waiting" ? { why: state.why, retryInMs: state.retryInMs } : undefined,
+        waiting:
+          state.state === "waiting"
+            ? { why: state.why, retryInMs: state.retryInMs, failures: state.failures }
+            : undefined,
         pool: formatPoolAddress(pool),
         rig: typeof secret === "string" ? undefined : formatRig(secret),
         ffmpegVersion: detection.ffmpeg.version,

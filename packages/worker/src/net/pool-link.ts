@@ -10,7 +10,8 @@ import { register, type Registration } from "./registration.ts";
 export type LinkState =
   | { readonly state: "connecting" }
   | { readonly state: "registered"; readonly sinceMs: number }
-  | { readonly state: "waiting"; readonly retryInMs: number; readonly why: string }
+  /** `failures` since the last good registration. */
+  | { readonly state: "waiting"; readonly retryInMs: number; readonly why: string; readonly failures: number }
   | { readonly state: "stopped" };
 
 /** Why the link is over. `refused`: the pool said a text after which no retry can help. */
@@ -105,6 +106,7 @@ export function openPoolLink(
   };
 
   const run = async (): Promise<LinkEnd> => {
+    let failures = 0;
     for (;;) {
       if (signal.aborted || leaving) return { kind: "stopped" };
       const { text, good, final } = await once();
@@ -114,8 +116,9 @@ export function openPoolLink(
         return { kind: "refused", text, advice: advice[text] ?? "" };
       }
       if (good) backoff.reset();
+      failures = good ? 1 : failures + 1;
       const retryInMs = Math.round(backoff.next());
-      state = { state: "waiting", retryInMs, why: text };
+      state = { state: "waiting", retryInMs, why: text, failures };
       logger.warn("not connected to the pool, trying again", { why: text, retryInMs });
       await pause(retryInMs);
     }

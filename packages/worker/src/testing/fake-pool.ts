@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
-import type net from "node:net";
+import net from "node:net";
 import tls from "node:tls";
 import { fileURLToPath } from "node:url";
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
@@ -23,6 +23,7 @@ const fixture = (path: string): Buffer =>
   readFileSync(fileURLToPath(new URL(`../../../../test/fixtures/${path}`, import.meta.url)));
 
 export const media = (name: string): Buffer => fixture(`media/${name}`);
+export const testCertificate = (): Buffer => fixture("tls/test-only.cert.pem");
 export const wireBody = (name: string): Buffer => fixture(`wire/bodies/${name}`);
 
 /** A registration as the pool sees it. */
@@ -30,7 +31,7 @@ export interface PoolSideRegistration {
   readonly request: RegisterRequest;
   notify(message: MessageInitShape<typeof NotifySegmentSchema>): void;
   end(status: number, text?: string): void;
-  /** Cuts the whole connection. */
+  /** Cuts every connection with the pool. */
   cut(): void;
   /** The code with which the worker, or we, reset the stream; 0: a clean end. */
   readonly closed: Promise<number>;
@@ -115,7 +116,7 @@ export async function startFakePool(port = 0): Promise<FakePool> {
           stream.write(encodeGrpcFrame(toBinary(NotifySegmentSchema, create(NotifySegmentSchema, message))));
         },
         end: (status, text = "") => endWith(status, text),
-        cut: () => stream.session?.socket?.destroy(),
+        cut: () => sockets.forEach((socket) => socket.destroy()),
         closed,
       });
     });
@@ -243,6 +244,45 @@ export function taskMessage(task: {
       fullProfiles3: (task.profiles ?? [testProfile()]).map(profileToWire),
       calcPerceptualHash: task.phash ?? false,
       ...(task.clip ? { segmentParameters: task.clip } : {}),
+    },
+  };
+}
+
+export interface Proxy extends AsyncDisposable {
+  readonly address: string;
+  /** Lets nothing through any more and keeps the connections open: a peer that hangs, or a network that drops packets. */
+  freeze(): void;
+}
+
+/** Passes TCP on to `port` of this machine. */
+export async function startProxy(port: number): Promise<Proxy> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((near) => {
+    const far = net.connect(port, "127.0.0.1");
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.pipe(to);
+      from.on("error", () => to.destroy());
+      from.once("close", () => to.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const bound = server.address();
+  return {
+    address: `127.0.0.1:${typeof bound === "object" && bound ? bound.port : 0}`,
+    freeze() {
+      for (const socket of sockets) {
+        socket.unpipe();
+        socket.pause();
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
     },
   };
 }
