@@ -137,7 +137,8 @@ export function startGrpcCall(
   });
   const ended = new Promise<GrpcEnd>((resolve) => {
     stream.on("close", () => {
-      const rst = stream.rstCode ?? 0;
+      // Node gives the streams of a connection that broke a code of its own: nobody sent it.
+      const rst = session.socket?.destroyed === false ? (stream.rstCode ?? 0) : 0;
       resolve(rst === 0 ? end : { ...end, rst });
     });
   });

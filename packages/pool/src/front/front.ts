@@ -190,7 +190,9 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       return sockets.size;
     },
     goAway() {
-      for (const session of sessions.keys()) session.goaway(http2.constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+      for (const session of sessions.keys()) {
+        if (!session.destroyed) session.goaway(http2.constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+      }
       h1.closeIdleConnections();
     },
     async [Symbol.asyncDispose]() {
