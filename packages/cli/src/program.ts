@@ -13,15 +13,8 @@ import { addRigsCommand } from "./commands/rigs.ts";
 import { addWorkerCommand } from "./commands/worker.ts";
 import { addWorkersCommand } from "./commands/workers.ts";
 import { type ExitCode, exitCode, type Io, type Run } from "./io.ts";
+import type { Registry } from "./registry.ts";
 import { version } from "./version.ts";
-
-/** What a command is registered with. */
-export interface Registry {
-  readonly program: Command;
-  readonly io: Io;
-  /** Runs what the action of a command found to do. */
-  run(run: Run): Promise<void>;
-}
 
 /** Reads a command line and does what it says. Never throws: whatever happens is told to the user. */
 export async function runCli(args: readonly string[], io: Io): Promise<number> {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { addPoolFinder, findDataDir, openAdminClient } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { formatTable } from "../text/table.ts";
 import { formatEth, grouped } from "../text/words.ts";
 

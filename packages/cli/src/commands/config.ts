@@ -1,7 +1,7 @@
 import type { OptionDefinitions, OptionInForce } from "@openpool/base";
 import { Argument } from "commander";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsElsewhere, settingsOf } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { settle } from "../settings/settle.ts";

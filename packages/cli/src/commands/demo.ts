@@ -1,5 +1,5 @@
 import { runDemo } from "../demo/demo.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 
 interface DemoFlags {

@@ -2,7 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { errorCode, PoolError } from "@openpool/base";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { cliManual } from "../manual/commands.ts";
 import { configurationManual } from "../manual/configuration.ts";
 

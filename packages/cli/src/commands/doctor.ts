@@ -12,7 +12,7 @@ import {
   type Finding,
 } from "../doctor/checks.ts";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { settingsError, settle } from "../settings/settle.ts";

@@ -3,7 +3,7 @@ import { BadValue, durationValue, PoolError } from "@openpool/base";
 import { z } from "zod";
 import { addPoolFinder, findDataDir, openAdminClient } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 
 const eventSchema = z.object({

@@ -3,7 +3,7 @@ import process from "node:process";
 import { inheritedSockets, type PoolOptions, poolOptions, runSupervisor, toPoolOptions } from "@openpool/pool";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { aborted } from "../signals.ts";

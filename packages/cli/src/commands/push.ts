@@ -4,7 +4,7 @@ import { errorText, type OptionValues, systemClock } from "@openpool/base";
 import { describeOutcome, parseProfiles, type PushedSegment, pushFile, type PushOptions } from "@openpool/push";
 import { exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { pushOptions } from "../settings/push-options.ts";

@@ -2,7 +2,7 @@ import { PoolError } from "@openpool/base";
 import { requestRestart } from "@openpool/pool";
 import { addPoolFinder, findDataDir } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 
 export class RestartError extends PoolError<{ readonly code: "cli/restart-failed"; readonly dataDir: string }> {}
 

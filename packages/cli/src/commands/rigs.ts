@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { formatTable } from "../text/table.ts";
 
 const rigsSchema = z.array(

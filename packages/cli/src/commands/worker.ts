@@ -3,7 +3,7 @@ import { type Logger, systemClock } from "@openpool/base";
 import { startWorker, type WorkerOptions } from "@openpool/worker";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { type Flags, readSecretFile, settingsError, settle } from "../settings/settle.ts";

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { z } from "zod";
 import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
-import type { Registry } from "../program.ts";
+import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { addressValue } from "../settings/worker-options.ts";
 import { formatTable } from "../text/table.ts";

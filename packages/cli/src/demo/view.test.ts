@@ -1,0 +1,106 @@
+import { expect, test } from "vitest";
+import { openScreen } from "./screen.ts";
+import { type DemoState, summaryText, viewLines } from "./view.ts";
+
+const state: DemoState = {
+  upMs: 83_000,
+  phase: undefined,
+  streams: 2,
+  done: 41,
+  lost: 0,
+  wrong: 0,
+  latenciesMs: [500, 510, 520, 900],
+  renditions: [{ name: "P240p30fps16x9", width: 426, height: 240, made: 41 }],
+  workers: [
+    {
+      name: "0x1111111111111111111111111111111111111111.rig1",
+      state: "working",
+      sessions: 1,
+      capacity: 2,
+      jobsInFlight: 1,
+      segments: 21,
+      creditedWei: 1_500_000_000_000_000_000n,
+    },
+    {
+      name: "0x2222222222222222222222222222222222222222.rig2",
+      state: "killed",
+      sessions: 0,
+      capacity: 0,
+      jobsInFlight: 0,
+      segments: 20,
+      creditedWei: 1n,
+    },
+  ],
+  serviceUri: "https://127.0.0.1:41234",
+  adminUrl: "http://127.0.0.1:7945",
+  dataDir: "/tmp/openpool-demo",
+  keepsData: false,
+  notes: Array.from({ length: 40 }, (_, i) => ({ time: "12:00:00", text: `note ${i}` })),
+};
+
+// oxlint-disable-next-line no-control-regex -- colours begin with the escape character
+const plain = (line: string): string => line.replaceAll(/\u001b\[[0-9;]*m/g, "");
+
+test("the view says all that matters: segments, latency, renditions, earnings, data, addresses, keys", () => {
+  const text = viewLines(state, { columns: 120, rows: 40 }).map(plain).join("\n");
+  for (const part of [
+    "41 done, 0 lost",
+    "p50 510 ms   p99 900 ms",
+    "41 × P240p30fps16x9 426×240",
+    /0x1111…1111\.rig1 +1\/2 +21 +1\.5 +● transcoding/,
+    /0x2222…2222\.rig2 +- +20 +0\.000000000000000001 +killed/,
+    "/tmp/openpool-demo",
+    "https://127.0.0.1:41234",
+    "http://127.0.0.1:7945",
+    "note 39",
+    "k kill a worker",
+  ]) {
+    expect(text).toMatch(part);
+  }
+});
+
+test.each([
+  [120, 40],
+  [60, 24],
+  [20, 10],
+  [3, 3],
+])("the view fits a terminal of %d × %d", (columns, rows) => {
+  const lines = viewLines(state, { columns, rows });
+  expect(lines.length).toBeLessThan(rows);
+  for (const line of lines) expect([...plain(line)].length).toBeLessThan(columns);
+});
+
+test("the summary names what was lost and what everybody earned", () => {
+  const text = summaryText({ ...state, lost: 2 });
+  expect(text).toContain("41 segments done, 2 lost, 0 wrong, in 1 min 23 s");
+  expect(text).toMatch(/0x1111…1111\.rig1 +21 segments +1\.5 ETH\n/);
+});
+
+test("drawing writes only what changed, and gives the terminal back", () => {
+  let written = "";
+  const listeners = new Set<() => void>();
+  const screen = openScreen({
+    write: (text) => (written += text),
+    on: (_event, listener) => listeners.add(listener),
+    off: (_event, listener) => listeners.delete(listener),
+  });
+  const take = (): string => {
+    const text = written;
+    written = "";
+    return text;
+  };
+  expect(take()).toContain("\u001b[?1049h");
+  screen.draw(["one", "two"]);
+  expect(take()).toContain("one");
+  screen.draw(["one", "TWO"]);
+  const second = take();
+  expect(second).toContain("TWO");
+  expect(second).not.toContain("one");
+  screen.draw(["one", "TWO"]);
+  expect(take()).toBe("");
+  for (const resized of listeners) resized();
+  expect(take()).toContain("one");
+  screen[Symbol.dispose]();
+  expect(take()).toContain("\u001b[?1049l");
+  expect(listeners.size).toBe(0);
+});
