@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { GatewayClient } from "@openpool/push";
 import { type Behaviour, behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
-import { readyRenditions, sourceSegment } from "../peers/media.ts";
+import { readyProfiles, readyRenditions, sourceSegment } from "../peers/media.ts";
 import { ADA, BOB, EARNED_WEI, push, startTestPool, type TestPool, until } from "./pool.ts";
 
 let pool: TestPool;
@@ -79,7 +79,7 @@ describe("a segment", () => {
       seq: 0,
       data: Buffer.from("<html>not a video</html>".repeat(100)),
       durationMs: 2_000,
-      profiles: [],
+      profiles: readyProfiles,
       container: "mpegts",
     });
     expect(outcome).toMatchObject({ kind: "failed", text: "TranscoderInvalidVideo" });
@@ -185,7 +185,7 @@ test("a gateway that leaves costs no worker any more", async () => {
     seq: 0,
     data: sourceSegment,
     durationMs: 2_000,
-    profiles: [],
+    profiles: readyProfiles,
     container: "mpegts",
     signal: leaving.signal,
   });

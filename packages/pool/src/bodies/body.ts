@@ -185,6 +185,11 @@ function keepPace(pace: Pace, announcedBytes: number | undefined, received: () =
   return () => stop();
 }
 
+/** What a Content-Length says; undefined when it is missing or no length. */
+export function announcedLength(header: string | undefined): number | undefined {
+  return header !== undefined && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
+}
+
 /** Makes the body for a request as soon as there is memory for it; filling it is `fillBody`. */
 export async function openBody(memory: BodyMemory, options: ReceiveOptions): Promise<Body | ReceiveFailure> {
   if ((options.announcedBytes ?? 0) > options.maxBytes) return "too-large";

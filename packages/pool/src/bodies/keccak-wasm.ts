@@ -20,6 +20,7 @@ type Code = readonly number[];
 const PAGE = 65_536;
 const ROUND_CONSTANTS_AT = 0;
 const HEAP_START = 256;
+const MAGIC_AND_VERSION: Code = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 
 /** Unsigned LEB128. */
 function unsigned(value: number): number[] {
@@ -150,7 +151,7 @@ function text(value: string): number[] {
 
 function assemble(pages: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...MAGIC_AND_VERSION,
     ...section(1, [1, 0x60, 3, 0x7f, 0x7f, 0x7f, 0]),
     ...section(2, [1, ...text("e"), ...text("m"), 2, 0, ...unsigned(pages)]),
     ...section(3, [1, 0]),

@@ -11,6 +11,7 @@ import {
   EndTranscodingSessionRequestSchema,
   GrpcStatus,
   headersTimeoutMs,
+  INVALID_VIDEO,
   LIVEPEER_VERSION,
   MAX_SEGMENT_BYTES,
   type OrchestratorInfo,
@@ -23,7 +24,7 @@ import {
   URI_BODY_TYPE,
 } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
-import { type Body, fillBody, openBody } from "../bodies/body.ts";
+import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
 import type { KeccakFactory } from "../bodies/keccak.ts";
 import type { Dispatcher } from "../dispatch/index.ts";
 import type { JobId } from "../dispatch/types.ts";
@@ -32,6 +33,7 @@ import { answerGrpc, endGrpc, readGrpcRequest } from "../front/grpc.ts";
 import type { JobDesk } from "../jobs/desk.ts";
 import type { Job, JobOutcome } from "../jobs/job.ts";
 import { uuid7 } from "../jobs/uuid7.ts";
+import { createEventBudget } from "../workers/event-budget.ts";
 import type { TokenIssuer } from "./auth-token.ts";
 import { fetchSource } from "./fetch-source.ts";
 import { type Rendition, type Renditions } from "./renditions.ts";
@@ -63,6 +65,10 @@ export interface GatewayDoorDeps {
 const ANSWER_MARGIN_MS = 750;
 /** A worker's whole download takes at most 4 s: a slower upload than that must be complete before it is given out. */
 const CUT_THROUGH_UPLOAD_MS = 3_500;
+/** An upload that stands still for so long is given up. */
+const STALL_MS = 5_000;
+/** A segment waits for memory during this share of the time in which its gateway waits for headers. */
+const MEMORY_WAIT_SHARE = 0.75;
 
 const RENDITION_TYPES = { mpegts: ["ts", "video/mp2t"], mp4: ["mp4", "video/mp4"] } as const;
 
@@ -71,11 +77,13 @@ export class GatewayDoor {
   readonly sessions: Sessions;
   readonly #options: GatewayDoorOptions;
   readonly #deps: GatewayDoorDeps;
+  readonly #lostBudget: (key: string) => boolean;
   #infoFor: { capabilities: CapabilitySet; info: OrchestratorInfo } | undefined;
 
   constructor(options: GatewayDoorOptions, deps: GatewayDoorDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#lostBudget = createEventBudget({ burst: 100, perMinute: 60 }, deps.clock);
     this.sessions = new Sessions(deps.clock, SESSION_IDLE_MS, (session) => deps.desk.endSession(session));
   }
 
@@ -150,13 +158,18 @@ export class GatewayDoor {
 
   /** POST /segment. */
   async segment(exchange: Exchange): Promise<void> {
-    const { clock, tokens, memory } = this.#deps;
+    const { clock, tokens } = this.#deps;
     const arrivedMs = clock.monotonicMs();
     const request = readSegmentRequest(
       { segment: exchange.header("livepeer-segment"), payment: exchange.header("livepeer-payment") },
-      { capabilities: this.capabilities(), tokens, nowMs: clock.now() },
+      {
+        capabilities: this.capabilities(),
+        tokens,
+        nowMs: clock.now(),
+        isRunning: (sessionId) => this.sessions.knows(sessionId),
+      },
     );
-    if (isRefusal(request)) return this.#refuse(exchange, request.status, request.text);
+    if (isRefusal(request)) return void this.#refuse(exchange, request.status, request.text);
     const token = request.data.authToken!;
     const session = this.sessions.of(token.sessionId, streamKey(request, exchange.peer));
 
@@ -167,55 +180,79 @@ export class GatewayDoor {
       if (!complete) ended.abort();
     });
     this.sessions.enter(session);
+    let worked = false;
     try {
       const isUri = exchange.header("content-type") === URI_BODY_TYPE;
-      const announced = exchange.header("content-length");
-      if (isUri) return await this.#uriSegment(exchange, request, session, arrivedMs, ended);
-      const hasher = this.#deps.keccak.create();
-      const options = {
-        announcedBytes: announced === undefined ? undefined : Number(announced),
-        maxBytes: MAX_SEGMENT_BYTES,
-        purpose: "source" as const,
-        signal: ended.signal,
-        onChunk: (chunk: Uint8Array) => hasher.update(chunk),
-      };
-      const input = await openBody(memory, options);
-      if (typeof input === "string") {
-        return input === "too-large" ? this.#refuse(exchange, 500, segmentText.internal) : exchange.abort();
-      }
-      try {
-        const job = this.#jobOf(request, session, input, arrivedMs);
-        const cutThrough =
-          options.announcedBytes !== undefined && headersTimeoutMs(request.durationMs) <= CUT_THROUGH_UPLOAD_MS;
-        const early = cutThrough ? this.#deps.desk.run(job) : undefined;
-        ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
-        const failure = await fillBody(input, exchange.body, memory, options);
-        const wrong = !failure && !Buffer.from(request.data.hash).equals(hasher.digest());
-        if (failure || wrong) {
-          input.fail();
-          this.#deps.desk.abandon(job.id);
-          return wrong
-            ? this.#refuse(exchange, 403, segmentText.forbidden)
-            : this.#refuse(exchange, 500, segmentText.internal);
-        }
-        await this.#answer(exchange, request, job, early);
-      } finally {
-        input.release();
-      }
+      const take = isUri ? this.#uriSegment : this.#bodySegment;
+      worked = await take.call(this, exchange, request, session, arrivedMs, ended);
     } finally {
-      this.sessions.leave(session);
+      this.sessions.leave(session, worked);
       cancelTimeout();
     }
   }
 
-  /** The body is a URL to fetch the source from. */
+  /** The body is the source. True: renditions of it were answered. */
+  async #bodySegment(
+    exchange: Exchange,
+    request: SegmentRequest,
+    session: string,
+    arrivedMs: number,
+    ended: AbortController,
+  ): Promise<boolean> {
+    const { clock, memory, desk } = this.#deps;
+    const hasher = this.#deps.keccak.create();
+    const announcedBytes = announcedLength(exchange.header("content-length"));
+    const headersMs = headersTimeoutMs(request.durationMs);
+    const options = {
+      announcedBytes,
+      maxBytes: MAX_SEGMENT_BYTES,
+      purpose: "source" as const,
+      signal: ended.signal,
+      onChunk: (chunk: Uint8Array) => hasher.update(chunk),
+      pace: { clock, stallMs: STALL_MS, wholeMs: segmentTimeoutMs(request.durationMs) },
+    };
+    const waiting = new AbortController();
+    const cancelWaiting = clock.after(headersMs * MEMORY_WAIT_SHARE, () => waiting.abort());
+    ended.signal.addEventListener("abort", () => waiting.abort(), { once: true });
+    const input = await openBody(memory, { ...options, signal: waiting.signal });
+    cancelWaiting();
+    // Both are certain, and said while the gateway still listens: the segment is lost, its session is not.
+    if (input === "too-large") return this.#refuse(exchange, 413, INVALID_VIDEO);
+    if (typeof input === "string") return this.#refuse(exchange, 503, INVALID_VIDEO);
+    try {
+      const job = this.#jobOf(request, session, input, arrivedMs);
+      const cutThrough = announcedBytes !== undefined && headersMs <= CUT_THROUGH_UPLOAD_MS;
+      const early = cutThrough ? desk.run(job) : undefined;
+      ended.signal.addEventListener("abort", () => desk.abandon(job.id), { once: true });
+      const failure = await fillBody(input, exchange.body, memory, options);
+      if (!failure && Buffer.from(request.data.hash).equals(hasher.digest())) {
+        return await this.#answer(exchange, request, job, early);
+      }
+      input.fail();
+      desk.abandon(job.id);
+      switch (failure) {
+        case undefined:
+          return this.#refuse(exchange, 403, segmentText.forbidden);
+        case "too-large":
+          return this.#refuse(exchange, 413, INVALID_VIDEO);
+        case "no-memory":
+          return this.#refuse(exchange, 503, INVALID_VIDEO);
+        case "incomplete":
+          return this.#refuse(exchange, 500, segmentText.internal);
+      }
+    } finally {
+      input.release();
+    }
+  }
+
+  /** The body is a URL to fetch the source from. True: renditions of it were answered. */
   async #uriSegment(
     exchange: Exchange,
     request: SegmentRequest,
     session: string,
     arrivedMs: number,
     ended: AbortController,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { memory, keccak } = this.#deps;
     const hasher = keccak.create();
     const input = await fetchSource(exchange.body, memory, {
@@ -225,31 +262,33 @@ export class GatewayDoor {
     });
     if (!input) return this.#refuse(exchange, 400, segmentText.badRequest);
     try {
-      if (!Buffer.from(request.data.hash).equals(hasher.digest()))
+      if (!Buffer.from(request.data.hash).equals(hasher.digest())) {
         return this.#refuse(exchange, 403, segmentText.forbidden);
+      }
       const job = this.#jobOf(request, session, input, arrivedMs);
       ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
-      await this.#answer(exchange, request, job, undefined);
+      return await this.#answer(exchange, request, job, undefined);
     } finally {
       input.release();
     }
   }
 
-  /** The source is here and right: say so at once, and the rest when it is done. */
+  /** The source is here and right: say so at once, and the rest when it is done. True: with renditions. */
   async #answer(
     exchange: Exchange,
     request: SegmentRequest,
     job: Job,
     early: Promise<JobOutcome> | undefined,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { desk } = this.#deps;
     job.input.confirm();
     exchange.start(200);
     const running = early ?? desk.run(job);
     desk.inputComplete(job.id);
     const outcome = await running;
-    if (outcome.kind === "abandoned") return exchange.abort();
-    exchange.output.end(this.#result(request, job, outcome));
+    if (outcome.kind === "abandoned") exchange.abort();
+    else exchange.finish(this.#result(request, job, outcome));
+    return outcome.kind === "done";
   }
 
   #jobOf(request: SegmentRequest, session: string, input: Body, arrivedMs: number): Job {
@@ -275,7 +314,10 @@ export class GatewayDoor {
   #result(request: SegmentRequest, job: Job, outcome: JobOutcome & { kind: "done" | "failed" }): Uint8Array {
     const info = this.#info(request.data.authToken!);
     if (outcome.kind === "failed") {
-      this.#deps.logger.warn("a segment was lost", { job: job.id, seq: job.seq.toString(), reason: outcome.reason });
+      // Anybody can send what cannot be transcoded, as fast as they like.
+      const { logger } = this.#deps;
+      const level = this.#lostBudget("") ? "warn" : "debug";
+      logger[level]("a segment was lost", { job: job.id, seq: job.seq.toString(), reason: outcome.reason });
       return toBinary(
         TranscodeResultSchema,
         create(TranscodeResultSchema, { seq: job.seq, result: { case: "error", value: outcome.text }, info }),
@@ -302,9 +344,10 @@ export class GatewayDoor {
     );
   }
 
-  #refuse(exchange: Exchange, status: number, text: string): void {
+  #refuse(exchange: Exchange, status: number, text: string): false {
     this.#deps.logger.debug("segment refused", { status, text, peer: exchange.peer });
     answerText(exchange, status, text);
+    return false;
   }
 }
 

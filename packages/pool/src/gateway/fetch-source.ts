@@ -1,27 +1,39 @@
 import { lookup } from "node:dns";
-import http from "node:http";
+import http, { type IncomingMessage } from "node:http";
 import https from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import type { Readable } from "node:stream";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
-import { type Body, fillBody, openBody } from "../bodies/body.ts";
+import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
 import { isPrivateAddress } from "./private-address.ts";
 
 const MAX_URL_BYTES = 8192;
 
-async function readUrl(source: Readable): Promise<URL | undefined> {
-  let text = "";
-  try {
-    for await (const chunk of source) {
-      text += (chunk as Buffer).toString("latin1");
-      if (text.length > MAX_URL_BYTES) return undefined;
-    }
-    const url = new URL(text.trim());
-    return url.protocol === "https:" || url.protocol === "http:" ? url : undefined;
-  } catch {
-    return undefined;
-  }
+/** Reads the URL that a request carries; undefined when it is none, too long, or did not come before `signal`. */
+function readUrl(source: Readable, signal: AbortSignal): Promise<URL | undefined> {
+  return new Promise((resolve) => {
+    let text = "";
+    const finish = (url: URL | undefined): void => {
+      source.off("data", onData);
+      signal.removeEventListener("abort", onGone);
+      resolve(url);
+    };
+    const onData = (chunk: Buffer): void => {
+      text += chunk.toString("latin1");
+      if (text.length > MAX_URL_BYTES) finish(undefined);
+    };
+    const onGone = (): void => finish(undefined);
+    source.on("data", onData);
+    source.once("end", () => {
+      const url = URL.canParse(text.trim()) ? new URL(text.trim()) : undefined;
+      finish(url?.protocol === "https:" || url?.protocol === "http:" ? url : undefined);
+    });
+    source.once("close", onGone);
+    source.once("error", onGone);
+    if (signal.aborted || source.destroyed) onGone();
+    else signal.addEventListener("abort", onGone, { once: true });
+  });
 }
 
 /** Resolves like the system does, but only to addresses of the internet: checked at the moment of connecting. */
@@ -51,41 +63,54 @@ export async function fetchSource(
     readonly peer: string;
   },
 ): Promise<Body | undefined> {
-  const url = await readUrl(requestBody);
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS)]);
+  const url = await readUrl(requestBody, signal);
   if (!url) return undefined;
   const guarded = !isPrivateAddress(options.peer);
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (guarded && isIP(host) && isPrivateAddress(host)) return undefined;
-  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS)]);
   return new Promise((resolve) => {
     const request = (url.protocol === "https:" ? https : http).get(url, {
       signal,
       rejectUnauthorized: false,
       ...(guarded ? { lookup: publicLookup } : {}),
     });
-    request.on("error", () => resolve(undefined));
+    const giveUp = (): void => {
+      request.destroy();
+      resolve(undefined);
+    };
+    let answered = false;
+    // Once the answer comes, its own end says how it went.
+    request.on("error", () => {
+      if (!answered) giveUp();
+    });
     request.on("response", (response) => {
-      void (async () => {
-        const announced = response.headers["content-length"];
-        const receive = {
-          announcedBytes: announced === undefined ? undefined : Number(announced),
-          maxBytes: MAX_SEGMENT_BYTES,
-          purpose: "source" as const,
-          signal,
-          onChunk: options.onChunk,
-        };
-        const body = response.statusCode === 200 ? await openBody(memory, receive) : "incomplete";
-        if (typeof body === "string") {
-          request.destroy();
-          return resolve(undefined);
-        }
-        if (await fillBody(body, response, memory, receive)) {
-          body.release();
-          request.destroy();
-          return resolve(undefined);
-        }
-        resolve(body);
-      })();
+      answered = true;
+      response.on("error", () => {});
+      receiveSource(response, memory, { signal, onChunk: options.onChunk }).then(
+        (body) => (body ? resolve(body) : giveUp()),
+        giveUp,
+      );
     });
   });
+}
+
+async function receiveSource(
+  response: IncomingMessage,
+  memory: BodyMemory,
+  { signal, onChunk }: { readonly signal: AbortSignal; readonly onChunk: (chunk: Uint8Array) => void },
+): Promise<Body | undefined> {
+  if (response.statusCode !== 200) return undefined;
+  const receive = {
+    announcedBytes: announcedLength(response.headers["content-length"]),
+    maxBytes: MAX_SEGMENT_BYTES,
+    purpose: "source" as const,
+    signal,
+    onChunk,
+  };
+  const body = await openBody(memory, receive);
+  if (typeof body === "string") return undefined;
+  if (!(await fillBody(body, response, memory, receive))) return body;
+  body.release();
+  return undefined;
 }

@@ -17,6 +17,10 @@ test.each([
   ["fd00::1", true],
   ["fe80::1", true],
   ["2001:4860:4860::8888", false],
+  ["::ffff:7f00:1", true],
+  ["::127.0.0.1", true],
+  ["64:ff9b::7f00:1", true],
+  ["2002:7f00:1::", true],
   ["not an address", true],
 ])("%s is private: %s", (address, expected) => {
   expect(isPrivateAddress(address)).toBe(expected);

@@ -16,7 +16,10 @@ for (const [net, bits] of [
   ranges.addSubnet(net, bits, "ipv4");
 }
 for (const [net, bits] of [
-  ["::", 127],
+  // Unspecified, loopback, and the forms that carry an IPv4 address which may be any of the above.
+  ["::", 96],
+  ["64:ff9b::", 96],
+  ["2002::", 16],
   ["fc00::", 7],
   ["fe80::", 10],
   ["ff00::", 8],

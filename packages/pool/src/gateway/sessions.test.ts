@@ -30,7 +30,7 @@ test("a stream ends after it was silent for long, never while a segment is being
   clock.advance(70_001);
   sessions.expire();
   expect(ended).toEqual(["one"]);
-  sessions.leave("two");
+  sessions.leave("two", true);
   clock.advance(69_999);
   sessions.expire();
   expect(ended).toEqual(["one"]);
@@ -47,4 +47,43 @@ test("a session id that ended opens its stream again when a segment comes with i
   expect(sessions.count).toBe(1);
   sessions.end("a");
   expect(ended).toEqual(["stream", "stream"]);
+});
+
+test("a stream of which nothing was ever transcoded is forgotten when its last segment is over", () => {
+  const { sessions, ended } = open();
+  sessions.of("a", "stream");
+  sessions.enter("stream");
+  sessions.enter("stream");
+  sessions.leave("stream", false);
+  expect(sessions.count).toBe(1);
+  sessions.leave("stream", false);
+  expect(sessions.count).toBe(0);
+  expect(sessions.knows("a")).toBe(false);
+  expect(ended).toEqual(["stream"]);
+});
+
+test("one that worked once stays, whatever happens to its segments", () => {
+  const { sessions } = open();
+  sessions.of("a", "stream");
+  sessions.enter("stream");
+  sessions.leave("stream", true);
+  sessions.enter("stream");
+  sessions.leave("stream", false);
+  expect(sessions.count).toBe(1);
+  expect(sessions.knows("a")).toBe(true);
+});
+
+test("a session id that goes over to another stream ends that one only", () => {
+  const { sessions, ended } = open();
+  sessions.of("a", "one");
+  sessions.of("a", "two");
+  sessions.end("a");
+  expect(ended).toEqual(["two"]);
+});
+
+test("of a stream with a new token for every segment only the newest ids are kept", () => {
+  const { sessions } = open();
+  for (let i = 0; i < 10_000; i++) sessions.of(`id ${i}`, "stream");
+  expect(sessions.knows("id 0")).toBe(false);
+  expect(sessions.knows("id 9999")).toBe(true);
 });

@@ -6,7 +6,12 @@ interface Stream {
   readonly sessionIds: Set<string>;
   lastMs: number;
   inFlight: number;
+  /** Some segment of it came back transcoded. */
+  worked: boolean;
 }
+
+/** A gateway may take a new token for every segment of a stream that runs for days; the newest are enough. */
+const MAX_SESSION_IDS = 64;
 
 /**
  * The streams that are running now. A gateway changes its session id with each new token; a worker's encoder must not
@@ -32,10 +37,16 @@ export class Sessions {
   /** The stream that a session id belongs to from now on; returns its key. */
   of(sessionId: string, key: string): string {
     const known = this.#streams.get(key);
-    const stream = known ?? { key, sessionIds: new Set<string>(), lastMs: 0, inFlight: 0 };
-    if (!known) this.#streams.set(key, stream);
+    const stream = known ?? { key, sessionIds: new Set<string>(), lastMs: 0, inFlight: 0, worked: false };
+    this.#bySessionId.get(sessionId)?.sessionIds.delete(sessionId);
+    stream.sessionIds.delete(sessionId);
     stream.sessionIds.add(sessionId);
     this.#bySessionId.set(sessionId, stream);
+    if (stream.sessionIds.size > MAX_SESSION_IDS) {
+      const [oldest] = stream.sessionIds;
+      stream.sessionIds.delete(oldest!);
+      this.#bySessionId.delete(oldest!);
+    }
     stream.lastMs = this.#clock.monotonicMs();
     // Map order is the order of last use: what idles longest is found first.
     this.#streams.delete(key);
@@ -43,16 +54,27 @@ export class Sessions {
     return key;
   }
 
+  /** Whether a stream runs under this session id now. */
+  knows(sessionId: string): boolean {
+    return this.#bySessionId.has(sessionId);
+  }
+
   enter(key: string): void {
     const stream = this.#streams.get(key);
     if (stream) stream.inFlight++;
   }
 
-  leave(key: string): void {
+  /**
+   * A segment of the stream is over; `worked`: it was transcoded. A stream of which nothing ever was is forgotten at
+   * once: names that cost nothing must not fill the pool.
+   */
+  leave(key: string, worked: boolean): void {
     const stream = this.#streams.get(key);
     if (!stream) return;
     stream.inFlight--;
+    stream.worked ||= worked;
     stream.lastMs = this.#clock.monotonicMs();
+    if (!stream.worked && stream.inFlight === 0) this.#drop(stream);
   }
 
   /** The gateway is done with a session id; a stream ends with its last one. Ids that nobody knows are fine. */
