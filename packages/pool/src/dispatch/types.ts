@@ -94,8 +94,9 @@ export type Standing = "new" | "trusted" | "probation" | "barred";
 export interface RigDecision {
   /** Monotonic milliseconds of the newest decision that this line stands for. */
   readonly atMs: number;
-  readonly job: JobId;
-  readonly session: string;
+  /** Undefined for a line that explains why there was no decision. */
+  readonly job: JobId | undefined;
+  readonly session: string | undefined;
   readonly chosen: boolean;
   readonly reason: string;
   /** Decisions of the same kind in a row that this line stands for. */

@@ -1,0 +1,266 @@
+import { formatRig } from "@openpool/protocol";
+import type { DecisionNote, PassedOver } from "./decision-log.ts";
+import type { Estimates } from "./estimates.ts";
+import type { Connection, Job, Rig, Session } from "./model.ts";
+import { hasFailed } from "./opinions.ts";
+import type { DispatchOptions } from "./options.ts";
+import { isAble, isDraining, type Roster } from "./roster.ts";
+
+/**
+ * Reasons to prefer another connection, worst last. A connection's sum of them comes before its speed: one without any
+ * is always preferred, and one with all of them still beats losing a segment.
+ */
+const PROBATION = 1;
+const SILENT = 2;
+/** Takes the place of an idle session: worse than a free place on probation, better than a barred rig. */
+const STEAL = 3;
+const BARRED = 8;
+const DRAINING = 16;
+const FAILED_IT = 32;
+
+/**
+ * What the place is for: the only attempt at a job; a second one because the first is late, for which nobody is
+ * disturbed; or one without which the deadline will be missed.
+ */
+export type Purpose = "start" | "hedge" | "rescue";
+
+export interface Choice {
+  readonly connection: Connection;
+  /** An idle session has to give up its place there. */
+  readonly steal: boolean;
+  readonly expectedMs: number;
+  /** In words, for the rig's page. */
+  readonly reason: string;
+}
+
+/** Everybody who has a place has failed the job: worth another try only then. */
+export interface NotBefore {
+  readonly notBeforeMs: number;
+}
+
+interface ChooserDeps {
+  readonly roster: Roster;
+  readonly estimates: Estimates;
+  readonly random: () => number;
+  /** Other sessions wait for a place: nobody stacks more work on the one that it has. */
+  readonly isContended: (session: Session) => boolean;
+}
+
+/** Who gets an attempt. Looks, weighs and notes its reasons; changes nothing. */
+export class Chooser {
+  readonly #options: DispatchOptions;
+  readonly #deps: ChooserDeps;
+
+  constructor(options: DispatchOptions, deps: ChooserDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /** Another job of the session may go where the session is. */
+  mayStay(job: Job, bound: Connection, nowMs: number): boolean {
+    const { session } = job;
+    if (bound.busyUntilMs > nowMs || this.shouldLeave(job, bound, nowMs)) return false;
+    const open = bound.uses.get(session)?.open.length ?? 0;
+    if (open === 0) return true;
+    // Stacking is fine while the last in the stack is still answered in good time, and nobody else waits for a place.
+    return (
+      open <= this.#options.queuePerSession &&
+      !this.#deps.isContended(session) &&
+      nowMs + (open + 1) * this.#deps.estimates.expectedMs(bound.rig, job) <= (nowMs + job.spec.deadlineMs) / 2
+    );
+  }
+
+  /** The session is better off elsewhere, not only this job. */
+  shouldLeave(job: Job, bound: Connection, nowMs: number): boolean {
+    this.#deps.roster.require(job.spec.capabilities);
+    return !isAble(bound, job.spec.capabilities) || doesBadly(job.session) || demerits(bound, job, nowMs) > 0;
+  }
+
+  /** Now and then a job tries out somebody who would get no work otherwise. */
+  trial(job: Job, nowMs: number): { readonly connection: Connection; readonly reason: string } | undefined {
+    if (job.started > 0 || this.#deps.random() >= this.#options.exploreShare) return undefined;
+    if (this.#deps.estimates.secondMs(job) * 2 >= job.spec.deadlineMs - nowMs) return undefined;
+    this.#deps.roster.require(job.spec.capabilities);
+    let best: Connection | undefined;
+    let bestWhy: string | undefined;
+    for (const connection of this.#deps.roster.connections) {
+      const { rig } = connection;
+      if (rig.trials > 0 || connection === job.session.bound || connection.silentUntilMs > nowMs) continue;
+      if (isDraining(connection) || !this.#hasPlace(connection, job, "start", nowMs)) continue;
+      if (best !== undefined && (rig.workMs ?? -Infinity) >= (best.rig.workMs ?? -Infinity)) continue;
+      const why = this.#whyTryOut(rig, nowMs - (rig.workMs ?? connection.connectedMs), nowMs);
+      if (why === undefined) continue;
+      best = connection;
+      bestWhy = why;
+    }
+    return best === undefined ? undefined : { connection: best, reason: `tried out: ${bestWhy}` };
+  }
+
+  #whyTryOut(rig: Rig, idleMs: number, nowMs: number): string | undefined {
+    const { standing, retrialAtMs } = rig.reputation;
+    switch (standing) {
+      case "new":
+        return "it is new";
+      case "probation":
+        return "it is on probation";
+      case "barred":
+        return retrialAtMs <= nowMs ? "a retrial" : undefined;
+      case "trusted":
+        return idleMs >= this.#options.staleMs ? "it had no work for long" : undefined;
+    }
+  }
+
+  /** The best connection for another attempt at the job, all of them considered, the reasons noted. */
+  choose(job: Job, purpose: Purpose, nowMs: number): Choice | NotBefore | undefined {
+    const { session } = job;
+    const { roster } = this.#deps;
+    roster.require(job.spec.capabilities);
+    const note: DecisionNote = {
+      atMs: nowMs,
+      job: job.spec.job,
+      session: session.key,
+      chosen: undefined,
+      reason: "",
+      expectedMs: 0,
+    };
+    // A job that waits is looked at again and again; once is enough for the pages.
+    const noting = purpose === "start" && !job.noted;
+    const limit = purpose === "start" ? Infinity : purpose === "hedge" ? BARRED : FAILED_IT;
+    let best: Connection | undefined;
+    let bestTier = Infinity;
+    let bestScore = Infinity;
+    let bestSteal = false;
+    let bestExpectedMs = 0;
+    // Somebody who has not failed this job could do it, but has no place now: such an opinion is worth the wait.
+    let opinionAhead = false;
+    for (const connection of roster.connections) {
+      const { rig } = connection;
+      const unfit = this.#whyUnfit(connection, job, purpose);
+      if (unfit !== undefined) {
+        if (noting) rig.log.add(note, unfit, 0);
+        continue;
+      }
+      const tier = demerits(connection, job, nowMs);
+      const free = this.#hasPlace(connection, job, purpose, nowMs);
+      const steal = !free && purpose !== "hedge" && canGiveWay(connection, session, nowMs);
+      if (!free && !steal && tier < FAILED_IT) opinionAhead = true;
+      if ((!free && !steal) || tier >= limit) {
+        if (noting) rig.log.add(note, free || steal ? demeritWord(tier) : fullWord(connection, session, nowMs), 0);
+        continue;
+      }
+      const expectedMs = this.#deps.estimates.expectedMs(rig, job);
+      if (noting) rig.log.add(note, tier > 0 ? demeritWord(tier) : steal ? "full" : "slower", expectedMs);
+      const total = steal ? tier + STEAL : tier;
+      if (total > bestTier) continue;
+      const score = expectedMs * this.#handicap(connection, job, purpose);
+      if (total < bestTier || score < bestScore) {
+        best = connection;
+        bestTier = total;
+        bestScore = score;
+        bestSteal = steal;
+        bestExpectedMs = expectedMs;
+      }
+    }
+    job.noted = best === undefined;
+    if (best === undefined) return undefined;
+    if (bestTier >= FAILED_IT) {
+      const notBeforeMs = this.#againMs(job, best.rig, opinionAhead);
+      if (nowMs < notBeforeMs) return { notBeforeMs };
+    }
+    const reason = why(job, best, bestExpectedMs);
+    if (purpose === "start") {
+      note.chosen = best.rig.key;
+      note.reason = reason;
+      note.expectedMs = bestExpectedMs;
+      best.rig.log.add(note, "chosen", bestExpectedMs);
+    }
+    return { connection: best, steal: bestSteal, expectedMs: bestExpectedMs, reason };
+  }
+
+  /** What its expected time is multiplied by: load, unreliability, what is ahead of it, and a little chance. */
+  #handicap(connection: Connection, job: Job, purpose: Purpose): number {
+    const { session } = job;
+    const { rig } = connection;
+    const load = 1 + (0.5 * connection.uses.size) / connection.capacity;
+    const ahead = 1 + (connection.uses.get(session)?.open.length ?? 0);
+    const home = connection === session.bound || rig === session.home ? 0.8 : 1;
+    // A second attempt is no time for experiments.
+    const doubt =
+      purpose === "start" || this.#deps.estimates.isProven(rig, job.spec.kind) ? 1 : purpose === "hedge" ? 2 : 4;
+    const jitter = 1 + 0.1 * this.#deps.random();
+    return (load * ahead * home * doubt * jitter) / Math.max(0.1, rig.reputation.health);
+  }
+
+  /** When a job may go again to a rig that failed it. */
+  #againMs(job: Job, rig: Rig, opinionAhead: boolean): number {
+    const latestMs = this.#deps.estimates.latestMs(job);
+    if (opinionAhead) return latestMs;
+    const times = job.failures.filter((failure) => failure.rig === rig && failure.weight > 0).length;
+    return times < 2 ? job.failedMs : Math.min(latestMs, job.failedMs + this.#options.retryPauseMs * 2 ** (times - 2));
+  }
+
+  /** Why it cannot have the job whatever else is true. */
+  #whyUnfit(connection: Connection, job: Job, purpose: Purpose): PassedOver | undefined {
+    if (!isAble(connection, job.spec.capabilities)) return "unable";
+    for (const attempt of job.attempts) {
+      if (attempt.state !== "open") continue;
+      // The same machine twice helps only where there is no other.
+      if (attempt.connection === connection) return "has-it";
+      if (purpose === "hedge" && attempt.connection.rig === connection.rig) return "has-it";
+    }
+    return undefined;
+  }
+
+  #hasPlace(connection: Connection, job: Job, purpose: Purpose, nowMs: number): boolean {
+    if (!isAble(connection, job.spec.capabilities) || connection.busyUntilMs > nowMs) return false;
+    const use = connection.uses.get(job.session);
+    if (use === undefined) return connection.uses.size < connection.capacity;
+    if (use.open.length === 0) return true;
+    if (use.open.length > this.#options.queuePerSession) return false;
+    return purpose === "rescue" || !this.#deps.isContended(job.session);
+  }
+}
+
+/** The connection was late or too slow for the gateway several times in a row. */
+export function doesBadly(session: Session): boolean {
+  return session.lateInRow >= 2 || session.slowInRow >= 3;
+}
+
+/** The sum of reasons to prefer another connection; 0 without any. */
+export function demerits(connection: Connection, job: Job, nowMs: number): number {
+  const { rig } = connection;
+  const { standing } = rig.reputation;
+  let sum = 0;
+  if (standing === "probation") sum += PROBATION;
+  if (standing === "barred") sum += BARRED;
+  if (connection.silentUntilMs > nowMs) sum += SILENT;
+  if (isDraining(connection)) sum += DRAINING;
+  if (job.failures.length > 0 && hasFailed(job, rig)) sum += FAILED_IT;
+  return sum;
+}
+
+function demeritWord(sum: number): PassedOver {
+  if (sum >= FAILED_IT) return "failed-it";
+  if (sum >= DRAINING) return "draining";
+  if (sum >= BARRED) return "barred";
+  return (sum & SILENT) === 0 ? "probation" : "silent";
+}
+
+/** A session that is idle there would have to go. */
+function canGiveWay(connection: Connection, session: Session, nowMs: number): boolean {
+  return connection.idle > 0 && connection.busyUntilMs <= nowMs && !connection.uses.has(session);
+}
+
+function fullWord(connection: Connection, session: Session, nowMs: number): PassedOver {
+  if (connection.busyUntilMs > nowMs) return "busy";
+  return connection.uses.has(session) ? "session-queue-full" : "full";
+}
+
+function why(job: Job, chosen: Connection, expectedMs: number): string {
+  const { bound } = job.session;
+  const expected = `about ${(expectedMs / 1000).toFixed(2)} s expected`;
+  if (job.started > 0) return `next attempt after ${job.failures.at(-1)?.kind ?? "a late one"}, ${expected}`;
+  if (bound === chosen) return `its session is here, ${expected}`;
+  if (bound !== undefined) return `${formatRig(bound.rig.name)} cannot serve its session well now, ${expected}`;
+  return `best for a new session, ${expected}`;
+}

@@ -1,0 +1,248 @@
+import { formatRig, type RigName } from "@openpool/protocol";
+import { DecisionLog } from "./decision-log.ts";
+import type { CapabilityGroup, Connection, Job, Rig } from "./model.ts";
+import { hasFailed } from "./opinions.ts";
+import type { DispatchOptions } from "./options.ts";
+import { Reputation } from "./reputation.ts";
+import type { ConnectionId, ConnectionOffer, ConnectionView, RigView } from "./types.ts";
+
+/** Who is there and who is remembered: rigs, their connections, and what those can do. */
+export class Roster {
+  readonly #options: DispatchOptions;
+  readonly #rigs = new Map<string, Rig>();
+  readonly #connections = new Map<ConnectionId, Connection>();
+  readonly #list: Connection[] = [];
+  readonly #groups = new Map<bigint, CapabilityGroup>();
+
+  constructor(options: DispatchOptions) {
+    this.#options = options;
+  }
+
+  /** All connections, in no particular order; a list, because it is walked through for every choice. */
+  get connections(): readonly Connection[] {
+    return this.#list;
+  }
+
+  connection(id: ConnectionId): Connection | undefined {
+    return this.#connections.get(id);
+  }
+
+  get rigs(): ReadonlyMap<string, Rig> {
+    return this.#rigs;
+  }
+
+  /** A rig by its name, remembered from now on. */
+  rig(name: RigName, nowMs: number): Rig {
+    const key = formatRig(name);
+    const known = this.#rigs.get(key);
+    if (known !== undefined) return known;
+    const rig: Rig = {
+      name,
+      key,
+      reputation: new Reputation(this.#options, nowMs),
+      log: new DecisionLog(this.#options.decisionsKept),
+      connections: new Set(),
+      draining: false,
+      capabilities: 0n,
+      seenMs: nowMs,
+      goneMs: undefined,
+      workMs: undefined,
+      trials: 0,
+    };
+    this.#rigs.set(key, rig);
+    // Anybody may register under any number of names.
+    if (this.#rigs.size > this.#options.rememberedRigs) this.#forgetOldest(rig);
+    return rig;
+  }
+
+  #forgetOldest(except: Rig): void {
+    for (const rig of this.#rigs.values()) {
+      if (rig.connections.size > 0 || rig === except) continue;
+      this.#rigs.delete(rig.key);
+      return;
+    }
+  }
+
+  /** A connection begins, or offers something else from now on. */
+  join(offer: ConnectionOffer, nowMs: number): void {
+    const known = this.#connections.get(offer.connection);
+    if (known !== undefined) {
+      this.#leaveGroup(known);
+      known.capacity = offer.capacity;
+      known.group = this.#joinGroup(offer.capabilities);
+      known.rig.capabilities = offer.capabilities;
+      known.refused.clear();
+      return;
+    }
+    const rig = this.rig(offer.rig, nowMs);
+    const connection: Connection = {
+      id: offer.connection,
+      rig,
+      capacity: offer.capacity,
+      group: this.#joinGroup(offer.capabilities),
+      draining: false,
+      connectedMs: nowMs,
+      live: true,
+      uses: new Map(),
+      idle: 0,
+      open: 0,
+      heardMs: undefined,
+      silentUntilMs: 0,
+      silentInRow: 0,
+      busyUntilMs: 0,
+      refused: new Set(),
+      index: this.#list.length,
+    };
+    this.#connections.set(offer.connection, connection);
+    this.#list.push(connection);
+    rig.connections.add(connection);
+    rig.capabilities = offer.capabilities;
+    rig.seenMs = nowMs;
+    rig.goneMs = undefined;
+  }
+
+  leave(connection: Connection, nowMs: number): void {
+    const { rig } = connection;
+    connection.live = false;
+    this.#connections.delete(connection.id);
+    const last = this.#list.pop();
+    if (last !== undefined && last !== connection) {
+      this.#list[connection.index] = last;
+      last.index = connection.index;
+    }
+    this.#leaveGroup(connection);
+    rig.connections.delete(connection);
+    rig.seenMs = nowMs;
+    if (rig.connections.size > 0) return;
+    rig.goneMs = nowMs;
+    // Least recently seen first, for the day when too many are remembered.
+    this.#rigs.delete(rig.key);
+    this.#rigs.set(rig.key, rig);
+  }
+
+  /** Returns the connections that it concerns. */
+  setDraining(target: RigName | ConnectionId, draining: boolean, nowMs: number): Connection[] {
+    if (typeof target === "string") {
+      const connection = this.#connections.get(target);
+      if (connection === undefined) return [];
+      connection.draining = draining;
+      return [connection];
+    }
+    const rig = this.rig(target, nowMs);
+    rig.draining = draining;
+    if (!draining) for (const connection of rig.connections) connection.draining = false;
+    return [...rig.connections];
+  }
+
+  /** Prepares `isAble` for these needs: one comparison for all connections that offer the same. */
+  require(need: bigint): void {
+    for (const group of this.#groups.values()) group.fits = (group.bits & need) === need;
+  }
+
+  /** Connected rigs that could do the job and have not failed it. */
+  untried(job: Job): Rig[] {
+    const need = job.spec.capabilities;
+    this.require(need);
+    const rigs = new Set<Rig>();
+    for (const connection of this.#list) {
+      if (isAble(connection, need) && !hasFailed(job, connection.rig)) rigs.add(connection.rig);
+    }
+    return [...rigs];
+  }
+
+  isAnyoneAble(need: bigint): boolean {
+    this.require(need);
+    return this.#list.some((connection) => isAble(connection, need));
+  }
+
+  /** When the last rig left that could do this; undefined if none did. */
+  lastLeftMs(need: bigint): number | undefined {
+    let lastMs: number | undefined;
+    for (const { goneMs, capabilities } of this.#rigs.values()) {
+      if (goneMs !== undefined && (capabilities & need) === need) lastMs = Math.max(lastMs ?? goneMs, goneMs);
+    }
+    return lastMs;
+  }
+
+  /** Union of what connected rigs that are not draining can do. */
+  capabilities(): bigint {
+    let union = 0n;
+    let last: CapabilityGroup | undefined;
+    for (const connection of this.#list) {
+      if (connection.group === last || isDraining(connection)) continue;
+      last = connection.group;
+      union |= last.bits;
+    }
+    return union;
+  }
+
+  #joinGroup(bits: bigint): CapabilityGroup {
+    let group = this.#groups.get(bits);
+    if (group === undefined) {
+      group = { bits, connections: 0, fits: false };
+      this.#groups.set(bits, group);
+    }
+    group.connections++;
+    return group;
+  }
+
+  #leaveGroup({ group }: Connection): void {
+    group.connections--;
+    if (group.connections === 0) this.#groups.delete(group.bits);
+  }
+}
+
+/** Whether it can do what the roster was asked to require last. */
+export function isAble(connection: Connection, need: bigint): boolean {
+  return connection.group.fits && !connection.refused.has(need);
+}
+
+export function isDraining(connection: Connection): boolean {
+  return connection.draining || connection.rig.draining;
+}
+
+export function isAvoided(connection: Connection, nowMs: number): boolean {
+  return connection.silentUntilMs > nowMs || connection.busyUntilMs > nowMs;
+}
+
+/** A rig as pages show it. */
+export function viewOf(rig: Rig, nowMs: number): RigView {
+  const { reputation } = rig;
+  const connections = Array.from(rig.connections, (connection): ConnectionView => {
+    return {
+      connection: connection.id,
+      capacity: connection.capacity,
+      sessions: connection.uses.size,
+      inFlight: connection.open,
+      draining: isDraining(connection),
+      avoided: isAvoided(connection, nowMs),
+      connectedMs: connection.connectedMs,
+      lastHeardMs: connection.heardMs,
+    };
+  });
+  const sum = (of: (connection: ConnectionView) => number): number =>
+    connections.reduce((total, c) => total + of(c), 0);
+  const draining = connections.every((connection) => connection.draining);
+  return {
+    rig: rig.name,
+    state: connections.length === 0 ? "gone" : draining ? "draining" : "connected",
+    connections,
+    capacity: sum((connection) => connection.capacity),
+    sessions: sum((connection) => connection.sessions),
+    inFlight: sum((connection) => connection.inFlight),
+    draining: rig.draining,
+    standing: reputation.standing,
+    reason: reputation.reason,
+    standingSinceMs: reputation.sinceMs,
+    success: reputation.health,
+    accepted: reputation.accepted,
+    failed: reputation.failed,
+    claimsDiffered: reputation.differed,
+    claimsLied: reputation.lied,
+    speeds: Array.from(reputation.times.entries(), ([kind, times]) => {
+      return { kind, realTimeRatio: times.mean > 0 ? 1 / times.mean : 0, results: times.count };
+    }),
+    lastSeenMs: rig.seenMs,
+    lastWorkMs: rig.workMs,
+  };
+}
