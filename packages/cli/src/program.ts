@@ -12,7 +12,7 @@ import { addRestartCommand } from "./commands/restart.ts";
 import { addRigsCommand } from "./commands/rigs.ts";
 import { addWorkerCommand } from "./commands/worker.ts";
 import { addWorkersCommand } from "./commands/workers.ts";
-import { type ExitCode, exitCode, type Io, type Run } from "./io.ts";
+import { type ExitCode, exitCode, type Io } from "./io.ts";
 import type { Registry } from "./registry.ts";
 import { version } from "./version.ts";
 

@@ -6,7 +6,7 @@ import type { Registry } from "../registry.ts";
 import { cliManual } from "../manual/commands.ts";
 import { configurationManual } from "../manual/configuration.ts";
 
-export class DocsError extends PoolError<{ readonly code: "cli/docs-stale"; readonly files: readonly string[] }> {}
+class DocsError extends PoolError<{ readonly code: "cli/docs-stale"; readonly files: readonly string[] }> {}
 
 export function addDocsCommand({ program, run }: Registry): void {
   const command = program

@@ -107,7 +107,7 @@ function readQuery(flags: EventFlags): URLSearchParams {
 }
 
 /** A moment in unix ms: a date with or without time, or a span before now. */
-export function parseSince(text: string, nowMs: number): number | undefined {
+function parseSince(text: string, nowMs: number): number | undefined {
   const ago = durationValue({ minMs: 0 }).parse(text);
   if (!(ago instanceof BadValue)) return nowMs - ago;
   if (!/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) return undefined;

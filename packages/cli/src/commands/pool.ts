@@ -44,7 +44,7 @@ refusing a connection, as \`openpool restart\` does.`,
 }
 
 /** The options of a pool from flags, environment and file. Throws with everything that is wrong. */
-export function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions; readonly logger: Logger } {
+function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions; readonly logger: Logger } {
   const { values, inForce } = settle(poolOptions, flags, settingsElsewhere(poolOptions), io);
   const passwordFile = values.joinPasswordFile;
   const options = toPoolOptions(values, {

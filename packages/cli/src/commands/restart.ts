@@ -4,7 +4,7 @@ import { addPoolFinder, findDataDir } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
 import type { Registry } from "../registry.ts";
 
-export class RestartError extends PoolError<{ readonly code: "cli/restart-failed"; readonly dataDir: string }> {}
+class RestartError extends PoolError<{ readonly code: "cli/restart-failed"; readonly dataDir: string }> {}
 
 const PATIENCE_MS = 150_000;
 

@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { errorText, PoolError } from "@openpool/base";
 
-export class FfmpegSetupError extends PoolError<{
+class FfmpegSetupError extends PoolError<{
   readonly code: "demo/no-ffmpeg" | "demo/ffmpeg-install-failed" | "demo/ffmpeg-without-x264";
 }> {}
 

@@ -12,7 +12,7 @@ export interface DemoWorker {
   readonly creditedWei: bigint;
 }
 
-export interface RenditionTally {
+interface RenditionTally {
   readonly name: string;
   readonly width: number;
   readonly height: number;
