@@ -135,26 +135,22 @@ export class EventWriter implements AsyncDisposable {
     return this.#inFlightSinceMs === undefined || this.#clock.monotonicMs() - this.#inFlightSinceMs < STALL_MS;
   }
 
-  append(events: readonly NewEvent[]): Promise<void> {
-    if (events.length === 0) return Promise.resolve();
+  async append(events: readonly NewEvent[]): Promise<void> {
+    if (events.length === 0) return;
     const rows = events.map((event) => this.#row(event));
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       this.#enqueue(rows, undefined, (outcome) => (outcome instanceof PoolError ? reject(outcome) : resolve()));
     });
   }
 
-  credit(credit: NewCredit, signal?: AbortSignal): Promise<"credited" | "already-credited"> {
+  async credit(credit: NewCredit, signal?: AbortSignal): Promise<"credited" | "already-credited"> {
     if (credit.commissionWei + credit.earnedWei !== credit.feeWei) {
-      return Promise.reject(
-        new PoolError(
-          { code: "store/credit-does-not-add-up" },
-          `The credit for job ${credit.job} splits ${credit.feeWei} wei into ${credit.commissionWei} and ${credit.earnedWei}.`,
-        ),
+      throw new PoolError(
+        { code: "store/credit-does-not-add-up" },
+        `The credit for job ${credit.job} splits ${credit.feeWei} wei into ${credit.commissionWei} and ${credit.earnedWei}.`,
       );
     }
-    if (signal?.aborted) {
-      return Promise.reject(unavailable("The credit was given up before it was written.", "no"));
-    }
+    if (signal?.aborted) throw unavailable("The credit was given up before it was written.", "no");
     const row = this.#row({
       type: "job.credited",
       worker: credit.earner.worker,
