@@ -309,7 +309,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     };
     /** Ends the registrations of rigs that may not work any more. */
     const dismiss = (worker: string, why: string): void => {
-      for (const connection of connections.values()) if (connection.rig.worker === worker) connection.end(why);
+      for (const connection of connections.all()) if (connection.rig.worker === worker) connection.end(why);
     };
     const admin: AdminPort = {
       status,
@@ -337,7 +337,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         const credentials = await store.credentials();
         return {
           workers: await store.workers(),
-          credentials: credentials.map(({ secretHash: _, ...rest }) => rest),
+          credentials: credentials.map(({ id, name, createdAt, revokedAt }) => ({ id, name, createdAt, revokedAt })),
         };
       },
       async addWorker(address, rig) {
@@ -374,7 +374,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           },
         ]);
         await reloadIdentities();
-        for (const connection of connections.values()) {
+        for (const connection of connections.all()) {
           if (connection.secretHash === credential.secretHash) connection.end("the credential was revoked");
         }
       },
@@ -422,13 +422,13 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.
         while (!signal.aborted && (desk.jobsInFlight > 0 || connections.size > 0 || renditions.unfetched > 0)) {
           if (!desk.hasWaitingJobs) {
-            for (const connection of [...connections.values()]) {
+            for (const connection of connections.all()) {
               if (desk.attemptsOn(connection.connection) === 0) connection.end("the pool is restarting");
             }
           }
           await new Promise<void>((resolve) => void clock.after(DRAIN_POLL_MS, resolve));
         }
-        for (const connection of [...connections.values()]) connection.end("the pool is restarting");
+        for (const connection of connections.all()) connection.end("the pool is restarting");
         await saveReputation().catch(() => {});
         await store.append([{ type: "pool.stopped", data: { generation } }]).catch(() => {});
       },

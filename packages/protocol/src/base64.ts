@@ -10,7 +10,8 @@ export function decodeBase64(text: string): Uint8Array | { readonly illegalAt: n
   if (padding >= 0) {
     if (length % 4 < 2) return { illegalAt: padding };
     const wanted = 4 - (length % 4);
-    for (let i = 0; i < wanted; i++) if (clean[padding + i] !== "=") return { illegalAt: Math.min(padding + i, clean.length) };
+    for (let i = 0; i < wanted; i++)
+      if (clean[padding + i] !== "=") return { illegalAt: Math.min(padding + i, clean.length) };
     if (clean.length > padding + wanted) return { illegalAt: padding + wanted };
   } else if (clean.length % 4) {
     return { illegalAt: clean.length - (clean.length % 4) };

@@ -24,14 +24,22 @@ function build(boundary: string, parts: readonly { headers: Record<string, strin
 
 /** Data that likes to look like delimiters. */
 const nasty = fc
-  .array(fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.constantFrom(bytes("\r\n--"), bytes("\r\n--b"), bytes("\r\n--b-"), bytes("\r\n"))))
+  .array(
+    fc.oneof(
+      fc.uint8Array({ maxLength: 40 }),
+      fc.constantFrom(bytes("\r\n--"), bytes("\r\n--b"), bytes("\r\n--b-"), bytes("\r\n")),
+    ),
+  )
   .map((chunks) => Uint8Array.from(chunks.flatMap((chunk) => [...chunk])));
 
 describe("parseMultipart", () => {
   test("gives back any parts, with and without a true Content-Length", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.record({ data: nasty, length: fc.constantFrom("right", "none", "wrong") }), { minLength: 1, maxLength: 5 }),
+        fc.array(fc.record({ data: nasty, length: fc.constantFrom("right", "none", "wrong") }), {
+          minLength: 1,
+          maxLength: 5,
+        }),
         (wanted) => {
           const boundary = "bZ2q7"; // no generated data contains it
           const parts = wanted.map(({ data, length }) => ({
@@ -75,7 +83,9 @@ describe("parseMultipart", () => {
 
   test("refuses too many parts and too large ones", () => {
     const part = { headers: {}, data: bytes("0123456789") };
-    expect(parseMultipart(build("b", [part, part]), "b", { ...limits, maxParts: 1 })).toBe("multipart: more than 1 parts");
+    expect(parseMultipart(build("b", [part, part]), "b", { ...limits, maxParts: 1 })).toBe(
+      "multipart: more than 1 parts",
+    );
     expect(parseMultipart(build("b", [part]), "b", { ...limits, maxPartBytes: 9 })).toMatch("too large");
   });
 });

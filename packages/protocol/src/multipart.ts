@@ -34,7 +34,8 @@ function matches(body: Uint8Array, needle: Uint8Array, at: number): boolean {
 
 /** Where `needle`, which starts with CR, first stands in `body` from `from` on; -1: nowhere. */
 function find(body: Uint8Array, needle: Uint8Array, from: number): number {
-  for (let at = body.indexOf(CR, from); at >= 0; at = body.indexOf(CR, at + 1)) if (matches(body, needle, at)) return at;
+  for (let at = body.indexOf(CR, from); at >= 0; at = body.indexOf(CR, at + 1))
+    if (matches(body, needle, at)) return at;
   return -1;
 }
 

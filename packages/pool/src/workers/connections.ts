@@ -50,12 +50,13 @@ export class Connections {
     return this.#byId.get(id);
   }
 
-  values(): Iterable<Connection> {
-    return this.#byId.values();
+  /** A copy: connections may end while it is walked through. */
+  all(): readonly Connection[] {
+    return [...this.#byId.values()];
   }
 
   ofRig(name: RigName): Connection[] {
-    return [...this.#byId.values()].filter((one) => one.rig.worker === name.worker && one.rig.rig === name.rig);
+    return this.all().filter((one) => one.rig.worker === name.worker && one.rig.rig === name.rig);
   }
 
   /** The rig that registered with a secret, also for a while after it left: results come on other connections. */
