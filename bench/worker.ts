@@ -51,6 +51,14 @@ function run(args: readonly string[], cwd: string): Promise<void> {
   });
 }
 
+/** CPU ms of this process and of the children that have ended. */
+async function cpuMs(): Promise<number> {
+  const stat = await readFile("/proc/self/stat", "utf8").catch(() => "");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // utime, stime, cutime, cstime, in ticks of 10 ms.
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) * 10, 0);
+}
+
 function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
@@ -101,19 +109,22 @@ try {
 
   const oursMs: number[] = [];
   const plainMs: number[] = [];
+  let [oursCpuMs, plainCpuMs] = [0, 0];
   let taskId = 0n;
   const urls = segments.map(({ data }) => pool.serve(data));
   const ours = async (i: number): Promise<void> => {
-    const startedMs = performance.now();
+    const [startedMs, startCpuMs] = [performance.now(), await cpuMs()];
     registration.notify(taskMessage({ url: urls[i] ?? "", taskId: taskId++, profiles, session: "bench" }));
     const upload = await pool.nextUpload();
     if (upload.parts.length !== profiles.length) throw new Error(upload.errorText ?? "not all renditions came back");
     oursMs.push(performance.now() - startedMs);
+    oursCpuMs += (await cpuMs()) - startCpuMs;
   };
   const plain = async (i: number): Promise<void> => {
     const plan = planTranscode(
       {
         profiles,
+        audio: true,
         clip: undefined,
         perceptualHash: false,
         livepeerVersion: LIVEPEER_VERSION,
@@ -126,12 +137,17 @@ try {
     );
     if (plan.kind === "refused") throw new Error(plan.text);
     const args = plan.args.map((arg) => (arg === "level+verbose" ? "error" : arg));
-    const startedMs = performance.now();
+    const [startedMs, startCpuMs] = [performance.now(), await cpuMs()];
     await run(args, dir);
     plainMs.push(performance.now() - startedMs);
+    plainCpuMs += (await cpuMs()) - startCpuMs;
   };
 
   const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
+  const reset = (): void => {
+    oursMs.length = plainMs.length = 0;
+    oursCpuMs = plainCpuMs = 0;
+  };
   const summary = () => {
     const [oursMedianMs, plainMedianMs] = [median(oursMs), median(plainMs)];
     const [oursSum, plainSum] = [oursMs, plainMs].map((list) => list.reduce((a, b) => a + b, 0)) as [number, number];
@@ -141,15 +157,17 @@ try {
       plainMedianMs: Math.round(plainMedianMs),
       ratioOfMedians: Math.round((plainMedianMs / oursMedianMs) * 1000) / 1000,
       ratioOfSums: Math.round((plainSum / oursSum) * 1000) / 1000,
+      oursCpuMs: Math.round(oursCpuMs / oursMs.length),
+      plainCpuMs: Math.round(plainCpuMs / plainMs.length),
       realTimeFactor: Math.round((2000 / oursMedianMs) * 100) / 100,
     };
-    oursMs.length = plainMs.length = 0;
+    reset();
     return result;
   };
   // One of each unmeasured, so that both find warm caches; then in turns, so that the machine's moods hit both.
   await ours(0);
   await plain(0);
-  oursMs.length = plainMs.length = 0;
+  reset();
   // With the pauses that a live stream has.
   for (let i = 0; i < rounds * segments.length; i++) {
     for (const step of i % 4 < 2 ? [ours, plain] : [plain, ours]) {

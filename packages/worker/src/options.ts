@@ -35,6 +35,8 @@ export interface WorkerOptions {
 export interface WorkerDeps {
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Gives up a start that is under way; a worker that has started is disposed instead. */
+  readonly signal?: AbortSignal;
   /** How devices are found; `detectDevices` unless something else knows them already. */
   readonly detect?: typeof detectDevices;
 }

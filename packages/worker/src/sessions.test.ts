@@ -89,3 +89,16 @@ test("a session without a segment for 70 s is forgotten", () => {
   expect(sessions.size).toBe(2);
   busy.leave();
 });
+
+test("after a failure a session may begin anew on another device, and a device that keeps failing rests", () => {
+  const { enter, sessions, clock } = open(["bad", "good"]);
+  for (let i = 0; i < 3; i++) {
+    const slot = enter(`s${i}`);
+    sessions.report(`s${i}`, "bad", false);
+    slot.leave();
+  }
+  expect(["a", "b", "c"].map((id) => enter(id, 0).device)).toEqual(["good", "good", "good"]);
+  clock.advance(60_000);
+  expect(["d", "e"].map((id) => enter(id, 0).device)).toContain("bad");
+  sessions.report("a", "good", true);
+});

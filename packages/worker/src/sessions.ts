@@ -3,6 +3,9 @@ import { type Profile, SESSION_IDLE_MS } from "@openpool/protocol";
 
 /** Segments that may wait behind the running one of their session, as in a stock node. */
 const QUEUE_PER_SESSION = 4;
+/** A device that failed this often in a row gets no new session for a while. */
+const FAILURES_TO_REST = 3;
+const REST_MS = 60_000;
 
 /** What a session costs a device, in pixels a second. */
 export function loadOf(profiles: readonly Profile[]): number {
@@ -30,6 +33,11 @@ interface Session<Device> {
 export interface Sessions<Device> {
   /** Queues a segment behind the others of its session; `busy` when too many wait there. */
   enter(session: string, load: number): Slot<Device> | "busy";
+  /**
+   * How a segment went on its device. After a failure its session may begin anew elsewhere; a device that fails again
+   * and again rests while there are others.
+   */
+  report(session: string, device: Device, ok: boolean): void;
   /** Stops the session's work at once and forgets it. */
   end(session: string): boolean;
   /** Stops everything. */
@@ -54,6 +62,7 @@ export function createSessions<Device>(
 ): Sessions<Device> {
   const { clock, logger } = deps;
   const sessions = new Map<string, Session<Device>>();
+  const health = new Map<Device, { failures: number; restsUntilMs: number }>();
   let rotate = 0;
 
   const loads = (): Map<Device, number> => {
@@ -63,11 +72,14 @@ export function createSessions<Device>(
   };
   const leastLoaded = (): Device => {
     const sums = loads();
+    const now = clock.monotonicMs();
+    const fit = devices.filter((device) => (health.get(device)?.restsUntilMs ?? 0) <= now);
+    const choice = fit.length > 0 ? fit : devices;
     // Equal devices take turns.
     const start = rotate++;
-    let best = devices[start % devices.length] ?? devices[0];
-    for (let i = 1; i < devices.length; i++) {
-      const device = devices[(start + i) % devices.length] ?? devices[0];
+    let best = choice[start % choice.length] ?? devices[0];
+    for (let i = 1; i < choice.length; i++) {
+      const device = choice[(start + i) % choice.length] ?? devices[0];
       if ((sums.get(device) ?? 0) < (sums.get(best) ?? 0)) best = device;
     }
     return best;
@@ -127,6 +139,17 @@ export function createSessions<Device>(
           void turn.then(() => finish());
         },
       };
+    },
+    report(id, device, ok) {
+      if (ok) return void health.delete(device);
+      const failures = (health.get(device)?.failures ?? 0) + 1;
+      const rests = failures >= FAILURES_TO_REST && devices.length > 1;
+      health.set(device, { failures, restsUntilMs: rests ? clock.monotonicMs() + REST_MS : 0 });
+      if (rests)
+        logger.warn("a device fails again and again: its sessions go elsewhere", { failures, restMs: REST_MS });
+      const session = sessions.get(id);
+      // Those that wait behind it keep their place; the next segment after them chooses again.
+      if (session?.device === device && session.inside <= 1 && devices.length > 1) forget(id, session);
     },
     end(id) {
       const session = sessions.get(id);

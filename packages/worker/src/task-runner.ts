@@ -87,7 +87,12 @@ export function createTaskRunner(
       if (source.kind === "stopped") return source;
       if (source.kind === "failed") return { kind: "unavailable", text: source.text };
       release.push(source.release);
-      return await slot.device.transcoder.transcode({ ...task, source: source.data, deadlineMs }, slot.signal);
+      const outcome = await slot.device.transcoder.transcode({ ...task, source: source.data, deadlineMs }, slot.signal);
+      // What is the input's fault says nothing about the device.
+      if (outcome.kind === "done" || outcome.kind === "died") {
+        sessions.report(task.session, slot.device, outcome.kind === "done");
+      }
+      return outcome;
     } finally {
       for (const free of release) free();
       slot.leave();

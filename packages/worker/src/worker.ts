@@ -103,10 +103,11 @@ async function openStations(
   readonly maxSessions: number;
 }> {
   const { logger } = deps;
+  const signal = deps.signal ? AbortSignal.any([scope.signal, deps.signal]) : scope.signal;
   const detection = await (deps.detect ?? detectDevices)(
     { ...options, nvidiaSmiPath: NVIDIA_SMI, tempDir },
     deps,
-    scope.signal,
+    signal,
   );
   for (const { device, usable, text } of detection.findings) {
     if (usable) logger.info("device works", { device, text });
@@ -140,7 +141,7 @@ async function openStations(
     return { stations, detection, maxSessions };
   }
   const measure = { ffmpeg: detection.ffmpeg, devices: opened, workDir, tempDir };
-  const capacities = await measureCapacity(measure, deps, scope.signal);
+  const capacities = await measureCapacity(measure, deps, signal);
   // A map over a list that has a first element has one too.
   const stations = opened.map((one) => ({ ...one, capacity: capacities.get(one.device) })) as unknown as [
     Station,
@@ -168,6 +169,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
     scope.defer(() => rm(tempDir, { recursive: true, force: true }));
 
     const { stations, detection, maxSessions } = await openStations(options, tempDir, deps, scope);
+    deps.signal?.throwIfAborted();
     const capabilities = stations.reduce((set, { device }) => set | device.capabilities, 0n);
     let watch: NvidiaWatch | undefined;
     if (stations.some(({ device }) => device.kind === "nvidia")) {

@@ -23,6 +23,7 @@ function plan(profiles: readonly Profile[], path = cpu, more: Partial<ArgumentsR
   return planTranscode(
     {
       profiles,
+      audio: true,
       clip: undefined,
       perceptualHash: false,
       livepeerVersion: "0.9.1",
@@ -93,6 +94,7 @@ test("older FFmpegs are asked in their own words", () => {
   const made = planTranscode(
     {
       profiles: [testProfile()],
+      audio: true,
       clip: { fromMs: 500, toMs: 0 },
       perceptualHash: false,
       livepeerVersion: "0.9.1",

@@ -36,6 +36,8 @@ export interface FfmpegDialect {
 
 export interface ArgumentsRequest {
   readonly profiles: readonly Profile[];
+  /** Copy the source's sound, where it has any. */
+  readonly audio: boolean;
   readonly clip: ClipRange | undefined;
   readonly perceptualHash: boolean;
   readonly livepeerVersion: string;
@@ -235,7 +237,8 @@ export function planTranscode(request: ArgumentsRequest, path: EncodingPath, dia
   args.push(...path.inputArgs, ...words("-noautorotate -copyts -i"), request.input, "-filter_complex", graph);
   for (const [i, { profile, file }] of outputs.entries()) {
     const encoder = path.encoders[profile.codec] ?? "";
-    args.push("-map", `[v${i}]`, ...words("-map 0:a:0? -map_metadata -1 -map_chapters -1"));
+    args.push("-map", `[v${i}]`, ...(request.audio ? words("-map 0:a:0?") : []));
+    args.push(...words("-map_metadata -1 -map_chapters -1"));
     if (!isSoftware(encoder)) args.push(...path.encoderArgs);
     args.push("-c:v", encoder, ...familyArgs(encoder), ...rateArgs(profile, encoder), ...frameArgs(profile, encoder));
     // Frames keep their own times. Without the finer time base FFmpeg would round them to the frame rate it guessed.

@@ -239,6 +239,14 @@ test("a clip takes its part of picture and sound, and keeps the times", async ()
   expect(last - first).toBeLessThanOrEqual(0.4);
 });
 
+test("sound that is announced and never comes is left out", async () => {
+  const source = await withSound();
+  const packets = Array.from({ length: source.length / 188 }, (_, i) => source.subarray(i * 188, (i + 1) * 188));
+  const silent = Buffer.concat(packets.filter((packet) => (packet.readUInt16BE(1) & 0x1fff) !== 0x101));
+  const outcome = await renditions(silent, { profiles: [testProfile(), testProfile({ container: "mp4" })] });
+  expect(outcome.renditions.map(({ frames }) => frames)).toEqual([25, 25]);
+});
+
 test.each([
   ["4:2:2", ["-pix_fmt", "yuv422p"]],
   ["10 bits", ["-pix_fmt", "yuv420p10le"]],

@@ -79,6 +79,11 @@ function isMp4(data: Uint8Array): boolean {
   return /^(?:ftyp|styp|moov|mdat|free|wide|skip|sidx|moof)$/.test(type);
 }
 
+/** A sound track that was announced and never came cannot be copied: muxers want its sample rate. */
+function hasSound(probe: MediaProbe | undefined): boolean {
+  return !(probe?.kind === "media" && probe.audio && probe.audio.firstPts === undefined);
+}
+
 /** One FFmpeg child a segment: as fast as anything in-process here, and a crash costs one segment. */
 export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: FfmpegTranscoderDeps): Transcoder {
   const { clock, logger, resultBudget } = deps;
@@ -245,7 +250,7 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
       const path = pathFor(probe);
       const input = fromFile ? "source.mp4" : "pipe:0";
       const plan = planTranscode(
-        { ...request, livepeerVersion: LIVEPEER_VERSION, input, maxFrames },
+        { ...request, audio: hasSound(probe), livepeerVersion: LIVEPEER_VERSION, input, maxFrames },
         path,
         options.dialect,
       );
