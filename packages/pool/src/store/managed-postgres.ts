@@ -23,9 +23,9 @@ export interface ManagedPostgresOptions {
   readonly binDir?: string | undefined;
   /** Run by root: where the cluster lies when Postgres's user cannot enter the data directory. Default `/var/lib/openpool`. */
   readonly systemDir?: string | undefined;
-  /** The data directory is thrown away after use: closing also removes what had to be put elsewhere. Default false. */
+  /** The data is thrown away after use: closing takes no time to write it out, and removes what lies elsewhere. Default false. */
   readonly ephemeral?: boolean | undefined;
-  /** How long a clean shutdown may take before Postgres is told to stop at once and recover later. Default 4000. */
+  /** How long a clean shutdown may take before Postgres is told to stop at once and recover later. Default 4000, ephemeral 0. */
   readonly stopTimeoutMs?: number | undefined;
   /** How long a start may take, recovery after a crash included. Default 120 000. */
   readonly startTimeoutMs?: number | undefined;
@@ -466,11 +466,13 @@ class Supervisor implements ManagedPostgres {
       }
     };
     if (await this.#hasEnded(postmaster)) return;
-    tell("SIGINT");
-    if (await within(this.#options.stopTimeoutMs ?? 4_000)) return;
-    this.#logger.warn(
-      "Postgres is slow to stop; telling it to stop at once. It recovers at the next start, nothing is lost",
-    );
+    const { ephemeral = false, stopTimeoutMs = ephemeral ? 0 : 4_000 } = this.#options;
+    if (stopTimeoutMs > 0) {
+      tell("SIGINT");
+      if (await within(stopTimeoutMs)) return;
+      const message = "Postgres is slow to stop and is told to stop at once; it recovers at the next start";
+      this.#logger.warn(message, { waitedMs: stopTimeoutMs });
+    }
     tell("SIGQUIT");
     if (await within(6_000)) return;
     throw new PoolError(

