@@ -376,13 +376,21 @@ test("closing at once kills its children and removes their files", async () => {
   expect(await readdir(workDir)).toEqual([]);
 });
 
-test("removes what a killed predecessor left behind", async () => {
+test("removes what a killed predecessor left behind, and nothing of one that lives", async () => {
   const fake = await pool();
   const workDir = await makeWorkDir();
-  await mkdir(join(workDir, "tmp", "cpu-3"), { recursive: true });
-  await writeFile(join(workDir, "tmp", "cpu-3", "0.ts"), "half a rendition");
+  // Beyond the largest process id that Linux gives.
+  await mkdir(join(workDir, "tmp-99999999-abc", "cpu-3"), { recursive: true });
+  await writeFile(join(workDir, "tmp-99999999-abc", "cpu-3", "0.ts"), "half a rendition");
+  await mkdir(join(workDir, "tmp-1-abc"));
+  await mkdir(join(workDir, `tmp-${process.pid}-abc`));
   await worker(fake, { workDir });
-  expect(await readdir(join(workDir, "tmp"))).not.toContain("cpu-3");
+  await worker(fake, { workDir });
+  const names = await readdir(workDir);
+  expect(names).toContain("tmp-1-abc");
+  expect(names).not.toContain("tmp-99999999-abc");
+  expect(names).not.toContain(`tmp-${process.pid}-abc`);
+  expect(names.filter((name) => name.startsWith(`tmp-${process.pid}-`))).toHaveLength(2);
 });
 
 test("tells about itself over HTTP", async () => {

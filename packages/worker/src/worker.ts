@@ -1,5 +1,3 @@
-import { mkdir, rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { openScope, PoolError, type Scope } from "@openpool/base";
 import {
@@ -31,6 +29,7 @@ import { createTaskRunner } from "./task-runner.ts";
 import { createByteBudget } from "./byte-budget.ts";
 import { createFfmpegTranscoder } from "./transcode/ffmpeg-transcoder.ts";
 import type { Transcoder } from "./transcode/transcoder.ts";
+import { openTempDir } from "./work-dir.ts";
 
 export interface Worker extends AsyncDisposable {
   /** Takes no more tasks, finishes and uploads what it has, then closes. What SIGTERM asks for. */
@@ -162,12 +161,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
   const secret = parseOpenSecret(options.secret);
   const scope = openScope();
   try {
-    // What a killed predecessor left behind goes first.
-    const tempDir = join(resolve(options.workDir), "tmp");
-    await rm(tempDir, { recursive: true, force: true });
-    await mkdir(tempDir, { recursive: true, mode: 0o700 });
-    scope.defer(() => rm(tempDir, { recursive: true, force: true }));
-
+    const { path: tempDir } = scope.use(await openTempDir(options.workDir));
     const { stations, detection, maxSessions } = await openStations(options, tempDir, deps, scope);
     deps.signal?.throwIfAborted();
     const capabilities = stations.reduce((set, { device }) => set | device.capabilities, 0n);

@@ -1,7 +1,10 @@
-import type { CapabilitySet } from "@openpool/protocol";
+import type { CapabilitySet, ProfileCodec } from "@openpool/protocol";
 import type { EncodingPath } from "../transcode/arguments.ts";
 
 export type DeviceKind = "cpu" | "nvidia" | "vaapi" | "qsv" | "amf";
+
+/** FFmpeg's encoder for each codec. */
+export type Encoders = Partial<Record<ProfileCodec, string>>;
 
 /** Something that transcodes, proved by a test encode. */
 export interface Device {

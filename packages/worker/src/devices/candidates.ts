@@ -1,0 +1,151 @@
+import { readdir } from "node:fs/promises";
+import { cpus } from "node:os";
+import type { EncodingPath } from "../transcode/arguments.ts";
+import type { DeviceKind, Encoders, Finding } from "./device.ts";
+import type { FfmpegBuild } from "./ffmpeg-build.ts";
+import { listNvidiaGpus, type NvidiaGpu } from "./nvidia-smi.ts";
+import type { DeviceRequest } from "./request.ts";
+
+/** A device before its tests: ways to use it, best first, and its own encoders. */
+export interface Candidate {
+  readonly id: string;
+  readonly kind: DeviceKind;
+  readonly name: string;
+  readonly uuid: string | undefined;
+  /** The render node behind it: two ways to use one node are one device. */
+  readonly node: string | undefined;
+  readonly paths: readonly Omit<EncodingPath, "encoders" | "decodes">[];
+  readonly encoders: Encoders;
+}
+
+export const softwareEncoders: Encoders = { h264: "libx264", h265: "libx265", vp9: "libvpx-vp9" };
+export const software = { frames: "software", wrapper: [], inputArgs: [], uploadFilter: "", encoderArgs: [] } as const;
+
+export function cpuCandidate(): Candidate {
+  const list = cpus();
+  const name = `${list[0]?.model.trim() || "processor"}, ${list.length} threads`;
+  return {
+    id: "cpu",
+    kind: "cpu",
+    name,
+    uuid: undefined,
+    node: undefined,
+    paths: [software],
+    encoders: softwareEncoders,
+  };
+}
+
+function nvidiaCandidate({ index, uuid, name, driverVersion }: NvidiaGpu): Candidate {
+  const open = ["-init_hw_device", `cuda=gpu:${index}`, "-filter_hw_device", "gpu"];
+  // CUDA numbers cards by speed unless told otherwise, nvidia-smi by slot.
+  const common = { wrapper: ["env", "CUDA_DEVICE_ORDER=PCI_BUS_ID"], uploadFilter: "", encoderArgs: [] };
+  const decode = [
+    "-hwaccel",
+    "cuda",
+    "-hwaccel_device",
+    "gpu",
+    "-hwaccel_output_format",
+    "cuda",
+    "-extra_hw_frames",
+    "8",
+  ];
+  return {
+    id: `nvidia:${index}`,
+    kind: "nvidia",
+    name: `${name}, driver ${driverVersion}`,
+    uuid,
+    node: undefined,
+    paths: [
+      { ...common, frames: "cuda", inputArgs: [...open, ...decode] },
+      { ...common, frames: "cuda-upload", inputArgs: open },
+      { ...common, frames: "upload", inputArgs: [], encoderArgs: ["-gpu", String(index)] },
+    ],
+    encoders: { h264: "h264_nvenc", h265: "hevc_nvenc" },
+  };
+}
+
+function renderCandidate(kind: "vaapi" | "qsv", node: string): Candidate {
+  const open = kind === "vaapi" ? `vaapi=hw:${node}` : `qsv=hw:hw_any,child_device=${node}`;
+  const uploadFilter = kind === "vaapi" ? "format=nv12,hwupload" : "format=nv12,hwupload=extra_hw_frames=64";
+  return {
+    id: `${kind}:${node}`,
+    kind,
+    name: `${kind.toUpperCase()} on ${node}`,
+    uuid: undefined,
+    node,
+    paths: [
+      {
+        frames: "upload",
+        wrapper: [],
+        inputArgs: ["-init_hw_device", open, "-filter_hw_device", "hw"],
+        uploadFilter,
+        encoderArgs: [],
+      },
+    ],
+    encoders: { h264: `h264_${kind}`, h265: `hevc_${kind}`, ...(kind === "vaapi" ? { vp9: "vp9_vaapi" } : {}) },
+  };
+}
+
+const amfCandidate: Candidate = {
+  id: "amf",
+  kind: "amf",
+  name: "AMD AMF",
+  uuid: undefined,
+  node: undefined,
+  paths: [{ ...software, frames: "upload", uploadFilter: "format=nv12" }],
+  encoders: { h264: "h264_amf", h265: "hevc_amf" },
+};
+
+async function renderNodes(): Promise<string[]> {
+  const entries = await readdir("/dev/dri").catch(() => []);
+  return entries.filter((name) => name.startsWith("renderD")).map((name) => `/dev/dri/${name}`);
+}
+
+/** The devices behind a request that are worth a test, and words about those that are not there at all. */
+export async function candidatesFor(
+  request: DeviceRequest,
+  options: { readonly nvidiaSmiPath: string },
+  build: FfmpegBuild,
+  signal: AbortSignal,
+): Promise<{ readonly candidates: Candidate[]; readonly findings: Finding[] }> {
+  switch (request.kind) {
+    case "cpu":
+      return { candidates: [], findings: [] };
+    case "nvidia": {
+      const inventory = await listNvidiaGpus(options.nvidiaSmiPath, signal);
+      if (inventory.kind === "none")
+        return { candidates: [], findings: [{ device: "nvidia", usable: false, text: inventory.why }] };
+      const wanted = request.indexes ?? inventory.gpus.map(({ index }) => index);
+      const candidates: Candidate[] = [];
+      const findings: Finding[] = [];
+      for (const index of wanted) {
+        const gpu = inventory.gpus.find((one) => one.index === index);
+        if (gpu) candidates.push(nvidiaCandidate(gpu));
+        else findings.push({ device: `nvidia:${index}`, usable: false, text: `nvidia-smi lists no card ${index}` });
+      }
+      return { candidates, findings };
+    }
+    case "vaapi":
+    case "qsv": {
+      const nodes = request.node === undefined ? await renderNodes() : [request.node];
+      const text = "there is no render node in /dev/dri";
+      if (nodes.length === 0) return { candidates: [], findings: [{ device: request.kind, usable: false, text }] };
+      return { candidates: nodes.map((node) => renderCandidate(request.kind, node)), findings: [] };
+    }
+    case "amf":
+      return { candidates: [amfCandidate], findings: [] };
+    case "auto": {
+      // Each only where something speaks for it: a test of what is not there would only put words into the log.
+      const nodes = await renderNodes();
+      const nvidia = await candidatesFor({ kind: "nvidia", indexes: undefined }, options, build, signal);
+      const candidates = [...nvidia.candidates];
+      if (candidates.length === 0) {
+        for (const kind of ["qsv", "vaapi"] as const) {
+          if (build.encoders.has(`h264_${kind}`)) candidates.push(...nodes.map((node) => renderCandidate(kind, node)));
+        }
+        if (nodes.length > 0 && build.encoders.has("h264_amf")) candidates.push(amfCandidate);
+      }
+      return { candidates, findings: nvidia.findings };
+    }
+  }
+}
