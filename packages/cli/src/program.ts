@@ -94,9 +94,18 @@ function describeError(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : errorText(error);
 }
 
+/** Settings whose mistakes only their reader can find. */
+const wrongSettings: ReadonlySet<string> = new Set([
+  "push/bad-profiles",
+  "store/bad-database-url",
+  "tls/half-configured",
+  "tls/unreadable",
+  "worker/bad-devices",
+]);
+
 function exitCodeOf(error: unknown): ExitCode {
   const code = error instanceof PoolError ? String(error.info.code) : "";
-  if (code.startsWith("config/") || code === "push/bad-profiles") return exitCode.usage;
+  if (code.startsWith("config/") || wrongSettings.has(code)) return exitCode.usage;
   if (code === "cli/no-pool" || code === "cli/pool-unreachable") return exitCode.unreachable;
   return code === "cli/refused" ? exitCode.refused : exitCode.failed;
 }
