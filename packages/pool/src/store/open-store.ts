@@ -109,13 +109,11 @@ function toTotals(row: TotalsRow): PoolTotals {
 
 /** What the totals of every rig must be, from the events alone. */
 const TOTALS_FROM_EVENTS = `
-  select worker, rig,
-    sum((data->>'segments')::numeric) as segments,
-    sum((data->>'pixels')::numeric) as pixels,
-    sum((data->>'feeWei')::numeric) as fee_wei,
-    sum((data->>'commissionWei')::numeric) as commission_wei,
-    sum((data->>'earnedWei')::numeric) as credited_wei
-  from openpool.events where type = 'job.credited' group by worker, rig`;
+  select worker, rig, sum(d.segments) as segments, sum(d.pixels) as pixels, sum(d."feeWei") as fee_wei,
+    sum(d."commissionWei") as commission_wei, sum(d."earnedWei") as credited_wei
+  from openpool.events, json_to_record(data)
+    as d (segments numeric, pixels numeric, "feeWei" numeric, "commissionWei" numeric, "earnedWei" numeric)
+  where type = 'job.credited' group by worker, rig`;
 
 class PgStore implements Store {
   readonly #connection: PgConnection;

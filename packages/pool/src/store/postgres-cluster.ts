@@ -20,7 +20,8 @@ function tunableSettings(major: number): string {
 max_connections = 50
 shared_buffers = 64MB
 maintenance_work_mem = 32MB
-max_wal_size = 512MB
+max_wal_size = 256MB # bounds what must be replayed after a crash, and so the time until the pool serves again
+checkpoint_timeout = 3min
 max_parallel_workers_per_gather = 0
 jit = off
 log_checkpoints = off
