@@ -226,7 +226,7 @@ export class GatewayDoor {
       ended.signal.addEventListener("abort", () => desk.abandon(job.id), { once: true });
       const failure = await fillBody(input, exchange.body, memory, options);
       if (!failure && Buffer.from(request.data.hash).equals(hasher.digest())) {
-        return await this.#answer(exchange, request, job, early);
+        return await this.#answer(exchange, request, job, early, ended.signal);
       }
       input.fail();
       desk.abandon(job.id);
@@ -267,7 +267,7 @@ export class GatewayDoor {
       }
       const job = this.#jobOf(request, session, input, arrivedMs);
       ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
-      return await this.#answer(exchange, request, job, undefined);
+      return await this.#answer(exchange, request, job, undefined, ended.signal);
     } finally {
       input.release();
     }
@@ -279,6 +279,7 @@ export class GatewayDoor {
     request: SegmentRequest,
     job: Job,
     early: Promise<JobOutcome> | undefined,
+    ended: AbortSignal,
   ): Promise<boolean> {
     const { desk } = this.#deps;
     job.input.confirm();
@@ -287,6 +288,8 @@ export class GatewayDoor {
     desk.inputComplete(job.id);
     const outcome = await running;
     if (outcome.kind === "abandoned") exchange.abort();
+    // Nobody will come for these: its gateway left while the credit was being written.
+    else if (outcome.kind === "done" && ended.aborted) outcome.release();
     else exchange.finish(this.#result(request, job, outcome));
     return outcome.kind === "done";
   }

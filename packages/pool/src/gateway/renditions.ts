@@ -118,6 +118,7 @@ export class Renditions {
   serve(path: string, exchange: Exchange): boolean {
     const found = this.#byPath.get(path);
     if (!found) return false;
+    if (!isDownload(exchange)) return true;
     const { answer, rendition } = found;
     answer.readers++;
     exchange.onClose((complete) => {
@@ -134,6 +135,13 @@ export class Renditions {
     sendBytes(exchange, rendition.data, rendition.contentType);
     return true;
   }
+}
+
+/** Whether it is a GET or a HEAD; anything else is answered here. */
+export function isDownload(exchange: Exchange): boolean {
+  if (exchange.method === "GET" || exchange.method === "HEAD") return true;
+  exchange.answer(405, { allow: "GET, HEAD" }, "");
+  return false;
 }
 
 /** Answers a GET with bytes, whole or one range of them, with the headers that go with `/stream`. */

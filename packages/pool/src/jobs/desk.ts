@@ -9,10 +9,12 @@ import {
   formatRig,
   INVALID_VIDEO,
   isNonRetryable,
+  MAX_SEGMENT_BYTES,
   type MediaProbe,
   type NotifySegment,
   NotifySegmentSchema,
   probeMedia,
+  type Profile,
   type RigName,
   SegDataSchema,
   SegParametersSchema,
@@ -24,6 +26,8 @@ import type { AttemptFailure, AttemptId, ConnectionId, Effect, JobFailure, JobId
 import type { Store } from "../store/types.ts";
 import { judgeInput, kindOfWork, verifyResult } from "../verify/index.ts";
 import type { Connection, Connections } from "../workers/connections.ts";
+import { createEventBudget } from "../workers/event-budget.ts";
+import { plainText } from "../workers/plain-text.ts";
 import type { Job, JobOutcome, JobRendition } from "./job.ts";
 
 export interface DeskOptions {
@@ -81,12 +85,6 @@ export interface UploadedResult {
   }[];
 }
 
-/** How the job of a task id stands, seen from an upload. */
-export type AttemptLookup =
-  | { readonly kind: "open"; readonly attempt: AttemptId }
-  | { readonly kind: "not-yours"; readonly owner: RigName }
-  | { readonly kind: "unknown" };
-
 /** Time between polls of a policy that has nothing planned; new facts wake it anyway. */
 const IDLE_TICK_MS = 5_000;
 
@@ -102,6 +100,9 @@ export class JobDesk {
   readonly #byUrlToken = new Map<string, Attempt>();
   /** The source of each running stream, as last seen. */
   readonly #shapes = new Map<string, MediaProbe>();
+  /** How many lost jobs, and how many failures of one rig, may fill the event log. */
+  readonly #lostBudget: (key: string) => boolean;
+  readonly #rigBudget: (key: string) => boolean;
   #cancelTick = (): void => {};
   #tickAtMs = Number.POSITIVE_INFINITY;
   #closed = false;
@@ -109,6 +110,8 @@ export class JobDesk {
   constructor(options: DeskOptions, deps: DeskDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#lostBudget = createEventBudget({ burst: 600, perMinute: 120 }, deps.clock);
+    this.#rigBudget = createEventBudget({ burst: 60, perMinute: 60 }, deps.clock);
   }
 
   get jobsInFlight(): number {
@@ -164,7 +167,8 @@ export class JobDesk {
             tookMs: this.#now() - startedMs,
             transcodeMs: this.#now() - startedMs,
           });
-          if (outcome.kind === "failed") {
+          // Anybody can send what cannot be transcoded, as fast as they like.
+          if (outcome.kind === "failed" && this.#lostBudget("")) {
             this.#record("job.failed", undefined, {
               job: job.id,
               seq: job.seq.toString(),
@@ -247,12 +251,9 @@ export class JobDesk {
     return attempt ? { input: attempt.job.job.input, onClosed: attempt.onClosed } : undefined;
   }
 
-  /** Whether a task id is open, and belongs to whoever says so. */
-  lookup(taskId: bigint, rig: RigName): AttemptLookup {
-    const attempt = this.#attempts.get(taskId.toString() as AttemptId);
-    if (!attempt) return { kind: "unknown" };
-    const own = attempt.rig.worker === rig.worker && attempt.rig.rig === rig.rig;
-    return own ? { kind: "open", attempt: attempt.id } : { kind: "not-yours", owner: attempt.rig };
+  /** The open attempt with a task id, and who has it. */
+  attemptOf(taskId: bigint): { readonly id: AttemptId; readonly rig: RigName } | undefined {
+    return this.#attempts.get(taskId.toString() as AttemptId);
   }
 
   /** A result began to arrive: the worker is not hung. */
@@ -260,30 +261,46 @@ export class JobDesk {
     if (this.#attempts.has(id)) this.#apply(this.#deps.dispatcher.resultArriving(id, this.#now()));
   }
 
-  /** The most parts that a result of this attempt may have. */
-  partsExpected(id: AttemptId): number {
-    const job = this.#attempts.get(id)?.job.job;
-    return job ? job.profiles.length * (job.perceptualHash ? 2 : 1) : 0;
+  /**
+   * The most that a result of this attempt may be, while it is open. Many times what an encoder makes of the job: it
+   * only keeps a hostile worker from filling the memory that the results of others need.
+   */
+  limitsOf(
+    id: AttemptId,
+  ): { readonly maxParts: number; readonly maxBytes: number; readonly onClosed: Set<() => void> } | undefined {
+    const attempt = this.#attempts.get(id);
+    if (!attempt) return undefined;
+    const { job, source } = attempt.job;
+    const measuredMs = source?.kind === "media" ? (source.video?.durationMs ?? 0) : 0;
+    const seconds = Math.max(job.durationMs, measuredMs) / 1_000;
+    const inputBytes = Math.max(job.input.bytes.length, job.input.announcedBytes ?? 0);
+    return {
+      maxParts: job.profiles.length * (job.perceptualHash ? 2 : 1),
+      maxBytes: job.profiles.reduce((sum, profile) => sum + mostBytes(profile, inputBytes, seconds), 0),
+      onClosed: attempt.onClosed,
+    };
   }
 
   /** The worker could not do it, in its own words. */
   attemptFailed(id: AttemptId, failure: AttemptFailure): void {
     const attempt = this.#attempts.get(id);
     if (!attempt) return;
-    const text = "text" in failure ? failure.text : failure.kind;
+    const text = "text" in failure ? plainText(failure.text) : failure.kind;
     this.#deps.logger.debug("attempt failed", {
       job: attempt.job.job.id,
       rig: formatRig(attempt.rig),
       kind: failure.kind,
       text,
     });
-    this.#record("attempt.failed", attempt.rig, {
-      job: attempt.job.job.id,
-      attempt: id,
-      kind: failure.kind,
-      text,
-      tookMs: Math.round(this.#now() - attempt.startedMs),
-    });
+    if (this.#rigBudget(formatRig(attempt.rig))) {
+      this.#record("attempt.failed", attempt.rig, {
+        job: attempt.job.job.id,
+        attempt: id,
+        kind: failure.kind,
+        text,
+        tookMs: Math.round(this.#now() - attempt.startedMs),
+      });
+    }
     this.#apply(this.#deps.dispatcher.attemptFailed(id, failure, this.#now()));
     if (failure.kind !== "late") this.#close(attempt);
   }
@@ -294,6 +311,11 @@ export class JobDesk {
     const running = attempt?.job;
     if (!attempt || !running || running.decided) return;
     const { job } = running;
+    if (job.input.state !== "confirmed") {
+      // The last byte was kept back: nobody can have transcoded it.
+      this.attemptFailed(id, { kind: "invalid-result", text: "it came before its source was complete" });
+      return;
+    }
     running.source ??= probeMedia(job.input.bytes);
     const verdict = verifyResult({
       source: running.source,
@@ -311,12 +333,14 @@ export class JobDesk {
     this.#apply(this.#deps.dispatcher.resultAccepted(id, now));
     if (verdict.claims !== "exact") {
       this.#apply(this.#deps.dispatcher.claimDiffered(id, verdict.claims, now));
-      this.#record("claim.differed", attempt.rig, {
-        job: job.id,
-        degree: verdict.claims,
-        claimedPixels: verdict.renditions.map((one) => one.claimedPixels.toString()),
-        measuredPixels: verdict.renditions.map((one) => one.pixels.toString()),
-      });
+      if (this.#rigBudget(formatRig(attempt.rig))) {
+        this.#record("claim.differed", attempt.rig, {
+          job: job.id,
+          degree: verdict.claims,
+          claimedPixels: verdict.renditions.map((one) => one.claimedPixels.toString()),
+          measuredPixels: verdict.renditions.map((one) => one.pixels.toString()),
+        });
+      }
     }
     const renditions: JobRendition[] = verdict.renditions.map((one, i) => ({
       profile: job.profiles[i]!,
@@ -513,6 +537,17 @@ function failureOutcome(failure: JobFailure): JobOutcome {
   }
 }
 
+/** More than an encoder makes of a source for a profile, by far, with what a multipart adds to it. */
+function mostBytes({ width, height, bitrate, quality }: Profile, inputBytes: number, seconds: number): number {
+  const byRate = (bitrate / 8) * seconds;
+  // Constant quality goes as high as the pictures ask for.
+  const byQuality = quality > 0 ? (width || 1_920) * (height || 1_080) * 60 * seconds * 0.5 : 0;
+  return Math.min(MAX_SEGMENT_BYTES, (4 << 20) + 4 * (inputBytes + byRate) + byQuality) + 8_192;
+}
+
+/** Names that are harmless in a file's name, a command line and a log. */
+const HARMLESS_NAME = /^[\w .:+()-]{1,64}$/;
+
 /** The task as an orchestrator sends it. What the worker needs not know is replaced: stream key, token, hash. */
 function taskOf(job: Job, attempt: AttemptId, url: string): NotifySegment {
   const segData = create(SegDataSchema, {
@@ -537,7 +572,10 @@ function taskOf(job: Job, attempt: AttemptId, url: string): NotifySegment {
       to: BigInt(job.clip.toMs),
     });
   }
-  setProfiles(segData, job.profiles);
+  setProfiles(
+    segData,
+    job.profiles.map((one, i) => (HARMLESS_NAME.test(one.name) ? one : { ...one, name: `profile-${i}` })),
+  );
   return create(NotifySegmentSchema, { url, segData, taskId: BigInt(attempt), profiles: INVALID, orchId: "offchain" });
 }
 

@@ -5,6 +5,7 @@ import { errorText } from "@openpool/base";
 import { encodeGrpcFrame, type NotifySegment, NotifySegmentSchema, type RigName } from "@openpool/protocol";
 import type { ConnectionId, ConnectionOffer } from "../dispatch/types.ts";
 import { endGrpc } from "../front/grpc.ts";
+import { SecretHolders } from "./secret-holders.ts";
 
 /** One open registration. */
 export interface Connection extends ConnectionOffer {
@@ -25,14 +26,19 @@ export interface Connection extends ConnectionOffer {
 /** A silent dead peer is noticed after one missed answer to this. */
 const PING_MS = 15_000;
 const PONG_WITHIN_MS = 10_000;
-
-/** Secrets that are remembered, those of rigs that left included. */
-const MAX_IDENTITIES = 50_000;
+/** Tasks that a worker has not read; each is under a kilobyte. */
+const MAX_UNREAD_BYTES = 1 << 20;
+/** A large site behind one address is welcome; beyond this somebody counts up names. */
+const MAX_REGISTRATIONS_PER_PEER = 5_000;
+const MAX_REGISTRATIONS = 50_000;
 
 /** All open registrations, and who holds them. */
 export class Connections {
   readonly #byId = new Map<ConnectionId, Connection>();
-  readonly #identities = new Map<string, RigName>();
+  readonly #perPeer = new Map<string, number>();
+  /** What is told when a connection does not answer pings, by connection. */
+  readonly #watched = new WeakMap<http2.Http2Session, Set<(why: string) => void>>();
+  readonly holders = new SecretHolders();
   readonly #logger: Logger;
   readonly #clock: Clock;
   #next = 0;
@@ -59,9 +65,9 @@ export class Connections {
     return this.all().filter((one) => one.rig.worker === name.worker && one.rig.rig === name.rig);
   }
 
-  /** The rig that registered with a secret, also for a while after it left: results come on other connections. */
-  identityOf(secretHash: string): RigName | undefined {
-    return this.#identities.get(secretHash);
+  /** Whether one more registration from an address is welcome. */
+  hasRoomFor(peer: string): boolean {
+    return this.#byId.size < MAX_REGISTRATIONS && (this.#perPeer.get(peer) ?? 0) < MAX_REGISTRATIONS_PER_PEER;
   }
 
   /** Opens a registration on a gRPC stream; `onGone` is called once, when it ended for whatever reason. */
@@ -73,12 +79,15 @@ export class Connections {
     const id = `c${++this.#next}` as ConnectionId;
     let gone = false;
     let used = false;
-    let stopPinging = (): void => {};
     const leave = (why: string): void => {
       if (gone) return;
       gone = true;
-      stopPinging();
+      unwatch();
       this.#byId.delete(id);
+      this.holders.left(offer.secretHash, offer.rig);
+      const left = (this.#perPeer.get(offer.peer) ?? 1) - 1;
+      if (left > 0) this.#perPeer.set(offer.peer, left);
+      else this.#perPeer.delete(offer.peer);
       onGone(connection, why);
     };
     const connection: Connection = {
@@ -90,6 +99,11 @@ export class Connections {
       },
       notify(message) {
         if (gone || stream.destroyed) return false;
+        if (stream.writableLength > MAX_UNREAD_BYTES) {
+          // Later: who tells it something is in the middle of deciding.
+          queueMicrotask(() => connection.end("it does not read what it is told"));
+          return false;
+        }
         used = true;
         stream.write(encodeGrpcFrame(toBinary(NotifySegmentSchema, message)));
         return true;
@@ -100,34 +114,47 @@ export class Connections {
       },
     };
     stream.once("close", () => leave("its stream ended"));
-    stream.session?.once("close", () => leave("its connection ended"));
+    const unwatch = this.#watch(stream.session, leave);
+    this.#byId.set(id, connection);
+    this.#perPeer.set(offer.peer, (this.#perPeer.get(offer.peer) ?? 0) + 1);
+    this.holders.registered(offer.secretHash, offer.rig);
+    return connection;
+  }
+
+  /** Pings a connection for as long as a registration is on it; returns how one of them leaves. */
+  #watch(session: http2.Http2Session | undefined, leave: (why: string) => void): () => void {
+    if (!session) return () => {};
+    const known = this.#watched.get(session);
+    if (known) {
+      known.add(leave);
+      return () => known.delete(leave);
+    }
+    const leaves = new Set([leave]);
+    this.#watched.set(session, leaves);
+    let cancel = (): void => {};
+    const dead = (why: string): void => {
+      cancel();
+      if (leaves.size > 0) this.#logger.debug("a connection of workers is dead", { why, registrations: leaves.size });
+      for (const one of leaves) one(why);
+    };
+    session.once("close", () => dead("its connection ended"));
     const ping = (): void => {
-      const session = stream.session;
-      if (gone || !session || session.destroyed) return;
-      const cancel = this.#clock.after(PONG_WITHIN_MS, () => {
-        this.#logger.info("worker does not answer pings", {
-          rig: `${offer.rig.worker}.${offer.rig.rig}`,
-          peer: offer.peer,
-        });
+      if (session.destroyed) return;
+      if (leaves.size === 0) return void this.#watched.delete(session);
+      cancel = this.#clock.after(PONG_WITHIN_MS, () => {
+        dead("it did not answer a ping");
         session.destroy();
-        leave("it did not answer a ping");
       });
       try {
         session.ping(() => {
           cancel();
-          if (!gone) stopPinging = this.#clock.after(PING_MS, ping);
+          if (!session.destroyed) cancel = this.#clock.after(PING_MS, ping);
         });
       } catch (error) {
-        cancel();
-        leave(errorText(error));
+        dead(errorText(error));
       }
     };
-    stopPinging = this.#clock.after(PING_MS, ping);
-    this.#byId.set(id, connection);
-    // The most recent last; made-up names cannot fill the memory.
-    this.#identities.delete(offer.secretHash);
-    this.#identities.set(offer.secretHash, offer.rig);
-    if (this.#identities.size > MAX_IDENTITIES) this.#identities.delete(this.#identities.keys().next().value!);
-    return connection;
+    cancel = this.#clock.after(PING_MS, ping);
+    return () => leaves.delete(leave);
   }
 }

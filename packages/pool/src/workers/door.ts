@@ -15,19 +15,21 @@ import {
   registerText,
   RESULT_AUTHORIZATION,
   type RigName,
+  segmentText,
   TRANSCODING_ERROR_TYPE,
 } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
-import { fillBody, openBody } from "../bodies/body.ts";
+import { announcedLength, fillBody, openBody } from "../bodies/body.ts";
 import type { AttemptId } from "../dispatch/types.ts";
 import { answerText, type Exchange } from "../front/exchange.ts";
 import { endGrpc, openGrpcStream, readGrpcRequest } from "../front/grpc.ts";
-import { answerNotFound, sendBytes } from "../gateway/renditions.ts";
+import { answerNotFound, isDownload, sendBytes } from "../gateway/renditions.ts";
 import type { JobDesk, UploadedResult } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
 import type { Connections } from "./connections.ts";
 import { hashSecret, type Identities, isIdentityRefusal } from "./identity.ts";
 import { createEventBudget } from "./event-budget.ts";
+import { plainText } from "./plain-text.ts";
 
 export interface WorkersDoorDeps {
   readonly desk: JobDesk;
@@ -47,17 +49,28 @@ export interface WorkersDoorDeps {
 const MAX_CAPACITY = 10_000;
 /** An error text is a line or two; FFmpeg's can be longer. */
 const MAX_ERROR_BYTES = 64 * 1024;
-/** A worker may not need longer than this to send what it made. */
+/** A worker may not need longer than this to send what it made, … */
 const UPLOAD_TIMEOUT_MS = 60_000;
+/** … nor stand still for so long. */
+const STALL_MS = 5_000;
+/** The capabilities that exist have numbers far below; what a worker makes up beyond them is not announced. */
+const KNOWN_CAPABILITIES = (1n << 64n) - 1n;
+const RESOURCE_EXHAUSTED = 8;
 
 /** Where workers register, fetch sources and bring results. */
 export class WorkersDoor {
   readonly #deps: WorkersDoorDeps;
-  readonly #budget: (key: string) => boolean;
+  /** What one name, and what one address may put into logs and events: names cost nothing. */
+  readonly #nameBudget: (key: string) => boolean;
+  readonly #peerBudget: (key: string) => boolean;
+  /** Registrations that one address may begin: a large site at once, and again and again, but not for ever. */
+  readonly #registrationBudget: (key: string) => boolean;
 
   constructor(deps: WorkersDoorDeps) {
     this.#deps = deps;
-    this.#budget = createEventBudget({ burst: 20, perMinute: 20 }, deps.clock);
+    this.#nameBudget = createEventBudget({ burst: 20, perMinute: 20 }, deps.clock);
+    this.#peerBudget = createEventBudget({ burst: 1_000, perMinute: 120 }, deps.clock);
+    this.#registrationBudget = createEventBudget({ burst: 5_000, perMinute: 1_200 }, deps.clock);
   }
 
   // ---- registration
@@ -76,35 +89,34 @@ export class WorkersDoor {
       endGrpc(stream, GrpcStatus.UNAVAILABLE, "the pool is restarting");
       return;
     }
+    const { logger, desk, connections } = this.#deps;
+    if (!connections.hasRoomFor(peer) || !this.#registrationBudget(peer)) {
+      // Not for ever: whoever honestly has so many comes back and finds room.
+      endGrpc(stream, RESOURCE_EXHAUSTED, "too many registrations from this address");
+      return;
+    }
     const identity = this.#deps.identities.identify(request.secret, request.ethereumAddress);
     if (isIdentityRefusal(identity)) {
-      this.#record(`${peer} ${identity.reason}`, "rig.refused", undefined, {
-        reason: identity.reason,
-        explanation: identity.explanation,
-        worker: identity.worker,
-      });
-      this.#deps.logger.warn("a worker was refused", {
-        peer,
-        reason: identity.reason,
-        explanation: identity.explanation,
-      });
+      const { reason, explanation, worker } = identity;
+      if (this.#record(peer, `${peer} ${reason}`, "rig.refused", undefined, { reason, explanation, worker })) {
+        logger.warn("a worker was refused", { peer, reason, explanation });
+      }
       // The one text that makes a stock transcoder stop instead of knocking for ever.
       endGrpc(stream, GrpcStatus.UNKNOWN, registerText.invalidSecret);
       return;
     }
     if (request.capacity <= 0n) {
-      this.#record(`${peer} zero-capacity`, "rig.refused", identity, { reason: "zero-capacity" });
+      this.#record(peer, `${peer} zero-capacity`, "rig.refused", identity, { reason: "zero-capacity" });
       endGrpc(stream, GrpcStatus.UNKNOWN, registerText.zeroCapacity);
       return;
     }
-    if (stream.destroyed) return;
+    if (stream.destroyed || stream.closed) return;
     openGrpcStream(stream);
     const capacity = Number(request.capacity < BigInt(MAX_CAPACITY) ? request.capacity : BigInt(MAX_CAPACITY));
     const capabilities = request.capabilities
-      ? capabilitySetFromWords(request.capabilities.bitstring)
+      ? capabilitySetFromWords(request.capabilities.bitstring) & KNOWN_CAPABILITIES
       : DEFAULT_CAPABILITIES;
-    const version = request.capabilities?.version ?? "";
-    const { logger, desk, connections } = this.#deps;
+    const version = plainText(request.capabilities?.version ?? "", 64);
     const rig = formatRig(identity);
     const offer = {
       rig: identity,
@@ -116,13 +128,15 @@ export class WorkersDoor {
       version,
     };
     const connection = connections.open(stream, offer, (gone, why) => {
-      logger.info("rig left", { rig, why, peer });
-      this.#record(rig, "rig.left", identity, { why, connection: gone.connection });
+      if (this.#record(peer, rig, "rig.left", identity, { why, connection: gone.connection })) {
+        logger.info("rig left", { rig, why, peer });
+      }
       desk.disconnected(gone.connection);
       this.#deps.onRigsChanged();
     });
-    logger.info("rig joined", { rig, capacity, version, peer });
-    this.#record(rig, "rig.joined", identity, { capacity, version, connection: connection.connection });
+    if (this.#record(peer, rig, "rig.joined", identity, { capacity, version, connection: connection.connection })) {
+      logger.info("rig joined", { rig, capacity, version, peer });
+    }
     desk.connected(connection);
     this.#deps.onRigsChanged();
   }
@@ -132,16 +146,21 @@ export class WorkersDoor {
   /** GET of a source by its unguessable URL; cut through while it still arrives. */
   async serveSource(urlToken: string, exchange: Exchange): Promise<void> {
     const source = this.#deps.desk.sourceOf(urlToken);
-    if (!source || (exchange.method !== "GET" && exchange.method !== "HEAD")) return answerNotFound(exchange);
+    if (!source) return answerNotFound(exchange);
+    if (!isDownload(exchange)) return;
     const { input, onClosed } = source;
+    const cut = (): void => exchange.abort();
     if (input.state === "confirmed" && (exchange.method === "HEAD" || exchange.header("range") !== undefined)) {
       const letGo = input.hold();
-      exchange.onClose(letGo);
+      onClosed.add(cut);
+      exchange.onClose(() => {
+        onClosed.delete(cut);
+        letGo();
+      });
       return sendBytes(exchange, input.bytes, "");
     }
     const length = input.state === "confirmed" ? input.bytes.length : input.announcedBytes;
     if (length === undefined) return answerNotFound(exchange);
-    const cut = (): void => exchange.abort();
     onClosed.add(cut);
     exchange.start(200, { "content-type": "video/mp2t", "content-length": length });
     const whole = await input.pipeTo(exchange.output);
@@ -155,8 +174,8 @@ export class WorkersDoor {
   async takeResult(exchange: Exchange): Promise<void> {
     const { desk, connections } = this.#deps;
     const secretHash = hashSecret(exchange.header("credentials") ?? "");
-    const rig = connections.identityOf(secretHash);
-    if (exchange.header("authorization") !== RESULT_AUTHORIZATION || !rig) {
+    const holder = connections.holders.anyOf(secretHash);
+    if (exchange.header("authorization") !== RESULT_AUTHORIZATION || !holder) {
       return answerText(exchange, 401, "Unauthorized");
     }
     const contentType = exchange.header("content-type") ?? "";
@@ -167,66 +186,85 @@ export class WorkersDoor {
     }
     const taskText = exchange.header("taskid") ?? "";
     if (!/^[+-]?\d{1,19}$/.test(taskText)) return answerText(exchange, 400, "Invalid Task ID");
-    const found = desk.lookup(BigInt(taskText), rig);
-    if (found.kind === "not-yours") {
-      this.#deps.logger.warn("a result came from another worker than the one that has the task", {
-        rig: formatRig(rig),
-      });
-      this.#record(formatRig(rig), "result.refused", rig, { why: "the task was given to another rig" });
-      return answerText(exchange, 403, segmentForbidden);
+    const found = desk.attemptOf(BigInt(taskText));
+    if (found && !connections.holders.holds(secretHash, found.rig)) {
+      const rig = formatRig(holder);
+      const why = "the task was given to another rig";
+      if (this.#record(exchange.peer, rig, "result.refused", holder, { why })) {
+        this.#deps.logger.warn("a result came from another worker than the one that has the task", { rig });
+      }
+      return answerText(exchange, 403, segmentText.forbidden);
     }
-    if (mediaType === TRANSCODING_ERROR_TYPE)
-      return this.#takeError(exchange, found.kind === "open" ? found.attempt : undefined);
+    if (mediaType === TRANSCODING_ERROR_TYPE) return this.#takeError(exchange, found?.id);
     if (!/^\d{1,19}$/.test(exchange.header("pixels") ?? "")) return answerText(exchange, 400, "Invalid Pixels");
-    if (found.kind === "unknown") {
+    if (!found) {
       // Ended, replaced or never given out; told apart from an answer only by our record.
-      this.#record(formatRig(rig), "result.refused", rig, { why: "no open task has this id" });
+      const why = "no open task has this id";
+      this.#record(exchange.peer, formatRig(holder), "result.refused", holder, { why });
       return exchange.answer(200, OK_HEADERS, "OK");
     }
     if (mediaType !== "multipart/mixed") return exchange.answer(200, OK_HEADERS, "OK");
-    return this.#takeRenditions(exchange, found.attempt, multipartBoundary(contentType));
+    return this.#takeRenditions(exchange, found.id, multipartBoundary(contentType));
   }
 
   async #takeError(exchange: Exchange, attempt: AttemptId | undefined): Promise<void> {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
+    const { clock, desk, memory } = this.#deps;
+    const options = {
+      announcedBytes: undefined,
+      maxBytes: MAX_ERROR_BYTES,
+      purpose: "result" as const,
+      signal: AbortSignal.timeout(UPLOAD_TIMEOUT_MS),
+      pace: { clock, stallMs: STALL_MS, wholeMs: UPLOAD_TIMEOUT_MS },
+    };
+    const body = await openBody(memory, options);
+    if (typeof body === "string") return exchange.abort();
     try {
-      for await (const chunk of exchange.body) {
-        bytes += (chunk as Uint8Array).length;
-        if (bytes <= MAX_ERROR_BYTES) chunks.push(chunk as Uint8Array);
-      }
-    } catch {
-      return; // the worker left; its stream's end says the rest
+      const failure = await fillBody(body, exchange.body, memory, options);
+      // The worker left or hangs: the end of its stream, or its lateness, says the rest.
+      if (failure === "incomplete") return exchange.abort();
+      exchange.answer(200, OK_HEADERS, "OK");
+      if (attempt) desk.attemptFailed(attempt, { kind: "worker-error", text: Buffer.from(body.bytes).toString() });
+    } finally {
+      body.release();
     }
-    exchange.answer(200, OK_HEADERS, "OK");
-    // Strip nothing: a gateway compares the whole text.
-    if (attempt)
-      this.#deps.desk.attemptFailed(attempt, { kind: "worker-error", text: Buffer.concat(chunks).toString() });
   }
 
   async #takeRenditions(exchange: Exchange, attempt: AttemptId, boundary: string | undefined): Promise<void> {
-    const { desk, memory } = this.#deps;
+    const { clock, desk, memory } = this.#deps;
     const fail = (status: number, text: string): void => {
       answerText(exchange, status, text);
       desk.attemptFailed(attempt, { kind: "invalid-result", text });
     };
     if (boundary === undefined) return fail(500, "multipart: boundary is empty");
+    const limits = desk.limitsOf(attempt);
+    if (!limits) return exchange.answer(200, OK_HEADERS, "OK");
     desk.resultArriving(attempt);
-    const announced = exchange.header("content-length");
-    const maxParts = desk.partsExpected(attempt);
+    // Whoever comes second need not finish; its memory is needed elsewhere.
+    const ended = new AbortController();
+    const end = (): void => ended.abort();
+    const cancelTimeout = clock.after(UPLOAD_TIMEOUT_MS, end);
+    limits.onClosed.add(end);
     const options = {
-      announcedBytes: announced === undefined ? undefined : Number(announced),
-      maxBytes: Math.max(1, maxParts) * (MAX_SEGMENT_BYTES + 4096),
+      announcedBytes: announcedLength(exchange.header("content-length")),
+      maxBytes: limits.maxBytes,
       purpose: "result" as const,
-      signal: AbortSignal.timeout(UPLOAD_TIMEOUT_MS),
+      signal: ended.signal,
+      pace: { clock, stallMs: STALL_MS, wholeMs: UPLOAD_TIMEOUT_MS },
     };
     const body = await openBody(memory, options);
-    if (typeof body === "string")
-      return fail(500, body === "no-memory" ? "the pool has no memory left" : "http: request body too large");
     try {
-      const failure = await fillBody(body, exchange.body, memory, options);
-      if (failure) return fail(500, failure === "too-large" ? "http: request body too large" : "unexpected EOF");
+      const failure = typeof body === "string" ? body : await fillBody(body, exchange.body, memory, options);
+      if (typeof body === "string" || failure) {
+        if (!desk.limitsOf(attempt)) return exchange.answer(200, OK_HEADERS, "OK");
+        if (failure === "no-memory") {
+          answerText(exchange, 503, "the pool has no memory left");
+          // Not its fault: somebody takes the job again in a moment, as with a worker that is busy.
+          return desk.attemptFailed(attempt, { kind: "worker-error", text: "TranscoderBusy" });
+        }
+        return fail(500, failure === "too-large" ? "http: request body too large" : "unexpected EOF");
+      }
       // One part more than expected is enough to know that the count is wrong.
+      const { maxParts } = limits;
       const parts = parseMultipart(body.bytes, boundary, { maxParts: maxParts + 1, maxPartBytes: MAX_SEGMENT_BYTES });
       if (typeof parts === "string") return fail(500, parts);
       const uploaded = readRenditions(parts);
@@ -234,21 +272,29 @@ export class WorkersDoor {
       exchange.answer(200, OK_HEADERS, "OK");
       desk.result(attempt, { body, parts: uploaded });
     } finally {
-      body.release();
+      cancelTimeout();
+      limits.onClosed.delete(end);
+      if (typeof body !== "string") body.release();
     }
   }
 
-  /** Appends an event about a peer, within what one peer may cause. */
-  #record(budgetKey: string, type: string, rig: RigName | undefined, data: Readonly<Record<string, unknown>>): void {
-    if (!this.#budget(budgetKey)) return;
+  /** Appends an event about a peer, within what one name and one address may cause; false: it was too much. */
+  #record(
+    peer: string,
+    name: string,
+    type: string,
+    rig: RigName | undefined,
+    data: Readonly<Record<string, unknown>>,
+  ): boolean {
+    if (!this.#nameBudget(name) || !this.#peerBudget(peer)) return false;
     this.#deps.store.append([{ type, worker: rig?.worker, rig: rig?.rig, data }]).catch((error: unknown) => {
       this.#deps.logger.warn("an event was not recorded", { type, error: errorText(error) });
     });
+    return true;
   }
 }
 
 const OK_HEADERS = { "content-type": "text/plain; charset=utf-8" } as const;
-const segmentForbidden = "Forbidden";
 
 /** Parts with `Pixels` are renditions; one without, and exactly octet-stream, is the signature of the one before it. */
 function readRenditions(parts: readonly MultipartPart[]): UploadedResult["parts"] | string {
