@@ -474,6 +474,7 @@ export class Dispatcher {
     };
     use.open.push(attempt);
     connection.open++;
+    this.#roster.recount(connection);
     connection.rig.workMs = this.#nowMs;
     if (attempt.trial) connection.rig.trials++;
     job.attempts.add(attempt);
@@ -498,6 +499,7 @@ export class Dispatcher {
 
   /** Lets waiting jobs start, most urgent session first, then second attempts at late ones. */
   #pump(): void {
+    if (!this.#mayAnyoneStart()) return;
     this.#waiting.visit(MAX_NEEDS, (queue) => this.#pumpQueue(queue));
     if (this.#hedges.size === 0) return;
     let tried = 0;
@@ -505,6 +507,11 @@ export class Dispatcher {
       if (tried++ >= MAX_HEDGES_TRIED) break;
       this.#hedge(job);
     }
+  }
+
+  /** Without a place only a session that waits alone may still go somewhere: on top of its own work. */
+  #mayAnyoneStart(): boolean {
+    return this.#roster.openings > 0 || this.#waiting.size === 1;
   }
 
   #pumpQueue({ heap }: WaitingSessions): void {
@@ -520,7 +527,7 @@ export class Dispatcher {
         // a job without any of that speaks for those behind it.
         const failed = job.failures.some((failure) => failure.weight > 0);
         if (failed && patience <= PATIENCE / 3) continue;
-        started = this.#start(job);
+        started = this.#mayAnyoneStart() && this.#start(job);
         if (started) {
           waiting.splice(i, 1);
           break;
@@ -730,6 +737,7 @@ export class Dispatcher {
     if (head === undefined) {
       connection.idle++;
       if (!use.bound || isDraining(connection)) this.#dropUse(use);
+      else this.#roster.recount(connection);
     } else if (at === 0 && !head.late && !head.arriving) {
       this.#arm(head, this.#estimates.lateAtMs(head, this.#nowMs));
     }
@@ -797,6 +805,7 @@ export class Dispatcher {
     const { session, connection } = use;
     if (!connection.uses.delete(session)) return;
     connection.idle--;
+    this.#roster.recount(connection);
     use.bound = false;
     if (session.bound === connection) session.bound = undefined;
     if (connection.live) this.#effects.push({ kind: "unbind", session: session.key, connection: connection.id });

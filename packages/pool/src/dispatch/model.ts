@@ -48,6 +48,8 @@ export interface Connection {
   idle: number;
   /** Open attempts. */
   open: number;
+  /** It has a free place, or one whose session is idle. */
+  opening: boolean;
   heardMs: number | undefined;
   /** Avoided until then, because an attempt ran late without a sign of life. */
   silentUntilMs: number;

@@ -13,6 +13,7 @@ export class Roster {
   readonly #connections = new Map<ConnectionId, Connection>();
   readonly #list: Connection[] = [];
   readonly #groups = new Map<bigint, CapabilityGroup>();
+  #openings = 0;
 
   constructor(options: DispatchOptions) {
     this.#options = options;
@@ -29,6 +30,20 @@ export class Roster {
 
   get rigs(): ReadonlyMap<string, Rig> {
     return this.#rigs;
+  }
+
+  /** Connections with a free or an idle place: while there is none, nobody who waits needs to be looked at. */
+  get openings(): number {
+    return this.#openings;
+  }
+
+  /** Call it when a connection's places changed. */
+  recount(connection: Connection): void {
+    const { uses, capacity, idle } = connection;
+    const opening = connection.live && (uses.size < capacity || idle > 0);
+    if (opening === connection.opening) return;
+    connection.opening = opening;
+    this.#openings += opening ? 1 : -1;
   }
 
   /** A rig by its name, remembered from now on. */
@@ -72,6 +87,7 @@ export class Roster {
       known.group = this.#joinGroup(offer.capabilities);
       known.rig.capabilities = offer.capabilities;
       known.refused.clear();
+      this.recount(known);
       return;
     }
     const rig = this.rig(offer.rig, nowMs);
@@ -86,6 +102,7 @@ export class Roster {
       uses: new Map(),
       idle: 0,
       open: 0,
+      opening: false,
       heardMs: undefined,
       silentUntilMs: 0,
       silentInRow: 0,
@@ -99,11 +116,13 @@ export class Roster {
     rig.capabilities = offer.capabilities;
     rig.seenMs = nowMs;
     rig.goneMs = undefined;
+    this.recount(connection);
   }
 
   leave(connection: Connection, nowMs: number): void {
     const { rig } = connection;
     connection.live = false;
+    this.recount(connection);
     this.#connections.delete(connection.id);
     const last = this.#list.pop();
     if (last !== undefined && last !== connection) {
