@@ -47,8 +47,21 @@ export interface Front extends AsyncDisposable {
   /** Takes a raw TCP connection that somebody else accepted. */
   accept(socket: Socket): void;
   readonly connections: number;
-  /** Tells every client to open its next request elsewhere; what runs goes on. */
+  /**
+   * Tells every client, at its next request at the latest, to open the one after that elsewhere. Whatever comes over open
+   * connections is served until they are closed, by their clients or when their last request is answered.
+   */
   goAway(): void;
+}
+
+interface SessionState {
+  /** Streams. */
+  open: number;
+  /** Streams that are registrations of workers. */
+  registrations: number;
+  sentAway: boolean;
+  /** The client has read that it is to go elsewhere, or had the time to. */
+  knows: boolean;
 }
 
 /** Behind a gateway's idle limit of 60 s, so that it never reuses a connection that is just being closed. */
@@ -58,6 +71,9 @@ const MAX_HEADER_BYTES = 256 * 1024;
 
 /** In a GOAWAY: open nothing new here, but whatever is on its way will be served. */
 const LAST_STREAM_ID = 2 ** 31 - 1;
+/** A client that answers no PING within this time is not waited for. */
+const PING_MS = 2_000;
+const REGISTRATION = "/net.Transcoder/RegisterTranscoder";
 
 /**
  * Over a real network the windows decide everything: with Node's defaults a whole connection moves 64 KB a round trip.
@@ -70,8 +86,8 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
   const limits: FrontLimits = { ...defaultFrontLimits, ...options.limits };
   const sockets = new Map<Socket, string>();
   const perAddress = new Map<string, number>();
-  /** With the number of their open streams. */
-  const sessions = new Map<http2.Http2Session, number>();
+  const sessions = new Map<http2.Http2Session, SessionState>();
+  let leaving = false;
 
   /** One request must never end the process, whatever goes wrong with it. */
   const guarded = (handle: () => void): void => {
@@ -90,7 +106,11 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       requestTimeout: limits.requestMs,
       connectionsCheckingInterval: Math.min(5_000, limits.headersMs),
     },
-    (request, response) => guarded(() => handlers.http(exchangeOfRequest(request, response))),
+    (request, response) => {
+      // The answer tells the client to open another connection: closing an idle one could meet a request halfway.
+      if (leaving) response.shouldKeepAlive = false;
+      guarded(() => handlers.http(exchangeOfRequest(request, response)));
+    },
   );
   h1.on("clientError", (error, socket) => {
     logger.debug("unreadable HTTP/1.1 request", { code: errorCode(error), peer: peerOf(socket as Socket) });
@@ -112,8 +132,28 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
     },
     maxSessionMemory: 4000,
   });
+  /**
+   * Sends a client elsewhere without refusing or losing what it has sent meanwhile: a GOAWAY that still allows every
+   * stream, and a PING behind it. Who answers that has read both and opens nothing more here. The stream that is at hand
+   * waits for it: without an open stream Node reads no more after a GOAWAY, and requests on their way would hang.
+   */
+  const sendAway = (session: http2.Http2Session, state: SessionState, then: () => void): void => {
+    state.sentAway = true;
+    const proceed = (): void => {
+      if (state.knows) return;
+      state.knows = true;
+      clearTimeout(timer);
+      then();
+      if (state.open === 0) session.close();
+    };
+    const timer = setTimeout(proceed, PING_MS);
+    session.goaway(http2.constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+    session.ping(proceed);
+  };
+
   h2.on("session", (session) => {
-    sessions.set(session, 0);
+    const state: SessionState = { open: 0, registrations: 0, sentAway: false, knows: false };
+    sessions.set(session, state);
     // Every registration on it listens for its end.
     session.setMaxListeners(0);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
@@ -127,24 +167,30 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
     });
     // A registration stream may be silent for days: an idle connection is one without any stream.
     session.setTimeout(limits.idleMs, () => {
-      if (!sessions.get(session)) session.close();
+      if (state.open === 0) session.close();
     });
     session.on("error", (error) => logger.debug("h2 session ended", { error: errorText(error), peer: address }));
     session.on("stream", (stream, headers) => {
       // Without a listener one reset stream would end the process.
       stream.on("error", (error) => logger.debug("h2 stream ended", { error: errorText(error), peer: address }));
-      sessions.set(session, (sessions.get(session) ?? 0) + 1);
+      const isGrpc =
+        headers[":method"] === "POST" && String(headers["content-type"] ?? "").startsWith("application/grpc");
+      const path = String(headers[":path"] ?? "");
+      const registers = isGrpc && path === REGISTRATION;
+      state.open++;
+      if (registers) state.registrations++;
       stream.once("close", () => {
-        const open = sessions.get(session);
-        if (open !== undefined) sessions.set(session, open - 1);
+        state.open--;
+        if (registers) state.registrations--;
+        if (state.knows && state.open === 0) session.close();
       });
-      guarded(() => {
-        const isGrpc =
-          headers[":method"] === "POST" && String(headers["content-type"] ?? "").startsWith("application/grpc");
-        if (isGrpc) {
-          handlers.grpc(stream, String(headers[":path"] ?? ""), address, String(headers[":authority"] ?? ""));
-        } else handlers.http(exchangeOfStream(stream, headers, address));
-      });
+      const handle = (): void =>
+        guarded(() => {
+          if (isGrpc) handlers.grpc(stream, path, address, String(headers[":authority"] ?? ""));
+          else handlers.http(exchangeOfStream(stream, headers, address));
+        });
+      if (leaving && !state.sentAway) guarded(() => sendAway(session, state, handle));
+      else handle();
     });
   });
 
@@ -190,10 +236,11 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       return sockets.size;
     },
     goAway() {
-      for (const session of sessions.keys()) {
-        if (!session.destroyed) session.goaway(http2.constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+      leaving = true;
+      for (const [session, state] of sessions) {
+        // A registration stays open longer than any request is on its way; others are told at their next request.
+        if (state.registrations > 0 && !session.closed) guarded(() => sendAway(session, state, () => {}));
       }
-      h1.closeIdleConnections();
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets.keys()) socket.destroy();
