@@ -2,7 +2,16 @@ import { rmSync } from "node:fs";
 import { mkdir, rmdir } from "node:fs/promises";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Clock, createBackoff, errorText, type Logger, openScope, PoolError, type Scope } from "@openpool/base";
+import {
+  type Clock,
+  createBackoff,
+  errorText,
+  formatHostPort,
+  type Logger,
+  openScope,
+  PoolError,
+  type Scope,
+} from "@openpool/base";
 import type { ListenAddress, PoolOptions } from "../options.ts";
 import { parseDatabaseUrl, type PgConnection, startManagedPostgres } from "../store/index.ts";
 import { commandPool, type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
@@ -80,6 +89,8 @@ export async function runSupervisor(options: PoolOptions, deps: SupervisorDeps):
     scope.defer(() => sockets.close());
     const database = scope.use(await (deps.openDatabase ?? openDatabase)(options, deps));
     const spool = await spoolPlace(options.dataDir);
+    // What a crash left in there is still wanted if this start fails.
+    scope.defer(() => rmdir(spool.dir).catch(() => {}));
     const supervisor = new RunningSupervisor(options, deps, {
       scope,
       lock,
@@ -233,6 +244,13 @@ class RunningSupervisor implements Supervisor {
       }
     }
     if (outcome.kind === "failed") throw startError(outcome, this.#sockets);
+    const { listen, adminListen } = this.#sockets;
+    this.#logger.info("the pool serves", {
+      listen: formatHostPort(listen),
+      admin: formatHostPort(adminListen),
+      generation: this.generation,
+      pid: this.#current?.pid,
+    });
     this.#held.lock.answer(async (command) => {
       if (command?.["command"] === "restart") return this.restart();
       return { kind: "failed", message: "The pool that runs does not know this command: it is of another version." };
@@ -431,7 +449,6 @@ class RunningSupervisor implements Supervisor {
     await this.#lastStart.catch(() => {});
     await Promise.all([...this.#children].map((child) => child.exited));
     await this.#tidy({ all: true });
-    await rmdir(this.#held.spool.dir).catch(() => {});
     try {
       await this.#held.scope[Symbol.asyncDispose]();
     } finally {
