@@ -95,6 +95,7 @@ try {
       workDir: join(dir, "worker"),
       devices: "cpu",
       maxSessions: 4,
+      transcodeTimeoutMs: 60_000,
     },
     { logger: silentLogger, clock: systemClock },
   );
