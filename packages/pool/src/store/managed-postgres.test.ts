@@ -320,6 +320,20 @@ if (root) {
       await expect(stat(postgres.clusterDir)).rejects.toThrow("ENOENT");
     });
 
+    test("stays inside a data directory that is only closed itself, which it opens for its user to pass", async () => {
+      const dataDir = await mkdtemp(join(systemDir, "closed-"));
+      const place = join(dataDir, "postgres", "cluster");
+      {
+        await using postgres = await start(dataDir, { ephemeral: true });
+        expect(postgres.clusterDir).toBe(place);
+        expect((await stat(dataDir)).mode & 0o777).toBe(0o710);
+      }
+      // Also when somebody closes it again.
+      await chmod(dataDir, 0o700);
+      await using postgres = await start(dataDir, { ephemeral: true });
+      expect(postgres.clusterDir).toBe(place);
+    });
+
     test("is not needed: another user runs it all inside the data directory, and root can go on with it", async () => {
       const user = await unprivilegedUser();
       const base = await mkdtemp(join(systemDir, "home-"));

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { errorCode, errorText, type Logger, PoolError } from "@openpool/base";
 import { type PostgresBinaries, preparePostgresBinaries } from "./postgres-binaries.ts";
-import { canEnter, runAs, type SystemUser, unprivilegedUser, userById } from "./run-as.ts";
+import { canEnter, isHome, runAs, type SystemUser, unprivilegedUser, userById } from "./run-as.ts";
 
 /** The cluster's superuser and the owner of the pool's database. */
 export const CLUSTER_USER = "openpool";
@@ -45,7 +45,7 @@ async function findPlace(dataDir: string, systemDir: string, logger: Logger): Pr
   let dir: string;
   let user = uid === 0 ? await unprivilegedUser() : undefined;
   if (recorded !== undefined) dir = resolve(dataDir, recorded);
-  else if (!user || (await canEnter(user, dataDir))) dir = join(dataDir, "postgres");
+  else if (!user || (await letPass(user, dataDir, logger))) dir = join(dataDir, "postgres");
   else dir = join(systemDir, createHash("sha256").update(dataDir).digest("hex").slice(0, 16));
 
   const cluster = await stat(join(dir, "cluster")).catch(() => undefined);
@@ -81,13 +81,15 @@ async function findPlace(dataDir: string, systemDir: string, logger: Logger): Pr
     // by name can then be led elsewhere by a link.
     await chmod(dir, user ? 0o711 : 0o700);
   }
+  const outside = relative(dataDir, dir).startsWith("..") || isAbsolute(relative(dataDir, dir));
+  // Somebody may have closed the data directory again since.
+  if (user && !outside) await letPass(user, dataDir, logger);
   if (user && !(await canEnter(user, dir))) {
     throw new PoolError(
       { code: "store/cluster-unreachable" },
       `Postgres runs as user ${user.name}, who cannot enter ${dir}. Let others pass through its parent directories (chmod o+x), or run the pool as another user than root.`,
     );
   }
-  const outside = relative(dataDir, dir).startsWith("..") || isAbsolute(relative(dataDir, dir));
   if (outside) {
     logger.info("the database lies outside the data directory, where its user can reach it", {
       dataDir,
@@ -97,6 +99,23 @@ async function findPlace(dataDir: string, systemDir: string, logger: Logger): Pr
     });
   }
   return { dir, cluster: join(dir, "cluster"), user, outside };
+}
+
+/**
+ * Whether Postgres's user can get through the data directory to what will be its own below it. Where root made the
+ * directory for itself alone, and only the directory itself is in the way, the user's group may pass from now on, and
+ * no more than pass: a data directory that holds everything is worth that.
+ */
+async function letPass(user: SystemUser, dataDir: string, logger: Logger): Promise<boolean> {
+  if (await canEnter(user, dataDir)) return true;
+  const { uid, mode } = await stat(dataDir);
+  const parent = dirname(dataDir);
+  const roots = uid === 0 && (mode & 0o077) === 0 && parent !== "/" && !(await isHome(dataDir));
+  if (!roots || !(await canEnter(user, parent))) return false;
+  await chown(dataDir, 0, user.gid);
+  await chmod(dataDir, (mode & 0o700) | 0o010);
+  logger.info("let Postgres's user pass through the data directory", { dataDir, user: user.name });
+  return canEnter(user, dataDir);
 }
 
 async function readRecord(dataDir: string): Promise<string | undefined> {

@@ -12,12 +12,17 @@ export interface SystemUser {
 /** Children get none of our environment: it may hold secrets, and another user can read theirs. */
 export const cleanEnvironment: Readonly<Record<string, string>> = { LC_ALL: "C", PATH: "/usr/bin:/bin" };
 
-async function accounts(): Promise<readonly SystemUser[]> {
+async function accounts(): Promise<readonly (SystemUser & { readonly home: string })[]> {
   const text = await readFile("/etc/passwd", "utf8");
   return text.split("\n").flatMap((line) => {
-    const [name, , uid, gid] = line.split(":");
-    return name && uid && gid ? [{ name, uid: Number(uid), gid: Number(gid) }] : [];
+    const [name, , uid, gid, , home = ""] = line.split(":");
+    return name && uid && gid ? [{ name, uid: Number(uid), gid: Number(gid), home }] : [];
   });
+}
+
+/** Whether a directory is somebody's home. */
+export async function isHome(directory: string): Promise<boolean> {
+  return (await accounts()).some(({ home }) => home === directory);
 }
 
 /** Who Postgres runs as when we are root, which it refuses: the system's `postgres` if there is one, else `nobody`. */
