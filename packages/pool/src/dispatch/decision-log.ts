@@ -50,14 +50,15 @@ export class DecisionLog {
     if (last !== undefined) {
       // A rig with several connections is looked at several times: the best of them speaks for it.
       if (last.note === note) {
-        if (last.why !== "chosen" && last.why !== "slower") {
+        if (why === "chosen" || (last.why !== "chosen" && last.why !== "slower")) {
           last.why = why;
           last.expectedMs = expectedMs;
         }
         return;
       }
       // A session that stays where it is, again: one line, or it would push out everything else.
-      if (last.why === why && last.note.session === note.session && last.note.reason === note.reason) {
+      const same = last.why === "chosen" && why === "chosen" && last.note.reason === note.reason;
+      if (same && last.note.session === note.session) {
         last.note = note;
         last.expectedMs = expectedMs;
         last.times++;

@@ -205,6 +205,8 @@ export class Dispatcher {
         break;
       case "disconnected":
         if (attempt.state === "lost") break;
+        // Its stream may be dying: nothing else goes there until that is certain.
+        this.#leaveAlone(attempt.connection);
         this.#leavePlace(attempt);
         this.#lose(attempt);
         this.#again(attempt.job);
@@ -610,7 +612,8 @@ export class Dispatcher {
     const choice = this.#chooser.choose(job, urgent ? "rescue" : "hedge", this.#nowMs);
     const found: Choice | undefined = choice !== undefined && "connection" in choice ? choice : undefined;
     // Where all are slow alike, a second attempt is a luxury even if time is short.
-    const needed = urgent && found !== undefined && this.#nowMs + found.expectedMs < doneMs;
+    const usefulMs = Math.min(doneMs, job.spec.deadlineMs);
+    const needed = urgent && found !== undefined && this.#nowMs + found.expectedMs < usefulMs;
     const affordable = this.#hedgeTokens >= 1 || job.failures.length > 0;
     if (found === undefined || !(needed || affordable)) {
       this.#hedges.add(job);
@@ -655,10 +658,7 @@ export class Dispatcher {
     const failure = failureOf(connection.rig, kind, text);
     const wasLost = attempt.state === "lost";
     this.#release(attempt);
-    if (failure.errorClass === "busy" && connection.live) {
-      connection.busyUntilMs = this.#nowMs + this.#options.busyPauseMs;
-      this.#timers.add(connection.busyUntilMs, { kind: "busy" });
-    }
+    if (failure.errorClass === "busy") this.#leaveAlone(connection);
     if (failure.errorClass === "unable" && connection.refused.size < MAX_REFUSED) {
       connection.refused.add(job.spec.capabilities);
     }
@@ -678,6 +678,12 @@ export class Dispatcher {
     } else {
       this.#startOrWait(job);
     }
+  }
+
+  #leaveAlone(connection: Connection): void {
+    if (!connection.live) return;
+    connection.busyUntilMs = this.#nowMs + this.#options.busyPauseMs;
+    this.#timers.add(connection.busyUntilMs, { kind: "busy" });
   }
 
   /** Its connection is gone; its result may still come. The caller takes care of the place that it held. */

@@ -33,7 +33,7 @@ export interface DispatchOptions {
   readonly returnGraceMs: number;
   /** The same for a pool that just started and whose rigs are on their way, in milliseconds. */
   readonly startGraceMs: number;
-  /** A connection that answered `TranscoderBusy` is left alone for this long, in milliseconds. */
+  /** A connection that answered `TranscoderBusy`, or took no task, is left alone for this long, in milliseconds. */
   readonly busyPauseMs: number;
   /** Pause before a job is tried again by a rig that failed it twice, in milliseconds; doubles with each failure. */
   readonly retryPauseMs: number;
