@@ -4,7 +4,7 @@
  * has none at the moment: `livepeer -orchestrator -network offchain -serviceAddr HOST:PORT -orchSecret sekret`.
  */
 import { createHmac } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -43,6 +43,8 @@ function openExternal(address: string): Target {
 
 async function openPool(): Promise<Target> {
   const dataDir = await mkdtemp(path.join(tmpdir(), "openpool-conformance-"));
+  // Run by root, the pool keeps its database where an unprivileged user can reach it: here, so that it goes with the rest.
+  await chmod(dataDir, 0o755);
   const any = { host: "127.0.0.1", port: 0 };
   const pool = await startPool(
     {
