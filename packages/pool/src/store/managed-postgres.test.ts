@@ -153,6 +153,18 @@ describe("a managed Postgres", () => {
     expect(logger.said).toContainEqual({ level: "error", message: "Postgres died; starting it again" });
   });
 
+  test("has its log cut while it runs, and one old one kept", async () => {
+    const { dataDir } = await stoppedCluster();
+    const log = join(dataDir, "postgres.log");
+    await writeFile(log, "x".repeat(9 << 20));
+    await using postgres = await start(dataDir);
+    await vi.waitFor(async () => expect((await stat(log)).size).toBeLessThan(1 << 20), 10_000);
+    expect((await stat(`${log}.1`)).size).toBeGreaterThan(9 << 20);
+    // It goes on in the same file.
+    await expect(ask(postgres.connection, "select 1/0")).rejects.toThrow("division by zero");
+    await vi.waitFor(async () => expect(await readFile(log, "utf8")).toMatch(/^[^\0]*division by zero/), 10_000);
+  });
+
   test("stays ours when only its connections are cut", async () => {
     const logger = listeningLogger();
     await using postgres = await start((await stoppedCluster()).dataDir, {}, logger);

@@ -48,6 +48,7 @@ async function findPlace(dataDir: string, systemDir: string, logger: Logger): Pr
   else if (!user || (await letPass(user, dataDir, logger))) dir = join(dataDir, "postgres");
   else dir = join(systemDir, createHash("sha256").update(dataDir).digest("hex").slice(0, 16));
 
+  const outside = relative(dataDir, dir).startsWith("..") || isAbsolute(relative(dataDir, dir));
   const cluster = await stat(join(dir, "cluster")).catch(() => undefined);
   if (!cluster && recorded !== undefined) {
     throw new PoolError(
@@ -64,14 +65,11 @@ async function findPlace(dataDir: string, systemDir: string, logger: Logger): Pr
     }
     // Whoever made it: accounts come and go, and one called postgres may have come since.
     if (uid === 0) user = await userById(cluster.uid, cluster.gid);
-    if (recorded === undefined) {
-      logger.warn(
-        "this data directory is new, but the database of an earlier one at its path is still there; going on with it",
-        {
-          dataDir,
-          database: dir,
-        },
-      );
+    if (recorded === undefined && outside) {
+      logger.warn("going on with the database of an earlier data directory at the same path", {
+        dataDir,
+        database: dir,
+      });
     }
   } else {
     // Whatever our umask: Postgres's user must get through to what is its own.
@@ -81,7 +79,6 @@ async function findPlace(dataDir: string, systemDir: string, logger: Logger): Pr
     // by name can then be led elsewhere by a link.
     await chmod(dir, user ? 0o711 : 0o700);
   }
-  const outside = relative(dataDir, dir).startsWith("..") || isAbsolute(relative(dataDir, dir));
   // Somebody may have closed the data directory again since.
   if (user && !outside) await letPass(user, dataDir, logger);
   if (user && !(await canEnter(user, dir))) {
