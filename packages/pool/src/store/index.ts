@@ -1,4 +1,4 @@
-export { type ManagedPostgres, type ManagedPostgresOptions, startManagedPostgres } from "./managed-postgres.ts";
+export { startManagedPostgres } from "./managed-postgres.ts";
 export { openStore } from "./open-store.ts";
 export { describeConnection, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
 export { createUuidV7 } from "./uuid.ts";
