@@ -207,6 +207,8 @@ export class Dispatcher {
         if (attempt.state === "lost") break;
         // Its stream may be dying: nothing else goes there until that is certain.
         this.#leaveAlone(attempt.connection);
+        if (!isDraining(attempt.connection))
+          this.#fault(attempt.connection.rig, 0.5, "a task could not be handed over");
         this.#leavePlace(attempt);
         this.#lose(attempt);
         this.#again(attempt.job);
