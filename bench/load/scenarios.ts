@@ -118,8 +118,7 @@ export interface Restarted {
 }
 
 /** `openpool restart` while twenty streams of an unmodified gateway are served by three unmodified transcoders. */
-export async function restartUnderLoad(): Promise<Restarted> {
-  const streams = 20;
+export async function restartUnderLoad(streams = 20): Promise<Restarted> {
   const perStream = 10;
   await using pool = await startPoolProcess();
   const transcoders: FakeTranscoder[] = [];

@@ -1,7 +1,8 @@
 /**
  * What the suite is run against. By default a pool of our own, started for it. With `OPENPOOL_CONFORMANCE_ADDR=HOST:PORT`
  * any Livepeer orchestrator, off-chain, that accepts remote transcoders with the secret `OPENPOOL_CONFORMANCE_SECRET` and
- * has none at the moment: `livepeer -orchestrator -network offchain -serviceAddr HOST:PORT -orchSecret sekret`.
+ * has none at the moment: `livepeer -orchestrator -network offchain -serviceAddr HOST:PORT -orchSecret sekret`. Then run it
+ * with `npx vitest run --no-file-parallelism test/conformance`: the files would be in each other's way.
  */
 import { createHmac } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
