@@ -1,3 +1,3 @@
-export { type DispatchDeps, Dispatcher } from "./dispatcher.ts";
+export { Dispatcher } from "./dispatcher.ts";
 export { type DispatchOptions, defaultDispatchOptions } from "./options.ts";
 export type * from "./types.ts";
