@@ -20,8 +20,6 @@ export interface JobEnd {
   readonly job: Job;
   /** From the arrival of the request to its end. */
   readonly tookMs: number;
-  /** From the assignment of the winning attempt to its valid result. */
-  readonly transcodeMs: number;
 }
 
 export interface PoolMetrics {
@@ -99,7 +97,7 @@ export function createPoolMetrics(version: string): PoolMetrics {
     sorted.length === 0 ? 0 : Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))]! * 10) / 10;
 
   return {
-    jobEnded({ outcome, job, tookMs, transcodeMs }) {
+    jobEnded({ outcome, job, tookMs }) {
       emerged.inc();
       sourceDuration.observe(job.durationMs / 1000);
       if (outcome.kind === "abandoned") return abandoned.inc();
@@ -114,8 +112,8 @@ export function createPoolMetrics(version: string): PoolMetrics {
         verified: "verified",
       };
       transcoded.inc(labels);
-      transcodeTime.observe(labels, transcodeMs / 1000);
-      transcodeScore.observe(labels, job.durationMs / Math.max(1, transcodeMs));
+      transcodeTime.observe(labels, tookMs / 1000);
+      transcodeScore.observe(labels, job.durationMs / Math.max(1, tookMs));
       pixels.inc(Number(outcome.renditions.reduce((sum, one) => sum + one.pixels, 0n)) / 1e6);
     },
     summary() {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { type Clock, errorText, feeWei, type Logger, splitFee } from "@openpool/base";
+import { type Clock, errorText, type Logger } from "@openpool/base";
 import {
   AuthTokenSchema,
   Capabilities_ConstraintsSchema,
@@ -23,6 +23,7 @@ import {
 import type { Body } from "../bodies/body.ts";
 import type { Dispatcher } from "../dispatch/index.ts";
 import type { AttemptFailure, AttemptId, ConnectionId, Effect, JobFailure, JobId } from "../dispatch/types.ts";
+import { creditFor } from "../ledger/credit-for.ts";
 import type { Store } from "../store/types.ts";
 import { judgeInput, kindOfWork, verifyResult } from "../verify/index.ts";
 import type { Connection, Connections } from "../workers/connections.ts";
@@ -44,12 +45,7 @@ export interface DeskDeps {
   readonly logger: Logger;
   readonly clock: Clock;
   /** Told of every answered or lost job, for metrics. */
-  readonly onJobEnd?: (end: {
-    readonly outcome: JobOutcome;
-    readonly job: Job;
-    readonly tookMs: number;
-    readonly transcodeMs: number;
-  }) => void;
+  readonly onJobEnd?: (end: { readonly outcome: JobOutcome; readonly job: Job; readonly tookMs: number }) => void;
 }
 
 /** One attempt in progress: the task as the worker knows it. */
@@ -161,12 +157,7 @@ export class JobDesk {
           for (const attempt of running.attempts.values()) this.#close(attempt);
           this.#jobs.delete(job.id);
           letGo();
-          this.#deps.onJobEnd?.({
-            outcome,
-            job,
-            tookMs: this.#now() - startedMs,
-            transcodeMs: this.#now() - startedMs,
-          });
+          this.#deps.onJobEnd?.({ outcome, job, tookMs: this.#now() - startedMs });
           // Anybody can send what cannot be transcoded, as fast as they like.
           if (outcome.kind === "failed" && this.#lostBudget("")) {
             this.#record("job.failed", undefined, {
@@ -370,8 +361,6 @@ export class JobDesk {
   ): Promise<void> {
     const { job } = running;
     const pixels = renditions.reduce((sum, one) => sum + one.pixels, 0n);
-    const fee = feeWei(pixels, job.price);
-    const { commissionWei, earnedWei } = splitFee(fee, this.#options.commissionPpm);
     const deadline = new AbortController();
     const cancel = this.#deps.clock.after(job.deadlineMs - this.#now(), () => deadline.abort());
     try {
@@ -380,12 +369,7 @@ export class JobDesk {
           job: job.id,
           earner: attempt.rig,
           segments: 1,
-          pixels,
-          price: job.price,
-          commissionPpm: this.#options.commissionPpm,
-          feeWei: fee,
-          commissionWei,
-          earnedWei,
+          ...creditFor({ pixels, price: job.price, commissionPpm: this.#options.commissionPpm }),
           data: {
             ...measured,
             seq: job.seq.toString(),
