@@ -62,8 +62,8 @@ export type SegmentScript =
 export interface SegmentTiming {
   /** Before the answer's headers. */
   readonly headersAfterMs?: number;
-  /** Between headers and body. */
-  readonly bodyAfterMs?: number;
+  /** What the body waits for. */
+  readonly bodyAfter?: Promise<unknown>;
 }
 
 export interface OrchestratorScript {
@@ -113,7 +113,8 @@ export interface ScriptedOrchestrator extends AsyncDisposable {
 }
 
 const pem = (name: string): Buffer => readFileSync(new URL(`../fixtures/tls/test-only.${name}.pem`, import.meta.url));
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** An answer that is still owed keeps no process alive. */
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
 export async function startScriptedOrchestrator(script: OrchestratorScript = {}): Promise<ScriptedOrchestrator> {
   const segments: SegmentRequest[] = [];
@@ -234,7 +235,7 @@ export async function startScriptedOrchestrator(script: OrchestratorScript = {})
       return void stream.end(`${chosen.text}\n`);
     }
     stream.respond({ ":status": 200 });
-    if (chosen.bodyAfterMs) await sleep(chosen.bodyAfterMs);
+    await chosen.bodyAfter;
     if (stream.destroyed) return;
     if (chosen.kind === "empty") return void stream.end();
     if (chosen.kind === "bytes") return void stream.end(chosen.body);

@@ -90,11 +90,18 @@ test("a consumer that has seen enough ends it", async () => {
 });
 
 test("in real time a slow answer does not hold up the next segment", async () => {
+  let release: (() => void) | undefined;
+  const gate = new Promise<void>((resolve) => (release = resolve));
   await using orchestrator = await startScriptedOrchestrator({
-    segment: ({ seq }) => (seq === 0 ? { kind: "renditions", bodyAfterMs: 3000 } : undefined),
+    segment: ({ seq }) => (seq === 0 ? { kind: "renditions", bodyAfter: gate } : undefined),
   });
-  const pushed = await push({ orchestrator: orchestrator.uri, count: 2, pace: "real-time" });
-  expect(pushed.map(({ seq }) => seq)).toEqual([1, 0]);
+  const options = { source: folder, orchestrator: orchestrator.uri, profiles: readyProfiles, count: 2 } as const;
+  const seqs: number[] = [];
+  for await (const { seq } of pushFile({ ...options, pace: "real-time" }, dependencies)) {
+    seqs.push(seq);
+    release?.();
+  }
+  expect(seqs).toEqual([1, 0]);
 });
 
 test("a source that cannot be read is an error", async () => {
