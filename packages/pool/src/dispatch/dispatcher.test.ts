@@ -239,6 +239,39 @@ describe("places", () => {
     expect(only(bench.accept(second.attempt), "assign").job).toBe("j1");
   });
 
+  test("everybody gets a turn, however many kinds of needs wait for one place", () => {
+    const bench = new Bench();
+    const many = (1n << 60n) - 1n;
+    bench.connect("a", { capabilities: many });
+    const [busy] = occupy(bench, 1);
+    for (let i = 0; i < 50; i++) expect(bench.submit(`j${i}`, `s${i}`, { capabilities: 1n << BigInt(i) })).toEqual([]);
+    const served: string[] = [];
+    for (let next = busy!; served.length < 50; served.push(next.job)) {
+      bench.pass(10);
+      next = only(bench.accept(next.attempt), "assign");
+    }
+    expect(new Set(served).size).toBe(50);
+  });
+
+  test("a session that floods the pool does not keep the others out", () => {
+    const bench = new Bench();
+    bench.connect("a", { capacity: 2 });
+    const open: Assign[] = [];
+    const run = (effects: Effect[]): void => void open.push(...all(effects, "assign"));
+    for (let i = 0; i < 300; i++) run(bench.submit(`flood${i}`, "flood"));
+    bench.pass(1);
+    for (let i = 0; i < 5; i++) run(bench.submit(`j${i}`, `s${i}`));
+    const answered = new Set<string>();
+    while (bench.nowMs < 8_000) {
+      bench.pass(200);
+      for (const assign of open.splice(0)) {
+        answered.add(assign.job);
+        run(bench.accept(assign.attempt));
+      }
+    }
+    for (let i = 0; i < 5; i++) expect(answered).toContain(`j${i}`);
+  });
+
   test("a session that ends leaves its place, once, when its last job is done", () => {
     const bench = new Bench();
     bench.connect("a");

@@ -98,6 +98,6 @@ export const defaultDispatchOptions: DispatchOptions = {
   retrialMs: 60_000,
   retrialMaxMs: 3_600_000,
   retrialResults: 3,
-  rememberedRigs: 10_000,
+  rememberedRigs: 5_000,
   decisionsKept: 48,
 };
