@@ -126,6 +126,7 @@ try {
       {
         profiles,
         audio: true,
+        momentMs: undefined,
         clip: undefined,
         perceptualHash: false,
         livepeerVersion: LIVEPEER_VERSION,

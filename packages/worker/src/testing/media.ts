@@ -1,6 +1,6 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { runTool } from "../devices/run-tool.ts";
 
 /** Waits for something that another process or socket brings about. */
@@ -8,19 +8,27 @@ export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => void setTimeout(resolve, 5));
 }
 
-/** What FFmpeg makes of these arguments; the output file's name comes last by itself. */
-export async function ffmpegMade(name: string, args: readonly string[]): Promise<Buffer> {
+/** What FFmpeg makes of these arguments; the output file's name, here a pattern with `%d` in it, comes last by itself. */
+export async function ffmpegMadeAll(pattern: string, args: readonly string[]): Promise<Buffer[]> {
   const dir = await mkdtemp(join(tmpdir(), "openpool-media-"));
   try {
-    const run = await runTool("ffmpeg", ["-y", "-v", "error", "-nostdin", ...args, name], {
+    const run = await runTool("ffmpeg", ["-y", "-v", "error", "-nostdin", ...args, pattern], {
       timeoutMs: 30_000,
       cwd: dir,
     });
     if (run.code !== 0) throw new Error(`ffmpeg: ${run.stderr}`);
-    return await readFile(join(dir, name));
+    const names = (await readdir(dir)).filter((name) => name.endsWith(extname(pattern))).sort();
+    return await Promise.all(names.map((name) => readFile(join(dir, name))));
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+/** The same for a single output file. */
+export async function ffmpegMade(name: string, args: readonly string[]): Promise<Buffer> {
+  const [made] = await ffmpegMadeAll(name, args);
+  if (!made) throw new Error(`ffmpeg made no ${name}`);
+  return made;
 }
 
 /** A moving test picture as input arguments. */

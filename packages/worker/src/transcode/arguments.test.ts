@@ -24,6 +24,7 @@ function plan(profiles: readonly Profile[], path = cpu, more: Partial<ArgumentsR
     {
       profiles,
       audio: true,
+      momentMs: undefined,
       clip: undefined,
       perceptualHash: false,
       livepeerVersion: "0.9.1",
@@ -95,6 +96,7 @@ test("older FFmpegs are asked in their own words", () => {
     {
       profiles: [testProfile()],
       audio: true,
+      momentMs: undefined,
       clip: { fromMs: 500, toMs: 0 },
       perceptualHash: false,
       livepeerVersion: "0.9.1",

@@ -38,6 +38,8 @@ export interface ArgumentsRequest {
   readonly profiles: readonly Profile[];
   /** Copy the source's sound, where it has any. */
   readonly audio: boolean;
+  /** How long a source of very few frames is: a low frame rate would leave none of them. Undefined for all others. */
+  readonly momentMs: number | undefined;
   readonly clip: ClipRange | undefined;
   readonly perceptualHash: boolean;
   readonly livepeerVersion: string;
@@ -115,7 +117,10 @@ function filterChain(
   );
   if (!onCard) filters.push("format=yuv420p");
   // After the scaler: frames that are doubled here need not be scaled twice.
-  if (profile.fps > 0) filters.push(`fps=${profile.fps}/${profile.fpsDen}`);
+  if (profile.fps > 0) {
+    const tooSlow = request.momentMs !== undefined && (request.momentMs * profile.fps) / profile.fpsDen < 1000;
+    filters.push(`fps=${profile.fps}/${profile.fpsDen}${tooSlow ? ":eof_action=pass" : ""}`);
+  }
   if (request.clip) {
     const { fromS, toS } = clipBounds(request.clip);
     filters.push(`select='gte(t-start_t,${fromS})${toS === undefined ? "" : `*lte(t-start_t,${toS})`}'`);

@@ -10,7 +10,7 @@ import { NotifySegmentSchema, probeMedia } from "@openpool/protocol";
 import { createByteBudget } from "../byte-budget.ts";
 import { readOrder } from "../task.ts";
 import { testProfile, wireBody } from "../testing/fake-pool.ts";
-import { ffmpegMade, ffprobed, picture, TONE, X264 } from "../testing/media.ts";
+import { ffmpegMade, ffmpegMadeAll, ffprobed, picture, TONE, X264 } from "../testing/media.ts";
 import { createFfmpegTranscoder, type FfmpegTranscoderOptions } from "./ffmpeg-transcoder.ts";
 import type { Transcoder, TranscodeOutcome, TranscodeRequest } from "./transcoder.ts";
 
@@ -206,6 +206,37 @@ test("frame rates: doubled, halved, fractional", async () => {
     ],
   });
   expect(outcome.renditions.map(({ frames }) => frames)).toEqual([100, 25, 60]);
+});
+
+test("a single frame is not lost at any rate", async () => {
+  const source = await ffmpegMade("a.ts", [...picture("320x240", "25", 0.04), ...X264, "-f", "mpegts"]);
+  const outcome = await renditions(source, {
+    profiles: [testProfile(), testProfile({ fps: 12 }), testProfile({ fps: 30 })],
+  });
+  // Rounded to the rate's own grid, a frame of 40 ms may fill two places at 30 a second.
+  expect(outcome.renditions.map(({ frames }) => frames).slice(0, 2)).toEqual([1, 1]);
+  expect(outcome.renditions[2]?.frames).toBeGreaterThanOrEqual(1);
+  expect(await refusal(source, { clip: { fromMs: 500, toMs: 900 } })).toEqual({
+    kind: "refused",
+    text: "TranscoderInvalidClipConfig",
+  });
+});
+
+test("a segment cut from within an open GOP loses the frames that nobody can decode, and no more", async () => {
+  const open = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-x264-params", "open-gop=1:keyint=25:bframes=3:scenecut=0"];
+  const cut = [
+    "-f",
+    "segment",
+    "-segment_time",
+    "1",
+    "-segment_format",
+    "mpegts",
+    "-bsf:v",
+    "dump_extra=freq=keyframe",
+  ];
+  const [, second = Buffer.alloc(0)] = await ffmpegMadeAll("%d.ts", [...picture("320x240", "25", 2), ...open, ...cut]);
+  const outcome = await renditions(second);
+  expect(outcome.renditions[0]?.frames).toBeGreaterThanOrEqual(22);
 });
 
 test("other codecs, where FFmpeg can: H.265 in MPEG-TS and MP4, VP9 in MP4", async () => {

@@ -15,6 +15,7 @@ import { type ChildEnd, type FfmpegChild, startFfmpeg } from "./ffmpeg-child.ts"
 import type { FfmpegLog } from "./ffmpeg-log.ts";
 import { refusalOf } from "./refusal.ts";
 import {
+  type ClipRange,
   type Rendition,
   type Transcoder,
   type TranscodeOutcome,
@@ -82,6 +83,12 @@ function isMp4(data: Uint8Array): boolean {
 /** A sound track that was announced and never came cannot be copied: muxers want its sample rate. */
 function hasSound(probe: MediaProbe | undefined): boolean {
   return !(probe?.kind === "media" && probe.audio && probe.audio.firstPts === undefined);
+}
+
+/** The last piece of a stream may be a frame or two; how long they last. */
+function momentOf(probe: MediaProbe | undefined): number | undefined {
+  const video = probe?.kind === "media" ? probe.video : undefined;
+  return video && video.frames <= 2 ? video.durationMs : undefined;
 }
 
 /** One FFmpeg child a segment: as fast as anything in-process here, and a crash costs one segment. */
@@ -172,6 +179,7 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
     outputs: readonly PlannedOutput[],
     source: MediaProbe | undefined,
     maxFrames: number,
+    clip: ClipRange | undefined,
     signal: AbortSignal,
   ): Promise<TranscodeOutcome> => {
     if (log.decodedFrames === 0) return { kind: "refused", text: transcodeText.noKeyframes };
@@ -190,6 +198,7 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
         const encoded = log.encodedFrames.get(i);
         if (profile.fps > 0 && encoded !== undefined && encoded >= maxFrames)
           return { kind: "refused", text: transcodeText.runaway };
+        if (encoded === 0 && clip) return { kind: "refused", text: transcodeText.invalidClip };
         const probe = probeMedia(data);
         if (data.length < MIN_RENDITION_BYTES || probe.kind === "unreadable" || !probe.video?.frames) {
           return died(`rendition ${i} came out without video`);
@@ -250,7 +259,14 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
       const path = pathFor(probe);
       const input = fromFile ? "source.mp4" : "pipe:0";
       const plan = planTranscode(
-        { ...request, audio: hasSound(probe), livepeerVersion: LIVEPEER_VERSION, input, maxFrames },
+        {
+          ...request,
+          audio: hasSound(probe),
+          momentMs: momentOf(probe),
+          livepeerVersion: LIVEPEER_VERSION,
+          input,
+          maxFrames,
+        },
         path,
         options.dialect,
       );
@@ -284,7 +300,7 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
             logger.warn("no FFmpeg kept ready", { error: errorText(error) }),
           );
         }
-        return await collect(run, plan.outputs, probe, maxFrames, signal);
+        return await collect(run, plan.outputs, probe, maxFrames, request.clip, signal);
       } finally {
         forget();
         signal.removeEventListener("abort", onAbort);
