@@ -5,7 +5,9 @@ import { watchSignals } from "./signals.ts";
 
 /** Runs the openpool command with this process's arguments, and ends the process with its exit code. */
 export async function main(): Promise<void> {
-  const signals = watchSignals((code) => process.exit(code));
+  const signals = watchSignals((code) => process.exit(code), process.env["npm_command"] !== undefined);
+  // Who read our log may end before us (`openpool pool 2>&1 | tee log`): that is no reason to end with them.
+  process.stderr.on("error", () => {});
   // The reader of our data has gone (`openpool events | head`): nobody is left to write for.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   const code = await runCli(process.argv.slice(2), {

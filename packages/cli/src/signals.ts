@@ -5,6 +5,9 @@ import process from "node:process";
  */
 const ECHO_MS = 500;
 
+/** How often a program below npm looks whether npm is still there. */
+const PARENT_CHECK_MS = 500;
+
 export interface Signals {
   readonly stop: AbortSignal;
   readonly kill: AbortSignal;
@@ -15,9 +18,10 @@ export interface Signals {
 /**
  * Watches for the wish to end. The first SIGINT, SIGTERM or SIGHUP aborts `stop`; a second one aborts `kill` and ends the
  * process at once, with the exit code that shells expect. The end of the process that started this one over an IPC
- * channel counts as SIGTERM, so that its children never outlive a killed parent.
+ * channel counts as SIGTERM, so that its children never outlive a killed parent. So does, with `belowNpm`, a change of
+ * parent: npm and npx put a shell in between, which dies of the SIGTERM that was meant for us and passes nothing on.
  */
-export function watchSignals(exit: (code: number) => void): Signals {
+export function watchSignals(exit: (code: number) => void, belowNpm = false): Signals {
   const controller = new AbortController();
   const killer = new AbortController();
   let hangup: (() => void) | undefined;
@@ -39,6 +43,14 @@ export function watchSignals(exit: (code: number) => void): Signals {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const signal of signals) process.on(signal, onSignal);
   process.once("disconnect", onDisconnect);
+  const parent = process.ppid;
+  const parentCheck = belowNpm
+    ? setInterval(() => {
+        if (process.ppid === parent) return;
+        clearInterval(parentCheck);
+        onDisconnect();
+      }, PARENT_CHECK_MS).unref()
+    : undefined;
   return {
     stop: controller.signal,
     kill: killer.signal,
@@ -48,6 +60,7 @@ export function watchSignals(exit: (code: number) => void): Signals {
     forget() {
       for (const signal of signals) process.off(signal, onSignal);
       process.off("disconnect", onDisconnect);
+      clearInterval(parentCheck);
     },
   };
 }
