@@ -31,6 +31,7 @@ import {
   requestH2,
   requestHttp1,
   startGrpcCall,
+  unlessRefused,
 } from "./wire.ts";
 
 /** What a stock software transcoder advertises. */
@@ -167,21 +168,17 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   };
 
   const upload = async (taskId: bigint, what: Upload, pixels?: bigint): Promise<UploadAnswer> => {
-    const { session } = await resultConnection();
     const { contentType, body } = encodeUpload(what);
-    const answer = await requestH2(
-      session,
-      {
-        ":path": "/transcodeResults",
-        authorization: RESULT_AUTHORIZATION,
-        credentials: options.secret,
-        "content-type": contentType,
-        taskid: String(taskId),
-        pixels: String(pixels ?? (what.kind === "error" ? 0n : SOURCE_PIXELS)),
-        "accept-encoding": "gzip",
-      },
-      body,
-    );
+    const headers = {
+      ":path": "/transcodeResults",
+      authorization: RESULT_AUTHORIZATION,
+      credentials: options.secret,
+      "content-type": contentType,
+      taskid: String(taskId),
+      pixels: String(pixels ?? (what.kind === "error" ? 0n : SOURCE_PIXELS)),
+      "accept-encoding": "gzip",
+    };
+    const answer = await unlessRefused(async () => requestH2((await resultConnection()).session, headers, body));
     const record = { taskId, status: answer.status, body: answer.body.toString() };
     uploads.push(record);
     changed();

@@ -34,6 +34,7 @@ import {
   parseHostPort,
   requestH2,
   requestHttp1,
+  unlessRefused,
 } from "./wire.ts";
 
 /** What the publisher of a segment gets. */
@@ -165,18 +166,18 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     const uri = session.info.transcoder;
     const startedMs = performance.now();
     const limitMs = headersTimeoutMs(durationMs);
-    const { session: connection } = await postConnection(uri);
-    const answer = await requestH2(
-      connection,
-      {
-        ":path": `${new URL(uri).pathname.replace(/\/$/, "")}/segment`,
-        "livepeer-segment": Buffer.from(toBinary(SegDataSchema, segData)).toString("base64"),
-        "livepeer-payment": "",
-        "content-type": "video/MP2T",
-        "accept-encoding": "gzip",
-      },
-      data,
-      { headersMs: limitMs - (performance.now() - startedMs), totalMs: segmentTimeoutMs(durationMs) },
+    const headers = {
+      ":path": `${new URL(uri).pathname.replace(/\/$/, "")}/segment`,
+      "livepeer-segment": Buffer.from(toBinary(SegDataSchema, segData)).toString("base64"),
+      "livepeer-payment": "",
+      "content-type": "video/MP2T",
+      "accept-encoding": "gzip",
+    };
+    const answer = await unlessRefused(async () =>
+      requestH2((await postConnection(uri)).session, headers, data, {
+        headersMs: limitMs - (performance.now() - startedMs),
+        totalMs: segmentTimeoutMs(durationMs),
+      }),
     );
     if (answer.status !== 200) throw new Error(answer.body.toString().trim());
     session.latencyScore = (performance.now() - startedMs) / 1000 / Math.max(1.5, durationMs / 1000);

@@ -7,6 +7,7 @@ import http2 from "node:http2";
 import https from "node:https";
 import net from "node:net";
 import tls from "node:tls";
+import { errorCode, errorText } from "@openpool/base";
 import { decodeGrpcFrame, encodeGrpcFrame } from "@openpool/protocol";
 
 export interface HostPort {
@@ -240,6 +241,23 @@ export interface H2Answer {
   /** From the request's start, in ms. */
   readonly headersMs: number;
   readonly totalMs: number;
+}
+
+/**
+ * What Go's transport does by itself: a stream that was refused was not processed, so the request is sent again, on another
+ * connection when this one is going away. `send` takes whatever connection there is then.
+ */
+export async function unlessRefused<T>(send: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await send();
+    } catch (error) {
+      const refused =
+        errorText(error).includes("NGHTTP2_REFUSED_STREAM") ||
+        ["ERR_HTTP2_GOAWAY_SESSION", "ERR_HTTP2_INVALID_SESSION"].includes(errorCode(error) ?? "");
+      if (!refused || attempt === 6) throw error;
+    }
+  }
 }
 
 /** One request over HTTP/2. Rejects when the stream is reset before an answer was complete. */

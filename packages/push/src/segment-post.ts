@@ -9,6 +9,8 @@ const DIAL_TIMEOUT_MS = 2_000;
 const IDLE_MS = 60_000;
 /** A gateway reads the answer without limit; this only guards against nonsense. */
 const MAX_ANSWER_BYTES = 16 << 20;
+/** Go's transport gives up a request that is refused so often. */
+const MAX_ATTEMPTS = 6;
 
 export interface SegmentPost {
   /** `OrchestratorInfo.transcoder`; `/segment` is appended to it as it stands. */
@@ -98,9 +100,9 @@ export function openSegmentPoster(clock: Clock): SegmentPoster {
         post.signal?.addEventListener("abort", abort);
 
         const url = new URL(`${post.transcoder}/segment`);
-        connect(url.origin).then((session) => {
+        const send = (session: http2.ClientHttp2Session, attempt: number): void => {
           if (settled) return;
-          stream = session.request({
+          const sent = session.request({
             ":method": "POST",
             ":path": url.pathname,
             "livepeer-segment": post.segmentHeader,
@@ -109,14 +111,15 @@ export function openSegmentPoster(clock: Clock): SegmentPoster {
             "content-length": post.body.length,
             "user-agent": "openpool-push",
           });
+          stream = sent;
           const chunks: Buffer[] = [];
           let bytes = 0;
           let status = 0;
-          stream.on("response", (headers) => {
+          sent.on("response", (headers) => {
             status = Number(headers[":status"]);
             headersMs = clock.monotonicMs() - startedMs;
           });
-          stream.on("data", (chunk: Buffer) => {
+          sent.on("data", (chunk: Buffer) => {
             chunks.push(chunk);
             bytes += chunk.length;
             if (bytes > MAX_ANSWER_BYTES) {
@@ -124,15 +127,31 @@ export function openSegmentPoster(clock: Clock): SegmentPoster {
               cancel();
             }
           });
-          stream.on("error", fail);
-          stream.on("close", () => fail(new Error("the stream was closed without an answer")));
-          stream.on("end", () => {
+          sent.on("error", (error) => {
+            // Refused means not processed, by a peer or by our own side of a connection that is going away. Go's
+            // transport sends such a request again, over another connection if need be, and its caller never knows.
+            if (sent.rstCode !== http2.constants.NGHTTP2_REFUSED_STREAM || attempt === MAX_ATTEMPTS) return fail(error);
+            sent.off("close", closed);
+            sessions.delete(url.origin);
+            void dialAndSend(attempt + 1);
+          });
+          const closed = (): void => fail(new Error("the stream was closed without an answer"));
+          sent.on("close", closed);
+          sent.on("end", () => {
             if (headersMs === undefined) return;
             const answer = { kind: "answer", status, body: Buffer.concat(chunks), headersMs } as const;
             settle(() => resolve(answer));
           });
-          stream.end(post.body);
-        }, fail);
+          sent.end(post.body);
+        };
+        const dialAndSend = async (attempt: number): Promise<void> => {
+          try {
+            send(await connect(url.origin), attempt);
+          } catch (error) {
+            fail(error);
+          }
+        };
+        void dialAndSend(1);
       }),
     [Symbol.dispose]() {
       for (const session of open) session.destroy();
