@@ -129,6 +129,7 @@ describe("a worker's settings", () => {
       ["--address", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD".replace("5aA", "5AA"), "mistyped"],
       ["--name", "my rig", "letters, digits"],
       ["--pool", "::", "HOST:PORT"],
+      ["--devices", "gpu", "is no device"],
     ] as const) {
       expect((await run(["worker", flag, value])).err).toContain(problem);
     }

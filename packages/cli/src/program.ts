@@ -107,5 +107,5 @@ function exitCodeOf(error: unknown): ExitCode {
   const code = error instanceof PoolError ? String(error.info.code) : "";
   if (code.startsWith("config/") || wrongSettings.has(code)) return exitCode.usage;
   if (code === "cli/no-pool" || code === "cli/pool-unreachable") return exitCode.unreachable;
-  return code === "cli/refused" ? exitCode.refused : exitCode.failed;
+  return code === "cli/refused" || code === "cli/worker-refused" ? exitCode.refused : exitCode.failed;
 }

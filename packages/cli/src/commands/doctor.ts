@@ -1,8 +1,10 @@
+import { tmpdir } from "node:os";
 import { BadValue, type HostPort, hostPortValue, type OptionDefinitions } from "@openpool/base";
 import { poolOptions } from "@openpool/pool";
 import {
   checkClock,
   checkDataDir,
+  checkDevices,
   checkEndpoint,
   checkFfmpeg,
   checkNode,
@@ -58,7 +60,9 @@ Exits 0 unless something fails; a warning is no failure.`,
         if (!json) for (const one of found) await io.out(findingText(one, colour));
       };
       await tell(checkNode(process.versions.node), checkClock(Date.now()));
-      await tell(...(await checkFfmpeg()));
+      const ffmpeg = await checkFfmpeg();
+      await tell(...ffmpeg);
+      if (ffmpeg.every((one) => one.level !== "fail")) await tell(...(await checkDevices(tmpdir(), io.stop)));
       await tell(await checkNvidia());
       await tell(...(await checkDataDir(values.dataDir)));
       const running = await checkRunningPool(values.dataDir);

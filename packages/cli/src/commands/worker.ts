@@ -1,14 +1,15 @@
 import { tmpdir } from "node:os";
-import { type Logger, systemClock } from "@openpool/base";
-import { startWorker, type WorkerOptions } from "@openpool/worker";
+import { type Logger, PoolError, systemClock } from "@openpool/base";
+import { startWorker, type WorkerOptions, type WorkerStatus } from "@openpool/worker";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
-import { createLogger } from "../logging.ts";
+import { createLogger, type LoggingOptions } from "../logging.ts";
 import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { type Flags, readSecretFile, settingsError, settle } from "../settings/settle.ts";
 import { aborted } from "../signals.ts";
 import { toWorkerOptions, workerOptions } from "../settings/worker-options.ts";
+import { createStatusLine } from "../text/status-line.ts";
 
 export function addWorkerCommand({ program, run }: Registry): void {
   const command = program
@@ -32,8 +33,14 @@ SIGTERM or Ctrl-C finishes the segments in hand first, a second one ends at once
   command.action(() =>
     run(async (io) => {
       const json = command.opts<{ json?: boolean }>().json ?? false;
-      const { options, logger } = readWorkerSettings(flagsOf(command, workerOptions, 0), json, io);
-      return runWorker(options, { logger, stop: io.stop });
+      const { options, logging } = readWorkerSettings(flagsOf(command, workerOptions, 0), json, io);
+      using line = createStatusLine(
+        (text) => io.err(text),
+        () => io.terminal?.columns ?? 80,
+      );
+      const logger = createLogger(logging, (text) => line.log(text));
+      const onStatus = io.errIsTerminal && logging.format === "pretty" ? (text: string) => line.show(text) : undefined;
+      return runWorker(options, { logger, stop: io.stop, onStatus });
     }),
   );
 }
@@ -42,7 +49,7 @@ function readWorkerSettings(
   flags: Flags,
   json: boolean,
   io: Io,
-): { readonly options: WorkerOptions; readonly logger: Logger } {
+): { readonly options: WorkerOptions; readonly logging: LoggingOptions } {
   const { values, inForce } = settle(workerOptions, flags, settingsElsewhere(workerOptions), io);
   const secretIn = (key: "secretFile" | "joinPasswordFile"): string | undefined =>
     values[key] === undefined ? undefined : readSecretFile(values[key], inForce[key].from);
@@ -54,21 +61,50 @@ function readWorkerSettings(
   if ("problems" in options) throw settingsError(options.problems);
   const asked = json ? "json" : values.logFormat;
   const format = asked === "auto" ? (io.errIsTerminal ? "pretty" : "json") : asked;
-  const colour = io.errIsTerminal && !io.env["NO_COLOR"];
-  return { options, logger: createLogger({ level: values.logLevel, format, colour }, (line) => io.err(line)) };
+  return { options, logging: { level: values.logLevel, format, colour: io.errIsTerminal && !io.env["NO_COLOR"] } };
 }
+
+class WorkerRefusedError extends PoolError<{ readonly code: "cli/worker-refused"; readonly text: string }> {}
+
+const STATUS_MS = 500;
 
 /** Runs a worker until `stop`, drained, or until the pool says that it need not try again. */
 async function runWorker(
   options: WorkerOptions,
-  { logger, stop }: { readonly logger: Logger; readonly stop: AbortSignal },
+  hooks: {
+    readonly logger: Logger;
+    readonly stop: AbortSignal;
+    /** Takes the line that tells how the worker does, where somebody looks at it. */
+    readonly onStatus: ((text: string) => void) | undefined;
+  },
 ): Promise<ExitCode> {
-  await using worker = await startWorker(options, { logger, clock: systemClock });
-  const end = await Promise.race([worker.closed, aborted(stop)]);
-  if (end === undefined) {
-    logger.info("draining: segments in hand are finished first");
-    await worker.drain();
+  const { logger, stop, onStatus } = hooks;
+  await using worker = await startWorker(options, { logger, clock: systemClock, signal: stop });
+  const timer = onStatus && setInterval(() => onStatus(statusText(worker.status())), STATUS_MS);
+  try {
+    const end = await Promise.race([worker.closed, aborted(stop)]);
+    if (end?.kind === "refused") {
+      throw new WorkerRefusedError({ code: "cli/worker-refused", text: end.text }, end.advice || end.text);
+    }
+    if (end === undefined) {
+      logger.info("draining: segments in hand are finished first");
+      await worker.drain();
+    }
     return exitCode.ok;
+  } finally {
+    clearInterval(timer);
   }
-  return end.kind === "refused" ? exitCode.refused : exitCode.ok;
+}
+
+function statusText(status: WorkerStatus): string {
+  const { state, waiting, lastSegment } = status;
+  const parts = [
+    waiting ? `waiting ${Math.ceil(waiting.retryInMs / 1000)} s: ${waiting.why}` : state,
+    `${status.sessions}/${status.maxSessions} sessions`,
+    `${status.segmentsInFlight} at work`,
+    `${status.segmentsDone} done`,
+    `${status.segmentsFailed} failed`,
+  ];
+  if (lastSegment) parts.push(`last ${(lastSegment.durationMs / lastSegment.tookMs).toFixed(1)} × real time`);
+  return parts.join(" · ");
 }

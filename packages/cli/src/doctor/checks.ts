@@ -3,7 +3,16 @@ import { access, constants, mkdtemp, rm, stat, statfs, writeFile } from "node:fs
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
-import { errorCode, errorText, formatHostPort, type HostPort } from "@openpool/base";
+import {
+  errorCode,
+  errorText,
+  formatHostPort,
+  type HostPort,
+  PoolError,
+  silentLogger,
+  systemClock,
+} from "@openpool/base";
+import { detectDevices } from "@openpool/worker";
 import { z } from "zod";
 import { AdminClientError, openAdminClient } from "../admin-client.ts";
 
@@ -91,6 +100,22 @@ export async function checkNvidia(): Promise<Finding> {
     "nvidia",
     `${lines.join("; ")} (whether a card encodes is found out by a test encode when a worker starts)`,
   );
+}
+
+/** What of this machine passes a test encode, as a worker would find out at its start. */
+export async function checkDevices(tempDir: string, signal: AbortSignal): Promise<Finding[]> {
+  const options = { devices: "auto", ffmpegPath: "ffmpeg", nvidiaSmiPath: "nvidia-smi", tempDir };
+  try {
+    const { devices, findings } = await detectDevices(options, { clock: systemClock, logger: silentLogger }, signal);
+    const usable = devices.map((one) => ok("device", `${one.id} (${one.name}) transcodes`));
+    const others = findings
+      .filter((one) => !one.usable)
+      .map((one) => ok("device", `${one.device} does not: ${one.text}`));
+    return [...usable, ...others];
+  } catch (error) {
+    if (!(error instanceof PoolError)) throw error;
+    return [warn("device", errorText(error), "only workers need one")];
+  }
 }
 
 /** The pool's share of disk that it wants at least, in bytes. */

@@ -22,7 +22,7 @@ import {
   parseAddress,
   type WorkerAddress,
 } from "@openpool/protocol";
-import { parsePoolAddress, type WorkerOptions } from "@openpool/worker";
+import { parseDevices, parsePoolAddress, type WorkerOptions } from "@openpool/worker";
 
 const addressProblems: Readonly<Record<AddressProblem, string>> = {
   "not-an-address": "is not a payout address: 0x and 40 hex digits",
@@ -64,6 +64,16 @@ const certificateHashValue: ValueKind<string> = {
   parse(text) {
     const hex = text.replaceAll(":", "").toLowerCase();
     return /^[0-9a-f]{64}$/.test(hex) ? hex : new BadValue("is not a SHA-256 hash: 64 hex digits");
+  },
+  format: (value) => value,
+};
+
+const devicesValue: ValueKind<string> = {
+  placeholder: "cpu|nvidia:0,1|auto",
+  allowed: "`auto`, `cpu`, or a list such as `nvidia:0,1`, `vaapi:/dev/dri/renderD128`",
+  parse(text) {
+    const requests = parseDevices(text);
+    return typeof requests === "string" ? new BadValue(`is not usable: ${requests}`) : text;
   },
   format: (value) => value,
 };
@@ -114,10 +124,7 @@ export const workerOptions = {
   }),
   devices: option({
     name: "devices",
-    kind: textValue(
-      "cpu|nvidia:0,1|auto",
-      "`auto`, `cpu`, or a list such as `nvidia:0,1`, `vaapi:/dev/dri/renderD128`",
-    ),
+    kind: devicesValue,
     default: "auto",
     help: "what transcodes",
     details:
