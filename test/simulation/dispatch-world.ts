@@ -78,6 +78,8 @@ export interface WorldPlan {
   readonly drains: boolean;
   /** There is a rig that is always there, fast and with room: no good segment may be lost. */
   readonly angel: boolean;
+  /** Each rig fails in its own words. Two that fail alike by chance are rightly taken for bad input. */
+  readonly ownWords: boolean;
 }
 
 interface Place {
@@ -375,9 +377,8 @@ export class World {
     this.#at(endMs, () => this.#deliver(attempt, lies));
   }
 
-  /** Where no good segment may be lost, faults of rigs must not look alike: two alike are taken for bad input. */
   #accent(rig: WorldRig): string {
-    return this.#plan.angel ? ` ${"x".repeat(1 + this.#rigs.indexOf(rig))}` : "";
+    return this.#plan.ownWords ? ` ${"x".repeat(1 + this.#rigs.indexOf(rig))}` : "";
   }
 
   #notTaken(attempt: WorldAttempt): void {
@@ -706,5 +707,5 @@ export function inventWorld(seed: number): WorldPlan {
       uploadMs: random() < 0.3 ? random() * 1_500 : 0,
     };
   });
-  return { rigs, streams, endMs, tickLagMs: pick([0, 0, 5, 20]), drains: random() < 0.3, angel };
+  return { rigs, streams, endMs, tickLagMs: pick([0, 0, 5, 20]), drains: random() < 0.3, angel, ownWords: angel };
 }

@@ -79,7 +79,7 @@ function stream(session: string, change: Partial<StreamPlan> = {}): StreamPlan {
 }
 
 function world(rigs: readonly RigPlan[], streams: readonly StreamPlan[], change: Partial<WorldPlan> = {}): WorldPlan {
-  return { rigs, streams, endMs: 2 * HOUR_MS, tickLagMs: 0, drains: false, angel: false, ...change };
+  return { rigs, streams, endMs: 2 * HOUR_MS, tickLagMs: 0, drains: false, angel: false, ownWords: true, ...change };
 }
 
 function good(count: number, change: Partial<RigPlan> = {}): RigPlan[] {
