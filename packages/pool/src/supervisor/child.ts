@@ -116,16 +116,25 @@ interface Orders {
   /** Undefined when the supervisor went away first. */
   readonly start: Promise<StartMessage | undefined>;
   readonly drain: Promise<DrainOrder>;
+  /** While draining: the pool stops after all, or its supervisor is gone. */
+  onSecondDrain: (order: DrainOrder) => void;
   onSuccessor: (generation: number) => void;
 }
 
 function openOrders(channel: Channel): Orders {
   let onStart: (message: StartMessage | undefined) => void;
-  let onDrain: (order: DrainOrder) => void;
+  let onFirstDrain: (order: DrainOrder) => void;
+  let draining = false;
   const orders: Orders = {
     start: new Promise((resolve) => (onStart = resolve)),
-    drain: new Promise((resolve) => (onDrain = resolve)),
+    drain: new Promise((resolve) => (onFirstDrain = resolve)),
+    onSecondDrain() {},
     onSuccessor() {},
+  };
+  const onDrain = (order: DrainOrder): void => {
+    if (draining) orders.onSecondDrain(order);
+    else onFirstDrain(order);
+    draining = true;
   };
   channel.on("message", (message) => {
     switch (message.kind) {
@@ -195,6 +204,11 @@ async function drain(
   const late = new AbortController();
   const cancels = [clock.after(order.limitMs, () => late.abort())];
   orders.onSuccessor = (generation) => relay.setSuccessor(generation);
+  orders.onSecondDrain = (second) => {
+    cancels.push(clock.after(second.limitMs, () => late.abort()));
+    // Nobody is there to answer what still comes: there is nothing to wait for.
+    if (!second.orphaned) relay.setSuccessor(second.successor);
+  };
   if (order.successor !== undefined) relay.setSuccessor(order.successor);
   if (order.orphaned) {
     logger.warn("the supervisor is gone: finishing what is held", { limitMs: order.limitMs });

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
+import http2 from "node:http2";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +10,7 @@ import { PassThrough, Readable } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
 import { silentLogger } from "@openpool/base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { exchangeOfRequest } from "../front/exchange.ts";
+import { exchangeOfRequest, exchangeOfStream } from "../front/exchange.ts";
 import { openRelay, type Relay, relayExchange, type RelayOutcome, relaySocket, removeDeadSockets } from "./relay.ts";
 
 let runDir: string;
@@ -217,6 +218,41 @@ describe("a whole exchange", () => {
     expect(answer.status).toBe(201);
     expect(answer.headers.get("content-type")).toBe("video/mp2t");
     expect(await answer.text()).toBe("POST /transcodeResults 9 undefined 100000");
+  });
+
+  test("works the same for a client that speaks h2, with many exchanges at once", async () => {
+    await relayOf(1, (request, response) => {
+      void buffer(request).then((body) => {
+        // As a gateway is answered: headers at once, the rest later.
+        response.writeHead(200, { "content-type": "x/y" }).flushHeaders();
+        setImmediate(() => response.end(body));
+      });
+    });
+    const relay = await relayOf(2);
+    const server = http2.createServer({ maxSessionMemory: 1000 });
+    server.on("stream", (stream, headers) => {
+      void relayExchange(relay, 1, exchangeOfStream(stream, headers, "192.0.2.1"));
+    });
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as net.AddressInfo;
+    const client = http2.connect(`http://127.0.0.1:${port}`, { maxSessionMemory: 1000 });
+    cleanup.push(() => {
+      client.destroy();
+      server.close();
+    });
+    const bodies = Array.from({ length: 60 }, (_, i) => randomBytes((i * 37_123) % 1_000_000));
+    const echoed = await Promise.all(
+      bodies.map((body) => {
+        const stream = client.request({ ":method": "POST", ":path": "/x", "content-length": body.length });
+        stream.end(body);
+        return buffer(stream);
+      }),
+    );
+    for (const [i, body] of bodies.entries()) expect(body.equals(echoed[i]!)).toBe(true);
+    const head = client.request({ ":method": "HEAD", ":path": "/x" });
+    const status = new Promise((resolve) => head.once("response", (headers) => resolve(headers[":status"])));
+    head.resume();
+    expect(await status).toBe(200);
   });
 
   test("can be a HEAD, and an answer with length zero", async () => {

@@ -53,7 +53,7 @@ export type RelayOutcome =
   | { readonly kind: "broken"; readonly cause: unknown };
 
 export interface Relay extends RelayPort, AsyncDisposable {
-  setSuccessor(generation: number): void;
+  setSuccessor(generation: number | undefined): void;
   /** The newest process of this pool that lives, if it is newer than this one. */
   findSuccessor(): Promise<number | undefined>;
 }

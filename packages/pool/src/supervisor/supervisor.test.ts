@@ -258,6 +258,22 @@ describe("a stop", () => {
     expect(readdirSync(dataDir)).toEqual(["generation"]);
   });
 
+  test("does not wait for connections that a restart left with an old process", async () => {
+    const pool = await start();
+    const { port } = pool.listen;
+    const idle = net.connect(port, "127.0.0.1");
+    cleanup.push(() => idle.destroy());
+    const cut = new Promise((resolve) => idle.once("close", resolve));
+    idle.resume();
+    const pid = Number((await ask(port)).text.split(" ")[1]);
+    await pool.restart();
+    expect(await generationAt(port)).toBe(pool.generation);
+    expect(isAlive(pid)).toBe(true);
+    await pool[Symbol.asyncDispose]();
+    expect(isAlive(pid)).toBe(false);
+    await cut;
+  });
+
   test("that is forced does not wait for anything", async () => {
     const pool = await start();
     const slow = ask(pool.listen.port, "/slow?ms=60000").catch(() => "cut");
