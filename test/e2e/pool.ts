@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Logger, silentLogger, systemClock } from "@openpool/base";
+import { type Clock, type Logger, silentLogger, systemClock } from "@openpool/base";
 import { type PoolOptions, type RunningPool, startPool } from "@openpool/pool";
 import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
 import { type FakeTranscoder, type FakeTranscoderOptions, startFakeTranscoder } from "../peers/fake-transcoder.ts";
@@ -55,11 +55,15 @@ export function testOptions(dataDir: string, changed: Partial<PoolOptions> = {})
 
 export async function startTestPool(
   changed: Partial<PoolOptions> = {},
-  deps: { readonly logger?: Logger } = {},
+  deps: { readonly logger?: Logger; readonly clock?: Clock } = {},
 ): Promise<TestPool> {
   const dataDir = await mkdtemp(join(tmpdir(), "openpool-e2e-"));
   const logger = deps.logger ?? silentLogger;
-  const running = await startPool(testOptions(dataDir, changed), { logger, clock: systemClock, version: "0.0.0-test" });
+  const running = await startPool(testOptions(dataDir, changed), {
+    logger,
+    clock: deps.clock ?? systemClock,
+    version: "0.0.0-test",
+  });
   const addr = `127.0.0.1:${running.listen.port}`;
   const opened: AsyncDisposable[] = [];
   return {

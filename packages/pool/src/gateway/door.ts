@@ -14,6 +14,7 @@ import {
   INVALID_VIDEO,
   LIVEPEER_VERSION,
   MAX_SEGMENT_BYTES,
+  MAX_SEGMENT_DURATION_MS,
   type OrchestratorInfo,
   OrchestratorInfoSchema,
   OrchestratorRequestSchema,
@@ -304,7 +305,7 @@ export class GatewayDoor {
       durationMs: request.durationMs,
       profiles: request.profiles,
       capabilities: request.capabilities,
-      clip: clip && (clip.from || clip.to) ? { fromMs: Number(clip.from), toMs: Number(clip.to) } : undefined,
+      clip: clip && (clip.from || clip.to) ? { fromMs: Number(clip.from), toMs: endOfClip(clip.to) } : undefined,
       perceptualHash: data.calcPerceptualHash,
       forceSessionReinit: data.ForceSessionReinit,
       minVersion: data.capabilities?.constraints?.minVersion ?? "",
@@ -352,6 +353,11 @@ export class GatewayDoor {
     answerText(exchange, status, text);
     return false;
   }
+}
+
+/** No segment is longer than this; a later end is its own. */
+function endOfClip(to: bigint): number {
+  return to > MAX_SEGMENT_DURATION_MS ? MAX_SEGMENT_DURATION_MS : Number(to);
 }
 
 /**

@@ -123,6 +123,8 @@ function impossibleWish(profiles: readonly Profile[], { segmentParameters: clip 
     if (gopMs < -1) return "TranscoderInvalidGOP";
     if (bitrate < 0 || quality > MAX_QUALITY || fps / fpsDen > MAX_FPS) return "Invalid argument";
   }
-  if (clip && (clip.from < 0n || clip.to < 0n || (clip.to !== 0n && clip.to <= clip.from))) return "Invalid argument";
+  if (clip && (clip.from >= MAX_SEGMENT_DURATION_MS || (clip.to !== 0n && clip.to <= clip.from))) {
+    return "Invalid argument";
+  }
   return undefined;
 }

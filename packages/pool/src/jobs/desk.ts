@@ -466,9 +466,14 @@ export class JobDesk {
       ? `https://${connection.authority}`
       : this.#options.serviceUri;
     const url = `${base}/stream/${this.#options.generation}/source/${attempt.urlToken}.ts`;
-    if (!connection.notify(taskOf(running.job, attempt.id, url))) {
-      queueMicrotask(() => this.attemptFailed(attempt.id, { kind: "disconnected" }));
+    let told = false;
+    try {
+      told = connection.notify(taskOf(running.job, attempt.id, url));
+    } catch (error) {
+      // One job must not stop the others that wait in the same round.
+      this.#deps.logger.error("a task could not be sent", { job: running.job.id, error: errorText(error) });
     }
+    if (!told) queueMicrotask(() => this.attemptFailed(attempt.id, { kind: "disconnected" }));
   }
 
   /** Sets the one timer of the policy. */
