@@ -10,6 +10,9 @@ export async function main(): Promise<void> {
   process.stderr.on("error", () => {});
   // The reader of our data has gone (`openpool events | head`): nobody is left to write for.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  // Rooms wait with timers that hold nobody up. Until the command is done, this one does: a worker that waits to dial
+  // again has nothing else open.
+  const alive = setInterval(() => {}, 3_600_000);
   const code = await runCli(process.argv.slice(2), {
     env: process.env,
     cwd: process.cwd(),
@@ -27,6 +30,7 @@ export async function main(): Promise<void> {
     terminal: process.stdout.isTTY ? process.stdout : undefined,
     keyboard: process.stdin.isTTY ? process.stdin : undefined,
   });
+  clearInterval(alive);
   process.exitCode = code;
   signals.forget();
   // Everything was closed. Should something still hold the process, it does not get to hold it for long.
