@@ -311,20 +311,21 @@ test("the end of a session kills its work and no other", async () => {
   const started = await worker(fake, { ffmpegPath: ffmpeg.path });
   const registration = await fake.nextRegistration();
   const url = fake.serve(SEGMENT);
+  // A session has the child at work and the one that waits for its next segment.
   registration.notify(taskMessage({ url, taskId: 1n, session: "ended" }));
-  while ((await ffmpeg.pids()).length < 1);
+  while ((await ffmpeg.pids()).length < 2);
   registration.notify(taskMessage({ url, taskId: 2n, session: "ended", seq: 1n }));
   registration.notify(taskMessage({ url, taskId: 3n, session: "other" }));
-  while ((await ffmpeg.pids()).length < 2);
-  const [first = 0, second = 0] = await ffmpeg.pids();
+  while ((await ffmpeg.pids()).length < 4);
+  const pids = await ffmpeg.pids();
   registration.notify({ segData: { authToken: { sessionId: "ended" } } });
   const answers = [await fake.nextUpload(), await fake.nextUpload()];
   expect(answers.map(({ taskId, errorText }) => [taskId, errorText]).sort()).toEqual([
     ["1", "TranscoderStopped"],
     ["2", "TranscoderStopped"],
   ]);
-  await until(() => !alive(first));
-  expect(alive(second)).toBe(true);
+  await until(() => !pids.slice(0, 2).some(alive));
+  expect(pids.slice(2).map(alive)).toEqual([true, true]);
   await until(() => started.status().segmentsInFlight === 1);
   expect(started.status()).toMatchObject({ segmentsStopped: 2, sessions: 1 });
 });

@@ -12,8 +12,8 @@ export type ChildEnd =
 export interface FfmpegChild {
   /** What it has said so far. */
   readonly log: FfmpegLog;
-  /** Gives it its input and closes that. */
-  feed(data: Uint8Array): void;
+  /** Gives it its input and closes that; calls back when it has read nearly all of it. */
+  feed(data: Uint8Array, onRead?: () => void): void;
   /** Calls back on the first error of its decoder, also one that has happened already. */
   onDecodeError(callback: () => void): void;
   /** It has ended. */
@@ -63,7 +63,8 @@ export function startFfmpeg({ ffmpegPath, wrapper, args, cwd }: FfmpegChildOptio
   });
   return {
     log: reader.log,
-    feed(data) {
+    feed(data, onRead) {
+      if (onRead) child.stdin.once("finish", onRead);
       child.stdin.end(data);
     },
     onDecodeError(callback) {

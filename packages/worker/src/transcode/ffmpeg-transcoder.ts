@@ -91,12 +91,15 @@ function momentOf(probe: MediaProbe | undefined): number | undefined {
   return video && video.frames <= 2 ? video.durationMs : undefined;
 }
 
+const keyOf = (args: readonly string[]): string => args.join("\0");
+
 /** One FFmpeg child a segment: as fast as anything in-process here, and a crash costs one segment. */
 export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: FfmpegTranscoderDeps): Transcoder {
   const { clock, logger, resultBudget } = deps;
   const children = new Set<FfmpegChild>();
   const spares = new Map<string, Spare>();
-  const cleaning = new Set<Promise<void>>();
+  /** What goes on behind the caller's back. */
+  const pending = new Set<Promise<void>>();
   let nextRun = 0;
   let closed = false;
 
@@ -107,7 +110,12 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
   ): Promise<Run> => {
     const dir = join(options.tempDir, `${options.namePrefix}-${nextRun++}`);
     await mkdir(dir);
-    for (const [name, data] of Object.entries(files ?? {})) await writeFile(join(dir, name), data);
+    try {
+      for (const [name, data] of Object.entries(files ?? {})) await writeFile(join(dir, name), data);
+    } catch (error) {
+      await rm(dir, { recursive: true, force: true });
+      throw error;
+    }
     const child = startFfmpeg({ ffmpegPath: options.ffmpegPath, wrapper, args, cwd: dir });
     children.add(child);
     void child.ended.then(() => children.delete(child));
@@ -119,8 +127,8 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
     const cleaned = child.ended
       .then(() => rm(dir, { recursive: true, force: true }))
       .catch((error: unknown) => logger.warn("temporary files stay behind", { dir, error: errorText(error) }))
-      .finally(() => cleaning.delete(cleaned));
-    cleaning.add(cleaned);
+      .finally(() => pending.delete(cleaned));
+    pending.add(cleaned);
   };
   const dropSpare = (session: string): void => {
     const spare = spares.get(session);
@@ -139,17 +147,23 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
     spare.forget();
     return spare.run;
   };
-  const keepSpare = async (
+  const keepSpare = (
     session: string,
-    key: string,
-    args: readonly string[],
-    wrapper: readonly string[],
-  ): Promise<void> => {
-    if (closed || spares.has(session)) return;
-    const run = await start(args, wrapper);
-    if (closed || spares.has(session)) return discard(run);
-    const forget = clock.after(SPARE_IDLE_MS, () => dropSpare(session));
-    spares.set(session, { key, run, forget });
+    plan: { readonly args: readonly string[] },
+    path: EncodingPath,
+    signal: AbortSignal,
+  ): void => {
+    const unwanted = (): boolean => closed || signal.aborted || spares.has(session);
+    if (!options.keepsSpares || unwanted()) return;
+    const kept = start(plan.args, path.wrapper)
+      .then((run) => {
+        if (unwanted()) return discard(run);
+        const forget = clock.after(SPARE_IDLE_MS, () => dropSpare(session));
+        spares.set(session, { key: keyOf(plan.args), run, forget });
+      })
+      .catch((error: unknown) => logger.warn("no FFmpeg kept ready", { error: errorText(error) }))
+      .finally(() => pending.delete(kept));
+    pending.add(kept);
   };
 
   /** What a run that ended by itself or by a signal means; undefined: its files decide. */
@@ -271,10 +285,10 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
         options.dialect,
       );
       if (plan.kind === "refused") return plan;
-      const key = plan.args.join("\0");
 
       const run =
-        takeSpare(session, key) ?? (await start(plan.args, path.wrapper, fromFile ? { [input]: source } : undefined));
+        takeSpare(session, keyOf(plan.args)) ??
+        (await start(plan.args, path.wrapper, fromFile ? { [input]: source } : undefined));
       const { child } = run;
       let timedOut = false;
       const onAbort = (): void => child.stop();
@@ -287,7 +301,9 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
         child.stop();
       });
       try {
-        child.feed(fromFile ? new Uint8Array() : source);
+        if (fromFile) child.feed(new Uint8Array());
+        // By the time that this one is done, the next one has loaded its libraries.
+        else child.feed(source, () => keepSpare(session, plan, path, signal));
         const end = await child.ended;
         forget();
         if (timedOut && !signal.aborted) {
@@ -295,11 +311,6 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
         }
         const verdict = judgeEnd(end, child.log);
         if (verdict) return verdict;
-        if (options.keepsSpares && !fromFile) {
-          keepSpare(session, key, plan.args, path.wrapper).catch((error: unknown) =>
-            logger.warn("no FFmpeg kept ready", { error: errorText(error) }),
-          );
-        }
         return await collect(run, plan.outputs, probe, maxFrames, request.clip, signal);
       } finally {
         forget();
@@ -311,10 +322,10 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
     async [Symbol.asyncDispose]() {
       closed = true;
       for (const session of spares.keys()) dropSpare(session);
-      const all = [...children];
-      for (const child of all) child.stop();
-      await Promise.all(all.map((child) => child.ended));
-      while (cleaning.size > 0) await Promise.all(cleaning);
+      // A child that is being started sees that it is not wanted and goes by itself.
+      for (const child of children) child.stop();
+      while (pending.size > 0 || children.size > 0)
+        await Promise.all([...pending, ...[...children].map((child) => child.ended)]);
     },
   };
 }
