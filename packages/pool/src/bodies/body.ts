@@ -10,6 +10,9 @@ export type ReceiveFailure =
   /** No memory became free in time. */
   | "no-memory";
 
+/** Readers of a body that is still arriving get it in steps of this size. */
+const READ_STEP_BYTES = 128 * 1024;
+
 /**
  * One body in one buffer, filled in place while others may already read it. It lives while anyone holds it: whoever
  * needs the bytes calls `hold()` and later the function that it returned.
@@ -18,6 +21,7 @@ export class Body {
   readonly #memory: BodyMemory;
   #buffer: Uint8Array<ArrayBuffer>;
   #received = 0;
+  #toldBytes = 0;
   /** Bytes that readers may see: the last one is kept back until the sender of the body is proved right. */
   #readable = 0;
   #state: "receiving" | "received" | "confirmed" | "failed" = "receiving";
@@ -74,7 +78,8 @@ export class Body {
     this.#buffer.set(chunk, this.#received);
     this.#received += chunk.length;
     this.#readable = Math.max(0, this.#received - 1);
-    this.#tell();
+    // Each write to a reader costs a TLS record and a system call, whatever its size.
+    if (this.#received - this.#toldBytes >= READ_STEP_BYTES) this.#tell();
   }
 
   end(): void {
@@ -96,6 +101,7 @@ export class Body {
   }
 
   #tell(): void {
+    this.#toldBytes = this.#received;
     for (const watcher of this.#watchers) watcher();
   }
 

@@ -16,6 +16,8 @@ export interface Exchange {
   readonly body: Readable;
   /** Sends status and headers now, the body later through `output`. */
   start(status: number, headers?: Readonly<Record<string, string | number>>): void;
+  /** The same, but the headers may wait for the first bytes of the body: one write less. */
+  begin(status: number, headers: Readonly<Record<string, string | number>>): void;
   /** Where the body of the answer goes, once started. */
   readonly output: Writable;
   /** The whole answer at once. A body that was not read is dropped. Nothing, when an answer was started already. */
@@ -79,6 +81,9 @@ export function exchangeOfRequest(
       return Array.isArray(value) ? value[0] : value;
     },
     body: request,
+    begin(status, headers) {
+      if (!response.headersSent) response.writeHead(status, headers);
+    },
     start(status, headers) {
       if (response.headersSent) return;
       response.writeHead(status, headers);
@@ -137,6 +142,9 @@ export function exchangeOfStream(
       return Array.isArray(value) ? value[0] : value;
     },
     body: stream,
+    begin(status, extra) {
+      if (answerable()) stream.respond({ ":status": status, ...extra });
+    },
     start(status, extra) {
       if (answerable()) stream.respond({ ":status": status, ...extra });
     },

@@ -33,7 +33,7 @@ import { answerText, type Exchange } from "../front/exchange.ts";
 import { answerGrpc, endGrpc, readGrpcRequest } from "../front/grpc.ts";
 import type { JobDesk } from "../jobs/desk.ts";
 import type { Job, JobOutcome } from "../jobs/job.ts";
-import { uuid7 } from "../jobs/uuid7.ts";
+import { createUuidV7 } from "../store/index.ts";
 import { createEventBudget } from "../workers/event-budget.ts";
 import type { TokenIssuer } from "./auth-token.ts";
 import { fetchSource } from "./fetch-source.ts";
@@ -78,12 +78,14 @@ export class GatewayDoor {
   readonly sessions: Sessions;
   readonly #options: GatewayDoorOptions;
   readonly #deps: GatewayDoorDeps;
+  readonly #newJobId: () => string;
   readonly #lostBudget: (key: string) => boolean;
   #infoFor: { capabilities: CapabilitySet; info: OrchestratorInfo } | undefined;
 
   constructor(options: GatewayDoorOptions, deps: GatewayDoorDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#newJobId = createUuidV7(() => deps.clock.now());
     this.#lostBudget = createEventBudget({ burst: 100, perMinute: 60 }, deps.clock);
     this.sessions = new Sessions(deps.clock, SESSION_IDLE_MS, (session) => deps.desk.endSession(session));
   }
@@ -299,7 +301,7 @@ export class GatewayDoor {
     const { data } = request;
     const clip = data.segmentParameters;
     return {
-      id: uuid7(this.#deps.clock.now()) as JobId,
+      id: this.#newJobId() as JobId,
       session,
       seq: data.seq,
       durationMs: request.durationMs,

@@ -1,5 +1,5 @@
-import { randomBytes } from "node:crypto";
 import type { AttemptId } from "../dispatch/types.ts";
+import { randomView } from "./random-bytes.ts";
 
 /**
  * A task id on the wire is a positive int64. Its upper 12 bits say which process of the pool gave it out, so that a
@@ -9,7 +9,7 @@ const GENERATION_SHIFT = 51n;
 const GENERATION_MASK = 0xfffn;
 
 export function newAttemptId(generation: number): AttemptId {
-  const random = randomBytes(8).readBigUInt64BE() & ((1n << GENERATION_SHIFT) - 1n);
+  const random = randomView(8).readBigUInt64BE() & ((1n << GENERATION_SHIFT) - 1n);
   // Never 0: a stock worker accepts it, but it is absent on the wire and guessable.
   const id = ((BigInt(generation) & GENERATION_MASK) << GENERATION_SHIFT) | (random || 1n);
   return id.toString() as AttemptId;

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import {
@@ -30,6 +29,7 @@ import type { Connection, Connections } from "../workers/connections.ts";
 import { createEventBudget } from "../workers/event-budget.ts";
 import { plainText } from "../workers/plain-text.ts";
 import type { Job, JobOutcome, JobRendition } from "./job.ts";
+import { randomView } from "./random-bytes.ts";
 
 export interface DeskOptions {
   readonly generation: number;
@@ -454,7 +454,7 @@ export class JobDesk {
       job: running,
       rig: connection.rig,
       connection: effect.connection,
-      urlToken: randomBytes(16).toString("base64url"),
+      urlToken: randomView(16).toString("base64url"),
       startedMs: this.#now(),
       hedge: effect.hedge,
       onClosed: new Set(),

@@ -162,7 +162,7 @@ export class WorkersDoor {
     const length = input.state === "confirmed" ? input.bytes.length : input.announcedBytes;
     if (length === undefined) return answerNotFound(exchange);
     onClosed.add(cut);
-    exchange.start(200, { "content-type": "video/mp2t", "content-length": length });
+    exchange.begin(200, { "content-type": "video/mp2t", "content-length": length });
     const whole = await input.pipeTo(exchange.output);
     onClosed.delete(cut);
     if (!whole) exchange.abort();
