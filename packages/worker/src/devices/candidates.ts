@@ -19,7 +19,14 @@ export interface Candidate {
 }
 
 export const softwareEncoders: Encoders = { h264: "libx264", h265: "libx265", vp9: "libvpx-vp9" };
-export const software = { frames: "software", wrapper: [], inputArgs: [], uploadFilter: "", encoderArgs: [] } as const;
+export const software = {
+  frames: "software",
+  wrapper: [],
+  deviceArgs: [],
+  decodeArgs: [],
+  uploadFilter: "",
+  encoderArgs: [],
+} as const;
 
 export function cpuCandidate(): Candidate {
   const list = cpus();
@@ -56,9 +63,9 @@ function nvidiaCandidate({ index, uuid, name, driverVersion }: NvidiaGpu): Candi
     uuid,
     node: undefined,
     paths: [
-      { ...common, frames: "cuda", inputArgs: [...open, ...decode] },
-      { ...common, frames: "cuda-upload", inputArgs: open },
-      { ...common, frames: "upload", inputArgs: [], encoderArgs: ["-gpu", String(index)] },
+      { ...common, frames: "cuda", deviceArgs: open, decodeArgs: decode },
+      { ...common, frames: "cuda-upload", deviceArgs: open, decodeArgs: [] },
+      { ...common, frames: "upload", deviceArgs: [], decodeArgs: [], encoderArgs: ["-gpu", String(index)] },
     ],
     encoders: { h264: "h264_nvenc", h265: "hevc_nvenc" },
   };
@@ -77,7 +84,8 @@ function renderCandidate(kind: "vaapi" | "qsv", node: string): Candidate {
       {
         frames: "upload",
         wrapper: [],
-        inputArgs: ["-init_hw_device", open, "-filter_hw_device", "hw"],
+        deviceArgs: ["-init_hw_device", open, "-filter_hw_device", "hw"],
+        decodeArgs: [],
         uploadFilter,
         encoderArgs: [],
       },

@@ -39,6 +39,66 @@ test("a card whose driver is missing is named with the reason, and the processor
   expect(devices.some(({ kind }) => kind === (finding?.usable ? "nvidia" : "cpu"))).toBe(true);
 });
 
+/**
+ * An FFmpeg that plays a machine with two cards: on the first everything works (done by the processor in truth), the
+ * second has no encoder. It insists on the order in which nvidia-smi counts cards.
+ */
+const PRETENDER = `#!/usr/bin/env node
+const { spawn } = require("node:child_process");
+let args = process.argv.slice(2);
+const cuda = args.some((arg) => /cuda=gpu|nvenc/.test(arg)) && !args.includes("-encoders");
+if (cuda && process.env.CUDA_DEVICE_ORDER !== "PCI_BUS_ID") process.exit(70);
+const second = args.includes("cuda=gpu:1") || args[args.indexOf("-gpu") + 1] === "1";
+if (cuda && second) {
+  console.error("[h264_nvenc @ 0x1] [error] OpenEncodeSessionEx failed: unsupported device (2): (no details)");
+  process.exit(1);
+}
+if (cuda) {
+  const valued = ["-init_hw_device", "-filter_hw_device", "-hwaccel", "-hwaccel_device", "-hwaccel_output_format", "-extra_hw_frames", "-tier", "-rc"];
+  args = args.filter((arg, i) => !valued.includes(arg) && !valued.includes(args[i - 1]));
+  args = args.map((arg) =>
+    arg
+      .replace("h264_nvenc", "libx264")
+      .replace("hevc_nvenc", "libx265")
+      .replaceAll("scale_cuda", "scale")
+      .replaceAll(":format=nv12,setsar=1", ",setsar=1,format=yuv420p")
+      .replaceAll("hwdownload,format=nv12", "null"),
+  );
+}
+const child = spawn("ffmpeg", args, { stdio: "inherit" });
+child.on("close", (code) => process.exit(code ?? 1));
+`;
+
+test("of two cards the one that encodes is used, on a path that keeps frames on it", async () => {
+  const gpu = (index: number, name: string): string =>
+    `${index}, GPU-${index}, ${name}, 00000000:3B:00.0, 550.90.07, 1, 1, 1, 1, 1, 45, 36.10, 72.00, 0`;
+  const smi = join(tempDir, "nvidia-smi");
+  const ffmpegPath = join(tempDir, "pretender");
+  await writeFile(smi, `#!/bin/sh\necho '${gpu(0, "NVIDIA L4")}'; echo '${gpu(1, "NVIDIA H100")}'\n`, { mode: 0o755 });
+  await writeFile(ffmpegPath, PRETENDER, { mode: 0o755 });
+  const { devices, findings } = await detectDevices({ ...options, nvidiaSmiPath: smi, ffmpegPath });
+  expect(findings).toEqual([
+    { device: "nvidia:0", usable: true, text: "works" },
+    { device: "nvidia:1", usable: false, text: "no NVENC on this card for this codec" },
+  ]);
+  expect(devices).toHaveLength(1);
+  expect(devices[0]).toMatchObject({
+    id: "nvidia:0",
+    name: "NVIDIA L4, driver 550.90.07",
+    uuid: "GPU-0",
+    path: {
+      frames: "cuda",
+      encoders: { h264: "h264_nvenc", h265: "hevc_nvenc", vp9: "libvpx-vp9" },
+      decodes: ["h264", "hevc", "vp8", "vp9"],
+    },
+    anySourcePath: { frames: "cuda-upload" },
+  });
+  // Named, the card that does not work is an error; its kind alone is not.
+  await expect(detectDevices({ ...options, devices: "nvidia:1", nvidiaSmiPath: smi, ffmpegPath })).rejects.toThrow(
+    "A device that was asked for cannot transcode. nvidia:1: no NVENC on this card for this codec",
+  );
+}, 60_000);
+
 test("a device that was named and is not there is an error that says so", async () => {
   await expect(detectDevices({ ...options, devices: "nvidia:0" })).rejects.toThrow(
     "A device that was asked for cannot transcode. nvidia: no NVIDIA driver: nvidia-smi is not installed",

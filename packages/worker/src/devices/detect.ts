@@ -38,7 +38,9 @@ interface Found {
 
 /** Whether a request names its device, so that another one of its kind is no substitute. */
 function namesOne(request: DeviceRequest): boolean {
-  return request.kind === "nvidia" || request.kind === "amf" || ("node" in request && request.node !== undefined);
+  return (
+    (request.kind === "nvidia" && request.indexes !== undefined) || ("node" in request && request.node !== undefined)
+  );
 }
 
 async function proveAll(
@@ -51,7 +53,7 @@ async function proveAll(
   const { candidates, findings: absent } = await candidatesFor(request, options, bench.build, bench.signal);
   const devices: Device[] = [];
   const findings = [...absent];
-  let missing = absent.length > 0;
+  let missing = namesOne(request) && absent.length > 0;
   const taken = new Set<string>();
   for (const candidate of candidates) {
     // One way to use a render node is enough: the first that works.
@@ -62,7 +64,8 @@ async function proveAll(
     else if (namesOne(request)) missing = true;
     if (device && candidate.node !== undefined) taken.add(candidate.node);
   }
-  return { devices, findings, missing: missing && request.kind !== "auto" };
+  const optional = request.kind === "auto" || request.kind === "cpu";
+  return { devices, findings, missing: missing || (!optional && devices.length === 0) };
 }
 
 function cpuDevice(build: FfmpegBuild, proof: SoftwareProof): Device | undefined {

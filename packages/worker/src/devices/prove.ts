@@ -156,7 +156,7 @@ export interface SoftwareProof {
 
 export async function proveSoftware(bench: Bench, sample: Sample): Promise<SoftwareProof> {
   const [decodes, { encoders, why }] = await Promise.all([
-    decodableSamples(bench.build, bench.dir, bench.samples, [], bench.signal),
+    decodableSamples(bench.build, bench.dir, bench.samples, software, undefined, bench.signal),
     provedEncoders(bench, { ...software, encoders: softwareEncoders, decodes: undefined }, sample),
   ]);
   return { encoders, decodes, why };
@@ -196,7 +196,7 @@ export async function proveDevice(
       return { device, text: `works${bare.frames === "cuda-upload" ? ", decoding on the processor" : ""}` };
     }
     const simple = bench.samples.filter((one) => one.name in sampleCodecs);
-    const decodes = await decodableSamples(bench.build, bench.dir, simple, bare.inputArgs, bench.signal);
+    const decodes = await decodableSamples(bench.build, bench.dir, simple, bare, "scale_cuda=160:120", bench.signal);
     const upload = candidate.paths[i + 1];
     const device: Device = {
       id,

@@ -85,22 +85,39 @@ export async function makeSamples(build: FfmpegBuild, dir: string, signal?: Abor
   return await Promise.all(made.map(async (name) => ({ name, file: name, data: await readFile(join(dir, name)) })));
 }
 
-/** Which samples decode completely with these options before the input; in one run where all goes well. */
+/** How a device decodes, as `EncodingPath` has it. */
+interface DecodingPath {
+  readonly wrapper: readonly string[];
+  readonly deviceArgs: readonly string[];
+  readonly decodeArgs: readonly string[];
+}
+
+/**
+ * Which samples decode completely on a path; in one run where all goes well. `filter` is one that only takes frames of
+ * the device: FFmpeg falls back to its software decoder without a word, and that would pass too.
+ */
 export async function decodableSamples(
   build: FfmpegBuild,
   dir: string,
   samples: readonly Sample[],
-  inputArgs: readonly string[],
+  path: DecodingPath,
+  filter: string | undefined,
   signal?: AbortSignal,
 ): Promise<Set<SampleName>> {
   const decoded = async (some: readonly Sample[]): Promise<SampleName[]> => {
-    const inputs = some.flatMap(({ file }) => [...inputArgs, "-i", file]);
-    const outputs = some.flatMap((_, i) => ["-map", `${i}:v:0`, "-f", "null", "-"]);
-    const run = await runTool(build.path, ["-v", "verbose", "-nostats", "-nostdin", ...inputs, ...outputs], {
-      timeoutMs: TIMEOUT_MS,
-      cwd: dir,
-      ...(signal ? { signal } : {}),
-    });
+    const inputs = some.flatMap(({ file }) => [...path.decodeArgs, "-i", file]);
+    const filters = filter === undefined ? [] : ["-vf", filter];
+    const outputs = some.flatMap((_, i) => ["-map", `${i}:v:0`, ...filters, "-f", "null", "-"]);
+    const quiet = ["-v", "verbose", "-nostats", "-nostdin"];
+    const [program = build.path, ...args] = [
+      ...path.wrapper,
+      build.path,
+      ...quiet,
+      ...path.deviceArgs,
+      ...inputs,
+      ...outputs,
+    ];
+    const run = await runTool(program, args, { timeoutMs: TIMEOUT_MS, cwd: dir, ...(signal ? { signal } : {}) });
     if (run.code !== 0) return [];
     return some.flatMap(({ name }, i) => {
       const frames = new RegExp(`Input stream #${i}:0 \\(video\\): .*; (\\d+) frames decoded`).exec(run.stderr)?.[1];

@@ -6,7 +6,8 @@ import { type ArgumentsRequest, type EncodingPath, planTranscode } from "./argum
 const cpu: EncodingPath = {
   frames: "software",
   wrapper: [],
-  inputArgs: [],
+  deviceArgs: [],
+  decodeArgs: [],
   uploadFilter: "",
   encoderArgs: [],
   decodes: undefined,
@@ -15,7 +16,7 @@ const cpu: EncodingPath = {
 const card: EncodingPath = {
   ...cpu,
   frames: "cuda",
-  inputArgs: ["-hwaccel", "cuda"],
+  decodeArgs: ["-hwaccel", "cuda"],
   encoders: { h264: "h264_nvenc" },
 };
 

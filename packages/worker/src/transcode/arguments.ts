@@ -14,8 +14,10 @@ export interface EncodingPath {
   readonly frames: FramePath;
   /** What starts FFmpeg instead of us, for what only its environment can say; empty: nothing does. */
   readonly wrapper: readonly string[];
-  /** Options before the input that open the device and, where it decodes, its decoder. */
-  readonly inputArgs: readonly string[];
+  /** Options that open the device, once a run. */
+  readonly deviceArgs: readonly string[];
+  /** Options before an input that make the device decode it. */
+  readonly decodeArgs: readonly string[];
   /** Filter that hands software frames to the encoder of the device; empty where it takes them as they are. */
   readonly uploadFilter: string;
   /** FFmpeg's encoder for each codec that passed its test. */
@@ -239,7 +241,14 @@ export function planTranscode(request: ArgumentsRequest, path: EncodingPath, dia
 
   const args = words("-y -hide_banner -nostdin -nostats -loglevel level+verbose");
   // Not rotated, as by a stock transcoder, which knows nothing of rotation: the coded size decides the shape.
-  args.push(...path.inputArgs, ...words("-noautorotate -copyts -i"), request.input, "-filter_complex", graph);
+  args.push(
+    ...path.deviceArgs,
+    ...path.decodeArgs,
+    ...words("-noautorotate -copyts -i"),
+    request.input,
+    "-filter_complex",
+    graph,
+  );
   for (const [i, { profile, file }] of outputs.entries()) {
     const encoder = path.encoders[profile.codec] ?? "";
     args.push("-map", `[v${i}]`, ...(request.audio ? words("-map 0:a:0?") : []));

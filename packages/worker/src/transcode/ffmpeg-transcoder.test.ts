@@ -29,7 +29,8 @@ beforeEach(async () => {
     path: {
       frames: "software",
       wrapper: [],
-      inputArgs: [],
+      deviceArgs: [],
+      decodeArgs: [],
       uploadFilter: "",
       encoderArgs: [],
       decodes: undefined,
