@@ -80,6 +80,11 @@ async function sleepingFfmpeg(): Promise<{ readonly path: string; pids(): Promis
   };
 }
 
+/** Lets what sockets and promises have to say arrive; nothing hangs on how long it takes. */
+const turnsOfTheLoop = async (): Promise<void> => {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => void setImmediate(resolve));
+};
+
 const alive = (pid: number): boolean => {
   try {
     process.kill(pid, 0);
@@ -303,6 +308,31 @@ test("tries an upload again whose connection broke", async () => {
   registration.notify(taskMessage({ url: fake.serve(SEGMENT), taskId: 9n }));
   expect(await fake.nextUpload()).toMatchObject({ taskId: "9", errorText: undefined });
   expect(started.status().resultsLost).toBe(0);
+});
+
+test("notices that its upload connection is dead, and uploads over another", async () => {
+  const fake = await pool();
+  const clock = stoppedClock();
+  const proxy = await startProxy(fake.port);
+  cleanUp.push(async () => await proxy[Symbol.asyncDispose]());
+  const started = await worker(proxy, {}, { clock });
+  const registration = await fake.nextRegistration();
+  registration.notify(taskMessage({ url: fake.serve(SEGMENT), taskId: 1n }));
+  expect(await fake.nextUpload()).toMatchObject({ taskId: "1" });
+  // The source comes past the proxy: what is on its way to the pool stands still, new connections get through.
+  let asked = false;
+  const url = fake.serve((_, response) => {
+    proxy.freeze();
+    response.end(SEGMENT);
+    asked = true;
+  });
+  registration.notify(taskMessage({ url, taskId: 2n }));
+  await until(() => asked && started.status().segmentsDone === 2);
+  await turnsOfTheLoop();
+  clock.advance(2_500);
+  await turnsOfTheLoop();
+  clock.advance(100);
+  expect(await fake.nextUpload()).toMatchObject({ taskId: "2", errorText: undefined });
 });
 
 test("the end of a session kills its work and no other", async () => {

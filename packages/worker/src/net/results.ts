@@ -56,6 +56,7 @@ export function encodeResult(result: TaskResult): {
 const DIAL_TIMEOUT_MS = 4_000;
 const FIRST_RETRY_MS = 100;
 const MAX_TRIES = 4;
+const PING_TIMEOUT_MS = 2_500;
 
 /** Uploads results over a connection of its own, as stock transcoders do: it outlives the end of a registration. */
 export function createUploader(
@@ -65,6 +66,7 @@ export function createUploader(
   const { clock, logger } = deps;
   const controller = new AbortController();
   let session: Promise<http2.ClientHttp2Session> | undefined;
+  let uploading = 0;
 
   const connection = (): Promise<http2.ClientHttp2Session> => {
     session ??= dialPool({ ...options, timeoutMs: DIAL_TIMEOUT_MS }, clock, controller.signal).then((opened) => {
@@ -83,21 +85,29 @@ export function createUploader(
     return current;
   };
 
+  /**
+   * Finds out whether anyone is still there: a connection that a router forgot swallows an upload without a word. Asked
+   * before an upload on an idle connection, where the answer does not queue behind anything.
+   */
+  const ping = (opened: http2.ClientHttp2Session): void => {
+    const forget = clock.after(PING_TIMEOUT_MS, () => opened.destroy());
+    opened.ping(forget);
+  };
+
   const post = async (
     headers: http2.OutgoingHttpHeaders,
     chunks: readonly Uint8Array[],
     deadlineMs: number,
   ): Promise<Exclude<UploadOutcome, { kind: "lost" }>> => {
     const opened = await connection();
-    return await new Promise((resolve, reject) => {
+    if (uploading++ === 0) ping(opened);
+    return await new Promise<Exclude<UploadOutcome, { kind: "lost" }>>((resolve, reject) => {
       const stream = opened.request(
         { ":method": "POST", ":path": "/transcodeResults", ...headers },
         { endStream: false },
       );
       const forget = clock.after(deadlineMs - clock.monotonicMs(), () => {
         stream.close(8);
-        // A connection that swallows uploads is no use to the next one either.
-        opened.destroy();
         reject(new Error("the pool did not take the result in time"));
       });
       let status = 0;
@@ -116,7 +126,7 @@ export function createUploader(
       });
       for (const chunk of chunks) stream.write(chunk);
       stream.end();
-    });
+    }).finally(() => uploading--);
   };
 
   return {
