@@ -28,7 +28,7 @@ export type BodyPurpose = "source" | "result";
 const SOURCE_SHARE = 0.7;
 const CLASS_BYTES = 256 * 1024;
 /** Idle buffers kept for the next segment, in all. */
-const IDLE_BYTES = 48 << 20;
+const IDLE_BYTES = 24 << 20;
 
 /** What a body that waits for room may have sent already: it lies in the windows of its connection. */
 const WAITING_BYTES = 4 << 20;

@@ -19,6 +19,12 @@ const DRAINING = 16;
 const FAILED_IT = 32;
 
 /**
+ * A segment done within this share of its duration is done at once for whoever watches: among rigs that fast the work is
+ * spread by load, or the one that is a millisecond ahead of its equals would get it all.
+ */
+const FAST_ENOUGH = 0.1;
+
+/**
  * What the place is for: the only attempt at a job; a second one because the first is late, for which nobody is
  * disturbed; or one without which the deadline will be missed.
  */
@@ -152,7 +158,7 @@ export class Chooser {
       if (noting) rig.log.add(note, tier > 0 ? demeritWord(tier) : steal ? "full" : "slower", expectedMs);
       const total = steal ? tier + STEAL : tier;
       if (total > bestTier) continue;
-      const score = expectedMs * this.#handicap(connection, job, purpose);
+      const score = Math.max(expectedMs, FAST_ENOUGH * job.spec.durationMs) * this.#handicap(connection, job, purpose);
       if (total < bestTier || score < bestScore) {
         best = connection;
         bestTier = total;

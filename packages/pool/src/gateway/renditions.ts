@@ -27,7 +27,7 @@ const UNFETCHED_MS = 60_000;
 /** No gateway waits longer than 4 s for a download: after this time an answer is kept for nobody. */
 const GIVEN_UP_MS = 10_000;
 /** Fetched whole: kept for a second look, as far as this many bytes go. */
-const FETCHED_BYTES = 48 << 20;
+const FETCHED_BYTES = 16 << 20;
 
 /** What was answered and waits to be fetched. A rendition that is missing costs a gateway its whole process. */
 export class Renditions {
