@@ -127,7 +127,8 @@ export function exchangeOfStream(
   headers: http2.IncomingHttpHeaders,
   peer: string,
 ): Exchange {
-  const cut = (): void => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+  // Destroyed, not only closed: what waits to be sent to a peer that does not read must not be waited for.
+  const cut = (): void => void stream.destroy(new Error("cut off"));
   // A reset stream is closed before it is destroyed: answering it would throw.
   const answerable = (): boolean => !stream.destroyed && !stream.closed && !stream.headersSent;
   // As the HTTP/1.1 server does by itself: a client that asks waits for this before it sends its body.

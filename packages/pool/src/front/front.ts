@@ -26,6 +26,8 @@ export interface FrontLimits {
   readonly requestMs: number;
   /** Without any request. */
   readonly idleMs: number;
+  /** How often a connection without requests is looked at, and how long it may take to answer a ping. */
+  readonly lookMs: number;
 }
 
 export const defaultFrontLimits: FrontLimits = {
@@ -33,6 +35,7 @@ export const defaultFrontLimits: FrontLimits = {
   headersMs: 20_000,
   requestMs: 300_000,
   idleMs: 10 * 60_000,
+  lookMs: 5_000,
 };
 
 export interface FrontHandlers {
@@ -68,6 +71,9 @@ interface SessionState {
 const KEEP_ALIVE_MS = 95_000;
 /** Paid requests carry their tickets in a header: tens of kilobytes are honest. */
 const MAX_HEADER_BYTES = 256 * 1024;
+
+/** For reading what was wrong with a request, before its connection is cut. */
+const LAST_WORD_MS = 2_000;
 
 /** In a GOAWAY: open nothing new here, but whatever is on its way will be served. */
 const LAST_STREAM_ID = 2 ** 31 - 1;
@@ -113,12 +119,16 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
     },
   );
   h1.on("clientError", (error, socket) => {
-    logger.debug("unreadable HTTP/1.1 request", { code: errorCode(error), peer: peerOf(socket as Socket) });
-    if (socket.writable && errorCode(error) !== "ECONNRESET") {
-      socket.end(`HTTP/1.1 ${statusOfUnreadable(errorCode(error))}\r\nConnection: close\r\n\r\n`);
-      // A peer that never closes its end must not keep ours.
-      (socket as Socket).destroySoon();
-    } else socket.destroy();
+    const code = errorCode(error);
+    logger.debug("unreadable HTTP/1.1 request", { code, peer: peerOf(socket as Socket) });
+    // One that left in the middle reads nothing any more.
+    if (!socket.writable || code === "ECONNRESET" || code === "HPE_INVALID_EOF_STATE") return void socket.destroy();
+    const timer = setTimeout(() => socket.destroy(), LAST_WORD_MS);
+    timer.unref();
+    socket.once("close", () => clearTimeout(timer));
+    socket.end(`HTTP/1.1 ${statusOfUnreadable(code)}\r\nConnection: close\r\n\r\n`);
+    // A peer that never closes its end must not keep ours.
+    (socket as Socket).destroySoon();
   });
   // A server that never listens enforces no header and request timeouts until it believes that it does.
   h1.emit("listening");
@@ -158,16 +168,10 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
     session.setMaxListeners(0);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     const address = session.socket.remoteAddress ?? "";
-    const mute = setTimeout(() => session.destroy(), limits.headersMs);
-    mute.unref();
-    session.once("stream", () => clearTimeout(mute));
+    const forget = watch(session, state, limits);
     session.once("close", () => {
-      clearTimeout(mute);
+      forget();
       sessions.delete(session);
-    });
-    // A registration stream may be silent for days: an idle connection is one without any stream.
-    session.setTimeout(limits.idleMs, () => {
-      if (state.open === 0) session.close();
     });
     session.on("error", (error) => logger.debug("h2 session ended", { error: errorText(error), peer: address }));
     session.on("stream", (stream, headers) => {
@@ -250,6 +254,44 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       for (const session of sessions.keys()) session.destroy();
     },
   };
+}
+
+/**
+ * Closes a connection on which nothing happens any more: that never had a request, that has had none for long, and, the
+ * reason why it is asked, one that HTTP/2 itself has ended: after a frame that is none nothing is read from it, and Node
+ * tells nobody. A registration's stream may be silent for days, so only connections without any stream are looked at.
+ */
+function watch(session: http2.Http2Session, state: SessionState, limits: FrontLimits): () => void {
+  const { socket } = session;
+  let waitedMs = 0;
+  let served = false;
+  let heard = 0;
+  let asked = false;
+  const look = (): void => {
+    if (session.destroyed) return;
+    if (state.open > 0) {
+      waitedMs = 0;
+      asked = false;
+      return;
+    }
+    waitedMs += limits.lookMs;
+    if (asked || (!served && waitedMs >= limits.headersMs)) return session.destroy();
+    if (waitedMs >= limits.idleMs) return session.close();
+    if (socket.bytesRead === heard) return;
+    asked = true;
+    try {
+      session.ping(() => {
+        asked = false;
+        if (!session.destroyed) heard = socket.bytesRead;
+      });
+    } catch {
+      session.destroy();
+    }
+  };
+  session.once("stream", () => (served = true));
+  const timer = setInterval(look, limits.lookMs);
+  timer.unref();
+  return () => clearInterval(timer);
 }
 
 /** What a client reads whose request was none. */

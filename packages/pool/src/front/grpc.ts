@@ -62,7 +62,8 @@ function isGone(stream: http2.ServerHttp2Stream): boolean {
 
 /** Cuts off a peer that does not take its answer. */
 function limitTaking(stream: http2.ServerHttp2Stream): void {
-  const timer = setTimeout(() => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR), REQUEST_TIMEOUT_MS);
+  // Destroyed, not only closed: what waits to be sent to a peer that does not read must not be waited for.
+  const timer = setTimeout(() => stream.destroy(new Error("cut off")), REQUEST_TIMEOUT_MS);
   timer.unref();
   stream.once("close", () => clearTimeout(timer));
 }
