@@ -131,7 +131,7 @@ export async function openFortress(
     target,
     status: () => admin.status(),
     async connections() {
-      return Number(/^openpool_connections (\d+)/m.exec(await admin.metrics())?.[1] ?? Number.NaN);
+      return Number(/^openpool_connections(?:\{[^}]*\})? (\d+)/m.exec(await admin.metrics())?.[1] ?? Number.NaN);
     },
     name: () => `bad-${streams++}`,
     async unharmed({ warnings = 0 } = {}) {

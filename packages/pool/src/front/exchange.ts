@@ -61,7 +61,11 @@ export function exchangeOfRequest(
   // A peer that leaves in the middle is no news: without listeners it would end the process.
   request.on("error", () => {});
   response.on("error", () => {});
-  const cut = (): void => void request.socket.destroy();
+  const { socket } = request;
+  const cut = (): void => void socket.destroy();
+  // A response "finishes" also when its connection was cut with half of it still to send.
+  let whole = false;
+  response.once("finish", () => (whole = !socket.destroyed));
   const drop = (): void => {
     if (request.complete || request.destroyed) return;
     let left = DRAIN_BYTES;
@@ -110,7 +114,7 @@ export function exchangeOfRequest(
       return response.headersSent;
     },
     onClose(callback) {
-      const closed = (): void => callback(response.writableFinished);
+      const closed = (): void => callback(whole);
       // Whoever asks late gets an answer too.
       if (response.closed) queueMicrotask(closed);
       else response.once("close", closed);

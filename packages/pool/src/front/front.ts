@@ -26,7 +26,7 @@ export interface FrontLimits {
   readonly requestMs: number;
   /** Without any request. */
   readonly idleMs: number;
-  /** How often a connection without requests is looked at, and how long it may take to answer a ping. */
+  /** How often a connection is looked at, and how long it may stay silent when it was asked for a sign of life. */
   readonly lookMs: number;
 }
 
@@ -259,30 +259,33 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
 /**
  * Closes a connection on which nothing happens any more: that never had a request, that has had none for long, and, the
  * reason why it is asked, one that HTTP/2 itself has ended: after a frame that is none nothing is read from it, and Node
- * tells nobody. A registration's stream may be silent for days, so only connections without any stream are looked at.
+ * tells nobody. Who said something since it was asked last is asked for a sign of life.
  */
 function watch(session: http2.Http2Session, state: SessionState, limits: FrontLimits): () => void {
   const { socket } = session;
-  let waitedMs = 0;
+  let idleMs = 0;
   let served = false;
-  let heard = 0;
-  let asked = false;
+  /** What had been read when the last answer came; and when an open question was asked. */
+  let readAtAnswer = 0;
+  let readAtQuestion: number | undefined;
   const look = (): void => {
     if (session.destroyed) return;
-    if (state.open > 0) {
-      waitedMs = 0;
-      asked = false;
+    idleMs = state.open > 0 ? 0 : idleMs + limits.lookMs;
+    if (!served && idleMs >= limits.headersMs) return session.destroy();
+    if (idleMs >= limits.idleMs) return session.close();
+    const read = socket.bytesRead;
+    if (readAtQuestion !== undefined) {
+      // An answer may stand behind a long upload.
+      if (read === readAtQuestion) session.destroy();
+      readAtQuestion = read;
       return;
     }
-    waitedMs += limits.lookMs;
-    if (asked || (!served && waitedMs >= limits.headersMs)) return session.destroy();
-    if (waitedMs >= limits.idleMs) return session.close();
-    if (socket.bytesRead === heard) return;
-    asked = true;
+    if (read === readAtAnswer) return;
+    readAtQuestion = read;
     try {
       session.ping(() => {
-        asked = false;
-        if (!session.destroyed) heard = socket.bytesRead;
+        readAtQuestion = undefined;
+        if (!session.destroyed) readAtAnswer = socket.bytesRead;
       });
     } catch {
       session.destroy();
