@@ -59,6 +59,8 @@ async function worker(
       secret: SECRET,
       devices: "cpu",
       maxSessions: 4,
+      // A machine that is busy with other tests must not decide what is tested.
+      transcodeTimeoutMs: 300_000,
       ...options,
       workDir,
     },

@@ -48,13 +48,15 @@ export interface ArgumentsRequest {
   readonly orchId: string;
   /** `pipe:0`, or a file relative to the working directory. */
   readonly input: string;
-  /** More encoded frames than this, of an output with a frame rate of its own, is a runaway. */
-  readonly maxFrames: number;
+  /** More than so many seconds of an output with a frame rate of its own is a runaway. */
+  readonly maxSeconds: number;
 }
 
 export interface PlannedOutput {
   readonly file: string;
   readonly signatureFile: string | undefined;
+  /** It was cut off here; undefined: it has as many frames as the source. */
+  readonly maxFrames: number | undefined;
   readonly profile: Profile;
 }
 
@@ -228,6 +230,7 @@ export function planTranscode(request: ArgumentsRequest, path: EncodingPath, dia
   const outputs = profiles.map((profile, i) => ({
     file: `${i}.${profile.container === "mp4" ? "mp4" : "ts"}`,
     signatureFile: request.perceptualHash ? `${i}.signature` : undefined,
+    maxFrames: profile.fps > 0 ? Math.ceil((request.maxSeconds * profile.fps) / profile.fpsDen) : undefined,
     profile,
   }));
   const inputs = outputs.map((_, i) => `[s${i}]`).join("");
@@ -249,7 +252,7 @@ export function planTranscode(request: ArgumentsRequest, path: EncodingPath, dia
     "-filter_complex",
     graph,
   );
-  for (const [i, { profile, file }] of outputs.entries()) {
+  for (const [i, { profile, file, maxFrames }] of outputs.entries()) {
     const encoder = path.encoders[profile.codec] ?? "";
     args.push("-map", `[v${i}]`, ...(request.audio ? words("-map 0:a:0?") : []));
     args.push(...words("-map_metadata -1 -map_chapters -1"));
@@ -257,7 +260,7 @@ export function planTranscode(request: ArgumentsRequest, path: EncodingPath, dia
     args.push("-c:v", encoder, ...familyArgs(encoder), ...rateArgs(profile, encoder), ...frameArgs(profile, encoder));
     // Frames keep their own times. Without the finer time base FFmpeg would round them to the frame rate it guessed.
     args.push(dialect.fpsModeFlag, "passthrough", ...(profile.fps > 0 ? [] : words("-enc_time_base 1/90000")));
-    if (profile.fps > 0) args.push("-frames:v", String(request.maxFrames));
+    if (maxFrames !== undefined) args.push("-frames:v", String(maxFrames));
     args.push("-c:a", "copy");
     if (clip && dialect.dropsPackets) {
       const { fromS, toS } = clipBounds(clip);

@@ -14,14 +14,7 @@ import type { ByteBudget } from "../byte-budget.ts";
 import { type ChildEnd, type FfmpegChild, startFfmpeg } from "./ffmpeg-child.ts";
 import type { FfmpegLog } from "./ffmpeg-log.ts";
 import { refusalOf } from "./refusal.ts";
-import {
-  type ClipRange,
-  type Rendition,
-  type Transcoder,
-  type TranscodeOutcome,
-  type TranscodeRequest,
-  transcodeText,
-} from "./transcoder.ts";
+import { type ClipRange, type Rendition, type Transcoder, type TranscodeOutcome, transcodeText } from "./transcoder.ts";
 
 export interface FfmpegTranscoderOptions {
   readonly ffmpegPath: string;
@@ -66,12 +59,11 @@ const SPARE_IDLE_MS = 10_000;
 const MAX_PROBED_BYTES = 64_000_000;
 
 /**
- * Frames that no honest segment has at a frame rate of ours: the filter fills gaps between the source's, however wide.
- * In large steps, so that arguments repeat and segments whose duration nobody told are not cut.
+ * Seconds that no honest segment has: where frames are far apart, the filter that makes a frame rate fills the gap. In
+ * large steps, so that arguments repeat and segments whose duration nobody told are not cut.
  */
-function maxFramesOf({ profiles, durationMs }: TranscodeRequest): number {
-  const fps = Math.max(60, ...profiles.map((profile) => profile.fps / profile.fpsDen));
-  return Math.ceil(2 * fps) * 60 * Math.ceil(durationMs / 60_000);
+function maxSecondsOf(durationMs: number): number {
+  return 120 * Math.ceil(durationMs / 60_000);
 }
 
 /** Whether FFmpeg must be able to seek in it: MP4 may keep its index at the end. */
@@ -192,7 +184,6 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
     { dir, child: { log } }: Run,
     outputs: readonly PlannedOutput[],
     source: MediaProbe | undefined,
-    maxFrames: number,
     clip: ClipRange | undefined,
     signal: AbortSignal,
   ): Promise<TranscodeOutcome> => {
@@ -207,10 +198,10 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
     let kept = false;
     try {
       const renditions: Rendition[] = [];
-      for (const [i, { file, signatureFile, profile }] of outputs.entries()) {
+      for (const [i, { file, signatureFile, profile, maxFrames }] of outputs.entries()) {
         const data = sizes[i] ? await readFile(join(dir, file)) : Buffer.alloc(0);
         const encoded = log.encodedFrames.get(i);
-        if (profile.fps > 0 && encoded !== undefined && encoded >= maxFrames)
+        if (maxFrames !== undefined && encoded !== undefined && encoded >= maxFrames)
           return { kind: "refused", text: transcodeText.runaway };
         if (encoded === 0 && clip) return { kind: "refused", text: transcodeText.invalidClip };
         const probe = probeMedia(data);
@@ -268,7 +259,6 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
       const probe = source.length <= MAX_PROBED_BYTES ? probeMedia(source) : undefined;
       const refusal = judgeSource(probe);
       if (refusal !== undefined) return { kind: "refused", text: refusal };
-      const maxFrames = maxFramesOf(request);
       const fromFile = isMp4(source);
       const path = pathFor(probe);
       const input = fromFile ? "source.mp4" : "pipe:0";
@@ -279,7 +269,7 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
           momentMs: momentOf(probe),
           livepeerVersion: LIVEPEER_VERSION,
           input,
-          maxFrames,
+          maxSeconds: maxSecondsOf(request.durationMs),
         },
         path,
         options.dialect,
@@ -311,7 +301,7 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
         }
         const verdict = judgeEnd(end, child.log);
         if (verdict) return verdict;
-        return await collect(run, plan.outputs, probe, maxFrames, request.clip, signal);
+        return await collect(run, plan.outputs, probe, request.clip, signal);
       } finally {
         forget();
         signal.removeEventListener("abort", onAbort);
