@@ -66,6 +66,8 @@ export interface GatewayDoorDeps {
 const ANSWER_MARGIN_MS = 750;
 /** A worker's whole download takes at most 4 s: a slower upload than that must be complete before it is given out. */
 const CUT_THROUGH_UPLOAD_MS = 3_500;
+/** A worker is asked once so much of the source is here: a request alone, made and reset, must not cost one anything. */
+const CUT_THROUGH_FROM_BYTES = 8 * 1024;
 /** An upload that stands still for so long is given up. */
 const STALL_MS = 5_000;
 /** A segment waits for memory during this share of the time in which its gateway waits for headers. */
@@ -206,12 +208,18 @@ export class GatewayDoor {
     const hasher = this.#deps.keccak.create();
     const announcedBytes = announcedLength(exchange.header("content-length"));
     const headersMs = headersTimeoutMs(request.durationMs);
+    let received = 0;
+    let startEarly = (): void => {};
     const options = {
       announcedBytes,
       maxBytes: MAX_SEGMENT_BYTES,
       purpose: "source" as const,
       signal: ended.signal,
-      onChunk: (chunk: Uint8Array) => hasher.update(chunk),
+      onChunk: (chunk: Uint8Array) => {
+        hasher.update(chunk);
+        received += chunk.length;
+        if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
+      },
       pace: { clock, stallMs: STALL_MS, wholeMs: segmentTimeoutMs(request.durationMs) },
     };
     const waiting = new AbortController();
@@ -224,8 +232,10 @@ export class GatewayDoor {
     if (typeof input === "string") return this.#refuse(exchange, 503, INVALID_VIDEO);
     try {
       const job = this.#jobOf(request, session, input, arrivedMs);
-      const cutThrough = announcedBytes !== undefined && headersMs <= CUT_THROUGH_UPLOAD_MS;
-      const early = cutThrough ? desk.run(job) : undefined;
+      let early: Promise<JobOutcome> | undefined;
+      if (announcedBytes !== undefined && headersMs <= CUT_THROUGH_UPLOAD_MS) {
+        startEarly = () => (early ??= desk.run(job));
+      }
       ended.signal.addEventListener("abort", () => desk.abandon(job.id), { once: true });
       const failure = await fillBody(input, exchange.body, memory, options);
       if (!failure && Buffer.from(request.data.hash).equals(hasher.digest())) {
