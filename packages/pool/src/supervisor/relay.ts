@@ -186,7 +186,12 @@ function openRelayClient({ logger }: { readonly logger: Logger }): RelayClient {
         agent: fresh ? false : agent,
         method: request.method,
         path: request.path,
-        headers: { ...endToEnd(request.headers), [PEER_HEADER]: request.peer },
+        headers: {
+          ...endToEnd(request.headers),
+          [PEER_HEADER]: request.peer,
+          // The side that asked closes: an end of ours that meets the other's would look like a broken request.
+          connection: "keep-alive",
+        },
       });
       underWay++;
       let counted = true;
