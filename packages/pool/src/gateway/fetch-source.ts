@@ -73,6 +73,8 @@ export async function fetchSource(
     const request = (url.protocol === "https:" ? https : http).get(url, {
       signal,
       rejectUnauthorized: false,
+      // A connection of its own: one that was kept from another gateway's request would bring no lookup.
+      agent: false,
       ...(guarded ? { lookup: publicLookup } : {}),
     });
     const giveUp = (): void => {
