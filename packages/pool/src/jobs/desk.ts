@@ -273,10 +273,12 @@ export class JobDesk {
   }
 
   /** The worker could not do it, in its own words. */
-  attemptFailed(id: AttemptId, failure: AttemptFailure): void {
+  attemptFailed(id: AttemptId, said: AttemptFailure): void {
     const attempt = this.#attempts.get(id);
     if (!attempt) return;
-    const text = "text" in failure ? plainText(failure.text) : failure.kind;
+    // From here on it stands in reasons, logs and events.
+    const failure = "text" in said ? { ...said, text: plainText(said.text) } : said;
+    const text = "text" in failure ? failure.text : failure.kind;
     this.#deps.logger.debug("attempt failed", {
       job: attempt.job.job.id,
       rig: formatRig(attempt.rig),
