@@ -143,7 +143,8 @@ interface Talk {
 
 /**
  * Connects to a lock, reads who it is and, when it is a holder, its answer to a command. Undefined when nobody listens.
- * Somebody who is there and says nothing counts as a holder, with the process id of the file's name.
+ * Somebody who is there and says nothing for long counts as a holder, with the process id of the file's name; somebody
+ * who hangs up is about to go.
  */
 function ask(path: string, command?: unknown, signal?: AbortSignal): Promise<Talk | undefined> {
   return new Promise((resolve) => {
@@ -152,18 +153,22 @@ function ask(path: string, command?: unknown, signal?: AbortSignal): Promise<Tal
     let hello: Hello | undefined;
     let answer: unknown;
     let dead = false;
-    const timer = setTimeout(() => socket.destroy(), HELLO_TIMEOUT_MS);
+    let silent = false;
+    const timer = setTimeout(() => {
+      silent = true;
+      socket.destroy();
+    }, HELLO_TIMEOUT_MS);
     const onAbort = (): void => void socket.destroy();
     if (signal?.aborted) onAbort();
     signal?.addEventListener("abort", onAbort, { once: true });
     socket.on("error", (error) => {
-      // Anything else, a full backlog for instance, comes from somebody who lives.
+      // Anything else, a full backlog for instance, comes from somebody who lives: it is asked again.
       dead ||= ["ECONNREFUSED", "ENOENT"].includes(errorCode(error) ?? "");
     });
     socket.once("close", () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
-      resolve(dead ? undefined : { hello: hello ?? { role: "holder", pid }, answer });
+      resolve(dead ? undefined : { hello: hello ?? { role: silent ? "holder" : "contending", pid }, answer });
     });
     lines(socket).on("line", (line) => {
       if (hello) {

@@ -88,6 +88,12 @@ export async function removeDeadSockets(runDir: string): Promise<void> {
   }
 }
 
+/** Whether any process of this pool lives. */
+export async function anyoneAnswers(runDir: string): Promise<boolean> {
+  const names = (await readdir(runDir)).filter((name) => SOCKET_NAME.test(name));
+  return (await Promise.all(names.map((name) => answers(join(runDir, name))))).includes(true);
+}
+
 /** Opens this process's end and the way to all others. `runDir` must be private to this user. */
 export async function openRelay(
   options: { readonly runDir: string; readonly generation: number },

@@ -16,10 +16,10 @@ import type { ListenAddress, PoolOptions } from "../options.ts";
 import { parseDatabaseUrl, type PgConnection, startManagedPostgres } from "../store/index.ts";
 import { commandPool, type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
 import { generationAfter, nextGeneration } from "./generation.ts";
-import { bindSocket, type InheritedSockets, ListenError, listenError } from "./listening.ts";
+import { type BoundSocket, bindSocket, type InheritedSockets, ListenError, listenError } from "./listening.ts";
 import { CHANNEL_VERSION } from "./messages.ts";
 import { PoolProcess, type StartOutcome } from "./pool-process.ts";
-import { relaySocket, removeDeadSockets } from "./relay.ts";
+import { anyoneAnswers, relaySocket, removeDeadSockets } from "./relay.ts";
 import { cleanSpool, SPOOL_KEEP_MS, type SpoolPlace, spoolPlace } from "./spool.ts";
 import type { RestartOutcome, Supervisor } from "./types.ts";
 
@@ -85,7 +85,7 @@ export async function runSupervisor(options: PoolOptions, deps: SupervisorDeps):
   try {
     await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
     const lock = scope.use(await lockDataDir(options.dataDir, { clock }));
-    const sockets = await openSockets(options, deps);
+    const sockets = await openSockets(options, deps, lock.runDir);
     scope.defer(() => sockets.close());
     const database = scope.use(await (deps.openDatabase ?? openDatabase)(options, deps));
     const spool = await spoolPlace(options.dataDir);
@@ -127,15 +127,38 @@ interface Sockets {
   close(): void;
 }
 
-async function openSockets(options: PoolOptions, deps: SupervisorDeps): Promise<Sockets> {
-  const { inherited, logger } = deps;
-  const door = inherited?.public === undefined ? await bindSocket("listen", options.listen) : undefined;
-  const bindAdmin = async (address: ListenAddress): ReturnType<typeof bindSocket> => {
+/** A child whose supervisor was killed closes its sockets as soon as it notices. */
+const ORPHAN_PATIENCE_MS = 5_000;
+
+/** Binds; an address that a process of a killed supervisor has still open is waited for. */
+async function bindPatiently(
+  setting: "listen" | "admin-listen",
+  address: ListenAddress,
+  clock: Clock,
+  runDir: string,
+): Promise<BoundSocket> {
+  const untilMs = clock.monotonicMs() + ORPHAN_PATIENCE_MS;
+  for (;;) {
     try {
-      return await bindSocket("admin-listen", address);
+      return await bindSocket(setting, address);
     } catch (error) {
-      const taken = error instanceof ListenError && error.info.code === "supervisor/address-in-use";
-      if (!taken || options.adminListenNamed) throw error;
+      if (!isInUse(error) || clock.monotonicMs() > untilMs || !(await anyoneAnswers(runDir))) throw error;
+      await new Promise<void>((resolve) => void clock.after(50, resolve));
+    }
+  }
+}
+
+function isInUse(error: unknown): boolean {
+  return error instanceof ListenError && error.info.code === "supervisor/address-in-use";
+}
+
+async function openSockets(options: PoolOptions, deps: SupervisorDeps, runDir: string): Promise<Sockets> {
+  const { inherited, logger, clock } = deps;
+  const bindAdmin = async (address: ListenAddress): Promise<BoundSocket> => {
+    try {
+      return await bindPatiently("admin-listen", address, clock, runDir);
+    } catch (error) {
+      if (!isInUse(error) || options.adminListenNamed) throw error;
       const free = await bindSocket("admin-listen", { host: address.host, port: 0 });
       logger.info("the default admin port is taken, using a free one", {
         taken: address.port,
@@ -144,13 +167,15 @@ async function openSockets(options: PoolOptions, deps: SupervisorDeps): Promise<
       return free;
     }
   };
-  let admin =
-    inherited?.admin === undefined
-      ? await bindAdmin(options.adminListen).catch((error: unknown) => {
-          door?.close();
-          throw error;
-        })
-      : undefined;
+  const door =
+    inherited?.public === undefined ? await bindPatiently("listen", options.listen, clock, runDir) : undefined;
+  let admin: BoundSocket | undefined;
+  try {
+    if (inherited?.admin === undefined) admin = await bindAdmin(options.adminListen);
+  } catch (error) {
+    door?.close();
+    throw error;
+  }
   const current = (): Sockets => ({
     publicFd: inherited?.public ?? door?.fd ?? -1,
     adminFd: inherited?.admin ?? admin?.fd ?? -1,
