@@ -333,6 +333,25 @@ describe("HTTP/2 that is abused ends, and nothing else does:", () => {
     raw.socket.destroy();
   });
 
+  test("a broken frame behind a request: the connection is cleared away with what was asked on it", async () => {
+    const header = await segmentHeader();
+    const raws = await Promise.all(
+      broken.map(async ([, bytes]) => {
+        const raw = await openRawH2(fortress.target.address);
+        const block = request("POST", "/segment", [
+          ["livepeer-segment", header],
+          ["content-length", "100000"],
+        ]);
+        await raw.write(frame(FrameType.headers, Flag.endHeaders, 1, block));
+        await raw.write(Buffer.concat([frame(FrameType.data, 0, 1, Buffer.alloc(1_000)), bytes]));
+        return raw;
+      }),
+    );
+    // Each is told so, or hung up on: HTTP/2 may hold that the stream alone was broken.
+    await Promise.race([Promise.all(raws.map((raw) => raw.ended)), until(() => fortress.status().bytesInFlight > 0)]);
+    for (const raw of raws) raw.socket.destroy();
+  });
+
   test.each<[string, readonly (readonly [string, string])[]]>([
     ["without a path", get],
     ["with an empty path", [...get, [":path", ""]]],

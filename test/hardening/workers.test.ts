@@ -4,6 +4,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import {
   capabilitySetFromWords,
   encodeGrpcFrame,
+  isNonRetryable,
   type NotifySegment,
   NotifySegmentSchema,
   RegisterRequestSchema,
@@ -37,7 +38,7 @@ afterEach(async () => {
   for (const one of joined.splice(0)) await one[Symbol.asyncDispose]();
   for (const { session } of opened.splice(0)) session.destroy();
   await fortress.pool.untilConnected(0);
-  await fortress.unharmed({ warnings: 3 });
+  await fortress.unharmed({ warnings: 4 });
 });
 afterAll(() => fortress?.[Symbol.asyncDispose]());
 
@@ -164,6 +165,24 @@ describe("a gateway does not notice an upload", () => {
     expect(String(failed?.data["text"]).length).toBeLessThanOrEqual(1_001);
   });
 
+  test.each([299_000_000, Number.MAX_SAFE_INTEGER])(
+    "announced with %s bytes: nobody waits for it, and nothing is set aside",
+    async (length) => {
+      const before = process.memoryUsage().rss;
+      await overcome(async (task) => {
+        const { session } = await connect();
+        const stream = session.request({ ...resultHeaders(task.taskId), "content-length": length });
+        stream.on("error", () => {});
+        stream.write(Buffer.alloc(100_000));
+        const headers = await new Promise<http2.IncomingHttpHeaders>((resolve) => stream.once("response", resolve));
+        expect(headers[":status"]).toBe(500);
+        expect(fortress.status().bytesInFlight).toBeLessThan(10 << 20);
+        return undefined;
+      });
+      expect(process.memoryUsage().rss - before).toBeLessThan(150 << 20);
+    },
+  );
+
   test("without end: it is cut where no encoder goes", async () => {
     let sent = 0;
     let most = 0;
@@ -236,6 +255,18 @@ describe("a gateway does not notice an upload", () => {
       expect((await requestHttp1(url)).status).toBe(200);
     }
   });
+});
+
+test("where all workers are bad, segments are lost in words that cost no gateway its session", async () => {
+  await join(behaviours.hang());
+  await join(behaviours.error("out of memory\u0000"));
+  await join(behaviours.html());
+  await join(() => multipart(good(0)));
+  const answers = await Promise.all(Array.from({ length: 4 }, () => push(fortress.gateway, fortress.name(), 0)));
+  for (const answer of answers) {
+    expect(answer.kind).toBe("failed");
+    expect(answer.kind === "failed" && isNonRetryable(answer.text)).toBe(true);
+  }
 });
 
 const resultHeaders = (taskId: bigint | string, secret = `${BOB}.rig${rigs - 2}`): http2.OutgoingHttpHeaders => ({
