@@ -168,7 +168,11 @@ function ask(path: string, command?: unknown, signal?: AbortSignal): Promise<Tal
     socket.once("close", () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
-      resolve(dead ? undefined : { hello: hello ?? { role: silent || signal?.aborted ? "holder" : "contending", pid }, answer });
+      resolve(
+        dead
+          ? undefined
+          : { hello: hello ?? { role: silent || signal?.aborted ? "holder" : "contending", pid }, answer },
+      );
     });
     lines(socket).on("line", (line) => {
       if (hello) {
