@@ -312,6 +312,7 @@ export class GatewayDoor {
     const clip = data.segmentParameters;
     return {
       id: this.#newJobId() as JobId,
+      source: "gateway",
       session,
       seq: data.seq,
       durationMs: request.durationMs,
@@ -323,6 +324,7 @@ export class GatewayDoor {
       minVersion: data.capabilities?.constraints?.minVersion ?? "",
       input,
       price: this.#options.price,
+      priceSource: "configured",
       deadlineMs: arrivedMs + segmentTimeoutMs(request.durationMs) - ANSWER_MARGIN_MS,
     };
   }

@@ -162,6 +162,7 @@ export class JobDesk {
           if (outcome.kind === "failed" && this.#lostBudget("")) {
             this.#record("job.failed", undefined, {
               job: job.id,
+              source: job.source,
               seq: job.seq.toString(),
               reason: outcome.reason,
               text: outcome.text,
@@ -374,6 +375,8 @@ export class JobDesk {
           ...creditFor({ pixels, price: job.price, commissionPpm: this.#options.commissionPpm }),
           data: {
             ...measured,
+            source: job.source,
+            priceSource: job.priceSource,
             seq: job.seq.toString(),
             durationMs: job.durationMs,
             attempts: running.attempts.size,

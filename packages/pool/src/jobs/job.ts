@@ -3,10 +3,17 @@ import type { Profile, RigName } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
 import type { JobId } from "../dispatch/types.ts";
 
+/** The door that a job came through, and so whose fee it is: a gateway's of our own, or that of an orchestrator by its name. */
+export type JobSource = "gateway" | `upstream:${string}`;
+
+/** Where the price of a job comes from: our settings, or what the orchestrator before us charges. */
+export type PriceSource = "configured" | "upstream";
+
 /** One request for one segment, whichever door it came through. */
 export interface Job {
   /** UUIDv7. */
   readonly id: JobId;
+  readonly source: JobSource;
   /** The stream as the pool knows it: stable across a change of auth token, says nothing about the manifest id. */
   readonly session: string;
   readonly seq: bigint;
@@ -22,6 +29,7 @@ export interface Job {
   /** The source; it may still be arriving. The job holds it until it ends. */
   readonly input: Body;
   readonly price: Price;
+  readonly priceSource: PriceSource;
   /** Monotonic ms; after it an answer is worthless. It already leaves time to answer. */
   readonly deadlineMs: number;
 }
