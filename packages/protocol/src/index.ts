@@ -81,3 +81,15 @@ export {
   type UnreadableFile,
   type VideoTrack,
 } from "./media/types.ts";
+export * from "./http-api/admin.ts";
+export * from "./http-api/common.ts";
+export * from "./http-api/events.ts";
+export * from "./http-api/payouts.ts";
+export * from "./http-api/pool.ts";
+export * from "./http-api/problem.ts";
+export * from "./http-api/routes.ts";
+export * from "./http-api/solvency.ts";
+export * from "./http-api/status.ts";
+export * from "./http-api/terms.ts";
+export * from "./http-api/why.ts";
+export * from "./http-api/workers.ts";
