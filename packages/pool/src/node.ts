@@ -7,7 +7,7 @@ import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
 import { formatRig, GrpcStatus, INVALID_VIDEO, parseOpenSecret, type RigName, segmentText } from "@openpool/protocol";
 import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
-import { createKeccakFactory } from "./bodies/keccak.ts";
+import { startKeccak } from "./bodies/keccak.ts";
 import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
 import { loadTlsIdentity } from "./front/certificate.ts";
 import { answerText, type Exchange, exchangeOfRequest } from "./front/exchange.ts";
@@ -87,7 +87,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const host = new URL(options.serviceUri).hostname.replace(/^\[|\]$/g, "");
     const identity = await loadTlsIdentity({ ...options, host }, clock.now());
     const tokens = createTokenIssuer(await loadTokenKey(options.dataDir));
-    const keccak = createKeccakFactory();
+    const keccak = scope.use(await startKeccak());
     const store = scope.use(await openStore(deps.connection, { logger, clock }));
 
     const identities = new Identities(options);

@@ -238,7 +238,7 @@ export class GatewayDoor {
       }
       ended.signal.addEventListener("abort", () => desk.abandon(job.id), { once: true });
       const failure = await fillBody(input, exchange.body, memory, options);
-      if (!failure && Buffer.from(request.data.hash).equals(hasher.digest())) {
+      if (!failure && Buffer.from(request.data.hash).equals(await hasher.digest())) {
         return await this.#answer(exchange, request, job, early, ended.signal);
       }
       input.fail();
@@ -254,6 +254,7 @@ export class GatewayDoor {
           return this.#refuse(exchange, 500, segmentText.internal);
       }
     } finally {
+      hasher.abandon();
       input.release();
     }
   }
@@ -273,15 +274,19 @@ export class GatewayDoor {
       onChunk: (chunk) => hasher.update(chunk),
       peer: exchange.peer,
     });
-    if (!input) return this.#refuse(exchange, 400, segmentText.badRequest);
+    if (!input) {
+      hasher.abandon();
+      return this.#refuse(exchange, 400, segmentText.badRequest);
+    }
     try {
-      if (!Buffer.from(request.data.hash).equals(hasher.digest())) {
+      if (!Buffer.from(request.data.hash).equals(await hasher.digest())) {
         return this.#refuse(exchange, 403, segmentText.forbidden);
       }
       const job = this.#jobOf(request, session, input, arrivedMs);
       ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
       return await this.#answer(exchange, request, job, undefined, ended.signal);
     } finally {
+      hasher.abandon();
       input.release();
     }
   }
