@@ -1,6 +1,8 @@
 // The thread that hashes: see keccak.ts. Plain JavaScript, because Node starts it from the sources as well as from what
 // was built of them.
 // @ts-check
+// A message to another thread has no origin:
+/* oxlint-disable unicorn/require-post-message-target-origin */
 import { parentPort, workerData } from "node:worker_threads";
 
 /** @typedef {{ stream: number, slot: number, state: number, data: number, blocks: number, last: boolean }} Step */

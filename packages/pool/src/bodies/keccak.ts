@@ -38,8 +38,19 @@ const layout = (() => {
   const statesAt = HEAP_START + Math.ceil((4 * controlWords) / 64) * 64;
   const dataAt = statesAt + STATES * STATE_BYTES;
   return {
-    ...{ SUBMITTED, STARVING, RING, RING_WORDS, BUSY, controlWords, statesAt, dataAt },
-    ...{ controlAt: HEAP_START, slots: SLOTS, slotBytes: STEP_BYTES, stateBytes: STATE_BYTES, blockBytes: BLOCK_BYTES },
+    SUBMITTED,
+    STARVING,
+    RING,
+    RING_WORDS,
+    BUSY,
+    controlAt: HEAP_START,
+    controlWords,
+    statesAt,
+    stateBytes: STATE_BYTES,
+    dataAt,
+    slots: SLOTS,
+    slotBytes: STEP_BYTES,
+    blockBytes: BLOCK_BYTES,
   };
 })();
 
