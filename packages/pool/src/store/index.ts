@@ -2,4 +2,6 @@ export { startManagedPostgres } from "./managed-postgres.ts";
 export { openStore } from "./open-store.ts";
 export { describeConnection, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
 export { createUuidV7 } from "./uuid.ts";
+export { openRollups } from "./rollup-store.ts";
+export type * from "./rollup-types.ts";
 export type * from "./types.ts";
