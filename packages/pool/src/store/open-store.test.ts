@@ -379,14 +379,17 @@ describe("opening", () => {
     await Promise.all(stores.map((store) => store.append([{ type: "a", data: {} }])));
     expect((await allEvents(stores[0]!)).length).toBe(4);
     for (const store of stores) await store[Symbol.asyncDispose]();
-    expect(await database.query("select version from openpool.schema_migrations")).toEqual([{ version: 1 }]);
+    const steps = await database.query<{ version: number }>("select version from openpool.schema_migrations");
+    // The key of the table would refuse one that is made twice; that none is left out is what remains to see.
+    await using other = await openTestDatabase();
+    expect(steps.length).toBe((await other.query("select from openpool.schema_migrations")).length);
   });
 
   test("refuses a database that a newer program used, and says so", async () => {
     await using database = await openTestDatabase();
     await database.query("insert into openpool.schema_migrations (version, name) values (99, 'from the future')");
     await expect(openStore(database.connection, deps)).rejects.toThrow(
-      /\[store\/schema-newer\].* schema version 99 and this program knows 1: a newer Open Pool used it/,
+      /\[store\/schema-newer\].* schema version 99 and this program knows \d+: a newer Open Pool used it/,
     );
   });
 
