@@ -48,6 +48,7 @@ const i32Add: Code = [0x6a];
 const simd = (opcode: number): Code => [0xfd, ...unsigned(opcode)];
 /** Alignment hint 8 bytes, then the offset. */
 const at = (offset: number): number[] => [3, ...unsigned(offset)];
+const MAGIC_AND_VERSION: Code = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const LOOP: Code = [0x03, 0x40];
 const END: Code = [0x0b];
 
@@ -193,7 +194,7 @@ function text(value: string): number[] {
 function assemble(pages: number): Uint8Array<ArrayBuffer> {
   const params = (count: number): number[] => [0x60, count, ...Array.from({ length: count }, () => 0x7f), 0];
   return new Uint8Array([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...MAGIC_AND_VERSION,
     ...section(1, [2, ...params(3), ...params(5)]),
     // Flag 3: a memory that is shared, which must have a maximum.
     ...section(2, [1, ...text("e"), ...text("m"), 2, 3, ...unsigned(pages), ...unsigned(pages)]),
