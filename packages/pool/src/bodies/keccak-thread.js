@@ -11,7 +11,7 @@ const { module, memory, layout } = workerData;
 // Neither ECMAScript's nor Node's type library declares WebAssembly.
 const { one, two } = new /** @type {any} */ (globalThis).WebAssembly.Instance(module, { e: { m: memory } }).exports;
 const control = new Int32Array(memory.buffer, layout.controlAt, layout.controlWords);
-const { SUBMITTED, STARVING, RING, BUSY, RING_WORDS } = layout;
+const { SUBMITTED, STARVING, OPEN, RING, BUSY, RING_WORDS } = layout;
 
 /** Steps in the order in which they were given. @type {Step[]} */
 const steps = [];
@@ -48,13 +48,16 @@ for (;;) {
     Atomics.wait(control, SUBMITTED, submitted);
     continue;
   }
-  // Two messages cost little more than one, when there happen to be two.
+  // Two messages cost little more than one.
   const second = steps.find((step) => step.stream !== first.stream);
   if (second) {
     const blocks = Math.min(first.blocks, second.blocks);
     two(first.state, second.state, first.data, second.data, blocks);
     advance(first, blocks);
     advance(second, blocks);
+  } else if (!steps.at(-1)?.last && steps.length < layout.patience && Atomics.load(control, OPEN) > 1) {
+    // All steps are of one message, and nobody waits for its digest yet: a partner may come.
+    Atomics.wait(control, SUBMITTED, submitted);
   } else {
     one(first.state, first.data, first.blocks);
     advance(first, first.blocks);

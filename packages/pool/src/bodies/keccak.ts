@@ -22,16 +22,18 @@ const STEP_BLOCKS = 964;
 const STEP_BYTES = STEP_BLOCKS * BLOCK_BYTES;
 /** Steps that may be on their way to the thread; what else there is waits where it is. */
 const SLOTS = 32;
+/** So many steps of one message wait for a second message, if one is begun: that is what its digest may have before it. */
+const PATIENCE_STEPS = 4;
 /** Messages that the thread is in the middle of. */
 const STATES = 2048;
 
 /**
  * What lies where in the memory that the thread shares, and what the words of `control` mean: how many steps were
- * submitted ever (the thread sleeps on it), whether steps wait for a slot, the ring of submitted steps (stream, slot,
+ * submitted ever (the thread sleeps on it), whether steps wait for a slot, how many messages are begun, the ring of submitted steps (stream, slot,
  * blocks, last), and for each slot whether the thread still needs it.
  */
 const layout = (() => {
-  const [SUBMITTED, STARVING, RING] = [0, 1, 2];
+  const [SUBMITTED, STARVING, OPEN, RING] = [0, 1, 2, 3];
   const RING_WORDS = 4;
   const BUSY = RING + SLOTS * RING_WORDS;
   const controlWords = BUSY + SLOTS;
@@ -40,6 +42,7 @@ const layout = (() => {
   return {
     SUBMITTED,
     STARVING,
+    OPEN,
     RING,
     RING_WORDS,
     BUSY,
@@ -49,6 +52,7 @@ const layout = (() => {
     stateBytes: STATE_BYTES,
     dataAt,
     slots: SLOTS,
+    patience: PATIENCE_STEPS,
     slotBytes: STEP_BYTES,
     blockBytes: BLOCK_BYTES,
   };
@@ -115,6 +119,7 @@ export async function startKeccak(): Promise<KeccakFactory> {
       if (slot === undefined || stream.state === undefined) return false;
       if (!owners[stream.state]) {
         owners[stream.state] = stream;
+        Atomics.add(control, layout.OPEN, 1);
         bytes.fill(0, layout.statesAt + stream.state * STATE_BYTES, layout.statesAt + (stream.state + 1) * STATE_BYTES);
       }
       nextSlot = (slot + 1) % SLOTS;
@@ -152,6 +157,7 @@ export async function startKeccak(): Promise<KeccakFactory> {
       const at = layout.statesAt + finished * STATE_BYTES;
       const digest = bytes.slice(at, at + 32);
       owners[finished] = undefined;
+      Atomics.sub(control, layout.OPEN, 1);
       freeStates.push(finished);
       stream.finish?.(digest);
     }
