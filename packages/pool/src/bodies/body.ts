@@ -12,6 +12,8 @@ export type ReceiveFailure =
 
 /** Readers of a body that is still arriving get it in steps of this size. */
 const READ_STEP_BYTES = 128 * 1024;
+/** Most that is written at once: what is written is encrypted at once, and then lies in memory a second time. */
+const WRITE_BYTES = 256 * 1024;
 
 /**
  * One body in one buffer, filled in place while others may already read it. It lives while anyone holds it: whoever
@@ -125,9 +127,9 @@ export class Body {
       for (;;) {
         if (closed || this.#state === "failed") return false;
         if (this.#readable > sent && !output.writableNeedDrain) {
-          const chunk = this.#buffer.subarray(sent, this.#readable);
-          sent = this.#readable;
-          if (this.#state === "confirmed") {
+          const chunk = this.#buffer.subarray(sent, Math.min(this.#readable, sent + WRITE_BYTES));
+          sent += chunk.length;
+          if (this.#state === "confirmed" && sent === this.#received) {
             output.end(chunk);
             break;
           }
