@@ -1,5 +1,6 @@
 import type { Price } from "@openpool/base";
-import type { RigName, WorkerAddress } from "@openpool/protocol";
+import type { WorkerAddress } from "@openpool/protocol";
+import type { WorkerTerms } from "./terms.ts";
 
 /** Where a worker's money stands: earned and not payable yet, payable, in a payout that is not final, final on chain. */
 export type WorkerAccountState = "held" | "owed" | "paying" | "paid";
@@ -42,6 +43,8 @@ export interface NewEntry {
   readonly data: Readonly<Record<string, unknown>>;
   /** The id of the entry, or of the job, that this one corrects. */
   readonly corrects?: string | undefined;
+  /** Of what goes to `held` accounts: payable from then on, unix ms. Without it at once. */
+  readonly releaseAtMs?: number | undefined;
 }
 
 /** What a worker has, by state. `heldWei + owedWei + payingWei` is what the pool still owes it. */
@@ -58,47 +61,35 @@ export interface CreditedJob {
   readonly event: string;
   readonly job: string;
   readonly atMs: number;
-  readonly earner: RigName;
-  /** `source:gateway` or `source:upstream:NAME`: the account that the fee comes from. */
+  readonly worker: WorkerAddress;
+  readonly rig: string;
+  /** The account that the fee comes from: `source:gateway` or `source:upstream:NAME`. */
   readonly source: string;
   readonly segments: number;
   readonly pixels: bigint;
+  /** Of the source. */
   readonly durationMs: number;
   readonly price: Price;
   readonly commissionPpm: bigint;
-  /** The split that was promised when the job was credited: `commissionWei + earnedWei`. */
+  /** The split that the job was credited with: `commissionWei + earnedWei`. */
   readonly feeWei: bigint;
   readonly commissionWei: bigint;
   readonly earnedWei: bigint;
   readonly renditions: readonly { readonly width: number; readonly height: number; readonly frames: number }[];
 }
 
-/** What one worker gets of a job. */
-export interface Share {
-  readonly worker: WorkerAddress;
-  /** Zero or more. */
-  readonly amountWei: bigint;
+/** Where the money of one job goes. */
+export interface JobBooking {
+  /** `unit`, or what else the scheme calls it. */
+  readonly rule: string;
+  /** They sum to zero. What a worker gets goes to its `held` account; nothing is taken from one. */
+  readonly postings: readonly Posting[];
+  /** Kept with the job's row of the statement: JSON, bigints as decimal strings. */
+  readonly data: Readonly<Record<string, unknown>>;
 }
 
 /**
- * How a scheme divides a job's fee: `commissionWei`, the shares and `reserveWei` (negative where a scheme pays out of the
- * reserve) sum to `feeWei`. A scheme that pays at the end of a period books all zeros now, with a share of zero for the
- * worker, so that the job stands in its statement.
+ * A payout scheme at work: a function of the job and the terms alone, because the books are rebuilt with it. Order of
+ * events and restarts change nothing.
  */
-export interface JobShares {
-  readonly feeWei: bigint;
-  readonly commissionWei: bigint;
-  readonly shares: readonly Share[];
-  readonly reserveWei: bigint;
-  /** Kept with every line, as the content hash of a hook. */
-  readonly note?: string | undefined;
-  /** Why the shares stay held until the operator decides, whatever the hold time. */
-  readonly hold?: string | undefined;
-}
-
-/** A payout scheme: a pure function of the job and the terms. Order of events and restarts must change nothing. */
-export interface Scheme {
-  /** As the terms name it. */
-  readonly name: string;
-  onCredit(job: CreditedJob, terms: import("./terms.ts").WorkerTerms): JobShares;
-}
+export type BookJob = (job: CreditedJob, terms: WorkerTerms) => JobBooking;

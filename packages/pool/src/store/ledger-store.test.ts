@@ -80,7 +80,7 @@ test("what does not sum to zero, names no account or takes more than a worker ha
   const refusals: [NewEntry, string][] = [
     [entry("e2/x", { "pool:adjustments": -5n, [`worker:${ada}:owed`]: 6n }), "ledger/unbalanced"],
     [entry("e3/x", {}), "ledger/unbalanced"],
-    [entry("e4/x", { "pool:wishes": -5n, [`worker:${ada}:owed`]: 5n }), "ledger/bad-account"],
+    [entry("e4/x", { "wallet:mine": -5n, [`worker:${ada}:owed`]: 5n }), "ledger/bad-account"],
     [entry("e5/x", { "pool:adjustments": 6n, [`worker:${ada}:owed`]: -6n }), "ledger/negative-balance"],
   ];
   for (const [bad, code] of refusals) {

@@ -43,7 +43,7 @@ export interface StatementRow {
   /** Of a credit: `held` or `owed`; otherwise `booked`. */
   readonly state: "held" | "owed" | "booked";
   readonly termsVersion: number;
-  /** Of a held credit: when it is released; absent where the operator decides. */
+  /** Of a credit: held before, owed from then on. */
   readonly releaseAtMs: number | undefined;
   readonly entry: string;
   /** The rest is of credits only. */
@@ -121,8 +121,9 @@ export class LedgerError extends PoolError<{
   readonly code: "ledger/unbalanced" | "ledger/negative-balance" | "ledger/bad-cursor" | "ledger/bad-account";
 }> {}
 
+/** Of workers, of where money comes from, of the pool, and of work that waits for its share. */
 const ACCOUNT =
-  /^(worker:0x[0-9a-fA-F]{40}:(held|owed|paying|paid)|source:gateway|source:upstream:[^\s:]{1,100}|pool:(commission|gas|reserve|adjustments|income:(tickets|other)))$/;
+  /^(worker:0x[0-9a-fA-F]{40}:(held|owed|paying|paid)|source:upstream:[^\s:]{1,100}|source:[a-z]+|pool(:[a-z]+){1,3}|work:(0x[0-9a-fA-F]{40}|[a-z-]+))$/;
 
 /** Options that only the ledger's own reader uses. */
 export interface PostingOptions {
@@ -169,7 +170,7 @@ export async function postEntries(
   try {
     const { rows } = await client.query<{ added: number }>({
       name: "post-entries",
-      text: "select openpool.post_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as added",
+      text: "select openpool.post_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as added",
       values: [
         entries.map((entry) => entry.id),
         entries.map((entry) => entry.source),
@@ -180,6 +181,7 @@ export async function postEntries(
         entries.map((entry) => entry.corrects ?? null),
         entries.map((entry) => JSON.stringify(entry.data)),
         entries.map(() => !withoutLines),
+        entries.map((entry) => Math.floor(entry.releaseAtMs ?? entry.atMs)),
         at,
         accounts,
         amounts,
@@ -208,7 +210,7 @@ interface LineRow {
   readonly kind: string;
   readonly amount_wei: string;
   readonly held: boolean;
-  readonly release_at: Date | number | null;
+  readonly release_at: Date | null;
   readonly terms_version: number;
   readonly entry: string;
   readonly rig: string | null;
@@ -233,8 +235,7 @@ function toStatementRow(row: LineRow): StatementRow {
     amountWei: BigInt(row.amount_wei),
     state: row.release_at === null ? "booked" : row.held ? "held" : "owed",
     termsVersion: row.terms_version,
-    // The driver gives `infinity` as a number.
-    releaseAtMs: row.release_at instanceof Date ? row.release_at.getTime() : undefined,
+    releaseAtMs: row.release_at?.getTime(),
     entry: row.entry,
     rig: row.rig ?? undefined,
     job: row.job ?? undefined,

@@ -78,7 +78,7 @@ create table openpool.ledger_lines (
 );
 create index ledger_lines_at on openpool.ledger_lines using brin (at) with (autosummarize = on);
 
--- What is held, by when it is released: 'infinity' waits for the operator.
+-- What is held, by when it is released.
 create table openpool.ledger_holds (
   release_at timestamptz not null,
   worker integer not null,
@@ -86,6 +86,15 @@ create table openpool.ledger_holds (
   amount_wei numeric(78, 0) not null,
   primary key (release_at, worker, terms_version)
 ) with (fillfactor = 50);
+
+-- How far the books were compared with the event log, and when all of them were.
+create table openpool.ledger_checks (
+  one boolean primary key default true check (one),
+  position bigint not null,
+  checked_at timestamptz,
+  checked_whole_at timestamptz
+);
+insert into openpool.ledger_checks (position) values (0);
 
 -- How far the ledger has read. Whoever books events holds its lock until the commit.
 create table openpool.ledger_cursor (
@@ -123,10 +132,11 @@ create table openpool.halts (
 );
 
 -- Posts entries, each once: one whose source is there already is left out. Answers how many were new.
--- p_at: the entry (1-based) that a posting belongs to. p_lines: make statement rows of what it changes for workers.
+-- p_at: the entry (1-based) that a posting belongs to. p_lines: make statement rows of what it changes for workers, and
+-- hold until p_release what goes to held accounts.
 create function openpool.post_entries(
   p_id uuid[], p_source text[], p_rule text[], p_terms integer[], p_time bigint[], p_derived boolean[],
-  p_corrects text[], p_data text[], p_lines boolean[],
+  p_corrects text[], p_data text[], p_lines boolean[], p_release bigint[],
   p_at integer[], p_account text[], p_amount numeric[]
 ) returns integer language plpgsql as $$
 declare
@@ -191,8 +201,21 @@ begin
       select distinct split_part(p.account, ':', 2) from unnest(p_at, p_account) as p (at, account)
       where p.at = any (added) and p_lines[p.at] and p.account like 'worker:%'
       on conflict (worker) do nothing;
-    insert into openpool.ledger_lines (worker, at, id, entry, kind, amount_wei, terms_version, data)
-      select w.id, times[l.at], p_id[l.at], p_id[l.at], p_rule[l.at], l.amount, p_terms[l.at], p_data[l.at]::json
+    with held as (
+      select p.at, w.id as worker, sum(p.amount) as amount,
+        timestamptz 'epoch' + greatest(p_release[p.at], p_time[p.at]) * interval '1 millisecond' as release_at
+      from unnest(p_at, p_account, p_amount) as p (at, account, amount)
+        join openpool.ledger_workers w on p.account = 'worker:' || w.worker || ':held'
+      where p.at = any (added) and p_lines[p.at]
+      group by 1, 2 having sum(p.amount) > 0
+    ), kept as (
+      insert into openpool.ledger_holds as h (release_at, worker, terms_version, amount_wei)
+        select release_at, worker, p_terms[at], sum(amount) from held group by 1, 2, 3
+        on conflict (release_at, worker, terms_version) do update set amount_wei = h.amount_wei + excluded.amount_wei
+    )
+    insert into openpool.ledger_lines (worker, at, id, entry, kind, amount_wei, terms_version, release_at, data)
+      select w.id, times[l.at], p_id[l.at], p_id[l.at], p_rule[l.at], l.amount, p_terms[l.at],
+        (select h.release_at from held h where h.at = l.at and h.worker = w.id), p_data[l.at]::json
       from (
         select p.at, split_part(p.account, ':', 2) as worker, sum(p.amount) as amount
         from unnest(p_at, p_account, p_amount) as p (at, account, amount)

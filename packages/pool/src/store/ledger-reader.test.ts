@@ -1,0 +1,122 @@
+import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import { expect, test, vi } from "vitest";
+import { TermsBook } from "../ledger/terms.ts";
+import { bookUnit } from "../ledger/unit.ts";
+import { LedgerReader } from "./ledger-reader.ts";
+import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
+import { ada, bob, creditOf } from "./testing/sample-credit.ts";
+
+const t0 = "2026-01-01T00:00:00Z";
+const HOUR = 3_600_000;
+
+test("credits become balances and rows of statements, once, however the log is cut", async () => {
+  await using world = await openLedgerWorld(stoppedClock(t0));
+  const { store, ledger, client } = world;
+  const credits = [creditOf(ada, "one", 1n), creditOf(bob, "two", 3n), creditOf(ada, "two", 10n)];
+  for (const credit of credits) await store.credit(credit);
+  await store.append([{ type: "fact", data: {} }]);
+  expect(await world.step(2)).toMatchObject({ jobs: 2 });
+  expect(await world.step(2)).toMatchObject({ jobs: 1, position: 4n, head: 4n });
+  expect(await world.step(2)).toMatchObject({ jobs: 0 });
+  expect(Object.fromEntries(await ledger.accounts())).toEqual({
+    "source:gateway": -14_000n,
+    "pool:commission": 3_500n,
+    [`worker:${ada}:held`]: 0n,
+    [`worker:${bob}:held`]: 0n,
+    [`worker:${ada}:owed`]: 8_250n,
+    [`worker:${bob}:owed`]: 2_250n,
+  });
+  const { rows } = await ledger.statement(ada, {}, undefined, 10);
+  expect(rows.map((row) => [row.kind, row.job, row.rig, row.amountWei, row.feeWei, row.scheme, row.state])).toEqual([
+    ["credit", credits[0]?.job, "one", 750n, 1_000n, "unit", "owed"],
+    ["credit", credits[2]?.job, "two", 7_500n, 10_000n, "unit", "owed"],
+  ]);
+  const { rows: entries } = await client.query("select source, rule from openpool.ledger_entries order by id");
+  expect(entries.filter((entry) => entry.rule === "credit")).toHaveLength(2);
+});
+
+test("what was earned is held for the hold time, then owed", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(
+    clock,
+    new TermsBook([
+      termsVersion(1, { holdMs: 2 * HOUR, overrides: [{ name: "partner", workers: [bob], holdMs: 0 }] }),
+    ]),
+  );
+  const { store, ledger } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  await store.credit(creditOf(bob, "one", 4n));
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 3_000n, owedWei: 0n });
+  expect(await ledger.balance(bob)).toMatchObject({ heldWei: 0n, owedWei: 3_000n });
+  expect((await ledger.statement(ada, {}, undefined, 1)).rows[0]?.state).toBe("held");
+  clock.advance(2 * HOUR - 1);
+  await world.step();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 3_000n });
+  clock.advance(1);
+  await world.step();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 3_000n });
+  expect((await ledger.statement(ada, {}, undefined, 1)).rows[0]?.state).toBe("owed");
+  expect((await ledger.payable()).map((one) => one.worker).toSorted()).toEqual([ada, bob].toSorted());
+});
+
+test("a credit is booked under the terms that it names, whatever is in force when the ledger reads it", async () => {
+  const clock = stoppedClock(t0);
+  const terms = new TermsBook([termsVersion(1), termsVersion(2, { effectiveAtMs: clock.now() + HOUR, holdMs: HOUR })]);
+  await using world = await openLedgerWorld(clock, terms);
+  const { store, ledger } = world;
+  await store.credit(creditOf(ada, "one", 1n));
+  clock.advance(HOUR);
+  await store.credit({ ...creditOf(ada, "one", 1n), data: { termsVersion: 1 } });
+  await store.credit({ ...creditOf(ada, "one", 1n), data: { termsVersion: 2 } });
+  await world.catchUp();
+  const { rows } = await ledger.statement(ada, {}, undefined, 10);
+  expect(rows.map((row) => [row.termsVersion, row.state])).toEqual([
+    [1, "owed"],
+    [1, "owed"],
+    [2, "held"],
+  ]);
+});
+
+test("two that read the same log book every credit once", async () => {
+  await using world = await openLedgerWorld(systemClock);
+  const { store, ledger, connection, terms } = world;
+  const open = (): LedgerReader =>
+    new LedgerReader(connection, {
+      logger: silentLogger,
+      clock: systemClock,
+      terms,
+      bookJob: bookUnit,
+      onAppended: (callback) => store.onAppended(callback),
+    });
+  await using one = open();
+  await using two = open();
+  for (let i = 0; i < 20; i++) {
+    await Promise.all(Array.from({ length: 10 }, () => store.credit(creditOf(ada, "one", 4n))));
+  }
+  await vi.waitFor(async () => expect((await ledger.balance(ada)).owedWei).toBe(600_000n), { timeout: 10_000 });
+  expect(one.progress.jobsBooked + two.progress.jobsBooked).toBe(200);
+});
+
+test("an event that cannot be booked stops the books before it, and payouts, until it can", async () => {
+  await using world = await openLedgerWorld(systemClock);
+  const { store, ledger, connection, terms } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  let broken = true;
+  const reader = new LedgerReader(connection, {
+    logger: silentLogger,
+    clock: systemClock,
+    terms,
+    bookJob(job, its) {
+      const booking = bookUnit(job, its);
+      return broken ? { ...booking, postings: booking.postings.slice(1) } : booking;
+    },
+    onAppended: (callback) => store.onAppended(callback),
+    onStuck: (error) => ledger.halt("ledger-stuck", error.message, {}),
+  });
+  await using _reader = reader;
+  await vi.waitFor(async () => expect(await ledger.halts()).toHaveLength(1), { timeout: 10_000 });
+  expect(await ledger.accounts()).toEqual(new Map());
+  broken = false;
+  await vi.waitFor(async () => expect((await ledger.balance(ada)).owedWei).toBe(3_000n), { timeout: 10_000 });
+});

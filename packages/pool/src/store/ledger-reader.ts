@@ -1,0 +1,275 @@
+import { type Clock, createBackoff, errorText, type Logger, PoolError } from "@openpool/base";
+import { Client, type ClientBase } from "pg";
+import { bookCredits } from "../ledger/book-credits.ts";
+import type { TermsBook } from "../ledger/terms.ts";
+import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
+import type { WorkerAddress } from "@openpool/protocol";
+import { postEntries } from "./ledger-store.ts";
+import { readCredits, WorkerNumbers, writeHolds, writeLines } from "./ledger-writer.ts";
+import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import { createUuidV7 } from "./uuid.ts";
+
+/** Jobs booked in one transaction. */
+const MAX_JOBS = 1_000;
+/** Booking waits so long for more to book along: the price of fewer transactions is a later line. */
+const GATHER_MS = 40;
+/** The longest rest: what another node appended or a hold that ended is seen by then. */
+const REST_MS = 1_000;
+
+/** What the ledger did in one transaction. */
+export interface LedgerStep {
+  readonly jobs: number;
+  /** Of the log, booked up to here, and its end at that moment. */
+  readonly position: bigint;
+  readonly head: bigint;
+  /** When the last of the jobs happened; unix ms. */
+  readonly lastAtMs: number | undefined;
+  /** Holds released: workers and versions of the terms. */
+  readonly released: number;
+}
+
+/** How far the ledger is, for pages and metrics. */
+export interface LedgerProgress {
+  readonly position: bigint;
+  readonly head: bigint;
+  readonly jobsBooked: number;
+  /** Of the last job booked: from its event to its line. Undefined before the first. */
+  readonly lagMs: number | undefined;
+  /** Why it does not go on. */
+  readonly stuck: string | undefined;
+}
+
+export interface LedgerReaderDeps {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly terms: TermsBook;
+  readonly bookJob: BookJob;
+  /** Says that there is something new in the log; returns how to stop. */
+  onAppended(callback: () => void): () => void;
+  /** Halts payouts: something in the log cannot be booked. */
+  onStuck?(error: PoolError): Promise<void>;
+}
+
+/**
+ * Books one run of events in one transaction: reads on from the cursor, posts, moves the cursor, releases what was held
+ * long enough. Whoever does it holds the cursor's lock, so several nodes take turns and every event is booked once.
+ */
+export async function ledgerStep(
+  client: ClientBase,
+  {
+    terms,
+    bookJob,
+    numbers,
+    nowMs,
+    newId,
+    maxJobs = MAX_JOBS,
+  }: {
+    readonly terms: TermsBook;
+    readonly bookJob: BookJob;
+    readonly numbers: WorkerNumbers;
+    readonly nowMs: number;
+    readonly newId: () => string;
+    readonly maxJobs?: number;
+  },
+): Promise<LedgerStep> {
+  await client.query("begin");
+  try {
+    // Before anything is looked at: no period is closed until this is committed.
+    await client.query("select pg_advisory_xact_lock_shared(7105236)");
+    const { rows } = await client.query<{ position: string; open_since: Date | null }>(
+      `select position, (select max(ends_at) from openpool.ledger_periods) as open_since
+       from openpool.ledger_cursor for update`,
+    );
+    const page = await readCredits(client, BigInt(rows[0]?.position ?? 0), maxJobs);
+    const booking = bookCredits(page.events, {
+      terms,
+      bookJob,
+      openSinceMs: rows[0]?.open_since?.getTime() ?? 0,
+    });
+    await writeLines(client, booking, numbers, "ledger_lines");
+    await writeHolds(client, booking.holds, numbers);
+    const release = await takeDueHolds(client, nowMs, newId);
+    await postEntries(client, [...booking.entries, ...release.entries], { derived: true, withoutLines: true });
+    await client.query(
+      "update openpool.ledger_cursor set position = $1, released_through = greatest(released_through, $2)",
+      [page.position, new Date(nowMs)],
+    );
+    await client.query("commit");
+    return { jobs: page.events.length, position: page.position, head: page.head, lastAtMs: page.events.at(-1)?.atMs, released: release.holds };
+  } catch (error) {
+    numbers.forget();
+    await client.query("rollback").catch(() => {});
+    throw error;
+  }
+}
+
+/** Takes what was held long enough, as the entries that release it. */
+async function takeDueHolds(
+  client: ClientBase,
+  nowMs: number,
+  newId: () => string,
+): Promise<{ readonly entries: readonly NewEntry[]; readonly holds: number }> {
+  const { rows } = await client.query<{ terms_version: number; worker: WorkerAddress; amount: string }>({
+    name: "take-due-holds",
+    text: `with due as (
+        delete from openpool.ledger_holds where release_at <= $1 returning worker, terms_version, amount_wei
+      )
+      select d.terms_version, w.worker, sum(d.amount_wei) as amount
+      from due d join openpool.ledger_workers w on w.id = d.worker group by 1, 2 order by 1, 2`,
+    values: [new Date(nowMs)],
+  });
+  const versions = new Map<number, { readonly worker: WorkerAddress; readonly amount: string }[]>();
+  for (const row of rows) {
+    const due = versions.get(row.terms_version);
+    if (due) due.push(row);
+    else versions.set(row.terms_version, [row]);
+  }
+  const entries = [...versions].map(([termsVersion, due]): NewEntry => {
+    const id = newId();
+    return {
+      id,
+      source: `${id}/release`,
+      rule: "release",
+      termsVersion,
+      atMs: nowMs,
+      postings: due.flatMap(({ worker, amount }) => [
+        { account: workerAccount(worker, "held"), amountWei: -BigInt(amount) },
+        { account: workerAccount(worker, "owed"), amountWei: BigInt(amount) },
+      ]),
+      data: {},
+    };
+  });
+  return { entries, holds: rows.length };
+}
+
+/**
+ * Keeps the books up with the event log, on a connection of its own. It may be stopped or killed anywhere: the next one
+ * goes on from the cursor. What cannot be booked stops it, and it says so and tries again: nothing is ever passed over.
+ */
+export class LedgerReader implements AsyncDisposable {
+  readonly #connection: PgConnection;
+  readonly #deps: LedgerReaderDeps;
+  readonly #numbers = new WorkerNumbers();
+  readonly #newId: () => string;
+  readonly #stopped = new AbortController();
+  readonly #running: Promise<void>;
+  #client: Client | undefined;
+  #news = true;
+  #wake: (() => void) | undefined;
+  #position = 0n;
+  #head = 0n;
+  #jobsBooked = 0;
+  #lagMs: number | undefined;
+  #stuck: string | undefined;
+
+  constructor(connection: PgConnection, deps: LedgerReaderDeps) {
+    this.#connection = connection;
+    this.#deps = deps;
+    this.#newId = createUuidV7(() => deps.clock.now());
+    this.#running = this.#run();
+  }
+
+  get progress(): LedgerProgress {
+    return {
+      position: this.#position,
+      head: this.#head,
+      jobsBooked: this.#jobsBooked,
+      lagMs: this.#lagMs,
+      stuck: this.#stuck,
+    };
+  }
+
+  async #run(): Promise<void> {
+    const { logger, clock } = this.#deps;
+    const backoff = createBackoff({ initialMs: 100, factor: 2, maxMs: 10_000, jitter: 0.2 });
+    const stopListening = this.#deps.onAppended(() => {
+      this.#news = true;
+      this.#wake?.();
+    });
+    while (!this.#stopped.signal.aborted) {
+      try {
+        this.#client ??= await this.#connect();
+        this.#news = false;
+        const nowMs = clock.now();
+        const step = await ledgerStep(this.#client, {
+          terms: this.#deps.terms,
+          bookJob: this.#deps.bookJob,
+          numbers: this.#numbers,
+          nowMs,
+          newId: this.#newId,
+        });
+        this.#position = step.position;
+        this.#head = step.head;
+        this.#jobsBooked += step.jobs;
+        if (step.lastAtMs !== undefined) this.#lagMs = Math.max(0, clock.now() - step.lastAtMs);
+        if (this.#stuck !== undefined) logger.info("the ledger goes on");
+        this.#stuck = undefined;
+        backoff.reset();
+        if (step.position < step.head) continue;
+        if (!this.#news) await this.#rest(REST_MS);
+        // What was appended just now has company soon.
+        if (this.#news) await this.#rest(GATHER_MS, true);
+      } catch (error) {
+        if (this.#stopped.signal.aborted) break;
+        this.#drop();
+        const ours = error instanceof PoolError && error.info.code !== "store/unavailable";
+        if (this.#stuck !== errorText(error)) {
+          logger[ours ? "error" : "warn"]("the ledger does not go on", { error: errorText(error) });
+        }
+        this.#stuck = errorText(error);
+        if (ours) {
+          await this.#deps.onStuck?.(error).catch((failure: unknown) => {
+            logger.warn("payouts could not be halted", { error: errorText(failure) });
+          });
+        }
+        await this.#rest(backoff.next(), true);
+      }
+    }
+    stopListening();
+    this.#drop();
+  }
+
+  async #connect(): Promise<Client> {
+    const client = new Client(clientConfig(this.#connection, `openpool ledger writer ${process.pid}`));
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      // A transaction whose process was frozen must not keep the cursor from others for ever.
+      await client.query("set idle_in_transaction_session_timeout = '30s'");
+      await client.query(
+        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
+      );
+      return client;
+    } catch (error) {
+      void client.end().catch(() => {});
+      throw error;
+    }
+  }
+
+  #drop(): void {
+    const client = this.#client;
+    this.#client = undefined;
+    void client?.end().catch(() => {});
+  }
+
+  /** Waits, at most `ms`; unless `deaf`, only until there is something new. */
+  #rest(ms: number, deaf = false): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        this.#wake = undefined;
+        this.#stopped.signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const cancel = this.#deps.clock.after(ms, done);
+      this.#stopped.signal.addEventListener("abort", done);
+      if (!deaf) this.#wake = done;
+      if (this.#stopped.signal.aborted) done();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort();
+    await this.#running;
+  }
+}

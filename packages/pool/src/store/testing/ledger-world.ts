@@ -1,0 +1,69 @@
+import { silentLogger } from "@openpool/base";
+import { Client } from "pg";
+import { type Terms, TermsBook, type TermsDocument } from "../../ledger/terms.ts";
+import { type BookJob } from "../../ledger/types.ts";
+import { bookUnit } from "../../ledger/unit.ts";
+import { ledgerStep, type LedgerStep } from "../ledger-reader.ts";
+import { PgLedgerStore } from "../ledger-store.ts";
+import { WorkerNumbers } from "../ledger-writer.ts";
+import { clientConfig } from "../pg-connection.ts";
+import { createUuidV7 } from "../uuid.ts";
+import { openTestStore } from "./test-store.ts";
+
+export const plainTerms: TermsDocument = {
+  commissionPpm: 250_000n,
+  scheme: "unit",
+  schemeOptions: {},
+  priceSource: "configured",
+  holdMs: 0,
+  minimumPayoutWei: 0n,
+  schedule: { cron: "0 0 * * *", timeZone: "UTC" },
+  gasBorneBy: "pool",
+  overrides: [],
+};
+
+/** A version of the terms that begins with the epoch, or when told. */
+export function termsVersion(version: number, change: Partial<Terms> = {}): Terms {
+  return { version, effectiveAtMs: 0, announcedAtMs: 0, ...plainTerms, ...change };
+}
+
+/** An event log and the books on it, on a database of their own; the test decides when the ledger reads. */
+export async function openLedgerWorld(
+  clock: { now(): number; monotonicMs(): number; after(ms: number, f: () => void): () => void },
+  terms = new TermsBook([termsVersion(1)]),
+  bookJob: BookJob = bookUnit,
+) {
+  const store = await openTestStore({ clock });
+  const { connection } = store.database;
+  const ledger = new PgLedgerStore(connection, { logger: silentLogger, clock });
+  const client = new Client(clientConfig(connection, "openpool test ledger"));
+  client.on("error", () => {});
+  await client.connect();
+  const numbers = new WorkerNumbers();
+  const newId = createUuidV7(() => clock.now());
+  const step = (maxJobs = 1_000): Promise<LedgerStep> =>
+    ledgerStep(client, { terms, bookJob, numbers, nowMs: clock.now(), newId, maxJobs });
+  return {
+    store,
+    ledger,
+    client,
+    terms,
+    connection,
+    newId,
+    step,
+    /** Reads until nothing is left. */
+    async catchUp(maxJobs?: number): Promise<number> {
+      let jobs = 0;
+      for (;;) {
+        const did = await step(maxJobs);
+        jobs += did.jobs;
+        if (did.position === did.head) return jobs;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await client.end();
+      await ledger[Symbol.asyncDispose]();
+      await store[Symbol.asyncDispose]();
+    },
+  };
+}
