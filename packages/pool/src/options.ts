@@ -4,6 +4,7 @@ import {
   bytesValue,
   choicesValue,
   choiceValue,
+  durationValue,
   formatHostPort,
   hideUrlPassword,
   hostPortValue,
@@ -14,9 +15,11 @@ import {
   pathValue,
   percentValue,
   type Price,
+  textValue,
   urlValue,
   type ValueKind,
 } from "@openpool/base";
+import type { TermsDocument } from "./ledger/terms.ts";
 
 export interface ListenAddress {
   readonly host: string;
@@ -44,8 +47,10 @@ export interface PoolOptions {
   /** A PostgreSQL server to use; without one the pool runs its own. */
   readonly databaseUrl: string | undefined;
   readonly price: Price;
-  /** What the pool keeps of each fee, in parts per million. */
+  /** What the pool keeps of each fee, in parts per million; the first version of the terms says so. */
   readonly commissionPpm: bigint;
+  /** What else the first version of the terms says, where it is not the default. */
+  readonly firstTerms?: Partial<Omit<TermsDocument, "commissionPpm">> | undefined;
   readonly tlsCertFile: string | undefined;
   readonly tlsKeyFile: string | undefined;
   /** Bodies held in memory at once, in bytes; beyond it running sessions wait and new ones are refused. */
@@ -193,8 +198,54 @@ export const poolOptions = {
     kind: percentValue,
     default: "25%",
     help: "what the pool keeps of each fee; the rest is the worker's",
-    details: "Rounded down to whole wei, so the dust goes to the worker.",
-    group: "Price",
+    details:
+      "Rounded down to whole wei, so the dust goes to the worker. This and the settings below make the first version of the terms, when the pool starts for the first time; later versions are announced with `openpool terms set`.",
+    group: "Terms",
+  }),
+  scheme: option({
+    name: "scheme",
+    kind: textValue("NAME", "the name of a payout scheme"),
+    default: "unit",
+    help: "how workers earn: `unit` is each worker's part of the fee of its own jobs",
+    details: "docs/money.md explains every scheme. Parameters of a scheme are given with `openpool terms set`.",
+    group: "Terms",
+  }),
+  holdTime: option({
+    name: "hold-time",
+    kind: durationValue({ minMs: 0 }),
+    default: "1h",
+    help: "how long what was earned is held before it is payable",
+    details: "The time in which a cheat can be found out before it is paid. 0s: at once.",
+    group: "Terms",
+  }),
+  minimumPayout: option({
+    name: "minimum-payout",
+    kind: bigintValue("WEI", { min: 0n, max: MAX_WEI }),
+    default: "1000000000000000",
+    help: "a worker is paid once it is owed so much, in wei",
+    details: "A lower value spends more of each payout on gas.",
+    group: "Terms",
+  }),
+  payoutSchedule: option({
+    name: "payout-schedule",
+    kind: textValue("CRON", "a cron expression: minute, hour, day of month, month, day of week"),
+    default: "0 6 * * *",
+    help: "when payouts are made",
+    group: "Terms",
+  }),
+  payoutTimeZone: option({
+    name: "payout-time-zone",
+    kind: textValue("ZONE", "the name of a time zone, as `UTC` or `Europe/Berlin`"),
+    default: "UTC",
+    help: "the time zone of `payout-schedule`",
+    group: "Terms",
+  }),
+  payoutGas: option({
+    name: "payout-gas",
+    kind: choiceValue(["pool", "worker"]),
+    default: "pool",
+    help: "who bears the gas of payouts: the pool, or each worker for its own",
+    group: "Terms",
   }),
   maxMemory: option({
     name: "max-memory",
@@ -279,6 +330,13 @@ export function toPoolOptions(
     databaseUrl: values.databaseUrl,
     price: { pricePerUnitWei: values.pricePerUnit, pixelsPerUnit: values.pixelsPerUnit },
     commissionPpm: values.commission,
+    firstTerms: {
+      scheme: values.scheme,
+      holdMs: values.holdTime,
+      minimumPayoutWei: values.minimumPayout,
+      schedule: { cron: values.payoutSchedule, timeZone: values.payoutTimeZone },
+      gasBorneBy: values.payoutGas,
+    },
     tlsCertFile: values.tlsCert,
     tlsKeyFile: values.tlsKey,
     maxBytesInFlight: values.maxMemory,

@@ -18,6 +18,7 @@ import {
   SegDataSchema,
   SegParametersSchema,
   setProfiles,
+  type WorkerAddress,
 } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
 import type { Dispatcher } from "../dispatch/index.ts";
@@ -35,13 +36,14 @@ export interface DeskOptions {
   readonly generation: number;
   /** What gateways dial; workers that dialled nothing usable are sent here for their source. */
   readonly serviceUri: string;
-  readonly commissionPpm: bigint;
 }
 
 export interface DeskDeps {
   readonly dispatcher: Dispatcher;
   readonly connections: Connections;
   readonly store: Store;
+  /** What a worker is promised at this moment. */
+  readonly termsOf: (worker: WorkerAddress) => { readonly version: number; readonly commissionPpm: bigint };
   readonly logger: Logger;
   readonly clock: Clock;
   /** Told of every answered or lost job, for metrics. */
@@ -364,6 +366,7 @@ export class JobDesk {
   ): Promise<void> {
     const { job } = running;
     const pixels = renditions.reduce((sum, one) => sum + one.pixels, 0n);
+    const terms = this.#deps.termsOf(attempt.rig.worker);
     const deadline = new AbortController();
     const cancel = this.#deps.clock.after(job.deadlineMs - this.#now(), () => deadline.abort());
     try {
@@ -372,9 +375,10 @@ export class JobDesk {
           job: job.id,
           earner: attempt.rig,
           segments: 1,
-          ...creditFor({ pixels, price: job.price, commissionPpm: this.#options.commissionPpm }),
+          ...creditFor({ pixels, price: job.price, commissionPpm: terms.commissionPpm }),
           data: {
             ...measured,
+            termsVersion: terms.version,
             source: job.source,
             priceSource: job.priceSource,
             seq: job.seq.toString(),

@@ -70,7 +70,10 @@ export function decodeCredit({ id, atMs, worker, rig, data }: CreditEvent): Deco
 }
 
 function toRendition(value: unknown): { readonly width: number; readonly height: number; readonly frames: number } {
-  const { width, height, frames } = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
+  const { width, height, frames } = (typeof value === "object" && value !== null ? value : {}) as Record<
+    string,
+    unknown
+  >;
   const number = (one: unknown): number => (typeof one === "number" ? one : 0);
   return { width: number(width), height: number(height), frames: number(frames) };
 }

@@ -39,9 +39,7 @@ test("what was earned is held for the hold time, then owed", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(
     clock,
-    new TermsBook([
-      termsVersion(1, { holdMs: 2 * HOUR, overrides: [{ name: "partner", workers: [bob], holdMs: 0 }] }),
-    ]),
+    new TermsBook([termsVersion(1, { holdMs: 2 * HOUR, overrides: [{ name: "partner", workers: [bob], holdMs: 0 }] })]),
   );
   const { store, ledger } = world;
   await store.credit(creditOf(ada, "one", 4n));

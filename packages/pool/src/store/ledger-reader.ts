@@ -95,7 +95,13 @@ export async function ledgerStep(
       [page.position, new Date(nowMs)],
     );
     await client.query("commit");
-    return { jobs: page.events.length, position: page.position, head: page.head, lastAtMs: page.events.at(-1)?.atMs, released: release.holds };
+    return {
+      jobs: page.events.length,
+      position: page.position,
+      head: page.head,
+      lastAtMs: page.events.at(-1)?.atMs,
+      released: release.holds,
+    };
   } catch (error) {
     numbers.forget();
     await client.query("rollback").catch(() => {});

@@ -122,11 +122,7 @@ export async function writeLines(
 }
 
 /** Adds to what is held. */
-export async function writeHolds(
-  client: ClientBase,
-  holds: readonly Hold[],
-  numbers: WorkerNumbers,
-): Promise<void> {
+export async function writeHolds(client: ClientBase, holds: readonly Hold[], numbers: WorkerNumbers): Promise<void> {
   if (holds.length === 0) return;
   const known = await numbers.of(
     client,

@@ -1,0 +1,142 @@
+import type { Clock } from "@openpool/base";
+import {
+  diffTerms,
+  parseTermsDocument,
+  type Terms,
+  TermsBook,
+  type TermsDocument,
+  termsDocumentJson,
+  TermsError,
+} from "./terms.ts";
+
+/** What a pool promises that was told nothing else. */
+export const defaultTerms: TermsDocument = {
+  commissionPpm: 250_000n,
+  scheme: "unit",
+  schemeOptions: {},
+  priceSource: "configured",
+  holdMs: 60 * 60 * 1000,
+  minimumPayoutWei: 10n ** 15n,
+  schedule: { cron: "0 6 * * *", timeZone: "UTC" },
+  gasBorneBy: "pool",
+  overrides: [],
+};
+
+/** Terms are announced at least so long before they count: every node of a pool has read them by then. */
+export const MIN_NOTICE_MS = 60_000;
+/** How soon a node sees what another one announced. */
+const RELOAD_MS = 15_000;
+
+export interface TermsKeeperDeps {
+  readonly clock: Clock;
+  /** Where versions are kept. */
+  readonly store: {
+    terms(): Promise<readonly Terms[]>;
+    addTerms(terms: Terms): Promise<void>;
+  };
+  /** Appends the fact that there is a new version. */
+  record(type: "terms.announced", data: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Throws what is wrong with the parameters of a scheme, or that there is no such scheme. */
+  checkScheme(scheme: string, options: Readonly<Record<string, unknown>>): void;
+}
+
+/** The versions of the terms in this process: what counts now, and how a change is announced. */
+export class TermsKeeper implements AsyncDisposable {
+  readonly book = new TermsBook();
+  readonly #deps: TermsKeeperDeps;
+  #cancel = (): void => {};
+  #closed = false;
+
+  private constructor(deps: TermsKeeperDeps) {
+    this.#deps = deps;
+  }
+
+  /** Reads the versions there are; where there are none, `first` becomes version 1, from now on. */
+  static async open(first: TermsDocument, deps: TermsKeeperDeps): Promise<TermsKeeper> {
+    const keeper = new TermsKeeper(deps);
+    await keeper.reload();
+    if (keeper.book.versions.length === 0) {
+      keeper.#check(first);
+      const now = deps.clock.now();
+      try {
+        await keeper.#add({ ...first, version: 1, effectiveAtMs: now, announcedAtMs: now });
+      } catch (error) {
+        // Another node of this pool was faster: its first version is ours too.
+        await keeper.reload();
+        if (keeper.book.versions.length === 0) throw error;
+      }
+    }
+    keeper.#follow();
+    return keeper;
+  }
+
+  /** The version in force. */
+  get current(): Terms {
+    return this.book.at(this.#deps.clock.now());
+  }
+
+  /**
+   * Announces new terms. @throws TermsError `terms/invalid`, `terms/retroactive` when they would begin sooner than in a
+   * minute, `terms/unchanged`.
+   */
+  async announce(document: unknown, effectiveAtMs: number): Promise<Terms> {
+    await this.reload();
+    const parsed = parseTermsDocument(document);
+    this.#check(parsed);
+    const announcedAtMs = this.#deps.clock.now();
+    if (effectiveAtMs < announcedAtMs + MIN_NOTICE_MS) {
+      throw new TermsError(
+        { code: "terms/retroactive" },
+        `New terms begin at ${new Date(announcedAtMs + MIN_NOTICE_MS).toISOString()} at the earliest: what was earned by then stays as it was promised.`,
+      );
+    }
+    const last = this.book.versions.at(-1);
+    if (last && diffTerms(last, parsed).length === 0) {
+      throw new TermsError(
+        { code: "terms/unchanged" },
+        `Version ${last.version} says just that already; nothing was announced.`,
+      );
+    }
+    const terms = { ...parsed, version: (last?.version ?? 0) + 1, effectiveAtMs, announcedAtMs };
+    await this.#add(terms);
+    return terms;
+  }
+
+  async reload(): Promise<void> {
+    this.book.load(await this.#deps.store.terms());
+  }
+
+  async #add(terms: Terms): Promise<void> {
+    await this.#deps.store.addTerms(terms);
+    await this.reload();
+    await this.#deps.record("terms.announced", {
+      version: terms.version,
+      effectiveAt: new Date(terms.effectiveAtMs).toISOString(),
+      terms: termsDocumentJson(terms),
+    });
+  }
+
+  #check(document: TermsDocument): void {
+    this.#deps.checkScheme(document.scheme, document.schemeOptions);
+    for (const one of document.overrides) {
+      if (one.scheme !== undefined) this.#deps.checkScheme(one.scheme, one.schemeOptions ?? {});
+      else if (one.schemeOptions) this.#deps.checkScheme(document.scheme, one.schemeOptions);
+    }
+  }
+
+  #follow(): void {
+    if (this.#closed) return;
+    this.#cancel = this.#deps.clock.after(RELOAD_MS, () => {
+      // A database that does not answer is the event log's to tell; the versions that are known stay right.
+      this.reload().then(
+        () => this.#follow(),
+        () => this.#follow(),
+      );
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    this.#cancel();
+  }
+}
