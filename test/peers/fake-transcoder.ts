@@ -3,7 +3,7 @@
  * download, result upload, the way it comes back after its stream ended, and the three things that make it quit for good.
  */
 import { randomBytes } from "node:crypto";
-import type http2 from "node:http2";
+import http2 from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { errorCode, errorText } from "@openpool/base";
 import {
@@ -23,6 +23,7 @@ import {
 import { readyRenditionsFor, SOURCE_PIXELS } from "./media.ts";
 import {
   connectH2,
+  type GrpcCall,
   createDownloadAgent,
   goClientSettings,
   type GrpcEnd,
@@ -127,6 +128,8 @@ export interface FakeTranscoder extends AsyncDisposable {
   kill(how?: "close" | "reset"): void;
   /** Loses the registration's connection only; comes back as `reconnect` says, its tasks go on. */
   dropStream(): void;
+  /** Cancels its registration and keeps the connection, as a worker of ours that drains; its tasks go on. */
+  leave(): void;
 }
 
 /** Starts it and waits until its registration was sent. */
@@ -145,6 +148,8 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   let state: FakeTranscoderState = { kind: "connecting" };
   let registrations = 0;
   let registration: H2Connection | undefined;
+  let call: GrpcCall | undefined;
+  let leaving = false;
   let results: Promise<H2Connection> | undefined;
   let received = 0;
   let backoffMs = 500;
@@ -260,7 +265,8 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     if (!options.withoutCapabilities) request.capabilities = capabilitiesToWire(capabilities, version);
     if (options.ethereumAddress) request.ethereumAddress = options.ethereumAddress;
     const bytes = toBinary(RegisterRequestSchema, request);
-    const { ended } = startGrpcCall(session, "/net.Transcoder/RegisterTranscoder", bytes, onNotify);
+    call = startGrpcCall(session, "/net.Transcoder/RegisterTranscoder", bytes, onNotify);
+    const { ended } = call;
     // The answer to a ping comes after everything sent before it has arrived.
     session.ping((error) => error ?? become({ kind: "registered" }));
     return ended;
@@ -281,6 +287,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     if (end.rst === REFUSED_STREAM && received === 0 && !session.closed && !session.destroyed) {
       end = await register(session);
     }
+    if (leaving) await new Promise((resolve) => session.once("close", resolve));
     session.destroy();
     return end;
   };
@@ -354,6 +361,10 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     },
     dropStream() {
       registration?.socket.destroy();
+    },
+    leave() {
+      leaving = true;
+      call?.stream.close(http2.constants.NGHTTP2_CANCEL);
     },
     async [Symbol.asyncDispose]() {
       become({ kind: "stopped" });

@@ -207,6 +207,7 @@ export class Chooser {
 
   /** Why it cannot have the job whatever else is true. */
   #whyUnfit(connection: Connection, job: Job, purpose: Purpose): PassedOver | undefined {
+    if (connection.finishing) return "draining";
     if (!isAble(connection, job.spec.capabilities)) return "unable";
     for (const attempt of job.attempts) {
       if (attempt.state !== "open") continue;

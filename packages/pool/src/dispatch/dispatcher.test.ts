@@ -753,6 +753,53 @@ describe("drain", () => {
   });
 });
 
+describe("a worker that takes no more tasks and is still there", () => {
+  test("keeps what it has: nobody gets that a second time, and it gets nothing more", () => {
+    const bench = new Bench();
+    bench.connect("a", { capacity: 4 });
+    const open = only(bench.submit("j", "s"), "assign");
+    bench.done("idle");
+    bench.connect("b", { capacity: 4 });
+    expect(bench.dispatcher.finishUp("a" as ConnectionId, bench.nowMs)).toEqual([]);
+    expect(bench.view(rig("a"))).toMatchObject({ state: "draining", inFlight: 1, sessions: 1 });
+    expect(only(bench.submit("k", "s"), "assign").connection).toBe("b");
+    expect(bench.accept(open.attempt)).toEqual([]);
+    bench.disconnect("a");
+    expect(bench.view(rig("a"))).toMatchObject({ state: "gone", accepted: 2, failed: 0 });
+  });
+
+  test("gets nothing even where nobody else is: the job waits for whoever comes", () => {
+    const bench = new Bench();
+    bench.connect("a", { capacity: 4 });
+    bench.done("s");
+    bench.dispatcher.finishUp("a" as ConnectionId, bench.nowMs);
+    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.capacity()).toBe(0);
+    expect(bench.submit("k", "s")).toEqual([]);
+    expect(only(bench.connect("a2", { rig: rig("a") }), "assign").job).toBe("k");
+    bench.disconnect("a");
+    expect(bench.dispatcher.capacity()).toBe(1);
+  });
+
+  test("loses what it has when its connection ends after all, or when it is late", () => {
+    const bench = new Bench();
+    bench.connect("a", { capacity: 4 });
+    const first = only(bench.submit("j", "s"), "assign");
+    bench.connect("b", { capacity: 4 });
+    bench.dispatcher.finishUp("a" as ConnectionId, bench.nowMs);
+    expect(only(bench.dispatcher.attemptFailed(first.attempt, { kind: "late" }, bench.nowMs), "assign")).toMatchObject({
+      connection: "b",
+      hedge: true,
+    });
+    const second = only(bench.submit("k", "t"), "assign");
+    expect(second.connection).toBe("b");
+    bench.connect("c");
+    bench.dispatcher.finishUp("b" as ConnectionId, bench.nowMs);
+    expect(all(bench.disconnect("b"), "assign").map(({ connection }) => connection)).toContain("c");
+    expect(bench.view(rig("b"))).toMatchObject({ failed: 1 });
+  });
+});
+
 describe("room", () => {
   test("there is room while a place is free, and none when somebody waits for one", () => {
     const bench = new Bench();

@@ -100,7 +100,7 @@ export class Dispatcher {
     const connection = this.#roster.connection(id);
     if (connection === undefined) return this.#end();
     const { rig } = connection;
-    const expected = isDraining(connection);
+    const expected = connection.draining || rig.draining;
     this.#roster.leave(connection, nowMs);
     const restart: Job[] = [];
     let working = false;
@@ -135,6 +135,21 @@ export class Dispatcher {
     for (const connection of this.#roster.setDraining(target, true, nowMs)) {
       for (const use of connection.uses.values()) if (use.open.length === 0) this.#dropUse(use);
     }
+    return this.#end();
+  }
+
+  /**
+   * The worker takes no more tasks on it and is still there: what it has it will finish. It gets nothing more, not even
+   * where nobody else has room, and neither a second attempt nor a bad name comes of it unless it is late. Disconnect it
+   * when it has ended or nothing is open on it.
+   */
+  finishUp(id: ConnectionId, nowMs: number): Effect[] {
+    this.#begin(nowMs);
+    const connection = this.#roster.connection(id);
+    if (connection === undefined || connection.finishing) return this.#end();
+    this.#roster.finish(connection, nowMs);
+    for (const use of connection.uses.values()) if (use.open.length === 0) this.#dropUse(use);
+    if (connection.group.connections === 0) this.#lookForHopeless();
     return this.#end();
   }
 
@@ -816,7 +831,8 @@ export class Dispatcher {
     this.#roster.recount(connection);
     use.bound = false;
     if (session.bound === connection) session.bound = undefined;
-    if (connection.live) this.#effects.push({ kind: "unbind", session: session.key, connection: connection.id });
+    if (!connection.live || connection.finishing) return;
+    this.#effects.push({ kind: "unbind", session: session.key, connection: connection.id });
   }
 
   #closeSession(session: Session): void {

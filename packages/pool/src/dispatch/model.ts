@@ -18,7 +18,7 @@ export interface Rig {
   /** Last offered. */
   capabilities: bigint;
   seenMs: number;
-  /** When its last connection ended; undefined while it has one, and for a rig that only memory knows. */
+  /** When its last connection ended; undefined while it has one that takes work, and for a rig that only memory knows. */
   goneMs: number | undefined;
   workMs: number | undefined;
   /** Open attempts that try it out. */
@@ -39,6 +39,8 @@ export interface Connection {
   capacity: number;
   group: CapabilityGroup;
   draining: boolean;
+  /** It takes nothing more, whatever the need, and finishes what it has. */
+  finishing: boolean;
   readonly connectedMs: number;
   /** False once it ended; attempts that were on it may still deliver. */
   live: boolean;

@@ -39,8 +39,8 @@ export class Roster {
 
   /** Call it when a connection's places changed. */
   recount(connection: Connection): void {
-    const { uses, capacity, idle } = connection;
-    const opening = connection.live && (uses.size < capacity || idle > 0);
+    const { uses, capacity, idle, live, finishing } = connection;
+    const opening = live && !finishing && (uses.size < capacity || idle > 0);
     if (opening === connection.opening) return;
     connection.opening = opening;
     this.#openings += opening ? 1 : -1;
@@ -82,6 +82,7 @@ export class Roster {
   join(offer: ConnectionOffer, nowMs: number): void {
     const known = this.#connections.get(offer.connection);
     if (known !== undefined) {
+      if (known.finishing) return;
       this.#leaveGroup(known);
       known.capacity = offer.capacity;
       known.group = this.#joinGroup(offer.capabilities);
@@ -97,6 +98,7 @@ export class Roster {
       capacity: offer.capacity,
       group: this.#joinGroup(offer.capabilities),
       draining: false,
+      finishing: false,
       connectedMs: nowMs,
       live: true,
       uses: new Map(),
@@ -119,6 +121,16 @@ export class Roster {
     this.recount(connection);
   }
 
+  /** It stays until it leaves, but nobody counts on it any more. */
+  finish(connection: Connection, nowMs: number): void {
+    const { rig } = connection;
+    connection.finishing = true;
+    this.recount(connection);
+    this.#leaveGroup(connection);
+    // For whoever waits for somebody like it to come back.
+    if ([...rig.connections].every((one) => one.finishing)) rig.goneMs = nowMs;
+  }
+
   leave(connection: Connection, nowMs: number): void {
     const { rig } = connection;
     connection.live = false;
@@ -129,11 +141,11 @@ export class Roster {
       this.#list[connection.index] = last;
       last.index = connection.index;
     }
-    this.#leaveGroup(connection);
+    if (!connection.finishing) this.#leaveGroup(connection);
     rig.connections.delete(connection);
     rig.seenMs = nowMs;
     if (rig.connections.size > 0) return;
-    rig.goneMs = nowMs;
+    rig.goneMs ??= nowMs;
     // Least recently seen first, for the day when too many are remembered.
     this.#rigs.delete(rig.key);
     this.#rigs.set(rig.key, rig);
@@ -213,11 +225,11 @@ export class Roster {
 
 /** Whether it can do what the roster was asked to require last. */
 export function isAble(connection: Connection, need: bigint): boolean {
-  return connection.group.fits && !connection.refused.has(need);
+  return connection.group.fits && !connection.finishing && !connection.refused.has(need);
 }
 
 export function isDraining(connection: Connection): boolean {
-  return connection.draining || connection.rig.draining;
+  return connection.draining || connection.finishing || connection.rig.draining;
 }
 
 export function isAvoided(connection: Connection, nowMs: number): boolean {

@@ -59,6 +59,8 @@ interface Attempt {
   readonly urlToken: string;
   readonly startedMs: number;
   readonly hedge: boolean;
+  /** The worker asked for the source: it knows of its task. */
+  known: boolean;
   /** What to do when the attempt ends: cut off what the worker is still downloading. */
   readonly onClosed: Set<() => void>;
 }
@@ -83,6 +85,8 @@ export interface UploadedResult {
   }[];
 }
 
+/** A task crossed its worker's goodbye on the way: nobody who has one takes longer to ask for the source. */
+const ASKED_WITHIN_MS = 1_000;
 /** Time between polls of a policy that has nothing planned; new facts wake it anyway. */
 const IDLE_TICK_MS = 5_000;
 
@@ -96,6 +100,8 @@ export class JobDesk {
   readonly #jobs = new Map<JobId, RunningJob>();
   readonly #attempts = new Map<AttemptId, Attempt>();
   readonly #byUrlToken = new Map<string, Attempt>();
+  /** Connections that take no more tasks and have some still. */
+  readonly #finishing = new Set<ConnectionId>();
   /** The source of each running stream, as last seen. */
   readonly #shapes = new Map<string, MediaProbe>();
   /** How many lost jobs, and how many failures of one rig, may fill the event log. */
@@ -228,7 +234,30 @@ export class JobDesk {
   }
 
   disconnected(connection: ConnectionId): void {
+    this.#finishing.delete(connection);
     this.#apply(this.#deps.dispatcher.disconnect(connection, this.#now()));
+  }
+
+  /**
+   * The worker takes no more tasks on a connection, which is still there: what it has it finishes, and nobody does it a
+   * second time. It is let go when nothing is open on it.
+   */
+  finishing(connection: ConnectionId): void {
+    this.#finishing.add(connection);
+    this.#apply(this.#deps.dispatcher.finishUp(connection, this.#now()));
+    this.#letGo(connection);
+    this.#deps.clock.after(ASKED_WITHIN_MS, () => {
+      if (this.#closed) return;
+      for (const attempt of this.#attempts.values()) {
+        if (attempt.connection !== connection || attempt.known) continue;
+        this.#apply(this.#deps.dispatcher.attemptFailed(attempt.id, { kind: "disconnected" }, this.#now()));
+      }
+    });
+  }
+
+  #letGo(connection: ConnectionId): void {
+    if (!this.#finishing.has(connection) || this.attemptsOn(connection) > 0) return;
+    this.#deps.connections.get(connection)?.end("it has finished what it had");
   }
 
   drainRig(rig: RigName): void {
@@ -242,6 +271,7 @@ export class JobDesk {
   /** The source behind an input URL, while its attempt is open; `onClosed` hears of its end. */
   sourceOf(urlToken: string): { readonly input: Body; readonly onClosed: Set<() => void> } | undefined {
     const attempt = this.#byUrlToken.get(urlToken);
+    if (attempt) attempt.known = true;
     return attempt ? { input: attempt.job.job.input, onClosed: attempt.onClosed } : undefined;
   }
 
@@ -411,6 +441,8 @@ export class JobDesk {
     if (!this.#attempts.delete(attempt.id)) return;
     this.#byUrlToken.delete(attempt.urlToken);
     for (const callback of attempt.onClosed) callback();
+    // Later: who closes it is in the middle of deciding.
+    if (this.#finishing.has(attempt.connection)) queueMicrotask(() => this.#letGo(attempt.connection));
   }
 
   // ---- doing what the policy says
@@ -466,6 +498,7 @@ export class JobDesk {
       urlToken: randomView(16).toString("base64url"),
       startedMs: this.#now(),
       hedge: effect.hedge,
+      known: false,
       onClosed: new Set(),
     };
     this.#attempts.set(attempt.id, attempt);

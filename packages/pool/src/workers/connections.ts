@@ -1,4 +1,4 @@
-import type http2 from "node:http2";
+import http2 from "node:http2";
 import { toBinary } from "@bufbuild/protobuf";
 import type { Clock, Logger } from "@openpool/base";
 import { errorText } from "@openpool/base";
@@ -19,6 +19,8 @@ export interface Connection extends ConnectionOffer {
   notify(message: NotifySegment): boolean;
   /** Ends the registration so that the worker comes back by itself. */
   end(why: string): void;
+  /** The worker takes no more tasks and finishes what it has; it is still there. */
+  readonly finishing: boolean;
   /** A task was sent on it: it can no longer be moved without a visible reconnect. */
   readonly used: boolean;
 }
@@ -70,14 +72,19 @@ export class Connections {
     return this.#byId.size < MAX_REGISTRATIONS && (this.#perPeer.get(peer) ?? 0) < MAX_REGISTRATIONS_PER_PEER;
   }
 
-  /** Opens a registration on a gRPC stream; `onGone` is called once, when it ended for whatever reason. */
+  /**
+   * Opens a registration on a gRPC stream; `onGone` is called once, when it ended for whatever reason. Before that
+   * `onFinishing` may be: the worker has cancelled the stream and left its connection open, as ours do when they drain.
+   */
   open(
     stream: http2.ServerHttp2Stream,
     offer: Omit<ConnectionOffer, "connection"> & Pick<Connection, "secretHash" | "peer" | "authority" | "version">,
-    onGone: (connection: Connection, why: string) => void,
+    events: { onFinishing(connection: Connection): void; onGone(connection: Connection, why: string): void },
   ): Connection {
     const id = `c${++this.#next}` as ConnectionId;
+    const { session } = stream;
     let gone = false;
+    let finishing = false;
     let used = false;
     const leave = (why: string): void => {
       if (gone) return;
@@ -88,7 +95,7 @@ export class Connections {
       const left = (this.#perPeer.get(offer.peer) ?? 1) - 1;
       if (left > 0) this.#perPeer.set(offer.peer, left);
       else this.#perPeer.delete(offer.peer);
-      onGone(connection, why);
+      events.onGone(connection, why);
     };
     const connection: Connection = {
       ...offer,
@@ -98,7 +105,7 @@ export class Connections {
         return used;
       },
       notify(message) {
-        if (gone || stream.destroyed) return false;
+        if (gone || finishing || stream.destroyed) return false;
         if (stream.writableLength > MAX_UNREAD_BYTES) {
           // Later: who tells it something is in the middle of deciding.
           queueMicrotask(() => connection.end("it does not read what it is told"));
@@ -112,9 +119,19 @@ export class Connections {
         endGrpc(stream, 14, why);
         leave(why);
       },
+      get finishing() {
+        return finishing;
+      },
     };
-    stream.once("close", () => leave("its stream ended"));
-    const unwatch = this.#watch(stream.session, leave);
+    stream.once("close", () => {
+      if (gone) return;
+      const alive = session && !session.closed && !session.destroyed;
+      // The streams of a connection that is cut end like this too, and before it: so it is told by the connection.
+      if (stream.rstCode !== http2.constants.NGHTTP2_CANCEL || !alive) return leave("its stream ended");
+      finishing = true;
+      events.onFinishing(connection);
+    });
+    const unwatch = this.#watch(session, leave);
     this.#byId.set(id, connection);
     this.#perPeer.set(offer.peer, (this.#perPeer.get(offer.peer) ?? 0) + 1);
     this.holders.registered(offer.secretHash, offer.rig);

@@ -127,12 +127,19 @@ export class WorkersDoor {
       authority,
       version,
     };
-    const connection = connections.open(stream, offer, (gone, why) => {
-      if (this.#record(peer, rig, "rig.left", identity, { why, connection: gone.connection })) {
-        logger.info("rig left", { rig, why, peer });
-      }
-      desk.disconnected(gone.connection);
-      this.#deps.onRigsChanged();
+    const connection = connections.open(stream, offer, {
+      onFinishing: ({ connection: id }) => {
+        logger.debug("rig takes no more tasks", { rig, peer });
+        desk.finishing(id);
+        this.#deps.onRigsChanged();
+      },
+      onGone: (gone, why) => {
+        if (this.#record(peer, rig, "rig.left", identity, { why, connection: gone.connection })) {
+          logger.info("rig left", { rig, why, peer });
+        }
+        desk.disconnected(gone.connection);
+        this.#deps.onRigsChanged();
+      },
     });
     if (this.#record(peer, rig, "rig.joined", identity, { capacity, version, connection: connection.connection })) {
       logger.info("rig joined", { rig, capacity, version, peer });
