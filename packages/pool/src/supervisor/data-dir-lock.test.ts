@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { systemClock } from "@openpool/base";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { commandPool, DataDirInUseError, lockDataDir } from "./data-dir-lock.ts";
@@ -25,6 +26,40 @@ test("of many who start together exactly one gets the data directory", async () 
     await holders[0]!.value[Symbol.asyncDispose]();
     expect(readdirSync(dir)).toEqual([]);
   }
+});
+
+test("of many processes that start at the same instant exactly one gets it, whatever else the machine does", async () => {
+  // As built: a dozen compilers at once would be the test.
+  const built = join(import.meta.dirname, "..", "..", "dist", "supervisor", "data-dir-lock.js");
+  const script = `
+    import { once } from "node:events";
+    import { systemClock } from "@openpool/base";
+    import { lockDataDir } from ${JSON.stringify(built)};
+    console.log("ready");
+    await once(process.stdin, "data");
+    const taken = await lockDataDir(${JSON.stringify(dir)}, { clock: systemClock }).catch((error) => error);
+    console.log(taken.info?.code ?? "held");
+    await once(process.stdin, "end");
+    process.exit();
+  `;
+  const processes = Array.from({ length: 10 }, () =>
+    spawn(process.execPath, ["--input-type=module", "-e", script], {
+      cwd: import.meta.dirname,
+      stdio: ["pipe", "pipe", "inherit"],
+    }),
+  );
+  const lines = processes.map((one) => {
+    const reader = createInterface({ input: one.stdout })[Symbol.asyncIterator]();
+    return async (): Promise<unknown> => (await reader.next()).value;
+  });
+  expect(new Set(await Promise.all(lines.map((next) => next())))).toEqual(new Set(["ready"]));
+  for (const { stdin } of processes) stdin.write("go\n");
+  const said = await Promise.all(lines.map((next) => next()));
+  expect(said.filter((one) => one === "held")).toHaveLength(1);
+  expect(said.filter((one) => one === "supervisor/data-dir-in-use")).toHaveLength(9);
+  const gone = processes.map((one) => new Promise((resolve) => one.once("exit", resolve)));
+  for (const { stdin } of processes) stdin.end();
+  await Promise.all(gone);
 });
 
 test("it is free again once given back, and the same by any spelling of its name", async () => {
@@ -57,7 +92,8 @@ test("a killed holder leaves nothing in the way", async () => {
   holder.kill("SIGKILL");
   await gone;
   await using lock = await lockDataDir(dir, deps);
-  expect(readdirSync(lock.runDir).filter((name) => name.startsWith("lock-"))).toHaveLength(1);
+  const left = readdirSync(lock.runDir).filter((name) => name.startsWith("lock-"));
+  expect(left.filter((name) => !name.startsWith(`lock-${process.pid}-`))).toEqual([]);
 });
 
 test("somebody who is there and says nothing still holds it", async () => {
@@ -65,8 +101,33 @@ test("somebody who is there and says nothing still holds it", async () => {
   mkdirSync(runDir, { mode: 0o700 });
   const silent = net.createServer();
   await new Promise<void>((resolve) => void silent.listen(join(runDir, "lock-4711-0123456789abcdef.sock"), resolve));
-  await expect(lockDataDir(dir, deps)).rejects.toThrow("process id 4711");
+  writeFileSync(join(runDir, "lock-4711-0123456789abcdef.held"), "");
+  await expect(lockDataDir(dir, { ...deps, helloTimeoutMs: 100 })).rejects.toThrow("process id 4711");
   silent.close();
+});
+
+test("somebody who contends and is too busy to answer is waited for", async () => {
+  const runDir = await runDirectory(dir);
+  mkdirSync(runDir, { mode: 0o700 });
+  const busy = net.createServer();
+  const asked = new Promise((resolve) => busy.once("connection", resolve));
+  // Behind every other in the order of names: it is the one that gives way.
+  await new Promise<void>((resolve) => void busy.listen(join(runDir, "lock-99999999-ffffffffffffffff.sock"), resolve));
+  const taken = lockDataDir(dir, { ...deps, helloTimeoutMs: 1_000 });
+  await asked;
+  busy.close();
+  await (await taken)[Symbol.asyncDispose]();
+});
+
+test("somebody who contends and never answers is named", async () => {
+  const runDir = await runDirectory(dir);
+  mkdirSync(runDir, { mode: 0o700 });
+  const stopped = net.createServer();
+  await new Promise<void>(
+    (resolve) => void stopped.listen(join(runDir, "lock-99999999-ffffffffffffffff.sock"), resolve),
+  );
+  await expect(lockDataDir(dir, { ...deps, helloTimeoutMs: 50 })).rejects.toThrow("process id 99999999");
+  stopped.close();
 });
 
 test("a data directory with a long path has its sockets elsewhere, for all alike", async () => {

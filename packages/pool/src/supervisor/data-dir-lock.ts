@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { readdir, rename, rm, rmdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
@@ -14,12 +15,15 @@ import { privateDirectory, runDirectory } from "./run-directory.ts";
  *         └────────► gone                  (somebody else holds it, or contends under a lower name)
  *
  * Everyone listens under a name of its own before looking at the others, so of two that start together at least one sees
- * the other. Names never come back, so removing the file of a dead one cannot hit a live one.
+ * the other. Names never come back, so removing the file of a dead one cannot hit a live one. A holder leaves a mark
+ * beside its socket: who is too busy to answer, on a machine where many things start at once, is no holder without it.
  */
 type Role = "contending" | "holder";
 
 interface Hello {
   readonly role: Role;
+  /** It is there and said nothing: the role is what its mark says. */
+  readonly silent?: boolean;
   /** The process; also part of the file's name, which is what is believed. */
   readonly pid: number;
 }
@@ -41,8 +45,10 @@ export class DataDirInUseError extends PoolError<{
 }> {}
 
 const NAME = /^lock-(\d+)-[0-9a-f]{16}\.sock$/;
-/** Somebody who does not say who they are within this time hangs, and what hangs still holds. */
+/** Somebody who does not say who they are within this time hangs, and a holder that hangs still holds. */
 const HELLO_TIMEOUT_MS = 2_000;
+/** Who contends and says nothing for so many of these times is not waited for any longer. */
+const SILENCES = 5;
 const MAX_LINE_BYTES = 64 * 1024;
 
 /**
@@ -50,7 +56,10 @@ const MAX_LINE_BYTES = 64 * 1024;
  *
  * @throws DataDirInUseError
  */
-export async function lockDataDir(dataDir: string, deps: { readonly clock: Clock }): Promise<DataDirLock> {
+export async function lockDataDir(
+  dataDir: string,
+  deps: { readonly clock: Clock; readonly helloTimeoutMs?: number },
+): Promise<DataDirLock> {
   const runDir = await runDirectory(dataDir);
   await privateDirectory(runDir);
   const name = `lock-${process.pid}-${randomBytes(8).toString("hex")}.sock`;
@@ -80,6 +89,7 @@ export async function lockDataDir(dataDir: string, deps: { readonly clock: Clock
   });
   const close = async (): Promise<void> => {
     await rm(path, { force: true });
+    await rm(markOf(path), { force: true });
     const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
     for (const socket of open) socket.destroy();
     await closed;
@@ -93,9 +103,12 @@ export async function lockDataDir(dataDir: string, deps: { readonly clock: Clock
   });
   try {
     await rename(join(runDir, `.${name}`), path);
-    for (;;) {
-      const others = await contenders(runDir, name);
-      const blocking = others.find((other) => other.hello.role === "holder" || other.name < name);
+    for (let silences = 0; ;) {
+      const others = await contenders(runDir, name, deps.helloTimeoutMs);
+      if (others.some(({ hello }) => hello.silent)) silences++;
+      const blocking = others.find(
+        ({ name: other, hello }) => hello.role === "holder" || other < name || (hello.silent && silences >= SILENCES),
+      );
       if (blocking) {
         const { pid } = blocking.hello;
         throw new DataDirInUseError(
@@ -107,6 +120,7 @@ export async function lockDataDir(dataDir: string, deps: { readonly clock: Clock
       // They have seen us, or will, and give way.
       await new Promise<void>((resolve) => void deps.clock.after(20, resolve));
     }
+    await writeFile(markOf(path), "", { mode: 0o600 });
     role = "holder";
   } catch (error) {
     await close();
@@ -119,17 +133,22 @@ export async function lockDataDir(dataDir: string, deps: { readonly clock: Clock
   };
 }
 
+const markOf = (path: string): string => path.replace(/\.sock$/, ".held");
+
 /** Everyone else who is alive in a run directory. What dead ones left is removed on the way. */
 async function contenders(
   runDir: string,
   own: string | undefined,
+  helloTimeoutMs?: number,
 ): Promise<readonly { readonly name: string; readonly hello: Hello }[]> {
   const names = (await readdir(runDir)).filter((name) => NAME.test(name) && name !== own);
   const found = await Promise.all(
     names.map(async (name) => {
-      const talk = await ask(join(runDir, name));
+      const path = join(runDir, name);
+      const talk = await ask(path, { helloTimeoutMs });
       if (talk) return { name, hello: talk.hello };
-      await rm(join(runDir, name), { force: true });
+      await rm(path, { force: true });
+      await rm(markOf(path), { force: true });
       return undefined;
     }),
   );
@@ -143,10 +162,18 @@ interface Talk {
 
 /**
  * Connects to a lock, reads who it is and, when it is a holder, its answer to a command. Undefined when nobody listens.
- * Somebody who is there and says nothing for long counts as a holder, with the process id of the file's name; somebody
+ * Somebody who is there and says nothing for long is what its mark says, with the process id of the file's name; somebody
  * who hangs up is about to go.
  */
-function ask(path: string, command?: unknown, signal?: AbortSignal): Promise<Talk | undefined> {
+function ask(
+  path: string,
+  how: {
+    readonly command?: unknown;
+    readonly signal?: AbortSignal | undefined;
+    readonly helloTimeoutMs?: number | undefined;
+  },
+): Promise<Talk | undefined> {
+  const { command, signal } = how;
   return new Promise((resolve) => {
     const socket = net.connect(path);
     const pid = Number(NAME.exec(path.slice(path.lastIndexOf("/") + 1))?.[1] ?? 0);
@@ -157,7 +184,7 @@ function ask(path: string, command?: unknown, signal?: AbortSignal): Promise<Tal
     const timer = setTimeout(() => {
       silent = true;
       socket.destroy();
-    }, HELLO_TIMEOUT_MS);
+    }, how.helloTimeoutMs ?? HELLO_TIMEOUT_MS);
     const onAbort = (): void => void socket.destroy();
     if (signal?.aborted) onAbort();
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -168,11 +195,9 @@ function ask(path: string, command?: unknown, signal?: AbortSignal): Promise<Tal
     socket.once("close", () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
-      resolve(
-        dead
-          ? undefined
-          : { hello: hello ?? { role: silent || signal?.aborted ? "holder" : "contending", pid }, answer },
-      );
+      if (dead) return resolve(undefined);
+      const role: Role = signal?.aborted || (silent && existsSync(markOf(path))) ? "holder" : "contending";
+      resolve({ hello: hello ?? { role, silent, pid }, answer });
     });
     lines(socket).on("line", (line) => {
       if (hello) {
@@ -221,7 +246,7 @@ export async function commandPool(
     throw error;
   }
   for (const name of names) {
-    const talk = await ask(join(runDir, name), command, signal);
+    const talk = await ask(join(runDir, name), { command, signal });
     if (talk?.hello.role === "holder") return { pid: talk.hello.pid, answer: talk.answer };
   }
   return undefined;
