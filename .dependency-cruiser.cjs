@@ -14,6 +14,7 @@ module.exports = {
     only("protocol", ["base"], "protocol imports base"),
     only("pool", ["base", "protocol"], "pool and worker meet only on the wire"),
     only("worker", ["base", "protocol"], "pool and worker meet only on the wire"),
+    only("dashboard", ["base", "protocol"], "the pages know the pool by its HTTP API alone"),
     only("push", ["base", "protocol"], "push is an outsider to the pool: it knows only the wire"),
     {
       name: "base-and-protocol-do-no-io",

@@ -46,7 +46,7 @@ function upToDate() {
     changedAt(join(root, "tsconfig.base.json")) <= builtAt &&
     packages.every(
       (one) =>
-        fs.existsSync(join(one, "dist", "index.js")) &&
+        (fs.existsSync(join(one, "dist", "index.js")) || fs.existsSync(join(one, "dist", "index.html"))) &&
         changedAt(join(one, "tsconfig.json")) <= builtAt &&
         newest(join(one, "src")) <= builtAt,
     )
@@ -100,9 +100,11 @@ function build() {
   }
   process.stderr.write("openpool: building, once after each change …\n");
   const startedAt = new Date();
-  const result = spawnSync(process.execPath, [compiler, "-b"], { cwd: root, encoding: "utf8" });
-  if (result.status !== 0) {
-    fail(1, `the build failed:\n${result.error?.message ?? ""}${result.stdout ?? ""}${result.stderr ?? ""}`);
+  for (const step of [[compiler, "-b"], [join(root, "packages", "dashboard", "build.js")]]) {
+    const result = spawnSync(process.execPath, step, { cwd: root, encoding: "utf8" });
+    if (result.status !== 0) {
+      fail(1, `the build failed:\n${result.error?.message ?? ""}${result.stdout ?? ""}${result.stderr ?? ""}`);
+    }
   }
   fs.writeFileSync(stamp, "");
   fs.utimesSync(stamp, startedAt, startedAt);

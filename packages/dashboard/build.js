@@ -1,0 +1,34 @@
+// Builds the pages into dist/, unless they are newer than everything they are made from. Plain JavaScript, since it runs
+// before anything is built.
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const root = join(here, "..", "..");
+// Its time is when the last good build started: what changed later is not in it.
+const stamp = join(here, "dist", ".built");
+
+function newest(path) {
+  const found = fs.statSync(path, { throwIfNoEntry: false });
+  if (found === undefined || path.endsWith(".test.ts")) return 0;
+  if (!found.isDirectory()) return found.mtimeMs;
+  return Math.max(found.mtimeMs, ...fs.readdirSync(path).map((name) => newest(join(path, name))));
+}
+
+const inputs = ["src", "public", "index.html", "vite.config.ts", "package.json"].map((name) => join(here, name));
+inputs.push(join(root, "packages", "base", "src"), join(root, "packages", "protocol", "src"));
+
+if (newest(stamp) === 0 || inputs.some((input) => newest(input) > newest(stamp))) {
+  const startedAt = new Date();
+  const vite = join(root, "node_modules", "vite", "bin", "vite.js");
+  const { status } = spawnSync(process.execPath, [vite, "build", "--logLevel", "warn"], {
+    cwd: here,
+    stdio: "inherit",
+  });
+  if (status !== 0) process.exit(status ?? 1);
+  fs.writeFileSync(stamp, "");
+  fs.utimesSync(stamp, startedAt, startedAt);
+}

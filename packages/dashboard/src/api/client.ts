@@ -1,0 +1,134 @@
+import type {
+  AdminOverview,
+  AuditAnswer,
+  EarningsAnswer,
+  JobsAnswer,
+  PayoutRunAnswer,
+  PayoutsAnswer,
+  PoolAnswer,
+  Problem,
+  RigAnswer,
+  RigsAnswer,
+  SolvencyAnswer,
+  StatusAnswer,
+  TermsAnswer,
+  WhyAnswer,
+  WindowName,
+  WorkerAnswer,
+  WorkerPayoutsAnswer,
+} from "@openpool/protocol";
+
+/** The pool answered, and said no. */
+export class ApiProblem extends Error {
+  readonly status: number;
+  readonly code: string;
+
+  constructor(status: number, code: string, detail: string) {
+    super(detail);
+    this.name = "ApiProblem";
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/**
+ * Reads JSON from the pool. Rejects with an {@link ApiProblem} when the pool refuses, with whatever `fetch` rejects with
+ * when it cannot be reached. Answers are not checked against their schemas: the pages come from the same program.
+ */
+export async function getJson<Answer>(path: string, init: RequestInit = {}): Promise<Answer> {
+  const response = await fetch(path, { ...init, headers: { accept: "application/json", ...init.headers } });
+  const text = await response.text();
+  if (!response.ok) {
+    const problem = readProblem(text);
+    throw new ApiProblem(
+      response.status,
+      problem?.code ?? `http/${response.status}`,
+      problem?.detail ?? problem?.message ?? response.statusText,
+    );
+  }
+  // The one place where an answer gets its type: what a route answers is decided by the schemas of the API.
+  return (text === "" ? undefined : JSON.parse(text)) as Answer;
+}
+
+function readProblem(text: string): (Partial<Problem> & { readonly message?: string }) | undefined {
+  try {
+    const read: unknown = JSON.parse(text);
+    return typeof read === "object" && read !== null ? read : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A path with its parameters; those without a value are left out. */
+export function withQuery(path: string, query: Readonly<Record<string, string | number | undefined>>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== "") search.set(name, String(value));
+  }
+  const text = search.toString();
+  return text === "" ? path : `${path}?${text}`;
+}
+
+export interface RigsFilter {
+  readonly state?: string | undefined;
+  readonly standing?: string | undefined;
+  readonly device?: string | undefined;
+  readonly search?: string | undefined;
+  readonly sort?: string | undefined;
+  readonly order?: string | undefined;
+  readonly limit?: number | undefined;
+}
+
+/** Where each answer is: the pages read these and link to them as the raw JSON. */
+export const paths = {
+  pool: () => "/v1/pool",
+  rigs: (filter: RigsFilter, cursor?: string) => withQuery("/v1/rigs", { ...filter, cursor }),
+  worker: (address: string) => `/v1/workers/${address}`,
+  why: (address: string) => `/v1/workers/${address}/why`,
+  rig: (address: string, rig: string) => `/v1/workers/${address}/rigs/${encodeURIComponent(rig)}`,
+  earnings: (address: string, window: WindowName, rig?: string) =>
+    withQuery(`/v1/workers/${address}/earnings`, { window, rig }),
+  poolEarnings: (window: WindowName) => withQuery("/v1/earnings", { window }),
+  jobs: (address: string, rig: string | undefined, limit: number, cursor?: string) =>
+    withQuery(`/v1/workers/${address}/jobs`, { rig, limit, cursor }),
+  workerPayouts: (address: string, cursor?: string) => withQuery(`/v1/workers/${address}/payouts`, { cursor }),
+  statement: (address: string) => `/v1/workers/${address}/statements.csv`,
+  payouts: (cursor?: string) => withQuery("/v1/payouts", { cursor }),
+  payoutRun: (id: string, cursor?: string) => withQuery(`/v1/payouts/${encodeURIComponent(id)}`, { cursor }),
+  terms: () => "/v1/terms",
+  solvency: () => "/v1/solvency",
+  status: () => "/v1/status",
+  openApi: () => "/v1/openapi.json",
+} as const;
+
+/** What each page reads. Live pages ask again every few seconds; what is on the screen stays until the answer is here. */
+const every = (ms: number): { refetchInterval: number; staleTime: number } => ({
+  refetchInterval: ms,
+  staleTime: ms / 2,
+});
+const read = <Answer>(path: string, ms: number) => ({
+  queryKey: [path] as const,
+  queryFn: ({ signal }: { signal: AbortSignal }) => getJson<Answer>(path, { signal }),
+  ...every(ms),
+});
+
+export const queries = {
+  pool: () => read<PoolAnswer>(paths.pool(), 5_000),
+  rigs: (filter: RigsFilter) => read<RigsAnswer>(paths.rigs(filter), 10_000),
+  worker: (address: string) => read<WorkerAnswer>(paths.worker(address), 5_000),
+  why: (address: string) => read<WhyAnswer>(paths.why(address), 5_000),
+  rig: (address: string, rig: string) => read<RigAnswer>(paths.rig(address, rig), 5_000),
+  earnings: (address: string, window: WindowName, rig?: string) =>
+    read<EarningsAnswer>(paths.earnings(address, window, rig), 15_000),
+  poolEarnings: (window: WindowName) => read<EarningsAnswer>(paths.poolEarnings(window), 15_000),
+  jobs: (address: string, rig: string | undefined, limit: number) =>
+    read<JobsAnswer>(paths.jobs(address, rig, limit), 10_000),
+  workerPayouts: (address: string) => read<WorkerPayoutsAnswer>(paths.workerPayouts(address), 10_000),
+  payouts: () => read<PayoutsAnswer>(paths.payouts(), 10_000),
+  payoutRun: (id: string) => read<PayoutRunAnswer>(paths.payoutRun(id), 10_000),
+  terms: () => read<TermsAnswer>(paths.terms(), 60_000),
+  solvency: () => read<SolvencyAnswer>(paths.solvency(), 10_000),
+  status: () => read<StatusAnswer>(paths.status(), 10_000),
+};
+
+export type { AdminOverview, AuditAnswer };

@@ -1,0 +1,31 @@
+import { useQueryClient } from "@tanstack/react-query";
+import type { Fact, FactsMessage, LiveMessage, PoolAnswer } from "@openpool/protocol";
+import { useEffect, useEffectEvent } from "react";
+import { paths, withQuery } from "./client.ts";
+
+interface Listener {
+  /** Also list this worker's segments. */
+  readonly worker?: string | undefined;
+  /** Called with what happened, oldest first; an empty list when segments were only counted. */
+  readonly onFacts?: (facts: readonly Fact[], message: FactsMessage) => void;
+}
+
+/**
+ * Follows the pool's events while the page is open: the numbers of this moment go straight into what the pages have read
+ * of the pool. The browser connects again by itself and misses nothing; while it cannot, the pages still ask.
+ */
+export function useLive({ worker, onFacts }: Listener = {}): void {
+  const client = useQueryClient();
+  const tell = useEffectEvent((message: FactsMessage) => onFacts?.(message.facts, message));
+  useEffect(() => {
+    const source = new EventSource(withQuery("/v1/events", { worker }));
+    source.addEventListener("live", (event: MessageEvent<string>) => {
+      // Our own pool wrote it, by the schema that this type comes from.
+      const { live } = JSON.parse(event.data) as LiveMessage;
+      client.setQueryData<PoolAnswer>([paths.pool()], (pool) => (pool === undefined ? pool : { ...pool, live }));
+    });
+    source.addEventListener("facts", (event: MessageEvent<string>) => tell(JSON.parse(event.data) as FactsMessage));
+    source.addEventListener("reset", () => void client.invalidateQueries());
+    return () => source.close();
+  }, [client, worker]);
+}

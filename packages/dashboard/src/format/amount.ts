@@ -1,0 +1,63 @@
+/** Between groups of digits: narrow and unbreakable, so that a number never wraps and copies as one word. */
+export const GROUP_SPACE = "\u202f";
+
+const WEI_DIGITS = 18;
+
+/** Reads a decimal string of wei as the API writes it; undefined when it is none. */
+export function parseWei(text: string): bigint | undefined {
+  return /^-?\d{1,78}$/.test(text) ? BigInt(text) : undefined;
+}
+
+/** Digits in groups of three from the right: `1 234 567`. */
+export function groupInteger(digits: string): string {
+  return digits.replace(/\B(?=(\d{3})+$)/g, GROUP_SPACE);
+}
+
+/** Digits in groups of three from the left, as behind a point: `018 442`. */
+function groupFraction(digits: string): string {
+  return digits.replace(/(\d{3})(?=\d)/g, `$1${GROUP_SPACE}`);
+}
+
+/**
+ * How many digits behind the point show amounts side by side: three for hundreds of ETH, otherwise six, and more groups of
+ * three where the largest of them would otherwise show fewer than four digits that are not leading zeros.
+ */
+export function ethDigits(amounts: readonly bigint[]): number {
+  const largest = amounts.reduce((most, one) => {
+    const size = one < 0n ? -one : one;
+    return size > most ? size : most;
+  }, 0n);
+  if (largest === 0n) return 6;
+  const length = largest.toString().length;
+  if (length > WEI_DIGITS + 2) return 3;
+  if (length > WEI_DIGITS - 3) return 6;
+  const wanted = WEI_DIGITS - length + 4;
+  return Math.min(WEI_DIGITS, Math.ceil(wanted / 3) * 3);
+}
+
+/**
+ * An amount in ETH, in groups of three: `0.018 442`. Cut, never rounded up: nobody is shown more than there is. Without
+ * `digits` it takes what the amount itself needs, and drops groups of zeros at the end (`0.01`).
+ */
+export function formatEth(wei: bigint, digits?: number): string {
+  const shown = digits ?? ethDigits([wei]);
+  const sign = wei < 0n ? "−" : "";
+  const text = (wei < 0n ? -wei : wei).toString().padStart(WEI_DIGITS + 1, "0");
+  const whole = groupInteger(text.slice(0, -WEI_DIGITS));
+  let fraction = text.slice(-WEI_DIGITS).slice(0, shown);
+  if (digits === undefined) fraction = fraction.replace(/0+$/, "");
+  const zero = /^0*$/.test(text.slice(0, -WEI_DIGITS) + fraction);
+  if (zero) return "0";
+  return `${sign}${whole}${fraction === "" ? "" : `.${groupFraction(fraction)}`}`;
+}
+
+/** The exact amount: `18 442 120 000 000 000 wei`. */
+export function formatWei(wei: bigint): string {
+  const size = (wei < 0n ? -wei : wei).toString();
+  return `${wei < 0n ? "−" : ""}${groupInteger(size)} wei`;
+}
+
+/** `part` of `whole` in percent with two digits, cut; 0 when there is no whole. Exact however large both are. */
+export function percentOf(part: bigint, whole: bigint): number {
+  return whole <= 0n ? 0 : Number((part * 10_000n) / whole) / 100;
+}

@@ -1,0 +1,28 @@
+import type { ReactNode } from "react";
+import { ethDigits, formatEth, formatWei, parseWei } from "../format/amount.ts";
+import { text } from "../text.tsx";
+
+interface EthProps {
+  /** A decimal string of wei, as the API gives it; null is drawn as a dash. */
+  readonly wei: string | null | undefined;
+  /** Digits behind the point, where amounts stand below each other ({@link columnDigits}). */
+  readonly digits?: number | undefined;
+  readonly unit?: boolean | undefined;
+}
+
+/** An amount in ETH: its exact wei when hovered over, and in `data-wei` for programs. */
+export function Eth({ wei, digits, unit = false }: EthProps): ReactNode {
+  const amount = wei === null || wei === undefined ? undefined : parseWei(wei);
+  if (amount === undefined) return text.none;
+  return (
+    <span className="whitespace-nowrap" data-wei={amount.toString()} title={formatWei(amount)}>
+      {formatEth(amount, digits)}
+      {unit ? `\u00a0${text.eth}` : ""}
+    </span>
+  );
+}
+
+/** Digits for a column of amounts. */
+export function columnDigits(amounts: readonly (string | null | undefined)[]): number {
+  return ethDigits(amounts.flatMap((one) => (one === null || one === undefined ? [] : (parseWei(one) ?? []))));
+}
