@@ -8,7 +8,10 @@ export function shortHex(text: string): string {
 export type Lookup =
   | { readonly kind: "worker"; readonly worker: WorkerAddress }
   | { readonly kind: "rig"; readonly worker: WorkerAddress; readonly rig: string }
-  | { readonly kind: "problem"; readonly problem: "empty" | "not-an-address" | "zero-address" | "bad-checksum" | "bad-rig" };
+  | {
+      readonly kind: "problem";
+      readonly problem: "empty" | "not-an-address" | "zero-address" | "bad-checksum" | "bad-rig";
+    };
 
 /** What somebody typed or pasted into the look-up box: an address or `<address>.<rig>`, in any case, with spaces around. */
 export function readLookup(typed: string): Lookup {

@@ -37,7 +37,9 @@ function formatter(kind: "day" | "date" | "time" | "clock", timeZone: string | u
 
 /** The reader's own time: `Mon, 17 Nov, 18:02` (`day`), `17 Nov 2025` (`date`), `18:02` (`time`), `18:02:11` (`clock`). */
 export function formatLocal(at: number, kind: "day" | "date" | "time" | "clock" = "day", timeZone?: string): string {
-  return formatter(kind, timeZone).format(at).replace(/^(\w{3}),? /, "$1 ");
+  return formatter(kind, timeZone)
+    .format(at)
+    .replace(/^(\w{3}),? /, "$1 ");
 }
 
 /** For hovering over: `2026-11-21 18:02:11 UTC`. */

@@ -43,7 +43,9 @@ export function CopyButton({ value, label, className = "link", children = text.c
   };
   return (
     <button type="button" className={className} onClick={onClick} aria-label={text.copyOf(label)}>
-      <span aria-live="polite">{state === "copied" ? text.copied : state === "failed" ? text.copyFailed : children}</span>
+      <span aria-live="polite">
+        {state === "copied" ? text.copied : state === "failed" ? text.copyFailed : children}
+      </span>
     </button>
   );
 }
@@ -72,7 +74,13 @@ export function RigLink({ worker, rig }: { readonly worker: string; readonly rig
 }
 
 /** A transaction, at the explorer where there is one. */
-export function TxLink({ hash, explorer }: { readonly hash: string | null; readonly explorer: string | null }): ReactNode {
+export function TxLink({
+  hash,
+  explorer,
+}: {
+  readonly hash: string | null;
+  readonly explorer: string | null;
+}): ReactNode {
   if (hash === null) return text.none;
   if (explorer === null)
     return (

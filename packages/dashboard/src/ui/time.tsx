@@ -17,7 +17,10 @@ function Time({ at, children }: { readonly at: number; readonly children: ReactN
 }
 
 /** A moment in the reader's own time; UTC when hovered over. */
-export function When({ at, kind = "day" }: TimeProps & { readonly kind?: "day" | "date" | "time" | "clock" }): ReactNode {
+export function When({
+  at,
+  kind = "day",
+}: TimeProps & { readonly kind?: "day" | "date" | "time" | "clock" }): ReactNode {
   const ms = parseTime(at);
   return ms === undefined ? text.none : <Time at={ms}>{formatLocal(ms, kind)}</Time>;
 }

@@ -1,0 +1,131 @@
+import type { PayoutsAnswer } from "@openpool/protocol";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import type { ReactNode } from "react";
+import { getJson, paths, queries } from "../api/client.ts";
+import { formatCount } from "../format/number.ts";
+import { text } from "../text.tsx";
+import { WorkerLink } from "../ui/address.tsx";
+import { Eth } from "../ui/amount.tsx";
+import { Empty, Loaded, Section } from "../ui/parts.tsx";
+import { RunTable } from "../ui/run-table.tsx";
+import { Terms } from "../ui/terms.tsx";
+import { Until, When } from "../ui/time.tsx";
+
+/** When workers are paid, and when they were. */
+export function PayoutsPage(): ReactNode {
+  const pool = useQuery(queries.pool());
+  const runs = useInfiniteQuery({
+    queryKey: ["payouts"],
+    queryFn: ({ pageParam, signal }) => getJson<PayoutsAnswer>(paths.payouts(pageParam), { signal }),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (last) => (last.configured ? (last.next ?? undefined) : undefined),
+    refetchInterval: 10_000,
+  });
+  const next = pool.data?.nextPayout;
+  return (
+    <>
+      <Loaded of={pool} lines={2} height={34}>
+        {({ nextPayout }) => (
+          <h1 className="line">
+            {nextPayout.configured
+              ? nextPayout.paused !== null
+                ? text.payoutsPage.paused(nextPayout.paused)
+                : nextPayout.at === null
+                  ? text.payoutsPage.byHand
+                  : text.payoutsPage.opening({
+                      at: <When at={nextPayout.at} />,
+                      span: (
+                        <em>
+                          <Until at={nextPayout.at} />
+                        </em>
+                      ),
+                      workers: nextPayout.workers,
+                      total: <Eth wei={nextPayout.totalWei} unit />,
+                    })
+              : text.payoutsPage.notConfigured}
+          </h1>
+        )}
+      </Loaded>
+      {next !== undefined && !next.configured && <p className="mb-8 text-soft">{next.why}</p>}
+      {next?.configured === true && (
+        <dl className="figures">
+          <div>
+            <dt>{text.payouts.next}</dt>
+            <dd>
+              <div className="v">{next.at === null ? text.payouts.byHand : <Until at={next.at} />}</div>
+              <div className="d">
+                <When at={next.at} />
+              </div>
+            </dd>
+          </div>
+          <div>
+            <dt>{text.payoutsPage.wouldBe}</dt>
+            <dd>
+              <div className="v">
+                <Eth wei={next.totalWei} />
+                <small>{text.eth}</small>
+              </div>
+              <div className="d">{text.payoutsPage.toWorkers(next.workers)}</div>
+            </dd>
+          </div>
+          <div>
+            <dt>{text.payoutsPage.minimum}</dt>
+            <dd>
+              <div className="v">
+                <Eth wei={next.minimumWei} />
+                <small>{text.eth}</small>
+              </div>
+              <div className="d">{text.payoutsPage.minimumNote}</div>
+            </dd>
+          </div>
+          <div>
+            <dt>{text.payouts.gas}</dt>
+            <dd>
+              <div className="v">
+                {pool.data === undefined ? text.none : text.terms.gas[pool.data.terms.gasBorneBy]}
+              </div>
+              <div className="d">{text.payoutsPage.gasNote}</div>
+            </dd>
+          </div>
+        </dl>
+      )}
+      <Section title={text.payoutsPage.runs} end={<a href={paths.payouts()}>{text.json}</a>}>
+        <Loaded of={runs}>
+          {({ pages }) => {
+            const configured = pages.flatMap((page) => (page.configured ? [page] : []));
+            const [first] = pages;
+            if (first !== undefined && !first.configured) return <Empty title={text.payouts.none}>{first.why}</Empty>;
+            const items = configured.flatMap((page) => page.items);
+            if (items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneYet}</Empty>;
+            return (
+              <>
+                <RunTable runs={items} explorer={configured[0]?.explorer ?? null} />
+                {configured[0]?.payer != null && (
+                  <p className="mt-4 small text-soft">
+                    {text.payoutsPage.payer} <WorkerLink worker={configured[0].payer} />
+                  </p>
+                )}
+                <p className="mt-1 small text-soft">{text.payoutsPage.count(formatCount(items.length))}</p>
+              </>
+            );
+          }}
+        </Loaded>
+        {runs.hasNextPage && (
+          <button type="button" className="button quiet mt-4" onClick={() => void runs.fetchNextPage()}>
+            {text.more}
+          </button>
+        )}
+      </Section>
+      <Section title={text.terms.title}>
+        <Loaded of={pool}>
+          {({ terms }) => (
+            <Terms terms={terms}>
+              <Link to="/transparency">{text.terms.more}</Link>
+            </Terms>
+          )}
+        </Loaded>
+      </Section>
+    </>
+  );
+}

@@ -1,0 +1,285 @@
+import type { SolvencyAnswer, Terms as TermsAnswer } from "@openpool/protocol";
+import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { paths, queries } from "../api/client.ts";
+import { parseWei, percentOf } from "../format/amount.ts";
+import { formatCount, formatPpm, threeDigits } from "../format/number.ts";
+import { formatSpan } from "../format/time.ts";
+import { text } from "../text.tsx";
+import { columnDigits, Eth } from "../ui/amount.tsx";
+import { Empty, Loaded, MoneyBar, Section } from "../ui/parts.tsx";
+import { Terms } from "../ui/terms.tsx";
+import { Ago, When } from "../ui/time.tsx";
+
+/** Whether this pool can be trusted: what it promises, where every wei is, and how to check that. */
+export function TransparencyPage(): ReactNode {
+  const solvency = useQuery(queries.solvency());
+  const terms = useQuery(queries.terms());
+  return (
+    <>
+      <Loaded of={solvency} lines={2} height={34}>
+        {({ check }) => (
+          <h1 className="line">
+            {check.balanced === null
+              ? text.transparency.unchecked
+              : check.balanced
+                ? text.transparency.balanced(<Ago at={check.checkedAt} />)
+                : text.transparency.differs}
+          </h1>
+        )}
+      </Loaded>
+      <Loaded of={solvency} lines={8}>
+        {(answer) => (
+          <>
+            <Books solvency={answer} />
+            <Income solvency={answer} />
+          </>
+        )}
+      </Loaded>
+      <Section
+        title={text.terms.title}
+        note={
+          terms.data !== undefined &&
+          text.terms.since(terms.data.current.version, <When at={terms.data.current.effectiveAt} kind="date" />)
+        }
+      >
+        <Loaded of={terms}>
+          {({ current, upcoming, history }) => (
+            <>
+              <Terms terms={current} />
+              {current.overrides > 0 && (
+                <p className="mt-3 small text-soft">{text.terms.overrides(current.overrides)}</p>
+              )}
+              {upcoming.length > 0 && (
+                <>
+                  <h3 className="mt-7 mb-2 font-semibold">{text.terms.upcoming}</h3>
+                  <TermsTable versions={upcoming} />
+                </>
+              )}
+              <h3 className="mt-7 mb-2 font-semibold">{text.terms.history}</h3>
+              {history.length === 0 ? (
+                <p className="small text-soft">{text.terms.noHistory}</p>
+              ) : (
+                <TermsTable versions={history} />
+              )}
+            </>
+          )}
+        </Loaded>
+      </Section>
+      <Section title={text.transparency.formulas}>
+        <dl className="facts">
+          {text.transparency.formulaLines.map(([word, formula]) => (
+            <div key={word} className="contents">
+              <dt>{word}</dt>
+              <dd>
+                <code className="formula">{formula}</code>
+              </dd>
+            </div>
+          ))}
+        </dl>
+        <p className="prose mt-4 text-soft">{text.transparency.rounding}</p>
+      </Section>
+      <Loaded of={solvency}>{(answer) => <Days solvency={answer} />}</Loaded>
+      <Section title={text.transparency.downloads}>
+        <ul className="grid gap-1.5">
+          {text.transparency.downloadLines.map(([path, word]) => (
+            <li key={path}>
+              <a className="mono" href={path}>
+                {path}
+              </a>{" "}
+              <span className="text-soft">{word}</span>
+            </li>
+          ))}
+        </ul>
+      </Section>
+    </>
+  );
+}
+
+function Books({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
+  const { books, check } = solvency;
+  const whole = parseWei(books.creditedWei) ?? 0n;
+  const share = (wei: string): number => percentOf(parseWei(wei) ?? 0n, whole);
+  const lines: readonly (readonly [string, string, string])[] = [
+    [text.transparency.credited, books.creditedWei, ""],
+    [text.money.held, books.heldWei, "="],
+    [text.money.owed, books.owedWei, "+"],
+    [text.money.paying, books.payingWei, "+"],
+    [text.money.paid, books.paidWei, "+"],
+  ];
+  const digits = columnDigits([books.creditedWei]);
+  return (
+    <Section
+      title={text.homePage.money}
+      note={<Ago at={books.asOf} />}
+      end={<a href={paths.solvency()}>{text.json}</a>}
+    >
+      {whole > 0n && (
+        <MoneyBar
+          label={text.homePage.moneyBar(
+            share(books.paidWei),
+            share(books.owedWei) + share(books.payingWei),
+            share(books.heldWei),
+          )}
+          parts={[
+            { kind: "paid", percent: share(books.paidWei) },
+            { kind: "paying", percent: share(books.payingWei) },
+            { kind: "owed", percent: share(books.owedWei) },
+            { kind: "held", percent: share(books.heldWei) },
+          ]}
+        />
+      )}
+      <div className="two mt-6">
+        <table className="table">
+          <caption className="sr-only">{text.homePage.money}</caption>
+          <thead>
+            <tr>
+              <th>{text.transparency.account}</th>
+              <th className="num">{text.eth}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {lines.map(([word, wei, sign]) => (
+              <tr key={word}>
+                <td>
+                  <span className="inline-block w-5 text-faint">{sign}</span>
+                  {word}
+                </td>
+                <td className="num">
+                  <Eth wei={wei} digits={digits} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+        <div className="prose small">
+          <p>{text.transparency.identity}</p>
+          <dl className="facts mt-4">
+            <dt>{text.transparency.fees}</dt>
+            <dd>
+              <Eth wei={books.feesWei} unit />
+            </dd>
+            <dt>{text.transparency.commission}</dt>
+            <dd>
+              <Eth wei={books.commissionWei} unit />
+            </dd>
+            {books.entries !== null && (
+              <>
+                <dt>{text.transparency.entries}</dt>
+                <dd>{formatCount(books.entries)}</dd>
+              </>
+            )}
+          </dl>
+          {check.differences.length > 0 && (
+            <ul className="mt-4 text-bad">
+              {check.differences.map((one) => (
+                <li key={one}>{one}</li>
+              ))}
+            </ul>
+          )}
+        </div>
+      </div>
+    </Section>
+  );
+}
+
+function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
+  const { income } = solvency;
+  return (
+    <Section title={text.transparency.income} note={text.transparency.incomeNote}>
+      {income.configured ? (
+        <dl className="facts">
+          <dt>{text.transparency.luck}</dt>
+          <dd>{income.luckPpm === null ? text.none : text.transparency.luckOf(formatPpm(income.luckPpm))}</dd>
+          <dt>{text.transparency.received}</dt>
+          <dd>
+            <Eth wei={income.received30dWei} unit />{" "}
+            {text.transparency.ofExpected(<Eth wei={income.expected30dWei} unit />)}
+          </dd>
+          <dt>{text.transparency.reserve}</dt>
+          <dd className={income.reserveWei.startsWith("-") ? "text-bad" : ""}>
+            <Eth wei={income.reserveWei} unit />
+            {income.reserveDays !== null && <> · {text.transparency.reserveDays(threeDigits(income.reserveDays))}</>}
+          </dd>
+          {income.maxSharePpm !== null && (
+            <>
+              <dt>{text.transparency.maxShare}</dt>
+              <dd>{formatPpm(income.maxSharePpm)}</dd>
+            </>
+          )}
+        </dl>
+      ) : (
+        <p className="text-soft">{income.why}</p>
+      )}
+    </Section>
+  );
+}
+
+function TermsTable({ versions }: { readonly versions: readonly TermsAnswer[] }): ReactNode {
+  return (
+    <table className="table">
+      <thead>
+        <tr>
+          <th>{text.terms.from}</th>
+          <th>{text.terms.commission}</th>
+          <th className="hide-s">{text.terms.scheme}</th>
+          <th className="num hide-s">{text.terms.hold}</th>
+          <th className="num">{text.payoutsPage.minimum}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {versions.map((terms) => (
+          <tr key={terms.version}>
+            <td>
+              <When at={terms.effectiveAt} kind="date" />
+              <span className="sub">{text.terms.version(terms.version)}</span>
+            </td>
+            <td>{formatPpm(terms.commissionPpm)}</td>
+            <td className="hide-s">{terms.scheme}</td>
+            <td className="num hide-s">{formatSpan(terms.holdMs)}</td>
+            <td className="num">
+              <Eth wei={terms.minimumPayoutWei} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Days({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
+  const days = solvency.days.toReversed();
+  const digits = columnDigits(days.map((day) => day.earnedWei));
+  return (
+    <Section title={text.transparency.days} note={text.transparency.daysNote}>
+      {days.length === 0 ? (
+        <Empty title={text.transparency.noDays} />
+      ) : (
+        <table className="table">
+          <thead>
+            <tr>
+              <th>{text.transparency.day}</th>
+              <th className="num">{text.transparency.segments}</th>
+              <th className="num hide-s">{text.transparency.commission}</th>
+              <th className="num">{text.transparency.earned}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {days.map((day) => (
+              <tr key={day.day}>
+                <td>{day.day.slice(0, 10)}</td>
+                <td className="num">{formatCount(day.jobs)}</td>
+                <td className="num hide-s text-soft">
+                  <Eth wei={day.commissionWei} digits={digits} />
+                </td>
+                <td className="num">
+                  <Eth wei={day.earnedWei} digits={digits} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </Section>
+  );
+}

@@ -1,0 +1,429 @@
+import type { JobsAnswer, PoolAnswer, WhyAnswer, WorkerAnswer, WorkerPayoutsAnswer } from "@openpool/protocol";
+import { isAddressProblem, parseAddress } from "@openpool/protocol";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { type ReactNode, useState } from "react";
+import { paths, queries } from "../api/client.ts";
+import { useLive } from "../api/live.ts";
+import { shortHex } from "../format/address.ts";
+import { parseWei, percentOf } from "../format/amount.ts";
+import { formatCount, formatPpm } from "../format/number.ts";
+import { text } from "../text.tsx";
+import { CopyButton, DEFAULT_EXPLORER, TxLink, WorkerLink } from "../ui/address.tsx";
+import { columnDigits, Eth } from "../ui/amount.tsx";
+import { Earnings } from "../ui/earnings.tsx";
+import { JobTable } from "../ui/job-table.tsx";
+import { Empty, Loaded, MoneyBar, Section, Skeleton, Spark, StateBadge } from "../ui/parts.tsx";
+import { PayoutState } from "../ui/run-table.tsx";
+import { Ago, Until, When } from "../ui/time.tsx";
+import { Decisions, Funnel, Reasons } from "../ui/why.tsx";
+import { DEFAULT_WINDOW } from "../windows.ts";
+
+const route = getRouteApi("/w/$address");
+
+/** What a worker came for: is my rig working, what did I earn, when am I paid, why do I get this much work. */
+export function WorkerPage(): ReactNode {
+  const { address } = route.useParams();
+  const worker = parseAddress(address);
+  if (isAddressProblem(worker))
+    return (
+      <>
+        <div className="who">
+          <h1>{shortHex(address)}</h1>
+        </div>
+        <Empty title={text.lookup.problems[worker]}>{text.lookup.fix}</Empty>
+      </>
+    );
+  return <Known worker={worker} />;
+}
+
+function Known({ worker }: { readonly worker: string }): ReactNode {
+  const window = route.useSearch().window ?? DEFAULT_WINDOW;
+  const client = useQueryClient();
+  const answer = useQuery(queries.worker(worker));
+  const why = useQuery(queries.why(worker));
+  const earnings = useQuery(queries.earnings(worker, window));
+  const pool = useQuery(queries.pool());
+  useLive({
+    worker,
+    onFacts: (facts) => {
+      // Something of this worker happened: its numbers are asked for now, not in a few seconds.
+      if (facts.some((fact) => fact.worker === worker)) {
+        void client.invalidateQueries({ queryKey: [paths.worker(worker)] });
+        void client.invalidateQueries({ queryKey: [paths.earnings(worker, window)] });
+      }
+    },
+  });
+  const data = answer.data;
+  return (
+    <>
+      <div className="who">
+        <h1 title={worker}>{shortHex(worker)}</h1>
+        {data !== undefined && <RigCount worker={data} />}
+        <span className="actions">
+          <CopyButton value={worker} label={text.address} />
+          <a href={`${DEFAULT_EXPLORER}/address/${worker}`} rel="noreferrer">
+            {text.explorer}
+          </a>
+          <CopyButton value={`${location.origin}/w/${worker}`} label={text.linkToPage}>
+            {text.share}
+          </CopyButton>
+          <a href={paths.statement(worker)}>{text.csv}</a>
+          <a href={paths.worker(worker)}>{text.json}</a>
+        </span>
+      </div>
+      <Loaded of={answer} lines={3} height={44}>
+        {(one) =>
+          one.known || one.rigs.length > 0 ? (
+            <>
+              {one.banned !== null && <p className="mt-2 text-bad">{text.worker.banned(one.banned)}</p>}
+              <Money worker={one} />
+              <Earnings window={window} of={earnings} note={text.earnings.note[earnings.data?.step ?? "hour"]} />
+              <section className="section two">
+                <Rigs worker={one} />
+                <Why of={why} />
+              </section>
+              <Payouts worker={worker} />
+              <Jobs worker={worker} />
+            </>
+          ) : (
+            <Stranger worker={one} pool={pool.data} />
+          )
+        }
+      </Loaded>
+    </>
+  );
+}
+
+function RigCount({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
+  if (!worker.known) return <span className="text-soft">{text.worker.unknown}</span>;
+  const online = worker.rigs.filter((rig) => rig.state !== "offline").length;
+  const working = worker.rigs.filter((rig) => rig.streams > 0).length;
+  return (
+    <span className="text-soft">
+      {text.worker.rigs(worker.rigs.length)}
+      {working > 0 && (
+        <>
+          {" · "}
+          <span className="text-good">{text.worker.working(working)}</span>
+        </>
+      )}
+      {online - working > 0 && <> · {text.worker.ready(online - working)}</>}
+      {online < worker.rigs.length && <> · {text.worker.offline(worker.rigs.length - online)}</>}
+    </span>
+  );
+}
+
+/** An address that never worked here: not an error, but the next thing to do. */
+function Stranger({
+  worker,
+  pool,
+}: {
+  readonly worker: WorkerAnswer;
+  readonly pool: PoolAnswer | undefined;
+}): ReactNode {
+  return (
+    <div className="section">
+      <p className="line mt-4!">{text.worker.strangerLine}</p>
+      <div className="prose">
+        <p>{worker.nextAction ?? text.worker.strangerAction}</p>
+      </div>
+      <p className="mt-5">
+        <Link to="/join" search={{ address: worker.worker }} className="button">
+          {text.worker.strangerJoin}
+        </Link>
+      </p>
+      {pool !== undefined && <p className="mt-6 small text-soft">{pool.terms.sentence}</p>}
+    </div>
+  );
+}
+
+function Money({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
+  const { balance, nextPayout, unpaidReasons, windows } = worker;
+  if (balance === null) return <Empty title={text.money.unavailable}>{text.money.unavailableWhy}</Empty>;
+  const unpaid = parseWei(balance.unpaidWei) ?? 0n;
+  const minimum = nextPayout.configured ? (parseWei(nextPayout.minimumWei) ?? 0n) : 0n;
+  // The bar ends a little beyond what is on it, so that there is always a way to go.
+  const whole = ((unpaid > minimum ? unpaid : minimum) * 115n) / 100n;
+  const share = (wei: string): number => percentOf(parseWei(wei) ?? 0n, whole);
+  const digits = columnDigits([balance.owedWei, balance.heldWei, balance.paidWei]);
+  const [reason] = unpaidReasons;
+  return (
+    <div className="money">
+      <div>
+        <div className="amount-large">
+          <Eth wei={balance.unpaidWei} />
+          <small>{text.money.ethUnpaid}</small>
+        </div>
+        <div className="mt-1.5 small text-soft">
+          {text.money.earnedDay(<Eth wei={windows["24h"].earnedWei} unit />)}
+          {" · "}
+          {text.money.earnedAll(<Eth wei={balance.earnedWei} unit />)}
+        </div>
+      </div>
+      <div className="next">
+        {nextPayout.configured ? (
+          <>
+            <b>{nextPayout.at === null ? text.payouts.nextByHand : text.payouts.nextAt(<When at={nextPayout.at} />)}</b>
+            <div className="small text-soft">
+              {nextPayout.paused ??
+                (nextPayout.at === null ? null : (
+                  <>
+                    {text.payouts.inTime(<Until at={nextPayout.at} />)}
+                    {nextPayout.estimateWei !== "0" && (
+                      <> · {text.payouts.estimate(<Eth wei={nextPayout.estimateWei} unit />)}</>
+                    )}
+                  </>
+                ))}
+            </div>
+          </>
+        ) : (
+          <>
+            <b>{text.payouts.none}</b>
+            <div className="small text-soft">{nextPayout.why}</div>
+          </>
+        )}
+        {reason !== undefined && (
+          <div className="mt-1 small" data-why-unpaid={reason.code}>
+            {reason.sentence} {reason.action !== null && <span className="text-soft">{reason.action}</span>}
+          </div>
+        )}
+      </div>
+      <MoneyBar
+        label={text.money.bar(share(balance.owedWei), share(balance.heldWei))}
+        parts={[
+          { kind: "paying", percent: share(balance.payingWei) },
+          { kind: "owed", percent: share(balance.owedWei) },
+          { kind: "held", percent: share(balance.heldWei) },
+        ]}
+        tick={
+          minimum > 0n && nextPayout.configured
+            ? { percent: percentOf(minimum, whole), word: text.payouts.minimum(<Eth wei={nextPayout.minimumWei} />) }
+            : undefined
+        }
+      />
+      <div className="legend">
+        <span>
+          <i className="owed" />
+          <b>
+            <Eth wei={balance.owedWei} digits={digits} />
+          </b>{" "}
+          {text.money.owed}
+          {nextPayout.configured && (
+            <>, {text.money.ofMinimum(formatPpm(Math.floor(nextPayout.progressPpm / 10_000) * 10_000))}</>
+          )}
+        </span>
+        <span>
+          <i className="held" />
+          <b>
+            <Eth wei={balance.heldWei} digits={digits} />
+          </b>{" "}
+          {balance.oldestHeldReleaseAt === null
+            ? text.money.held
+            : text.money.heldUntil(<Until at={balance.oldestHeldReleaseAt} />)}
+        </span>
+        {balance.payingWei !== "0" && (
+          <span>
+            <i className="owed" style={{ opacity: 0.55 }} />
+            <b>
+              <Eth wei={balance.payingWei} digits={digits} />
+            </b>{" "}
+            {text.money.paying}
+          </span>
+        )}
+        <span>
+          <i className="paid" />
+          <b>
+            <Eth wei={balance.paidWei} digits={digits} />
+          </b>{" "}
+          {text.money.paid}
+        </span>
+      </div>
+    </div>
+  );
+}
+
+function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
+  const digits = columnDigits(worker.rigs.map((rig) => rig.earned24hWei));
+  return (
+    <Section
+      bare
+      title={text.rigs.title}
+      end={
+        <Link to="/join" search={{ address: worker.worker }}>
+          {text.rigs.add}
+        </Link>
+      }
+    >
+      {worker.rigs.length === 0 ? (
+        <Empty title={text.rigs.none}>{worker.nextAction}</Empty>
+      ) : (
+        <table className="table">
+          <thead>
+            <tr>
+              <th>{text.rigs.rig}</th>
+              <th>{text.rigs.state}</th>
+              <th className="hide-s">{text.rigs.spark}</th>
+              <th className="num hide-s">{text.rigs.success}</th>
+              <th className="num">{text.rigs.eth24h}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {worker.rigs.map((rig) => (
+              <tr key={rig.rig}>
+                <td>
+                  <Link
+                    to="/w/$address/$rig"
+                    params={{ address: rig.worker, rig: rig.rig }}
+                    className="plain font-semibold wrap-anywhere hover:underline"
+                  >
+                    {rig.rig}
+                  </Link>
+                  <span className="sub">{rig.device ?? text.rigs.noDevice}</span>
+                </td>
+                <td>
+                  <StateBadge rig={rig} />
+                  <span className="sub">
+                    {rig.state === "offline"
+                      ? text.lastSeen(<Ago at={rig.lastSeenAt} />)
+                      : rig.standing === "probation" || rig.standing === "barred"
+                        ? rig.standingReason
+                        : rig.stateReason}
+                  </span>
+                </td>
+                <td className="hide-s">
+                  <Spark counts={rig.spark} />
+                </td>
+                <td className="num hide-s">
+                  {rig.successPpm === null ? text.none : formatPpm(Math.floor(rig.successPpm / 100) * 100)}
+                </td>
+                <td className="num">
+                  <Eth wei={rig.earned24hWei} digits={digits} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </Section>
+  );
+}
+
+function Why({
+  of,
+}: {
+  readonly of: { readonly data: WhyAnswer | undefined; readonly error: Error | null; readonly refetch: () => unknown };
+}): ReactNode {
+  return (
+    <Section bare title={text.why.title} note={text.why.note} id="why">
+      <Loaded of={of}>
+        {(why) => (
+          <>
+            <p className="mb-3 max-w-[52ch]">{why.sentence}</p>
+            <Reasons reasons={why.reasons} shown={why.sentence} />
+            <Funnel why={why} />
+            <Decisions decisions={why.decisions.slice(0, 6)} withRig />
+          </>
+        )}
+      </Loaded>
+    </Section>
+  );
+}
+
+function Payouts({ worker }: { readonly worker: string }): ReactNode {
+  const payouts = useQuery(queries.workerPayouts(worker));
+  const configured = payouts.data?.configured === true ? payouts.data : undefined;
+  return (
+    <Section
+      title={text.payouts.title}
+      note={configured !== undefined && configured.count > 0 ? text.payouts.inAll(configured.count) : undefined}
+      end={<a href={paths.statement(worker)}>{text.statement}</a>}
+    >
+      <Loaded of={payouts}>{(answer) => <PayoutLines answer={answer} worker={worker} />}</Loaded>
+    </Section>
+  );
+}
+
+function PayoutLines({ answer, worker }: { readonly answer: WorkerPayoutsAnswer; readonly worker: string }): ReactNode {
+  if (!answer.configured) return <Empty title={text.payouts.none}>{answer.why}</Empty>;
+  if (answer.items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneForYou}</Empty>;
+  const digits = columnDigits(answer.items.map((line) => line.amountWei));
+  return (
+    <table className="table">
+      <thead>
+        <tr>
+          <th>{text.payouts.when}</th>
+          <th>{text.payouts.state}</th>
+          <th className="hide-s">{text.payouts.transaction}</th>
+          <th className="num hide-m">{text.payouts.then}</th>
+          <th className="num">{text.eth}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {answer.items.map((line) => (
+          <tr key={line.id}>
+            <td>
+              <Link to="/payouts/$id" params={{ id: line.run }}>
+                <When at={line.sentAt ?? line.plannedAt} />
+              </Link>
+            </td>
+            <td>
+              <PayoutState state={line.state} />
+              {line.reason !== null && <span className="sub">{line.reason}</span>}
+              {line.payTo !== worker && (
+                <span className="sub">
+                  {text.payouts.to} <WorkerLink worker={line.payTo} />
+                </span>
+              )}
+            </td>
+            <td className="hide-s">
+              <TxLink hash={line.transaction} explorer={answer.explorer} />
+            </td>
+            <td className="num hide-m text-soft">
+              {line.fiat === null ? text.none : text.fiat(line.fiat.amount, line.fiat.currency)}
+            </td>
+            <td className="num">
+              <Eth wei={line.amountWei} digits={digits} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Jobs({ worker }: { readonly worker: string }): ReactNode {
+  const [limit, setLimit] = useState(10);
+  const jobs = useQuery({
+    ...queries.jobs(worker, undefined, limit),
+    placeholderData: (before: JobsAnswer | undefined) => before,
+  });
+  return (
+    <Section title={text.jobs.title} note={text.jobs.note}>
+      {jobs.data === undefined && jobs.error === null ? (
+        <Skeleton lines={4} />
+      ) : (
+        <Loaded of={jobs}>
+          {({ items, next }) =>
+            items.length === 0 ? (
+              <Empty title={text.jobs.none}>{text.jobs.noneAction}</Empty>
+            ) : (
+              <>
+                <JobTable jobs={items} worker={worker} withRig />
+                {next !== null && limit < 200 && (
+                  <button
+                    type="button"
+                    className="button quiet mt-4"
+                    onClick={() => setLimit(Math.min(200, limit * 4))}
+                  >
+                    {text.more} <span className="text-soft">{text.jobs.shown(formatCount(items.length))}</span>
+                  </button>
+                )}
+              </>
+            )
+          }
+        </Loaded>
+      )}
+    </Section>
+  );
+}

@@ -1,0 +1,542 @@
+import type { ReactNode } from "react";
+
+/*
+ * Every word that a reader sees, in one place: translating the pages is writing this file once more. Sentences that hold
+ * an amount, a time or a link take it as a part, so that another language can order them differently.
+ */
+
+const count = (n: number, one: string, many: string): string =>
+  `${n.toLocaleString("en-GB").replaceAll(",", "\u202f")} ${n === 1 ? one : many}`;
+
+export const text = {
+  appName: "Open Pool",
+  none: "–",
+  now: "now",
+  eth: "ETH",
+  json: "JSON",
+  csv: "CSV",
+  statement: "Statement (CSV)",
+  copy: "Copy",
+  copied: "Copied",
+  copyFailed: "Not copied",
+  copyOf: (what: string) => `Copy ${what}`,
+  address: "the address",
+  linkToPage: "the link to this page",
+  share: "Share",
+  explorer: "Explorer",
+  more: "Show more",
+  loading: "Loading",
+  skip: "Skip to the content",
+  home: (name: string) => `${name}, first page`,
+  notice: "Notice",
+  ago: (span: string) => `${span} ago`,
+  lastSeen: (ago: ReactNode) => <>last seen {ago}</>,
+  streams: (n: number) => count(n, "stream", "streams"),
+  pixels: (amount: string) => `${amount} pixels`,
+  fiat: (amount: string, currency: string) =>
+    new Intl.NumberFormat("en-GB", { style: "currency", currency }).format(Number(amount)),
+  titleOf: (path: string): string => {
+    const [, first = "", second = "", third = ""] = path.split("/");
+    if (first === "w") {
+      const short = second.length === 42 ? `${second.slice(0, 6)}…${second.slice(-4)}` : second;
+      return third === "" ? short : `${short}.${decodeURIComponent(third)}`;
+    }
+    return first.charAt(0).toUpperCase() + first.slice(1);
+  },
+  window: { "1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d" },
+  nav: {
+    label: "Pages",
+    workers: "Workers",
+    payouts: "Payouts",
+    transparency: "Transparency",
+    status: "Status",
+    join: "Join",
+  },
+  theme: { label: "Colours", auto: "Auto", light: "Light", dark: "Dark" },
+  footer: {
+    api: "API",
+    updated: (span: string) => `Updated ${span} ago`,
+    version: (version: string) => `Version ${version}`,
+  },
+  failed: {
+    title: "This could not be read.",
+    unreachable: "The pool does not answer. The page keeps trying.",
+    again: "Try now",
+  },
+  broken: { title: "This page broke.", again: "Load it again" },
+  stale: {
+    title: "The pool does not answer.",
+    since: (clock: string, span: string) => `What you see is from ${clock}, ${span} ago. The page keeps trying.`,
+    refusedTitle: "Asked too often.",
+    refused: "The pool limits how often one address may ask. New numbers come in a moment.",
+  },
+  health: { degraded: "Something does not work.", down: "No work is taken.", more: "Status" },
+  lookup: {
+    label: "Look up an address or a rig",
+    small: "Address or rig",
+    large: "Your payout address, or address.rig",
+    go: "Look up",
+    fix: "Type it into the box above: 0x and 40 letters or digits, as your wallet shows it, and .name behind it for one rig.",
+    problems: {
+      empty: "Type a payout address: 0x and 40 letters or digits.",
+      "not-an-address": "That is no address: it needs 0x and 40 letters or digits from 0 to 9 and a to f.",
+      "zero-address": "The zero address belongs to nobody: money sent there is lost.",
+      "bad-checksum": "A letter of this address is wrong: its capitals do not fit. Copy it from your wallet again.",
+      "bad-rig": "A rig's name has 1 to 32 letters, digits, - or _, and starts with a letter or digit.",
+    },
+  },
+  notFound: { title: "There is no such page here. Are you looking for a worker?", home: "To the first page" },
+  state: {
+    online: "online",
+    ready: "ready",
+    draining: "draining",
+    offline: "offline",
+    probation: "on probation",
+    barred: "barred",
+  },
+  standing: { new: "new", trusted: "trusted", probation: "on probation", barred: "barred" },
+
+  homePage: {
+    opening: ({ streams, rigs, keeps, gets }: { streams: number; rigs: number; keeps: string; gets: string }) => (
+      <>
+        {rigs === 0 ? (
+          <>No rig is connected right now. </>
+        ) : streams === 0 ? (
+          <>
+            <em>{count(rigs, "rig", "rigs")}</em> {rigs === 1 ? "is" : "are"} ready and {rigs === 1 ? "waits" : "wait"}{" "}
+            for streams.{" "}
+          </>
+        ) : (
+          <>
+            {count(streams, "stream is", "streams are")} being transcoded by <em>{count(rigs, "rig", "rigs")}</em> right
+            now.{" "}
+          </>
+        )}
+        Of every fee the pool keeps {keeps}, and the worker who did the job gets <em>{gets}</em>.
+      </>
+    ),
+    beFirst: "Join with yours.",
+    fees: "Fees, 24 h",
+    segments: "Segments, 24 h",
+    lost: (lost: number, rescued: number) => `${lost} lost · ${rescued} saved by failover`,
+    latency: "A segment takes",
+    latencyNote: (p99: string) => `p99 ${p99}, request to answer`,
+    latencyNone: "no segment answered yet",
+    money: "Where the money is",
+    moneyNote: "every wei credited to workers",
+    moneyBar: (paid: number, owed: number, held: number) => `${paid} % paid, ${owed} % owed, ${held} % held for checks`,
+    noMoney: "Nothing was credited yet.",
+    noMoneyWhy: "The first answered segment is the first credit, and shows here a moment later.",
+    rigsNote: "by earnings, 24 h",
+    devices: (devices: readonly { readonly device: string; readonly rigs: number }[]) =>
+      `Online: ${devices.map(({ device, rigs }) => `${rigs} × ${device}`).join(" · ")}`,
+    payouts: "Last payouts",
+    allPayouts: "All payouts",
+  },
+  money: {
+    ethUnpaid: "ETH unpaid",
+    owed: "owed",
+    held: "held",
+    heldForChecks: "held for checks",
+    heldUntil: (span: ReactNode) => <>held, oldest released in {span}</>,
+    paying: "on its way",
+    paid: "paid",
+    ofMinimum: (percent: string) => `${percent} of the minimum`,
+    earnedDay: (eth: ReactNode) => <>earned {eth} in 24 h</>,
+    earnedAll: (eth: ReactNode) => <>{eth} in all</>,
+    luck: (percent: ReactNode) => <>Luck, 30 d: {percent} of expected income.</>,
+    reserve: (eth: ReactNode) => <>Reserve: {eth}</>,
+    offchain: "Off-chain: gateways are billed, no tickets come in",
+    unavailable: "The books are not available right now.",
+    unavailableWhy: "Nothing is lost: every credit was written down before its segment was answered.",
+    bar: (owed: number, held: number) => `${owed} % of this bar is owed, ${held} % is held`,
+  },
+  books: {
+    balance: "books balance",
+    differ: "books do not balance",
+    checked: (ago: ReactNode) => <>checked {ago}</>,
+    unchecked: "not checked yet",
+  },
+  terms: {
+    title: "Terms",
+    since: (version: number, date: ReactNode) => (
+      <>
+        version {version}, since {date}
+      </>
+    ),
+    version: (version: number) => `version ${version}`,
+    more: "History and formulas",
+    conditions: (part: {
+      held: string | undefined;
+      schedule: string | null;
+      minimum: ReactNode;
+      gas: "pool" | "worker";
+    }) => (
+      <>
+        {part.held === undefined ? "Not held" : `Held ${part.held} for checks`},{" "}
+        {part.schedule === null ? "paid by hand" : `paid ${part.schedule}`} from {part.minimum}, gas on the {part.gas}.
+      </>
+    ),
+    gas: { pool: "on the pool", worker: "on the worker" },
+    overrides: (n: number) => `${count(n, "worker or group has", "workers or groups have")} terms of their own.`,
+    upcoming: "Announced",
+    history: "Before",
+    noHistory: "These are the first terms: they were never changed.",
+    from: "From",
+    commission: "Commission",
+    scheme: "Scheme",
+    hold: "Held",
+  },
+  payouts: {
+    title: "Payouts",
+    next: "Next payout",
+    nextAt: (when: ReactNode) => <>Next payout {when}</>,
+    nextByHand: "Payouts are made by hand",
+    inTime: (span: ReactNode) => <>in {span}</>,
+    estimate: (eth: ReactNode) => <>about {eth} for you</>,
+    byHand: "by hand",
+    notSet: "not set up",
+    minimum: (eth: ReactNode) => <>minimum {eth}</>,
+    none: "No payouts yet.",
+    noneYet: "The first run shows here as soon as it is planned.",
+    noneForYou: "The first one shows here as soon as it is planned, with its transaction.",
+    inAll: (n: number) => `${n} in all`,
+    when: "When",
+    workers: "Workers",
+    state: "State",
+    transaction: "Transaction",
+    gas: "Gas",
+    then: "Then",
+    to: "to",
+    states: {
+      planned: "planned",
+      approved: "approved",
+      sending: "sending",
+      sent: "sent",
+      confirmed: "confirmed",
+      final: "final",
+      abandoned: "abandoned",
+      returned: "returned",
+    },
+  },
+  payoutsPage: {
+    opening: (part: { at: ReactNode; span: ReactNode; workers: number; total: ReactNode }) => (
+      <>
+        The next payout is in {part.span}, {part.at}.{" "}
+        {part.workers === 0 ? (
+          <>If it were now, nobody would be over the minimum.</>
+        ) : (
+          <>
+            If it were now, {count(part.workers, "worker", "workers")} would get {part.total}.
+          </>
+        )}
+      </>
+    ),
+    paused: (why: string) => `Payouts are paused: ${why}`,
+    byHand: "The operator starts payouts by hand.",
+    notConfigured: "This pool keeps the books, and does not pay on chain yet.",
+    wouldBe: "If it were now",
+    toWorkers: (n: number) => `to ${count(n, "worker", "workers")}`,
+    minimum: "Minimum",
+    minimumNote: "what is below waits for the next one",
+    gasNote: "who bears the cost of transactions",
+    runs: "Runs",
+    run: "Payout run",
+    unknownRun: "There is no such payout run.",
+    unknownRunAction: "All of them are under Payouts.",
+    payer: "Paid from",
+    count: (n: string) => `${n} shown`,
+    created: "Planned",
+    finished: "finished",
+    total: "In all",
+    paid: "Paid for good",
+    paidNote: "final: cannot be undone any more",
+    transactions: "Transactions",
+    lines: "Workers",
+    worker: "Worker",
+  },
+  rigs: {
+    title: "Rigs",
+    rig: "Rig",
+    state: "State",
+    trust: "Trust",
+    spark: "Jobs, 24 h",
+    success: "Success",
+    realTime: "Real time",
+    jobs: "Jobs 24 h",
+    eth24h: "ETH 24 h",
+    device: "Device",
+    noDevice: "device not told",
+    results: "Results",
+    resultsOf: (accepted: string, failed: string) => `${accepted} accepted, ${failed} failed by its fault`,
+    firstSeen: "First seen",
+    lastJob: "Last job",
+    none: "No rig has joined yet.",
+    noneAction: "Join with yours: one command, no account.",
+    add: "Add a rig",
+    all: "All rigs",
+    allOf: (total: number) => `All ${total}`,
+  },
+  workersPage: {
+    title: "Rigs",
+    total: (total: number, filtered: boolean) => `${count(total, "rig", "rigs")}${filtered ? " match" : ""}`,
+    better:
+      "More is better in every column. Real time is seconds of video per second of work. Success and speed decide who gets the next stream.",
+    search: "Part of an address or a name",
+    anyState: "any state",
+    anyTrust: "any trust",
+    clear: "Clear filters",
+    noMatch: "No rig matches.",
+  },
+  earnings: {
+    title: "Earnings",
+    windows: "Time span",
+    note: {
+      minute: "per minute, the worker's share",
+      hour: "per hour, the worker's share",
+      day: "per day, the worker's share",
+    },
+    none: (window: string) => `Nothing in the last ${window}.`,
+    noneAction: "The reasons are under “Why this much work”; a longer time span may show more.",
+    sentence: (part: {
+      eth: ReactNode;
+      window: string;
+      jobs: string;
+      success: string | undefined;
+      speed: string | undefined;
+    }) => (
+      <>
+        {part.eth} in {part.window} from {part.jobs} segments
+        {part.success !== undefined && <>; {part.success} went well</>}
+        {part.speed !== undefined && <>, at {part.speed} real time</>}.
+      </>
+    ),
+    hint: (step: "minute" | "hour" | "day") => `The last ${step} is not over yet.`,
+    point: (part: { when: string; eth: string; jobs: number; failed: number }) =>
+      `${part.when}: ${part.eth} ETH, ${count(part.jobs, "segment", "segments")}${part.failed > 0 ? `, ${part.failed} failed` : ""}`,
+  },
+  worker: {
+    unknown: "has not worked here yet",
+    rigs: (n: number) => count(n, "rig", "rigs"),
+    working: (n: number) => `${n} working`,
+    ready: (n: number) => `${n} ready`,
+    offline: (n: number) => `${n} offline`,
+    banned: (why: string) => `The operator does not let this address work here: ${why}`,
+    strangerLine: "Nobody has worked here with this address yet.",
+    strangerAction:
+      "Start a rig with it, and this page shows it within a second, with every segment it does and what that earned.",
+    strangerJoin: "Get the command",
+  },
+  why: {
+    title: "Why this much work",
+    note: "last hour",
+    streams: "Streams on the pool",
+    free: "Free places, all rigs",
+    ahead: "Free rigs ahead of yours",
+    yours: "Streams you have",
+    hour: (all: number, own: number, waiting: number) =>
+      `${count(all, "segment", "segments")} in the last hour, ${own} of them yours${waiting > 0 ? `; ${waiting} wait for a place` : ""}.`,
+    noDecisions: "No decision about these rigs in the last hour: no new stream came, or none of them was connected.",
+  },
+  jobs: {
+    title: "Segments",
+    note: "last 48 hours, newest first",
+    none: "No segment in the last 48 hours.",
+    noneAction: "Each one shows here as soon as it is credited; older ones are in the statement.",
+    renditions: "Renditions",
+    pixels: "Pixels",
+    took: "Took",
+    eth: "ETH earned",
+    hedged: "stood in for a late one",
+    differs: "claim differs from measure",
+    shown: (n: string) => `${n} shown`,
+  },
+  rig: {
+    name: "the rig's name",
+    unknown: "This rig has not been here.",
+    unknownAction: "Get the command that starts it",
+    or: "or see",
+    others: "the other rigs of this address",
+    earned24h: "Earned, 24 h",
+    now: "Right now",
+    streamsOf: (streams: number, capacity: number) => `${streams} of ${count(capacity, "stream", "streams")}`,
+    inFlight: (n: number) => `${count(n, "segment", "segments")} in work`,
+    success: "Success",
+    successNote: (jobs: number, failed: number) => `24 h: ${jobs} done, ${failed} failed; more is better`,
+    speed: "Speed, real time",
+    speedNote: "measured, 24 h; more is better",
+    about: "About",
+    software: "Software",
+    noSoftware: "not told",
+    capacity: "Capacity",
+    since: " since ",
+    connection: (n: number) => `Connection ${n}, open since`,
+    avoided: "left alone for the moment: busy or late",
+    decisions: "Routing decisions",
+    latency: "Time from task to result",
+    latencyNote: "segments by how long they took; shorter is better",
+    noLatency: "No result in this time.",
+    over: (ms: string) => `over ${ms}`,
+    upTo: (ms: string) => `up to ${ms}`,
+    claims: "Claimed and measured",
+    measured: "Measured by the pool",
+    claimed: "Claimed by the rig",
+    claimsSentence: (differed: number, lied: number) =>
+      differed === 0
+        ? "Every claim fits what was measured. Only what is measured is paid."
+        : `${count(differed, "result", "results")} differed${lied > 0 ? `, ${lied} grossly: that costs trust` : ""}. Only what is measured is paid.`,
+    preflight: "Self-test",
+    noPreflight: "This rig's software does not report one. Ours does, when it starts.",
+    passed: "passed",
+    notPassed: "failed",
+    speeds: "Speed by kind of work",
+    speedsNote: "as measured, more is faster",
+    kind: "Source and renditions",
+    measuredOn: "Results",
+  },
+  join: {
+    opening:
+      "Start one program with your payout address. No account, no key, no deposit: the pool credits what your rig does, segment by segment.",
+    closed: "This pool takes only rigs with a credential that its operator issued. Ask the operator for one.",
+    address: "Your payout address",
+    addressHint: "What you earn is credited to this address. It is public; never type a private key anywhere.",
+    rig: "Name of this machine",
+    software: "Software",
+    softwareNames: { worker: "Open Pool", livepeer: "go-livepeer", docker: "Docker", cloud: "Cloud" },
+    device: "Device",
+    deviceNames: { nvidia: "NVIDIA", cpu: "Processor" },
+    needs: {
+      worker: {
+        nvidia:
+          "In a copy of Open Pool, after npm ci: needs Node 20.19, an FFmpeg with NVENC and NVIDIA's driver. It measures how many streams your cards carry.",
+        cpu: "In a copy of Open Pool, after npm ci: needs Node 20.19 and FFmpeg. It measures how many streams your processor carries.",
+      },
+      livepeer: {
+        nvidia:
+          "An unmodified go-livepeer with NVIDIA's driver. Set maxSessions to the streams that your cards carry at once.",
+        cpu: "An unmodified go-livepeer. Two streams suit about eight cores; set maxSessions to yours.",
+      },
+      docker: {
+        nvidia: "Docker with NVIDIA's container toolkit. Set maxSessions to the streams that your cards carry at once.",
+        cpu: "Docker. Set maxSessions to the streams that your processor carries at once.",
+      },
+      cloud: {
+        nvidia: "Paste it as user data of an image with Docker, NVIDIA's driver and its container toolkit.",
+        cpu: "Paste it as user data of an image with Docker.",
+      },
+    },
+    parts: {
+      systemd: "Or as a service, /etc/systemd/system/openpool-worker.service:",
+      compose: "Or as compose.yaml:",
+      script: "",
+    },
+    command: "the command",
+    waiting: "Your rig",
+    waitingNote: "live",
+    waitingFor: "Type your address above, run the command, and this line says when your rig is here.",
+    notHere: (rig: string) => `Waiting for ${rig} …`,
+    gone: (rig: string) => `${rig} was here and is offline`,
+    here: (rig: string) => `${rig} is here`,
+    credited: (eth: ReactNode) => <>First credit: {eth}</>,
+    notCredited: "Waiting for its first segment …",
+    yourPage: "Your page",
+    check: "It does not appear?",
+    checkNote: "check from the rig's side",
+    checkHelp: (host: string) =>
+      `It tries the address, TLS, HTTP/2 and the clock, and says what to do. A rig only needs a way out to ${host === "" ? "the pool" : host}; nothing has to be opened on your side.`,
+    hardware: "What the operator asks for:",
+    calculator: {
+      title: "What it earns",
+      note: "at this pool's price and terms",
+      streams: "Streams at once",
+      hours: "Hours a day",
+      fps: "Frames a second",
+      ladder: "Renditions",
+      perDay: "a day",
+      month: (eth: ReactNode) => <>{eth} in 30 days.</>,
+      honest: "Only if so many streams come: nobody can promise work.",
+    },
+    never: "What a pool never asks for",
+    neverLines: [
+      "A private key or a seed phrase. Your address is all that is needed; whoever asks for more steals.",
+      "A deposit, a fee in advance or a stake.",
+      "A login to your machine, an open port, or a change of your firewall.",
+      "Your name, your e-mail or a document.",
+    ],
+  },
+  transparency: {
+    unchecked: "The books have not been checked yet since the pool started.",
+    balanced: (ago: ReactNode) => (
+      <>
+        Every wei is accounted for: credited is held plus owed plus paid, <em>checked {ago}</em>.
+      </>
+    ),
+    differs: "The books do not balance. Payouts stop until the difference below is explained.",
+    account: "Account",
+    credited: "credited to workers",
+    identity:
+      "Every entry moves amounts between accounts and sums to zero. Nothing is ever edited: a correction is a new entry that names the old one. The pool checks this all the time and stops paying if it ever fails.",
+    fees: "Fees charged to gateways",
+    commission: "Commission",
+    entries: "Entries in the ledger",
+    income: "Is it covered?",
+    incomeNote: "what really came in",
+    luck: "Luck, 30 d",
+    luckOf: (percent: string) => `${percent} of what was expected`,
+    received: "Received, 30 d",
+    ofExpected: (eth: ReactNode) => <>of {eth} expected</>,
+    reserve: "Reserve",
+    reserveDays: (days: string) => `${days} days of earnings`,
+    maxShare: "Fundable share",
+    formulas: "How amounts are computed",
+    formulaLines: [
+      ["Fee", "fee = ⌊pixels × pricePerUnit ÷ pixelsPerUnit⌋"],
+      ["Commission", "commission = ⌊fee × commissionPpm ÷ 1 000 000⌋"],
+      ["Earned", "earned = fee − commission"],
+      ["Credited", "credited = held + owed + on its way + paid"],
+      ["Real time", "seconds of video ÷ seconds of work"],
+      ["Success", "segments ÷ (segments + failed attempts)"],
+    ] as readonly (readonly [string, string])[],
+    rounding:
+      "Amounts are whole wei. What cannot be divided goes to the worker. Pixels are counted by the pool from the bytes that came back; what a rig claims is shown beside it and never paid.",
+    days: "Day by day",
+    daysNote: "the last 30 days, UTC",
+    noDays: "No day had work yet.",
+    day: "Day",
+    segments: "Segments",
+    earned: "Earned by workers",
+    downloads: "Check it yourself",
+    downloadLines: [
+      ["/v1/solvency", "these totals"],
+      ["/v1/terms", "terms and their history"],
+      ["/v1/payouts", "payout runs with their transactions"],
+      ["/v1/leaderboard", "who earned what"],
+      ["/v1/openapi.json", "everything that can be asked"],
+    ] as readonly (readonly [string, string])[],
+  },
+  status: {
+    components: "Parts",
+    names: {
+      gateways: "Gateways’ door",
+      workers: "Workers’ door",
+      "event-log": "Event log",
+      ledger: "Ledger",
+      payouts: "Payouts",
+      upstreams: "Upstreams",
+    },
+    health: { ok: "works", degraded: "impaired", down: "down", "not-configured": "not set up" },
+    answered: "Answered segments",
+    answeredNote: "by day, UTC",
+    answeredSentence: (percent: string, all: string, lost: string) =>
+      `${percent} of ${all} segments were answered; ${lost} were lost.`,
+    noDays: "No segment yet.",
+    noDaysWhy: "The first day shows here once a gateway sends a stream.",
+    day: (day: string, percent: string, jobs: string, lost: string) =>
+      `${day}: ${percent} answered, ${jobs} segments, ${lost} lost`,
+    incidents: "Incidents",
+    incidentsNote: "last 90 days",
+    noIncidents: "None.",
+    going: "and it is not over.",
+    lasted: (span: string) => `It lasted ${span}.`,
+  },
+} as const;

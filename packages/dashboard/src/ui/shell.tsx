@@ -1,0 +1,180 @@
+import { useIsFetching, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { type ReactNode, useEffect, useState } from "react";
+import { ApiProblem, paths, queries } from "../api/client.ts";
+import { formatLocal, formatSpan } from "../format/time.ts";
+import { text } from "../text.tsx";
+import { Lookup } from "./lookup.tsx";
+import { useNow } from "./now.ts";
+import { Fence } from "./parts.tsx";
+
+/** Old numbers are said to be old after so long without an answer, in milliseconds. */
+const STALE_AFTER_MS = 30_000;
+
+/** The frame of every page: the name, the way around, the look-up box, what is wrong, how old all of it is. */
+export function Shell(): ReactNode {
+  const { data: pool } = useQuery(queries.pool());
+  const name = pool?.identity.name ?? text.appName;
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  useEffect(() => {
+    document.title = path === "/" ? name : `${text.titleOf(path)} · ${name}`;
+  }, [path, name]);
+  return (
+    <>
+      <a className="skip" href="#main">
+        {text.skip}
+      </a>
+      <header className="top">
+        <div className="wrap">
+          <Link to="/" className="mark with-words" aria-label={text.home(name)}>
+            {pool?.identity.logoUrl ? (
+              <img src={pool.identity.logoUrl} alt="" />
+            ) : (
+              <svg
+                viewBox="0 0 20 20"
+                fill="none"
+                stroke="currentColor"
+                strokeWidth="1.7"
+                strokeLinecap="round"
+                aria-hidden="true"
+              >
+                <path d="M2 7c2.6-2.4 5.4-2.4 8 0s5.4 2.4 8 0" />
+                <path d="M2 13c2.6-2.4 5.4-2.4 8 0s5.4 2.4 8 0" opacity=".45" />
+              </svg>
+            )}
+            <span>{name}</span>
+          </Link>
+          <Nav label={text.nav.label} />
+          <Lookup />
+          <Link to="/join" className="button">
+            {text.nav.join}
+          </Link>
+        </div>
+      </header>
+      <div className="nav-phone">
+        <Nav label={text.nav.label} />
+      </div>
+      <Banners />
+      <main className="wrap" id="main" tabIndex={-1}>
+        <Fence key={path}>
+          <Outlet />
+        </Fence>
+      </main>
+      <footer className="wrap">
+        <div className="foot">
+          <Updated />
+          <Link to="/status">{text.nav.status}</Link>
+          <a href={paths.openApi()}>{text.footer.api}</a>
+          {pool?.identity.contacts.map(({ label, url }) => (
+            <a key={url} href={safeUrl(url)} rel="noreferrer">
+              {label}
+            </a>
+          ))}
+          {pool !== undefined && <span>{text.footer.version(pool.version)}</span>}
+          <ThemeChoice />
+        </div>
+      </footer>
+    </>
+  );
+}
+
+/** What an operator set as a contact may be a page or a mail address, nothing that runs. */
+function safeUrl(url: string): string {
+  return /^(?:https:|mailto:)/i.test(url) ? url : "#";
+}
+
+function Nav({ label }: { readonly label: string }): ReactNode {
+  return (
+    <nav className="nav" aria-label={label}>
+      <Link to="/workers">{text.nav.workers}</Link>
+      <Link to="/payouts">{text.nav.payouts}</Link>
+      <Link to="/transparency">{text.nav.transparency}</Link>
+      <Link to="/status">{text.nav.status}</Link>
+    </nav>
+  );
+}
+
+/** When the page last heard from the pool, and whether asking failed since. */
+function useFreshness(): { readonly updatedAt: number; readonly failing: boolean; readonly refused: boolean } {
+  const client = useQueryClient();
+  useIsFetching(); // Draws again whenever a question was asked or answered.
+  const active = client.getQueryCache().findAll({ type: "active" });
+  return {
+    updatedAt: Math.max(0, ...active.map(({ state }) => state.dataUpdatedAt)),
+    failing: active.some(({ state }) => state.fetchFailureCount > 0 && !(state.error instanceof ApiProblem)),
+    refused: active.some(({ state }) => state.error instanceof ApiProblem && state.error.status === 429),
+  };
+}
+
+function Banners(): ReactNode {
+  const now = useNow();
+  const { data: pool } = useQuery(queries.pool());
+  const { updatedAt, failing, refused } = useFreshness();
+  const stale = updatedAt > 0 && failing && now - updatedAt > STALE_AFTER_MS / 3;
+  return (
+    <div role="status">
+      {stale && (
+        <Banner tone="text-warn" title={text.stale.title}>
+          {text.stale.since(formatLocal(updatedAt, "clock"), formatSpan(now - updatedAt))}
+        </Banner>
+      )}
+      {refused && !stale && (
+        <Banner tone="text-warn" title={text.stale.refusedTitle}>
+          {text.stale.refused}
+        </Banner>
+      )}
+      {pool !== undefined && pool.status.health !== "ok" && (
+        <Banner tone={pool.status.health === "down" ? "text-bad" : "text-warn"} title={text.health[pool.status.health]}>
+          {pool.status.reasons.map(({ sentence }) => sentence).join(" ")} <Link to="/status">{text.health.more}</Link>
+        </Banner>
+      )}
+      {pool?.identity.notice != null && (
+        <Banner tone="" title={text.notice}>
+          {pool.identity.notice}
+        </Banner>
+      )}
+    </div>
+  );
+}
+
+function Banner(props: { readonly tone: string; readonly title: string; readonly children: ReactNode }): ReactNode {
+  return (
+    <div className="banner">
+      <div className="wrap">
+        <b className={props.tone}>{props.title}</b>
+        <span>{props.children}</span>
+      </div>
+    </div>
+  );
+}
+
+function Updated(): ReactNode {
+  const now = useNow();
+  const { updatedAt } = useFreshness();
+  return <span>{updatedAt === 0 ? text.loading : text.footer.updated(formatSpan(now - updatedAt))}</span>;
+}
+
+const THEMES = ["auto", "light", "dark"] as const;
+
+function ThemeChoice(): ReactNode {
+  const [theme, setTheme] = useState<string>(() => document.documentElement.dataset["theme"] ?? "auto");
+  const choose = (chosen: (typeof THEMES)[number]): void => {
+    setTheme(chosen);
+    if (chosen === "auto") delete document.documentElement.dataset["theme"];
+    else document.documentElement.dataset["theme"] = chosen;
+    try {
+      localStorage.setItem("theme", chosen);
+    } catch {
+      // No storage: the choice holds until the page is left.
+    }
+  };
+  return (
+    <div className="tabs ml-auto" role="group" aria-label={text.theme.label}>
+      {THEMES.map((one) => (
+        <button key={one} type="button" aria-pressed={theme === one} onClick={() => choose(one)}>
+          {text.theme[one]}
+        </button>
+      ))}
+    </div>
+  );
+}
