@@ -206,7 +206,7 @@ export const text = {
     state: "State",
     transaction: "Transaction",
     gas: "Gas",
-    then: "Then",
+    thenWorth: "Worth then",
     to: "to",
     states: {
       planned: "planned",

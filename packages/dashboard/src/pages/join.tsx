@@ -13,6 +13,7 @@ import { Eth } from "../ui/amount.tsx";
 import { Command, Loaded, Section } from "../ui/parts.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago } from "../ui/time.tsx";
+import { without } from "../without.ts";
 
 const route = getRouteApi("/join");
 const SOFTWARE = ["worker", "livepeer", "docker", "cloud"] as const;
@@ -39,7 +40,7 @@ export function JoinPage(): ReactNode {
         ...(rigFits && rig !== DEFAULT_RIG_NAME ? { rig } : {}),
       };
       void navigate({
-        search: ({ address: _, rig: __, ...rest }) => ({ ...rest, ...wanted }),
+        search: (now) => ({ ...without(without(now, "address"), "rig"), ...wanted }),
         replace: true,
         resetScroll: false,
       });

@@ -129,7 +129,7 @@ function Run({
               <th>{text.payouts.state}</th>
               <th className="hide-s">{text.payouts.transaction}</th>
               <th className="num hide-m">{text.payouts.gas}</th>
-              <th className="num hide-m">{text.payouts.then}</th>
+              <th className="num hide-m">{text.payouts.thenWorth}</th>
               <th className="num">{text.eth}</th>
             </tr>
           </thead>

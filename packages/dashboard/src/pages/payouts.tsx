@@ -95,15 +95,16 @@ export function PayoutsPage(): ReactNode {
           {({ pages }) => {
             const configured = pages.flatMap((page) => (page.configured ? [page] : []));
             const [first] = pages;
+            const payer = first?.configured === true ? first.payer : null;
             if (first !== undefined && !first.configured) return <Empty title={text.payouts.none}>{first.why}</Empty>;
             const items = configured.flatMap((page) => page.items);
             if (items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneYet}</Empty>;
             return (
               <>
                 <RunTable runs={items} explorer={configured[0]?.explorer ?? null} />
-                {configured[0]?.payer != null && (
+                {payer !== null && (
                   <p className="mt-4 small text-soft">
-                    {text.payoutsPage.payer} <WorkerLink worker={configured[0].payer} />
+                    {text.payoutsPage.payer} <WorkerLink worker={payer} />
                   </p>
                 )}
                 <p className="mt-1 small text-soft">{text.payoutsPage.count(formatCount(items.length))}</p>

@@ -355,7 +355,7 @@ function PayoutLines({ answer, worker }: { readonly answer: WorkerPayoutsAnswer;
           <th>{text.payouts.when}</th>
           <th>{text.payouts.state}</th>
           <th className="hide-s">{text.payouts.transaction}</th>
-          <th className="num hide-m">{text.payouts.then}</th>
+          <th className="num hide-m">{text.payouts.thenWorth}</th>
           <th className="num">{text.eth}</th>
         </tr>
       </thead>

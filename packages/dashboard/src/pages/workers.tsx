@@ -9,6 +9,7 @@ import { RigLink } from "../ui/address.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Empty, Loaded, Spark, StateBadge } from "../ui/parts.tsx";
 import { Ago } from "../ui/time.tsx";
+import { without } from "../without.ts";
 
 const route = getRouteApi("/workers");
 const PAGE = 50;
@@ -37,7 +38,7 @@ export function WorkersPage(): ReactNode {
     if (wanted === (search.search ?? "")) return;
     const timer = setTimeout(() => {
       void navigate({
-        search: ({ search: _, ...rest }) => (wanted === "" ? rest : { ...rest, search: wanted }),
+        search: (now) => (wanted === "" ? without(now, "search") : { ...now, search: wanted }),
         replace: true,
       });
     }, 250);
@@ -95,7 +96,7 @@ export function WorkersPage(): ReactNode {
           onChange={(event) => {
             const state = (["online", "draining", "offline"] as const).find((one) => one === event.target.value);
             void navigate({
-              search: ({ state: _, ...rest }) => (state === undefined ? rest : { ...rest, state }),
+              search: (now) => (state === undefined ? without(now, "state") : { ...now, state }),
               replace: true,
             });
           }}
@@ -114,7 +115,7 @@ export function WorkersPage(): ReactNode {
               (one) => one === event.target.value,
             );
             void navigate({
-              search: ({ standing: _, ...rest }) => (standing === undefined ? rest : { ...rest, standing }),
+              search: (now) => (standing === undefined ? without(now, "standing") : { ...now, standing }),
               replace: true,
             });
           }}

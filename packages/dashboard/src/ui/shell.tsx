@@ -128,7 +128,7 @@ function Banners(): ReactNode {
           {pool.status.reasons.map(({ sentence }) => sentence).join(" ")} <Link to="/status">{text.health.more}</Link>
         </Banner>
       )}
-      {pool?.identity.notice != null && (
+      {pool !== undefined && pool.identity.notice !== null && (
         <Banner tone="" title={text.notice}>
           {pool.identity.notice}
         </Banner>
