@@ -1,12 +1,12 @@
-import { lookup } from "node:dns";
 import http, { type IncomingMessage } from "node:http";
 import https from "node:https";
-import { isIP, type LookupFunction } from "node:net";
+import { isIP } from "node:net";
 import type { Readable } from "node:stream";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
-import { isPrivateAddress } from "./private-address.ts";
+import { isPrivateAddress } from "../outbound/private-address.ts";
+import { publicLookup } from "../outbound/public-lookup.ts";
 
 const MAX_URL_BYTES = 8192;
 
@@ -35,18 +35,6 @@ function readUrl(source: Readable, signal: AbortSignal): Promise<URL | undefined
     else signal.addEventListener("abort", onGone, { once: true });
   });
 }
-
-/** Resolves like the system does, but only to addresses of the internet: checked at the moment of connecting. */
-const publicLookup: LookupFunction = (host, options, callback) => {
-  lookup(host, { ...options, all: true }, (error, addresses) => {
-    const allowed = (addresses ?? []).filter((one) => !isPrivateAddress(one.address));
-    const first = allowed[0];
-    if (error || !first)
-      callback(error ?? Object.assign(new Error(`${host} is no public address`), { code: "EACCES" }), "");
-    else if (options.all) callback(null, allowed);
-    else callback(null, first.address, first.family);
-  });
-};
 
 /**
  * Fetches the source that a request names instead of carrying it: as a stock orchestrator does, within 4 s in all,
