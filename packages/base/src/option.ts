@@ -16,6 +16,8 @@ export interface ValueKind<T> {
   readonly allowed: string;
   /** The value names a file or directory; a relative one in a settings file starts from that file. */
   readonly isPath?: boolean;
+  /** Several values, separated by commas: its flag may be given again and again. */
+  readonly isList?: boolean;
   parse(text: string): T | BadValue;
   /** The text that `parse` reads back as the same value. */
   format(value: T): string;

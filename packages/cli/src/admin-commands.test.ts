@@ -82,6 +82,8 @@ class MemoryPool implements AdminPort {
     return { worker: ada, locked: false, banned: undefined, payTo: undefined, note: undefined };
   };
   drainRig: AdminPort["drainRig"] = async (name) => void this.calls.push(["drain", name]);
+  setUpstreamDrained: AdminPort["setUpstreamDrained"] = async (name, drained) =>
+    void this.calls.push(["upstream", name, drained]);
   undrainRig: AdminPort["undrainRig"] = async (name) => void this.calls.push(["undrain", name]);
   decisions: AdminPort["decisions"] = () => [
     { at: "2026-01-01T00:00:00.000Z", chosen: false, reason: "full: 4 of 4 sessions" },

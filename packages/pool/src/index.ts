@@ -1,7 +1,8 @@
-export { type ListenAddress, type PoolOptions, poolOptions, type PoolSurroundings, toPoolOptions } from "./options.ts";
+export { type AttachedOptions, type ListenAddress, type NamedAddress, type PoolOptions, poolOptions, type PoolSurroundings, toPoolOptions, type UpstreamOptions } from "./options.ts";
 export { type AdminFile, openAdminToken, readAdminFile, removeAdminFile, writeAdminFile } from "./api/admin-file.ts";
 export type { AdminServer, AdminServerOptions } from "./api/admin-server.ts";
 export type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
+export type { UpstreamStatus } from "./upstream/door.ts";
 export { startAdminServer, startPool } from "./lazy.ts";
 export type { PoolDeps, PoolNode } from "./node.ts";
 export type { RunningPool } from "./start-pool.ts";

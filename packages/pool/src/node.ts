@@ -26,6 +26,7 @@ import type { PoolOptions } from "./options.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
 import { describeConnection, LedgerReader, openStore, type PgConnection, PgLedgerStore } from "./store/index.ts";
+import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { WorkersDoor } from "./workers/door.ts";
 import { hashSecret, Identities, parseWorker } from "./workers/identity.ts";
@@ -60,6 +61,8 @@ const SWEEP_MS = 1_000;
 const DRAIN_POLL_MS = 20;
 /** Most stock transcoders are back within this time after their stream ended. */
 const RIGS_RETURN_MS = 5_000;
+/** How long a start waits for orchestrators that the process before was registered with. */
+const TAKE_OVER_MS = 3_000;
 const REPUTATION_SNAPSHOT = "reputation";
 const REPUTATION_EVERY_MS = 30_000;
 const REPUTATION_SOON_MS = 500;
@@ -145,6 +148,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     /** A process that takes over, planned or not, must know soon which rigs are on their way to it. */
     let reputationDue = false;
     const rigsChanged = (): void => {
+      upstreams.refresh();
       if (reputationDue) return;
       reputationDue = true;
       clock.after(REPUTATION_SOON_MS, () => {
@@ -167,6 +171,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     scope.defer(() => desk.close());
 
     let draining = false;
+    const servesGateways = options.attached?.gateways ?? true;
     const gateways = new GatewayDoor(
       { serviceUri: options.serviceUri, price: options.price, generation, maxSessions: options.maxSessions },
       {
@@ -180,6 +185,19 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         clock,
         expectingRigs: () => clock.monotonicMs() < rigsExpectedUntilMs,
       },
+    );
+    const upstreams = scope.use(
+      await Upstreams.open(
+        { attached: options.attached, price: options.price },
+        {
+          desk,
+          memory,
+          store,
+          logger,
+          clock,
+          room: () => ({ ...dispatcher.promise(), gatewaySessions: gateways.sessions.count }),
+        },
+      ),
     );
     const workers = new WorkersDoor({
       desk,
@@ -212,7 +230,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     /** `local`: it was relayed here, and what is not found here is not found at all. */
     const route = async (exchange: Exchange, local: boolean): Promise<void> => {
       const path = exchange.path.split("?", 1)[0]!;
-      if (path === "/segment") {
+      if (path === "/segment" && servesGateways) {
         const successor = draining && !local ? deps.relay?.successor : undefined;
         if (await relayed(successor, exchange)) return;
         return gateways.segment(exchange);
@@ -247,6 +265,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         {
           grpc(stream, path, peer, authority) {
             const call = async (): Promise<void> => {
+              if (path.startsWith("/net.Orchestrator/") && !servesGateways) {
+                return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, "this pool serves no gateways");
+              }
               switch (path) {
                 case "/net.Orchestrator/GetOrchestrator":
                   return gateways.getOrchestrator(stream);
@@ -275,10 +296,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     let cancelSweep = (): void => {};
     const sweep = (): void => {
       gateways.sessions.expire();
+      upstreams.refresh();
       renditions.expire();
       if (--sweepsUntilSave <= 0) {
         sweepsUntilSave = REPUTATION_EVERY_MS / SWEEP_MS;
         saveReputation().catch((error: unknown) => logger.debug("reputation was not saved", { error: String(error) }));
+        void upstreams.save();
       }
       cancelSweep = clock.after(SWEEP_MS, sweep);
     };
@@ -324,8 +347,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         writable: store.writable,
         where: describeConnection(deps.connection),
       },
-      doors: { gateways: !draining, workers: !draining },
-      sessions: gateways.sessions.count,
+      doors: { gateways: servesGateways && !draining, workers: !draining },
+      upstreams: upstreams.status(),
+      sessions: gateways.sessions.count + upstreams.sessions,
       capacity: dispatcher.capacity(),
       load: dispatcher.load(),
       jobsInFlight: desk.jobsInFlight,
@@ -358,7 +382,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       ],
       metrics: () =>
         metrics.text({
-          sessions: gateways.sessions.count,
+          sessions: gateways.sessions.count + upstreams.sessions,
           maxSessions: options.maxSessions ?? dispatcher.capacity(),
           transcoders: connections.size,
           capacity: dispatcher.capacity(),
@@ -443,6 +467,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         desk.undrainRig(rig);
         await store.append([{ type: "rig.undrained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },
+      setUpstreamDrained: (name, drained) => upstreams.setDrained(name, drained),
       decisions: (name) =>
         dispatcher.decisions(rigOf(name)).map((decision) => ({
           at: new Date(clock.now() - (clock.monotonicMs() - decision.atMs)).toISOString(),
@@ -451,14 +476,23 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         })),
     };
 
+    // The process before this one leaves its orchestrators as soon as this one serves.
+    if (!(await upstreams.takenOver(TAKE_OVER_MS))) {
+      logger.warn("not every orchestrator has taken this process yet; what it sends the one before is still answered");
+    }
+
     return {
       acceptPublic: (socket) => front.accept(socket),
       admin,
       async drain(signal) {
         draining = true;
         front.goAway();
+        upstreams.leave();
         // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.
-        while (!signal.aborted && (desk.jobsInFlight > 0 || connections.size > 0 || renditions.unfetched > 0)) {
+        while (
+          !signal.aborted &&
+          (desk.jobsInFlight > 0 || upstreams.tasksInFlight > 0 || connections.size > 0 || renditions.unfetched > 0)
+        ) {
           if (!desk.hasWaitingJobs) {
             for (const connection of connections.all()) {
               if (desk.attemptsOn(connection.connection) === 0) connection.end("the pool is restarting");

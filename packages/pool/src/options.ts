@@ -6,6 +6,7 @@ import {
   choiceValue,
   durationValue,
   formatHostPort,
+  type HostPort,
   hideUrlPassword,
   hostPortValue,
   integerValue,
@@ -15,11 +16,32 @@ import {
   pathValue,
   percentValue,
   type Price,
+  switchValue,
   textValue,
   urlValue,
   type ValueKind,
 } from "@openpool/base";
 import type { TermsDocument } from "./ledger/terms.ts";
+
+/** One orchestrator that the pool works for as a transcoder. */
+export interface UpstreamOptions {
+  /** Names it in events, in the books and to the operator. */
+  readonly name: string;
+  readonly address: HostPort;
+  /** Its CLI port, which says what it charges; undefined: it is not asked. */
+  readonly cli: HostPort | undefined;
+}
+
+/** How the pool is attached to orchestrators. */
+export interface AttachedOptions {
+  /** Gateways are served at `listen` besides. */
+  readonly gateways: boolean;
+  readonly upstreams: readonly UpstreamOptions[];
+  /** The file with their secrets. */
+  readonly secretFile: string;
+  /** Hosts besides their own that their sources may be fetched from. */
+  readonly allowedHosts: readonly string[];
+}
 
 export interface ListenAddress {
   readonly host: string;
@@ -57,6 +79,8 @@ export interface PoolOptions {
   readonly maxBytesInFlight: number;
   /** Sessions in all; undefined: as many as the workers have room for. */
   readonly maxSessions: number | undefined;
+  /** The pool works for orchestrators; without it, it stands alone and serves gateways. */
+  readonly attached?: AttachedOptions | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly logFormat: "json" | "pretty";
 }
@@ -92,6 +116,56 @@ const serviceUriValue: ValueKind<string> = {
 };
 
 const MAX_WEI = 2n ** 128n;
+
+/** An address, with the name of the orchestrator that it belongs to. */
+export interface NamedAddress {
+  /** Undefined: made from the address. */
+  readonly name: string | undefined;
+  readonly address: HostPort;
+}
+
+const UPSTREAM_NAME = /^[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?$/;
+const address = hostPortValue({ minPort: 1 });
+
+/** `[NAME=]HOST:PORT`, one or more; each port is 8935 when it is left out. */
+function namedAddresses(defaultPort: number): ValueKind<readonly NamedAddress[]> {
+  return {
+    placeholder: "[NAME=]HOST:PORT",
+    allowed:
+      "one or more of `HOST:PORT` or `NAME=HOST:PORT`, separated by commas; names are lower-case letters, digits, `.`, `_`, `-`",
+    isList: true,
+    parse(text) {
+      const found: NamedAddress[] = [];
+      for (const part of text.split(",").map((one) => one.trim())) {
+        const [, name, where = ""] = /^(?:([^=]*)=)?(.*)$/s.exec(part) ?? [];
+        if (name !== undefined && !UPSTREAM_NAME.test(name)) {
+          return new BadValue(`has the name "${name}": names are up to 32 lower-case letters, digits, dots, _ and -`);
+        }
+        const plain = where.replace(/^https?:\/\//, "").replace(/\/$/, "");
+        const full = /:\d+$/.test(plain) ? plain : `${plain}:${defaultPort}`;
+        const parsed = address.parse(full);
+        if (parsed instanceof BadValue) return parsed;
+        found.push({ name, address: parsed });
+      }
+      return found;
+    },
+    format: (value) =>
+      value.map((one) => `${one.name === undefined ? "" : `${one.name}=`}${formatHostPort(one.address)}`).join(","),
+  };
+}
+
+/** Host names, separated by commas. */
+const hostsValue: ValueKind<readonly string[]> = {
+  placeholder: "HOST",
+  allowed: "one or more host names or `HOST:PORT`, separated by commas",
+  isList: true,
+  parse(text) {
+    const hosts = text.split(",").map((one) => one.trim().toLowerCase());
+    const bad = hosts.find((host) => !/^[a-z0-9.\[\]:_-]{1,253}$/.test(host));
+    return bad === undefined ? hosts : new BadValue(`has "${bad}" in it, which is no host name`);
+  },
+  format: (value) => value.join(","),
+};
 
 /** Every setting of `openpool pool`. */
 export const poolOptions = {
@@ -161,6 +235,48 @@ export const poolOptions = {
       "A password in it is visible to other users of this machine as a flag; put it into the settings file or the environment.",
     group: "Pool",
     show: hideUrlPassword,
+  }),
+  gateways: option({
+    name: "gateways",
+    kind: switchValue,
+    defaultNote: "yes, unless `upstream` is given",
+    help: "serve gateways on `listen`, as an orchestrator of our own",
+    details:
+      "With `upstream` the pool works for other orchestrators. Say `--gateways` to do both: gateways that find the pool's address are then served too, without payment in this version.",
+    group: "Pool",
+  }),
+  upstream: option({
+    name: "upstream",
+    kind: namedAddresses(8935),
+    help: "work for a go-livepeer orchestrator as one large transcoder; again for each more",
+    details:
+      "Where it serves gateways (its `-serviceAddr` or `-httpAddr`), as this machine reaches it. The name stands in events and in the books; without one it is made from the address. Its certificate cannot be verified, so the way to it must be one that you trust.",
+    group: "Attached to an orchestrator",
+  }),
+  upstreamSecretFile: option({
+    name: "upstream-secret-file",
+    kind: pathValue("FILE"),
+    help: "a file with the orchestrator's `-orchSecret`",
+    details:
+      "One line: the secret of all of them. Or a line `NAME=SECRET` for each. Read again whenever the pool registers, so a changed secret needs no restart.",
+    group: "Attached to an orchestrator",
+  }),
+  upstreamCli: option({
+    name: "upstream-cli",
+    kind: namedAddresses(7935),
+    defaultNote: "`127.0.0.1:7935` for an orchestrator on this machine, where there is only one",
+    help: "the orchestrator's `-cliAddr`, which says what it charges",
+    details:
+      "Where it answers, work is credited at the orchestrator's price, otherwise at `price-per-unit`. With several orchestrators write `NAME=HOST:PORT`.",
+    group: "Attached to an orchestrator",
+  }),
+  upstreamAllow: option({
+    name: "upstream-allow",
+    kind: hostsValue,
+    defaultNote: "none",
+    help: "hosts besides the orchestrator's own that sources may be fetched from",
+    details: "Needed only where the orchestrator keeps segments in an object store of its own (`-objectStore`).",
+    group: "Attached to an orchestrator",
   }),
   join: option({
     name: "join",
@@ -316,6 +432,16 @@ export function toPoolOptions(
       problem: "must hold 1 to 128 visible ASCII characters without spaces: workers write it on a command line",
     });
   }
+  const upstreams = toUpstreams(values, problems);
+  if (upstreams.length > 0 && values.upstreamSecretFile === undefined) {
+    problems.push({
+      where: "--upstream-secret-file",
+      problem: "is missing: orchestrators take a transcoder only with their -orchSecret. Write it into a file",
+    });
+  }
+  if (upstreams.length === 0 && values.gateways === false) {
+    problems.push({ where: "--no-gateways", problem: "leaves nothing to serve: name an orchestrator with --upstream" });
+  }
   if (problems.length > 0) return { problems };
   return {
     dataDir: values.dataDir,
@@ -341,7 +467,53 @@ export function toPoolOptions(
     tlsKeyFile: values.tlsKey,
     maxBytesInFlight: values.maxMemory,
     maxSessions: values.maxSessions,
+    attached:
+      upstreams.length === 0
+        ? undefined
+        : {
+            gateways: values.gateways ?? false,
+            upstreams,
+            secretFile: values.upstreamSecretFile ?? "",
+            allowedHosts: values.upstreamAllow ?? [],
+          },
     logLevel: values.logLevel,
     logFormat: values.logFormat === "auto" ? (surroundings.terminal ? "pretty" : "json") : values.logFormat,
   };
+}
+
+/** Upstreams with their names, and the CLI port that belongs to each. */
+function toUpstreams(values: OptionValues<typeof poolOptions>, problems: OptionProblem[]): UpstreamOptions[] {
+  const clis = values.upstreamCli ?? [];
+  const given = values.upstream ?? [];
+  const upstreams = given.map(({ name, address: where }): UpstreamOptions => {
+    const called =
+      name ??
+      formatHostPort(where)
+        .toLowerCase()
+        .replaceAll(/[^a-z0-9.]+/g, "-")
+        .replaceAll(/^-|-$/g, "");
+    const own =
+      clis.find((one) => one.name === called) ?? (given.length === 1 ? clis.find((one) => !one.name) : undefined);
+    const local = given.length === 1 && /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(where.host);
+    return {
+      name: called,
+      address: where,
+      cli: own?.address ?? (local ? { host: "127.0.0.1", port: 7935 } : undefined),
+    };
+  });
+  const names = upstreams.map((one) => one.name);
+  const double = names.find((name, at) => names.indexOf(name) !== at);
+  if (double !== undefined) {
+    problems.push({ where: "--upstream", problem: `names "${double}" twice: give each its own name, NAME=HOST:PORT` });
+  }
+  for (const { name } of clis) {
+    if (name === undefined && given.length === 1) continue;
+    if (name !== undefined && names.includes(name)) continue;
+    const problem =
+      name === undefined
+        ? "needs a name where there is not exactly one orchestrator: NAME=HOST:PORT"
+        : `names "${name}", which is no --upstream (${names.join(", ") || "none is given"})`;
+    problems.push({ where: "--upstream-cli", problem });
+  }
+  return upstreams;
 }

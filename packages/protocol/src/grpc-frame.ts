@@ -48,3 +48,56 @@ export function encodeGrpcMessage(text: string): string {
   }
   return out;
 }
+
+/** The text of a `grpc-message` header; one that does not decode is shown as it came. */
+export function decodeGrpcMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/**
+ * Cuts a stream of bytes into messages, whatever the chunks. The returned function takes the next chunk and answers with
+ * what is wrong with it, if anything is: then nothing more can be read.
+ */
+export function grpcMessageReader(
+  maxBytes: number,
+  onMessage: (message: Uint8Array) => void,
+): (chunk: Uint8Array) => string | undefined {
+  let chunks: Uint8Array[] = [];
+  let bytes = 0;
+  /** Nothing can be known before so many bytes are here: joining the chunks each time would be quadratic. */
+  let wantedBytes = GRPC_PREFIX_BYTES;
+  return (chunk) => {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes < wantedBytes) return undefined;
+    let rest = joined(chunks, bytes);
+    for (;;) {
+      const frame = decodeGrpcFrame(rest, maxBytes);
+      if (frame.kind === "too-large" || frame.kind === "compressed") return `a message came that is ${frame.kind}`;
+      if (frame.kind === "incomplete") break;
+      rest = rest.subarray(GRPC_PREFIX_BYTES + frame.message.length);
+      onMessage(frame.message);
+    }
+    wantedBytes = GRPC_PREFIX_BYTES;
+    if (rest.length >= GRPC_PREFIX_BYTES) wantedBytes += new DataView(rest.buffer, rest.byteOffset).getUint32(1);
+    chunks = rest.length === 0 ? [] : [rest];
+    bytes = rest.length;
+    return undefined;
+  };
+}
+
+function joined(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+  const [first] = chunks;
+  if (first && chunks.length === 1) return first;
+  const all = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}

@@ -23,13 +23,22 @@ export {
 export * from "./gen/lp_rpc_pb.ts";
 export {
   decodeGrpcFrame,
+  decodeGrpcMessage,
   encodeGrpcFrame,
   encodeGrpcMessage,
   GRPC_PREFIX_BYTES,
   type GrpcFrame,
+  grpcMessageReader,
   GrpcStatus,
 } from "./grpc-frame.ts";
-export { multipartBoundary, type MultipartLimits, type MultipartPart, parseMultipart } from "./multipart.ts";
+export {
+  encodeResultParts,
+  multipartBoundary,
+  type MultipartLimits,
+  type MultipartPart,
+  parseMultipart,
+  type ResultPart,
+} from "./multipart.ts";
 export {
   type Container,
   type H264Profile,

@@ -111,3 +111,31 @@ export function parseMultipart(body: Uint8Array, boundary: string, limits: Multi
   }
   return parts;
 }
+
+/** One part of a result, in the order in which it is uploaded. */
+export interface ResultPart {
+  readonly contentType: string;
+  /** Encoded pixels of a rendition; undefined for what is none. */
+  readonly pixels: bigint | undefined;
+  readonly data: Uint8Array;
+}
+
+const CRLF = "\r\n";
+
+/** A result's body as a stock transcoder writes it, in chunks: headers and views, nothing is copied. */
+export function encodeResultParts(parts: readonly ResultPart[], boundary: string): readonly Uint8Array[] {
+  const text = new TextEncoder();
+  const chunks: Uint8Array[] = [];
+  parts.forEach((part, index) => {
+    const pixels = part.pixels === undefined ? "" : `Pixels: ${part.pixels}${CRLF}`;
+    chunks.push(
+      text.encode(
+        `${index === 0 ? "" : CRLF}--${boundary}${CRLF}Content-Length: ${part.data.length}${CRLF}` +
+          `Content-Type: ${part.contentType}${CRLF}${pixels}${CRLF}`,
+      ),
+      part.data,
+    );
+  });
+  chunks.push(text.encode(`${parts.length === 0 ? "" : CRLF}--${boundary}--${CRLF}`));
+  return chunks;
+}

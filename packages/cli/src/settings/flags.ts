@@ -15,6 +15,7 @@ export function addSettings(
       fallback === undefined || placeholder === undefined ? one.help : `${one.help} (default: ${plain(fallback)})`;
     const name = optionFlag(one.name);
     const flag = new Flag(placeholder === undefined ? name : `${name} <${placeholder}>`, plain(text));
+    if (one.kind.isList) flag.argParser((text, before?: string) => (before === undefined ? text : `${before},${text}`));
     command.addOption(flag.helpGroup(`${one.group}:`).hideHelp(how.hidden ?? false));
     if (placeholder === undefined) command.addOption(new Flag(`--no-${one.name}`).hideHelp());
   }

@@ -1,5 +1,6 @@
 import type { StoredEvent, EventQuery, WorkerBalance, WorkerRecord, CredentialRecord } from "../store/types.ts";
 import type { Standing } from "../dispatch/types.ts";
+import type { UpstreamStatus } from "../upstream/door.ts";
 
 export interface RigStatus {
   readonly worker: string;
@@ -26,6 +27,8 @@ export interface PoolStatus {
   readonly dataDir: string;
   readonly database: { readonly kind: "managed" | "external"; readonly writable: boolean; readonly where: string };
   readonly doors: { readonly gateways: boolean; readonly workers: boolean };
+  /** Orchestrators that the pool works for. */
+  readonly upstreams: readonly UpstreamStatus[];
   readonly sessions: number;
   readonly capacity: number;
   readonly load: number;
@@ -66,5 +69,7 @@ export interface AdminPort {
   ): Promise<WorkerRecord>;
   drainRig(name: string): Promise<void>;
   undrainRig(name: string): Promise<void>;
+  /** Takes the pool out of an orchestrator, or puts it back. */
+  setUpstreamDrained(name: string, drained: boolean): Promise<void>;
   decisions(name: string): readonly { readonly at: string; readonly chosen: boolean; readonly reason: string }[];
 }

@@ -362,6 +362,19 @@ export class Dispatcher {
     return this.#roster.connections.reduce((sum, c) => sum + (isDraining(c) ? 0 : c.capacity), 0);
   }
 
+  /** What can be promised to others: capacity and capabilities without rigs that are draining or only used in need. */
+  promise(): { readonly capacity: number; readonly capabilities: bigint } {
+    const usable = this.#roster.connections.filter((connection) => !isDraining(connection));
+    const good = usable.filter((connection) => connection.rig.reputation.standing !== "barred");
+    let capacity = 0;
+    let capabilities = 0n;
+    for (const connection of good.length > 0 ? good : usable) {
+      capacity += connection.capacity;
+      capabilities |= connection.group.bits;
+    }
+    return { capacity, capabilities };
+  }
+
   /** What is held in memory; all of it is zero when nothing is going on, apart from sessions that wait to idle out. */
   size(): { jobs: number; attempts: number; sessions: number; timers: number; waiting: number } {
     return {

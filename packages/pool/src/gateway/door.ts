@@ -14,7 +14,6 @@ import {
   INVALID_VIDEO,
   LIVEPEER_VERSION,
   MAX_SEGMENT_BYTES,
-  MAX_SEGMENT_DURATION_MS,
   type OrchestratorInfo,
   OrchestratorInfoSchema,
   OrchestratorRequestSchema,
@@ -33,13 +32,14 @@ import { answerText, type Exchange } from "../front/exchange.ts";
 import { answerGrpc, endGrpc, readGrpcRequest } from "../front/grpc.ts";
 import type { JobDesk } from "../jobs/desk.ts";
 import type { Job, JobOutcome } from "../jobs/job.ts";
+import { clipOf } from "../jobs/wishes.ts";
 import { createUuidV7 } from "../store/index.ts";
 import { createEventBudget } from "../workers/event-budget.ts";
 import type { TokenIssuer } from "./auth-token.ts";
 import { fetchSource } from "./fetch-source.ts";
 import { type Rendition, type Renditions } from "./renditions.ts";
 import { isRefusal, readSegmentRequest, type SegmentRequest } from "./segment-request.ts";
-import { Sessions } from "./sessions.ts";
+import { Sessions } from "../jobs/sessions.ts";
 
 export interface GatewayDoorOptions {
   /** Exactly what is advertised, everywhere and always: a gateway keys its sessions by this text. */
@@ -314,7 +314,6 @@ export class GatewayDoor {
 
   #jobOf(request: SegmentRequest, session: string, input: Body, arrivedMs: number): Job {
     const { data } = request;
-    const clip = data.segmentParameters;
     return {
       id: this.#newJobId() as JobId,
       source: "gateway",
@@ -323,7 +322,7 @@ export class GatewayDoor {
       durationMs: request.durationMs,
       profiles: request.profiles,
       capabilities: request.capabilities,
-      clip: clip && (clip.from || clip.to) ? { fromMs: Number(clip.from), toMs: endOfClip(clip.to) } : undefined,
+      clip: clipOf(data),
       perceptualHash: data.calcPerceptualHash,
       forceSessionReinit: data.ForceSessionReinit,
       minVersion: data.capabilities?.constraints?.minVersion ?? "",
@@ -372,11 +371,6 @@ export class GatewayDoor {
     answerText(exchange, status, text);
     return false;
   }
-}
-
-/** No segment is longer than this; a later end is its own. */
-function endOfClip(to: bigint): number {
-  return to > MAX_SEGMENT_DURATION_MS ? MAX_SEGMENT_DURATION_MS : Number(to);
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   SegDataSchema,
   segmentText,
 } from "@openpool/protocol";
+import { impossibleWish } from "../jobs/wishes.ts";
 import type { TokenIssuer } from "./auth-token.ts";
 
 /** A refusal before the early 200: its status and body, word for word as gateways know them. */
@@ -103,28 +104,4 @@ export function readSegmentRequest(
   const impossible = impossibleWish(profiles, data);
   if (impossible !== undefined) return { status: 400, text: impossible };
   return { data, payment, profiles, durationMs: data.duration || DEFAULT_SEGMENT_DURATION_MS, capabilities };
-}
-
-/** H.264 goes no further, and neither does any encoder. */
-const MAX_SIDE = 16_384;
-const MAX_FPS = 1_000;
-const MAX_OUTPUTS = 32;
-const MAX_QUALITY = 63;
-
-/**
- * What no transcoder can do, in the words of one: gateways neither retry these nor hold them against the session. Found
- * here, because every worker that was asked would fail and look bad for it.
- */
-function impossibleWish(profiles: readonly Profile[], { segmentParameters: clip }: SegData): string | undefined {
-  if (profiles.length === 0) return "Invalid argument";
-  if (profiles.length > MAX_OUTPUTS) return "Too many outputs";
-  for (const { width, height, fps, fpsDen, bitrate, gopMs, quality } of profiles) {
-    if (width < 0 || height < 0 || width > MAX_SIDE || height > MAX_SIDE) return "TranscoderInvalidResolution";
-    if (gopMs < -1) return "TranscoderInvalidGOP";
-    if (bitrate < 0 || quality > MAX_QUALITY || fps / fpsDen > MAX_FPS) return "Invalid argument";
-  }
-  if (clip && (clip.from >= MAX_SEGMENT_DURATION_MS || (clip.to !== 0n && clip.to <= clip.from))) {
-    return "Invalid argument";
-  }
-  return undefined;
 }

@@ -419,7 +419,13 @@ export class JobDesk {
         },
         deadline.signal,
       );
-      running.finish({ kind: "done", renditions, earner: attempt.rig, release });
+      running.finish({
+        kind: "done",
+        renditions,
+        earner: attempt.rig,
+        sourcePixels: pixelsOf(running.source),
+        release,
+      });
     } catch (error) {
       release();
       this.#deps.logger.warn("a result could not be recorded in time and is not answered", {
@@ -543,6 +549,11 @@ export class JobDesk {
     this.#cancelTick();
     for (const running of this.#jobs.values()) running.finish({ kind: "abandoned" });
   }
+}
+
+function pixelsOf(source: MediaProbe | undefined): bigint {
+  const video = source?.kind === "media" ? source.video : undefined;
+  return video ? BigInt(video.width) * BigInt(video.height) * BigInt(video.frames) : 0n;
 }
 
 /** The text that costs a gateway least: it must be one that is not retried, or an off-chain gateway loses the stream. */

@@ -2,6 +2,7 @@ import type { Price } from "@openpool/base";
 import type { Profile, RigName } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
 import type { JobId } from "../dispatch/types.ts";
+import type { Clip } from "./wishes.ts";
 
 /** The door that a job came through, and so whose fee it is: a gateway's of our own, or that of an orchestrator by its name. */
 export type JobSource = "gateway" | `upstream:${string}`;
@@ -21,7 +22,7 @@ export interface Job {
   readonly profiles: readonly Profile[];
   /** Bit n set: the job needs the capability with number n. */
   readonly capabilities: bigint;
-  readonly clip: { readonly fromMs: number; readonly toMs: number } | undefined;
+  readonly clip: Clip | undefined;
   readonly perceptualHash: boolean;
   readonly forceSessionReinit: boolean;
   /** Lowest go-livepeer version that the gateway accepts; the worker checks it against its own. */
@@ -48,6 +49,8 @@ export type JobOutcome =
       readonly kind: "done";
       readonly renditions: readonly JobRendition[];
       readonly earner: RigName;
+      /** Of the source, as far as it could be counted: what was decoded. */
+      readonly sourcePixels: bigint;
       /** Call it once when the renditions are not needed any more. */
       readonly release: () => void;
     }

@@ -15,6 +15,7 @@ import type {
   StoredEvent,
   TotalsDifference,
   WorkerBalance,
+  UpstreamRecord,
   WorkerRecord,
 } from "./types.ts";
 
@@ -341,6 +342,21 @@ class PgStore implements Store {
     throw new PoolError(
       { code: "store/no-such-credential" },
       `There is no credential ${id}; list them to see which are.`,
+    );
+  }
+
+  async upstreams(): Promise<readonly UpstreamRecord[]> {
+    const rows = await this.#read<{ name: string; drained_at: Date | null }>(
+      "select name, drained_at from openpool.upstreams order by name",
+    );
+    return rows.map((row) => ({ name: row.name, drainedAt: row.drained_at?.toISOString() }));
+  }
+
+  async putUpstream({ name, drainedAt }: UpstreamRecord): Promise<void> {
+    await this.#read(
+      `insert into openpool.upstreams (name, drained_at) values ($1, $2)
+       on conflict (name) do update set drained_at = excluded.drained_at`,
+      [name, drainedAt ?? null],
     );
   }
 

@@ -97,6 +97,13 @@ export interface CredentialRecord {
   readonly revokedAt: string | undefined;
 }
 
+/** What the operator decided about an orchestrator that the pool works for. */
+export interface UpstreamRecord {
+  readonly name: string;
+  /** RFC 3339: since when the pool is taken out of it. */
+  readonly drainedAt: string | undefined;
+}
+
 /** The pool's memory. Nothing of the driver leaks through it. */
 export interface Store extends AsyncDisposable {
   /** False while appends fail; a job must not be answered then. */
@@ -124,6 +131,8 @@ export interface Store extends AsyncDisposable {
   addCredential(record: CredentialRecord): Promise<void>;
   /** Revoking one that is unknown is an error, one that is revoked changes nothing. `at` is unix ms. */
   revokeCredential(id: string, at: number): Promise<void>;
+  upstreams(): Promise<readonly UpstreamRecord[]>;
+  putUpstream(record: UpstreamRecord): Promise<void>;
   /** Keeps a small JSON value under a name, replacing what was there: things that could be learnt again. */
   putSnapshot(name: string, value: unknown): Promise<void>;
   getSnapshot(name: string): Promise<unknown>;

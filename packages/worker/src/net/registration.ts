@@ -2,9 +2,9 @@ import type http2 from "node:http2";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Clock } from "@openpool/base";
 import {
-  decodeGrpcFrame,
+  decodeGrpcMessage,
   encodeGrpcFrame,
-  GRPC_PREFIX_BYTES,
+  grpcMessageReader,
   type NotifySegment,
   NotifySegmentSchema,
   type RegisterRequest,
@@ -28,30 +28,6 @@ export interface RegistrationEvents {
 const MAX_MESSAGE_BYTES = 4 << 20;
 const PING_EVERY_MS = 15_000;
 const PING_TIMEOUT_MS = 10_000;
-
-/** `grpc-message` is percent-encoded; what does not decode is shown as it came. */
-function decodeGrpcMessage(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-/** Cuts a stream of bytes into gRPC messages. */
-function messageReader(onMessage: (message: Uint8Array) => void): (chunk: Uint8Array) => string | undefined {
-  let rest: Uint8Array = new Uint8Array();
-  return (chunk) => {
-    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (;;) {
-      const frame = decodeGrpcFrame(rest, MAX_MESSAGE_BYTES);
-      if (frame.kind === "incomplete") return undefined;
-      if (frame.kind !== "message") return `the pool sent a ${frame.kind} message`;
-      rest = rest.subarray(GRPC_PREFIX_BYTES + frame.message.length);
-      onMessage(frame.message);
-    }
-  };
-}
 
 export interface Registration {
   /** Settles once, never rejects. */
@@ -96,7 +72,7 @@ export function register(
     transportError ??= why;
     session.destroy();
   };
-  const read = messageReader((bytes) => events.onNotify(fromBinary(NotifySegmentSchema, bytes)));
+  const read = grpcMessageReader(MAX_MESSAGE_BYTES, (bytes) => events.onNotify(fromBinary(NotifySegmentSchema, bytes)));
   stream.on("response", (headers) => {
     readStatus(headers);
     if (headers[":status"] !== 200) transportError ??= `HTTP status ${headers[":status"]}`;
@@ -107,7 +83,7 @@ export function register(
     heardMs = clock.monotonicMs();
     try {
       const problem = read(chunk);
-      if (problem !== undefined) fail(problem);
+      if (problem !== undefined) fail(`from the pool: ${problem}`);
     } catch (error) {
       fail(`the pool sent a task that does not parse: ${String(error)}`);
     }

@@ -1,16 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type http2 from "node:http2";
 import { type Clock, errorText, type Logger } from "@openpool/base";
-import { RESULT_AUTHORIZATION, TRANSCODING_ERROR_TYPE } from "@openpool/protocol";
+import { encodeResultParts, RESULT_AUTHORIZATION, type ResultPart, TRANSCODING_ERROR_TYPE } from "@openpool/protocol";
 import { dialPool, type DialOptions } from "./dial.ts";
-
-/** One part of a result, in the order in which it is uploaded. */
-export interface ResultPart {
-  readonly contentType: string;
-  /** Encoded pixels of a rendition; undefined for what is none. */
-  readonly pixels: bigint | undefined;
-  readonly data: Uint8Array;
-}
 
 export type TaskResult =
   | { readonly kind: "renditions"; readonly decodedPixels: bigint; readonly parts: readonly ResultPart[] }
@@ -29,8 +21,6 @@ export interface Uploader extends AsyncDisposable {
   upload(taskId: bigint, result: TaskResult, deadlineMs: number): Promise<UploadOutcome>;
 }
 
-const CRLF = "\r\n";
-
 /** The body as chunks: headers and views, nothing is copied. */
 export function encodeResult(result: TaskResult): {
   readonly contentType: string;
@@ -38,19 +28,7 @@ export function encodeResult(result: TaskResult): {
 } {
   if (result.kind === "error") return { contentType: TRANSCODING_ERROR_TYPE, chunks: [Buffer.from(result.text)] };
   const boundary = randomBytes(10).toString("hex");
-  const chunks: Uint8Array[] = [];
-  result.parts.forEach((part, index) => {
-    const pixels = part.pixels === undefined ? "" : `Pixels: ${part.pixels}${CRLF}`;
-    chunks.push(
-      Buffer.from(
-        `${index === 0 ? "" : CRLF}--${boundary}${CRLF}Content-Length: ${part.data.length}${CRLF}` +
-          `Content-Type: ${part.contentType}${CRLF}${pixels}${CRLF}`,
-      ),
-      part.data,
-    );
-  });
-  chunks.push(Buffer.from(`${result.parts.length === 0 ? "" : CRLF}--${boundary}--${CRLF}`));
-  return { contentType: `multipart/mixed; boundary=${boundary}`, chunks };
+  return { contentType: `multipart/mixed; boundary=${boundary}`, chunks: encodeResultParts(result.parts, boundary) };
 }
 
 const DIAL_TIMEOUT_MS = 4_000;

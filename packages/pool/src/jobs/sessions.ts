@@ -54,6 +54,11 @@ export class Sessions {
     return key;
   }
 
+  /** The key of the stream that runs under this session id now. */
+  keyOf(sessionId: string): string | undefined {
+    return this.#bySessionId.get(sessionId)?.key;
+  }
+
   /** Whether a stream runs under this session id now. */
   knows(sessionId: string): boolean {
     return this.#bySessionId.has(sessionId);

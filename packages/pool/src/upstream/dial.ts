@@ -1,0 +1,92 @@
+import { X509Certificate } from "node:crypto";
+import http2 from "node:http2";
+import { isIP } from "node:net";
+import tls from "node:tls";
+import { type Clock, formatHostPort, type HostPort } from "@openpool/base";
+
+/** A connection to an orchestrator, over which it speaks HTTP/2. */
+export interface Dialled {
+  readonly session: http2.ClientHttp2Session;
+  /**
+   * SHA-256 of the certificate that it showed. A stock orchestrator makes a new one at every start, so this says which
+   * life of it we speak to.
+   */
+  readonly fingerprint: string;
+  /**
+   * Says goodbye and goes on reading: what the orchestrator has sent before it hears of it still arrives, and the
+   * connection ends when it closes its side.
+   */
+  halfClose(): void;
+}
+
+/** What is waited for when an orchestrator does not close its side after a goodbye. */
+const LINGER_MS = 5_000;
+
+/** The window for answers to us: messages are small, and a connection carries one stream. */
+const SETTINGS = { enablePush: false, initialWindowSize: 1 << 20 } as const;
+
+/** Connects as a transcoder does: TLS, nothing verified, HTTP/2 only. Rejects with what to tell the operator. */
+export function dialOrchestrator(
+  address: HostPort,
+  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  clock: Clock,
+): Promise<Dialled> {
+  const where = formatHostPort(address);
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({
+      host: address.host,
+      port: address.port,
+      ALPNProtocols: ["h2"],
+      // Orchestrators sign their own certificates, a new one at every start: nobody can verify them.
+      rejectUnauthorized: false,
+      ...(isIP(address.host) ? {} : { servername: address.host }),
+    });
+    const settle = (): void => {
+      forget();
+      options.signal.removeEventListener("abort", onAbort);
+      socket.removeListener("error", fail);
+      socket.removeListener("close", onClose);
+    };
+    const fail = (error: Error): void => {
+      settle();
+      socket.on("error", () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const onAbort = (): void => fail(new Error("stopped"));
+    const onClose = (): void => fail(new Error(`${where} closed the connection`));
+    const forget = clock.after(options.timeoutMs, () =>
+      fail(new Error(`${where} did not answer within ${options.timeoutMs} ms`)),
+    );
+    options.signal.addEventListener("abort", onAbort);
+    socket.on("error", fail);
+    socket.on("close", onClose);
+    if (options.signal.aborted) return onAbort();
+    socket.once("secureConnect", () => {
+      const { raw } = socket.getPeerCertificate();
+      if (socket.alpnProtocol !== "h2") {
+        return fail(new Error(`${where} does not speak HTTP/2 over TLS: is it the port of an orchestrator's service?`));
+      }
+      settle();
+      socket.setNoDelay(true);
+      const session = http2.connect(`https://${where}`, {
+        createConnection: () => socket,
+        // Results of many sessions go up together, each up to hundreds of megabytes.
+        maxSessionMemory: 4000,
+        settings: SETTINGS,
+      });
+      // An error without a listener ends the process; whoever uses the session learns of it by its streams and `close`.
+      session.on("error", () => {});
+      resolve({
+        session,
+        fingerprint: raw ? new X509Certificate(raw).fingerprint256.replaceAll(":", "").toLowerCase() : "",
+        halfClose() {
+          if (session.destroyed || socket.destroyed) return;
+          socket.end();
+          const cancel = clock.after(LINGER_MS, () => session.destroy());
+          session.once("close", cancel);
+        },
+      });
+    });
+  });
+}

@@ -1,0 +1,142 @@
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Clock } from "@openpool/base";
+import {
+  decodeGrpcMessage,
+  encodeGrpcFrame,
+  grpcMessageReader,
+  type NotifySegment,
+  NotifySegmentSchema,
+  type RegisterRequest,
+  RegisterRequestSchema,
+} from "@openpool/protocol";
+import { plainText } from "../workers/plain-text.ts";
+import type { Dialled } from "./dial.ts";
+
+export interface RegistrationEvents {
+  /** The orchestrator has taken the request and not refused it so far. It says nothing else until there is work. */
+  onTaken(): void;
+  onNotify(notify: NotifySegment): void;
+  /**
+   * It is over, for whatever reason, once. `text`: what the orchestrator said, or what became of the connection;
+   * `refused`: it said so at the level of gRPC.
+   */
+  onEnd(end: { readonly text: string; readonly refused: boolean }): void;
+}
+
+/** A task is under a kilobyte, but names of profiles are free. */
+const MAX_MESSAGE_BYTES = 4 << 20;
+const PING_EVERY_MS = 15_000;
+const PING_TIMEOUT_MS = 10_000;
+
+export interface Registration {
+  /** Leaves: no task that was sent before the orchestrator hears of it is lost. */
+  leave(): void;
+  /** Ends the connection at once. */
+  cut(): void;
+}
+
+/**
+ * Registers over a connection of its own and listens for tasks until either side ends it. The stream may be silent for
+ * days, so pings find out whether anybody is still there.
+ */
+export function register(
+  dialled: Dialled,
+  request: RegisterRequest,
+  events: RegistrationEvents,
+  clock: Clock,
+): Registration {
+  const { session } = dialled;
+  let problem: string | undefined;
+  let status: number | undefined;
+  let message = "";
+  let left = false;
+  const stream = session.request(
+    {
+      ":method": "POST",
+      ":path": "/net.Transcoder/RegisterTranscoder",
+      "content-type": "application/grpc",
+      te: "trailers",
+      "user-agent": "openpool",
+    },
+    { endStream: false },
+  );
+  const readStatus = (headers: Readonly<Record<string, unknown>>): void => {
+    if (headers["grpc-status"] !== undefined) status = Number(headers["grpc-status"]);
+    if (headers["grpc-message"] !== undefined) message = decodeGrpcMessage(String(headers["grpc-message"]));
+  };
+  const fail = (why: string): void => {
+    problem ??= why;
+    session.destroy();
+  };
+  const read = grpcMessageReader(MAX_MESSAGE_BYTES, (bytes) => events.onNotify(fromBinary(NotifySegmentSchema, bytes)));
+  stream.on("response", (headers) => {
+    readStatus(headers);
+    if (headers[":status"] !== 200) problem ??= `HTTP status ${headers[":status"]}`;
+  });
+  stream.on("trailers", readStatus);
+  let heardMs = clock.monotonicMs();
+  stream.on("data", (chunk: Buffer) => {
+    heardMs = clock.monotonicMs();
+    try {
+      const wrong = read(chunk);
+      if (wrong !== undefined) fail(wrong);
+    } catch (error) {
+      fail(`it sent a task that does not parse: ${String(error)}`);
+    }
+  });
+  stream.on("error", (error) => (problem ??= error.message));
+  session.on("error", (error) => (problem ??= error.message));
+  stream.end(encodeGrpcFrame(toBinary(RegisterRequestSchema, request)));
+
+  let forget = (): void => {};
+  const ping = (onAnswer: () => void): void => {
+    if (session.destroyed || session.closed || left) return;
+    const tooLate = clock.after(PING_TIMEOUT_MS, () => fail(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
+    forget = tooLate;
+    session.ping((error) => {
+      tooLate();
+      if (!error && !stream.closed && !left) onAnswer();
+    });
+  };
+  const keepAlive = (): void => {
+    const silentMs = clock.monotonicMs() - heardMs;
+    if (silentMs < PING_EVERY_MS) {
+      forget = clock.after(PING_EVERY_MS - silentMs, keepAlive);
+      return;
+    }
+    ping(() => {
+      heardMs = clock.monotonicMs();
+      forget = clock.after(PING_EVERY_MS, keepAlive);
+    });
+  };
+  // Pings follow the request on the wire. The answer to the first proves that the request arrived; by the second the
+  // orchestrator, which handles requests beside its connection, had the time to refuse it.
+  ping(() =>
+    ping(() => {
+      heardMs = clock.monotonicMs();
+      events.onTaken();
+      forget = clock.after(PING_EVERY_MS, keepAlive);
+    }),
+  );
+
+  stream.once("close", () => {
+    forget();
+    const rst = stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection closed";
+    const said = message || (status === undefined ? (problem ?? rst) : `it ended the registration (status ${status})`);
+    session.destroy();
+    events.onEnd({ text: plainText(said), refused: status !== undefined && status !== 0 });
+  });
+  return {
+    leave() {
+      if (left) return;
+      left = true;
+      forget();
+      dialled.halfClose();
+    },
+    cut() {
+      left = true;
+      forget();
+      session.destroy();
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import type { CapabilitySet } from "@openpool/protocol";
+import type { Offer } from "./link.ts";
+
+/** What there is to share among orchestrators and gateways. */
+export interface Room {
+  /** Sessions that the workers take at once. */
+  readonly capacity: number;
+  readonly capabilities: CapabilitySet;
+  /** Sessions of gateways of our own. */
+  readonly gatewaySessions: number;
+}
+
+/** Capabilities that are a transcoder's; workers name others, which an orchestrator would then announce. */
+const TRANSCODING = (1n << 27n) - 1n;
+const MAX_CAPACITY = 1_000_000;
+
+/**
+ * What one orchestrator is offered: all the room that nobody else uses. What it uses itself stays offered, and at least
+ * one session is while anybody can work: whoever is registered with nothing left shares what there is, and is not torn
+ * from its streams by the load of another. Undefined: nobody can work.
+ */
+export function shareFor(room: Room, own: number, others: number): Offer | undefined {
+  if (room.capacity <= 0) return undefined;
+  const free = room.capacity - room.gatewaySessions - others;
+  const capacity = Math.min(MAX_CAPACITY, Math.max(1, own, free));
+  return { capacity, capabilities: room.capabilities & TRANSCODING };
+}
+
+/** Something a re-registration is worth at once, after a second; what is less waits, so that streams are not moved for it. */
+const SOON_MS = 1_000;
+const LATER_MS = 10_000;
+/** Rigs that lost their connection are back within this time, mostly. */
+const GONE_MS = 5_000;
+const NOTABLE_SHARE = 0.1;
+
+/** Whether a changed offer is told to the orchestrator now. `sinceMs`: how long the one that was told last has stood. */
+export function worthTelling(told: Offer | undefined, wanted: Offer | undefined, sinceMs: number): boolean {
+  if (!told) return wanted !== undefined;
+  if (!wanted) return sinceMs >= GONE_MS;
+  if (told.capacity === wanted.capacity && told.capabilities === wanted.capabilities) return false;
+  const change = Math.abs(wanted.capacity - told.capacity);
+  const notable = told.capabilities !== wanted.capabilities || change > told.capacity * NOTABLE_SHARE;
+  return sinceMs >= (notable ? SOON_MS : LATER_MS);
+}

@@ -1,0 +1,134 @@
+import http, { type IncomingMessage } from "node:http";
+import https from "node:https";
+import { type Clock, errorText, formatHostPort, type HostPort } from "@openpool/base";
+import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
+import type { BodyMemory } from "../bodies/body-memory.ts";
+import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
+import { plainText } from "../workers/plain-text.ts";
+
+/** Where a source may be fetched from. */
+export interface SourcePolicy {
+  /** The orchestrator as we dial it. */
+  readonly address: HostPort;
+  /** Hosts, beyond the orchestrator's own, that it may send us to: its object store. */
+  readonly allowedHosts: ReadonlySet<string>;
+}
+
+/**
+ * The URL to fetch in place of the one that a task names; undefined: it leads somewhere where nobody said we may go. The
+ * orchestrator serves its sources on the port that we are connected to: whatever host it calls itself by, we ask there, so
+ * a task cannot make us fetch from our own network, and an orchestrator behind a router need not reach its own public
+ * address.
+ */
+export function sourceUrl(text: string, { address, allowedHosts }: SourcePolicy): URL | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || (url.protocol !== "https:" && url.protocol !== "http:")) return undefined;
+  if (url.username !== "" || url.password !== "") return undefined;
+  if (allowedHosts.has(url.hostname.toLowerCase()) || allowedHosts.has(url.host.toLowerCase())) return url;
+  const own = url.host.toLowerCase() === formatHostPort(address).toLowerCase();
+  if (!own && !url.pathname.startsWith("/stream/")) return undefined;
+  return new URL(`https://${formatHostPort(address)}${url.pathname}${url.search}`);
+}
+
+export interface Download {
+  /** It may still be arriving. */
+  readonly body: Body;
+  /** How it ended; undefined: whole. */
+  readonly filled: Promise<string | undefined>;
+}
+
+/** A source that stands still for so long is given up. */
+const STALL_MS = 2_000;
+
+/** Fetches sources, over kept connections, four seconds each at most, body included. */
+export interface Downloader extends AsyncDisposable {
+  /**
+   * Resolves as soon as the body begins to arrive, or with why it cannot be had. Redirects are not followed: they could
+   * lead anywhere. `onBytes` is told how much is here.
+   */
+  open(url: URL, signal: AbortSignal, onBytes: (bytes: number) => void): Promise<Download | string>;
+}
+
+export function createSourceDownloader(deps: { readonly memory: BodyMemory; readonly clock: Clock }): Downloader {
+  const { memory, clock } = deps;
+  // As a stock transcoder connects: no ALPN, so HTTP/1.1, and nothing verified.
+  const agents = {
+    "https:": new https.Agent({ keepAlive: true, maxFreeSockets: 16, rejectUnauthorized: false, ALPNProtocols: [] }),
+    "http:": new http.Agent({ keepAlive: true, maxFreeSockets: 16 }),
+  };
+
+  const request = (url: URL, signal: AbortSignal): Promise<IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      const options = { signal, headers: { "user-agent": "openpool" } };
+      const sent =
+        url.protocol === "https:"
+          ? https.get(url, { ...options, agent: agents["https:"] }, resolve)
+          : http.get(url, { ...options, agent: agents["http:"] }, resolve);
+      sent.on("error", reject);
+    });
+
+  return {
+    async open(url, signal, onBytes) {
+      const ended = new AbortController();
+      let timedOut = false;
+      const onAbort = (): void => ended.abort();
+      const cancelTimeout = clock.after(DOWNLOAD_TIMEOUT_MS, () => {
+        timedOut = true;
+        ended.abort();
+      });
+      signal.addEventListener("abort", onAbort, { once: true });
+      const settle = (): void => {
+        cancelTimeout();
+        signal.removeEventListener("abort", onAbort);
+      };
+      const failure = (text: string): string => {
+        settle();
+        ended.abort();
+        return timedOut ? `the source did not come within ${DOWNLOAD_TIMEOUT_MS} ms` : text;
+      };
+      if (signal.aborted) return failure("stopped");
+      let response: IncomingMessage;
+      try {
+        response = await request(url, ended.signal);
+      } catch (error) {
+        return failure(`the source cannot be fetched: ${plainText(errorText(error), 200)}`);
+      }
+      // What happens to the connection from here on shows in how the body ends.
+      response.on("error", () => {});
+      if (response.statusCode !== 200) {
+        return failure(
+          `the source was answered with ${response.statusCode} ${plainText(response.statusMessage ?? "", 60)}`,
+        );
+      }
+      const receive = {
+        announcedBytes: announcedLength(response.headers["content-length"]),
+        maxBytes: MAX_SEGMENT_BYTES,
+        purpose: "source" as const,
+        signal: ended.signal,
+        onChunk: () => onBytes(body.bytes.length),
+        pace: { clock, stallMs: STALL_MS, wholeMs: DOWNLOAD_TIMEOUT_MS },
+      };
+      const opened = await openBody(memory, receive);
+      if (typeof opened === "string") return failure(reasons[opened]);
+      const body = opened;
+      const filled = fillBody(body, response, memory, receive).then((problem) => {
+        settle();
+        if (!problem) return undefined;
+        response.destroy();
+        return failure(reasons[problem]);
+      });
+      return { body, filled };
+    },
+    [Symbol.asyncDispose]() {
+      agents["https:"].destroy();
+      agents["http:"].destroy();
+      return Promise.resolve();
+    },
+  };
+}
+
+const reasons = {
+  "too-large": "the source is larger than it may be",
+  incomplete: "the source broke off or came too slowly",
+  "no-memory": "there is no memory for the source",
+} as const;

@@ -1,0 +1,185 @@
+import { randomBytes } from "node:crypto";
+import type http2 from "node:http2";
+import { type Clock, errorText, type HostPort, type Logger } from "@openpool/base";
+import { encodeResultParts, RESULT_AUTHORIZATION, type ResultPart, TRANSCODING_ERROR_TYPE } from "@openpool/protocol";
+import { plainText } from "../workers/plain-text.ts";
+import { dialOrchestrator } from "./dial.ts";
+
+/** What a task is answered with. */
+export type Answer =
+  | { readonly kind: "renditions"; readonly decodedPixels: bigint; readonly parts: readonly ResultPart[] }
+  /** Gateways compare the whole text: it goes out as it is. */
+  | { readonly kind: "error"; readonly text: string };
+
+export type UploadOutcome =
+  | { readonly kind: "taken" }
+  /** The orchestrator answered something else than 200. */
+  | { readonly kind: "refused"; readonly status: number; readonly text: string }
+  /** It did not get through in time. */
+  | { readonly kind: "lost"; readonly why: string };
+
+export interface UploadOrder {
+  readonly taskId: bigint;
+  readonly answer: Answer;
+  readonly secret: string;
+  /**
+   * Of the certificate of the orchestrator that gave the task. Task ids count from 0 in each life of an orchestrator: the
+   * answer to an old one would be taken for another's.
+   */
+  readonly fingerprint: string;
+  /** Monotonic ms. What is not through by then is broken off, which the orchestrator takes for an error: not for a death. */
+  readonly deadlineMs: number;
+}
+
+/** Brings answers to one orchestrator, over connections that outlive registrations. */
+export interface Uploader extends AsyncDisposable {
+  upload(order: UploadOrder): Promise<UploadOutcome>;
+  /** Connections that are open, for tests and measurements. */
+  readonly connections: number;
+}
+
+interface Connection {
+  readonly session: http2.ClientHttp2Session;
+  readonly fingerprint: string;
+  /** Bytes given to it and not answered for yet. */
+  bytes: number;
+  uploads: number;
+}
+
+const DIAL_TIMEOUT_MS = 3_000;
+const FIRST_RETRY_MS = 50;
+const MAX_TRIES = 5;
+const PING_TIMEOUT_MS = 2_000;
+/**
+ * A stock orchestrator lets so much be under way on a connection: over a distance of 50 ms that is 20 MB/s. Whatever is
+ * more goes over further connections, opened beside those in use, so that nobody waits for one.
+ */
+const FULL_BYTES = 1 << 20;
+const MAX_CONNECTIONS = 8;
+
+export function createUploader(
+  options: { readonly address: HostPort },
+  deps: { readonly clock: Clock; readonly logger: Logger },
+): Uploader {
+  const { clock, logger } = deps;
+  const closing = new AbortController();
+  const connections = new Set<Connection>();
+  let dialling: Promise<Connection> | undefined;
+
+  const dial = (): Promise<Connection> => {
+    dialling ??= dialOrchestrator(options.address, { timeoutMs: DIAL_TIMEOUT_MS, signal: closing.signal }, clock)
+      .then(({ session, fingerprint }) => {
+        const connection: Connection = { session, fingerprint, bytes: 0, uploads: 0 };
+        connections.add(connection);
+        const forget = (): void => void connections.delete(connection);
+        session.once("close", forget);
+        // Streams that are up may finish, new ones go elsewhere.
+        session.once("goaway", forget);
+        return connection;
+      })
+      .finally(() => (dialling = undefined));
+    return dialling;
+  };
+  const connectionFor = async (fingerprint: string): Promise<Connection> => {
+    let best: Connection | undefined;
+    let open = 0;
+    for (const one of connections) {
+      if (one.fingerprint !== fingerprint) {
+        if (one.uploads === 0) one.session.close();
+        continue;
+      }
+      open++;
+      if (!best || one.bytes < best.bytes) best = one;
+    }
+    if (!best) return dial();
+    if (best.bytes >= FULL_BYTES && open < MAX_CONNECTIONS) dial().catch(() => {});
+    return best;
+  };
+  /** Finds out whether anyone is still there: a connection that a router forgot swallows an upload without a word. */
+  const ping = ({ session }: Connection): void => {
+    const forget = clock.after(PING_TIMEOUT_MS, () => session.destroy());
+    session.ping(forget);
+  };
+
+  const post = async (
+    order: UploadOrder,
+    headers: http2.OutgoingHttpHeaders,
+    chunks: readonly Uint8Array[],
+    bytes: number,
+  ): Promise<UploadOutcome> => {
+    const connection = await connectionFor(order.fingerprint);
+    const { session } = connection;
+    if (connection.fingerprint !== order.fingerprint) {
+      return { kind: "lost", why: "the orchestrator was restarted, its tasks are gone" };
+    }
+    if (connection.uploads === 0) ping(connection);
+    connection.uploads++;
+    connection.bytes += bytes;
+    return await new Promise<UploadOutcome>((resolve, reject) => {
+      const stream = session.request({ ":method": "POST", ":path": "/transcodeResults", ...headers });
+      let late = false;
+      const forget = clock.after(order.deadlineMs - clock.monotonicMs(), () => {
+        late = true;
+        stream.close(8);
+      });
+      let status = 0;
+      let text = "";
+      stream.on("response", (answer) => (status = Number(answer[":status"])));
+      stream.setEncoding("utf8");
+      stream.on("data", (chunk: string) => {
+        if (text.length < 1_000) text += chunk;
+      });
+      stream.on("error", () => {});
+      stream.once("close", () => {
+        forget();
+        if (status === 200) resolve({ kind: "taken" });
+        else if (status !== 0) resolve({ kind: "refused", status, text: plainText(text) });
+        else if (late) resolve({ kind: "lost", why: "the orchestrator did not take it in time" });
+        else reject(new Error(stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection lost"));
+      });
+      for (const chunk of chunks) stream.write(chunk);
+      stream.end();
+    }).finally(() => {
+      connection.uploads--;
+      connection.bytes -= bytes;
+      if (connection.uploads === 0 && !connections.has(connection)) session.close();
+    });
+  };
+
+  return {
+    get connections() {
+      return connections.size;
+    },
+    async upload(order) {
+      const { answer } = order;
+      const boundary = randomBytes(10).toString("hex");
+      const chunks = answer.kind === "error" ? [Buffer.from(answer.text)] : encodeResultParts(answer.parts, boundary);
+      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      const headers = {
+        authorization: RESULT_AUTHORIZATION,
+        credentials: order.secret,
+        taskid: order.taskId.toString(),
+        pixels: (answer.kind === "renditions" ? answer.decodedPixels : 0n).toString(),
+        "content-type": answer.kind === "error" ? TRANSCODING_ERROR_TYPE : `multipart/mixed; boundary=${boundary}`,
+        "content-length": bytes,
+        "user-agent": "openpool",
+      };
+      for (let attempt = 1, delayMs = FIRST_RETRY_MS; ; attempt++, delayMs *= 3) {
+        try {
+          return await post(order, headers, chunks, bytes);
+        } catch (error) {
+          const why = errorText(error);
+          const over = clock.monotonicMs() + delayMs >= order.deadlineMs;
+          if (over || attempt === MAX_TRIES || closing.signal.aborted) return { kind: "lost", why };
+          logger.debug("an answer did not get through, trying again", { task: order.taskId.toString(), why, attempt });
+          await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
+        }
+      }
+    },
+    [Symbol.asyncDispose]() {
+      closing.abort();
+      for (const { session } of connections) session.destroy();
+      return Promise.resolve();
+    },
+  };
+}

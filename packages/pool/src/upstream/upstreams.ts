@@ -1,0 +1,222 @@
+import { readFile } from "node:fs/promises";
+import { type Clock, errorText, type Logger, openScope, PoolError, type Price } from "@openpool/base";
+import type { BodyMemory } from "../bodies/body-memory.ts";
+import type { JobDesk } from "../jobs/desk.ts";
+import type { Store } from "../store/types.ts";
+import type { AttachedOptions } from "../options.ts";
+import { UpstreamDoor, type UpstreamStatus } from "./door.ts";
+import type { Offer } from "./link.ts";
+import { secretFor } from "./secret-file.ts";
+import { type Room, shareFor, worthTelling } from "./share.ts";
+
+export interface UpstreamsOptions {
+  readonly attached: AttachedOptions | undefined;
+  /** What their work pays where they do not say it themselves. */
+  readonly price: Price;
+}
+
+export interface UpstreamsDeps {
+  readonly desk: JobDesk;
+  readonly memory: BodyMemory;
+  readonly store: Store;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** What there is to offer now. */
+  readonly room: () => Room;
+}
+
+const SNAPSHOT = "upstream-offers";
+/** Rigs of a pool that is back sooner than this are on their way to it. */
+const SNAPSHOT_VALID_MS = 120_000;
+const RIGS_RETURN_MS = 5_000;
+const SAVE_AFTER_MS = 500;
+
+interface Told {
+  readonly door: UpstreamDoor;
+  offer: Offer | undefined;
+  /** What the process before this one offered, until its rigs had the time to come. */
+  expected: Offer | undefined;
+  sinceMs: number;
+  /** Since when there is nothing to offer. */
+  nothingSinceMs: number | undefined;
+}
+
+/** All orchestrators that the pool works for. */
+export class Upstreams implements AsyncDisposable {
+  readonly #deps: UpstreamsDeps;
+  readonly #scope = openScope();
+  readonly #told: readonly Told[];
+  #expectedUntilMs = 0;
+  #left = false;
+  #saveDue = false;
+
+  private constructor(
+    attached: AttachedOptions | undefined,
+    price: Price,
+    deps: UpstreamsDeps,
+    drained: ReadonlySet<string>,
+  ) {
+    this.#deps = deps;
+    this.#told = (attached?.upstreams ?? []).map((upstream) => {
+      const secretFile = attached?.secretFile ?? "";
+      const door = this.#scope.use(
+        new UpstreamDoor(
+          {
+            ...upstream,
+            price,
+            allowedHosts: new Set(attached?.allowedHosts.map((host) => host.toLowerCase())),
+            secret: async () => secretFor(upstream.name, await readFile(secretFile, "utf8"), secretFile),
+          },
+          deps,
+        ),
+      );
+      if (drained.has(upstream.name)) door.drained = true;
+      return { door, offer: undefined, expected: undefined, sinceMs: 0, nothingSinceMs: undefined };
+    });
+  }
+
+  /** Begins to register. Resolves when those are registered that the process before this one was registered with, or soon. */
+  static async open(options: UpstreamsOptions, deps: UpstreamsDeps): Promise<Upstreams> {
+    if (!options.attached) return new Upstreams(undefined, options.price, deps, new Set());
+    const records = await deps.store.upstreams();
+    const drained = records.filter((one) => one.drainedAt !== undefined).map((one) => one.name);
+    const upstreams = new Upstreams(options.attached, options.price, deps, new Set(drained));
+    upstreams.#expect(await deps.store.getSnapshot(SNAPSHOT));
+    upstreams.refresh();
+    return upstreams;
+  }
+
+  #expect(snapshot: unknown): void {
+    const { clock } = this.#deps;
+    const saved = parseSnapshot(snapshot);
+    if (!saved || Math.abs(clock.now() - saved.at) > SNAPSHOT_VALID_MS) return;
+    this.#expectedUntilMs = clock.monotonicMs() + RIGS_RETURN_MS;
+    for (const told of this.#told) told.expected = saved.offers.get(told.door.name);
+  }
+
+  /**
+   * Waits until every orchestrator that the process before this one was registered with has taken this one: then that one
+   * may leave. False: `timeoutMs` came first.
+   */
+  async takenOver(timeoutMs: number): Promise<boolean> {
+    const { clock } = this.#deps;
+    const untilMs = clock.monotonicMs() + timeoutMs;
+    const missing = (): boolean =>
+      this.#told.some(({ door, expected }) => expected && !door.drained && !door.registered);
+    while (missing()) {
+      if (clock.monotonicMs() > untilMs) return false;
+      await new Promise<void>((resolve) => void clock.after(20, resolve));
+    }
+    return true;
+  }
+
+  /** Streams of all orchestrators together. */
+  get sessions(): number {
+    return this.#told.reduce((sum, { door }) => sum + door.sessions, 0);
+  }
+
+  get tasksInFlight(): number {
+    return this.#told.reduce((sum, { door }) => sum + door.tasksInFlight, 0);
+  }
+
+  status(): UpstreamStatus[] {
+    return this.#told.map(({ door }) => door.status());
+  }
+
+  /** Tells each orchestrator what there is for it now, where that is worth telling. Call it every second, and when rigs change. */
+  refresh(): void {
+    if (this.#left) return;
+    const now = this.#deps.clock.monotonicMs();
+    const room = this.#deps.room();
+    const sessions = this.sessions;
+    const expecting = now < this.#expectedUntilMs;
+    for (const told of this.#told) {
+      const { door } = told;
+      door.expire();
+      if (door.drained) {
+        told.offer = undefined;
+        continue;
+      }
+      const actual = shareFor(room, door.sessions, sessions - door.sessions);
+      const wanted = expecting ? larger(actual, told.expected) : actual;
+      told.nothingSinceMs = wanted ? undefined : (told.nothingSinceMs ?? now);
+      const sinceMs = now - (wanted ? told.sinceMs : (told.nothingSinceMs ?? now));
+      if (!worthTelling(told.offer, wanted, sinceMs)) continue;
+      told.offer = wanted;
+      told.sinceMs = now;
+      door.offer(wanted);
+      this.#saveSoon();
+    }
+  }
+
+  /** Takes no more tasks from anybody; running ones are answered. */
+  leave(): void {
+    this.#left = true;
+    for (const { door } of this.#told) door.offer(undefined);
+  }
+
+  /** Takes the pool out of an orchestrator, or puts it back; also the next process of the pool will know. */
+  async setDrained(name: string, drained: boolean): Promise<void> {
+    const told = this.#told.find(({ door }) => door.name === name);
+    if (!told) {
+      const known = this.#told.map(({ door }) => door.name).join(", ") || "none";
+      throw new PoolError(
+        { code: "upstream/unknown" },
+        `The pool works for no orchestrator named "${name}"; it knows ${known}.`,
+      );
+    }
+    const { store, clock } = this.#deps;
+    await store.putUpstream({ name, drainedAt: drained ? new Date(clock.now()).toISOString() : undefined });
+    await store.append([{ type: drained ? "upstream.drained" : "upstream.undrained", data: { upstream: name } }]);
+    told.door.drained = drained;
+    told.offer = undefined;
+    this.refresh();
+  }
+
+  #saveSoon(): void {
+    if (this.#saveDue) return;
+    this.#saveDue = true;
+    this.#deps.clock.after(SAVE_AFTER_MS, () => {
+      this.#saveDue = false;
+      if (!this.#left) void this.save();
+    });
+  }
+
+  /** Keeps what is offered now, for the process after this one. */
+  async save(): Promise<void> {
+    const offers = this.#told.flatMap(({ door, offer }) =>
+      offer ? [{ name: door.name, capacity: offer.capacity, capabilities: offer.capabilities.toString() }] : [],
+    );
+    await this.#deps.store
+      .putSnapshot(SNAPSHOT, { v: 1, at: this.#deps.clock.now(), offers })
+      .catch((error: unknown) => {
+        this.#deps.logger.debug("what is offered was not saved", { error: errorText(error) });
+      });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#scope[Symbol.asyncDispose]();
+  }
+}
+
+function larger(a: Offer | undefined, b: Offer | undefined): Offer | undefined {
+  if (!a || !b) return a ?? b;
+  return { capacity: Math.max(a.capacity, b.capacity), capabilities: a.capabilities | b.capabilities };
+}
+
+/** What a process of this pool saved; whatever else it is, undefined. */
+function parseSnapshot(
+  value: unknown,
+): { readonly at: number; readonly offers: ReadonlyMap<string, Offer> } | undefined {
+  if (typeof value !== "object" || value === null || !("at" in value) || !("offers" in value)) return undefined;
+  if (typeof value.at !== "number" || !Array.isArray(value.offers)) return undefined;
+  const offers = new Map<string, Offer>();
+  for (const one of value.offers as readonly unknown[]) {
+    if (typeof one !== "object" || one === null) continue;
+    const { name, capacity, capabilities } = one as Readonly<Record<string, unknown>>; // checked below
+    if (typeof name !== "string" || typeof capacity !== "number" || !(capacity >= 1)) continue;
+    if (typeof capabilities !== "string" || !/^\d{1,20}$/.test(capabilities)) continue;
+    offers.set(name, { capacity, capabilities: BigInt(capabilities) });
+  }
+  return { at: value.at, offers };
+}
