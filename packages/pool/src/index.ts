@@ -1,4 +1,13 @@
-export { type AttachedOptions, type ListenAddress, type NamedAddress, type PoolOptions, poolOptions, type PoolSurroundings, toPoolOptions, type UpstreamOptions } from "./options.ts";
+export {
+  type AttachedOptions,
+  type ListenAddress,
+  type NamedAddress,
+  type PoolOptions,
+  poolOptions,
+  type PoolSurroundings,
+  toPoolOptions,
+  type UpstreamOptions,
+} from "./options.ts";
 export { type AdminFile, openAdminToken, readAdminFile, removeAdminFile, writeAdminFile } from "./api/admin-file.ts";
 export type { AdminServer, AdminServerOptions } from "./api/admin-server.ts";
 export type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";

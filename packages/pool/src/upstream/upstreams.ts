@@ -167,7 +167,8 @@ export class Upstreams implements AsyncDisposable {
     }
     const { store, clock } = this.#deps;
     await store.putUpstream({ name, drainedAt: drained ? new Date(clock.now()).toISOString() : undefined });
-    await store.append([{ type: drained ? "upstream.drained" : "upstream.undrained", data: { upstream: name } }]);
+    const data = { upstream: name };
+    await store.append([drained ? { type: "upstream.drained", data } : { type: "upstream.undrained", data }]);
     told.door.drained = drained;
     told.offer = undefined;
     this.refresh();
