@@ -2,8 +2,10 @@ import { type Clock, errorCode, errorText, type Logger, PoolError } from "@openp
 import type { WorkerAddress } from "@openpool/protocol";
 import { type ClientBase, Pool, type PoolClient, type QueryResultRow } from "pg";
 import { parseTermsDocument, type Terms, type TermsDocument, termsDocumentJson } from "../ledger/terms.ts";
-import type { AccountBalance, NewEntry } from "../ledger/types.ts";
+import { type AccountBalance, type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
+import type { ClosedPeriod } from "./ledger-periods.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import { createUuidV7 } from "./uuid.ts";
 
 /** A worker that could be paid now. */
 export interface Payable {
@@ -76,6 +78,16 @@ export interface StatementSums {
   readonly byKind: Readonly<Record<string, { readonly rows: number; readonly amountWei: bigint }>>;
 }
 
+/** A change by hand. */
+export interface Adjustment {
+  readonly worker: WorkerAddress;
+  /** Signed. */
+  readonly amountWei: bigint;
+  readonly reason: string;
+  readonly corrects?: string | undefined;
+  readonly termsVersion: number;
+}
+
 /** Why no payout may be made. */
 export interface Halt {
   readonly name: string;
@@ -106,6 +118,13 @@ export interface LedgerStore extends AsyncDisposable {
     order?: "oldest-first" | "newest-first",
   ): Promise<StatementPage>;
   statementSums(worker: WorkerAddress, range: StatementRange): Promise<StatementSums>;
+  /**
+   * Adds to what a worker is owed, or takes from it, by hand: a new entry with its reason, which may name the job or the
+   * entry that it corrects. @throws LedgerError `ledger/negative-balance`, `ledger/unknown-entry`, `ledger/bad-adjustment`.
+   */
+  adjust(adjustment: Adjustment): Promise<{ readonly entry: string; readonly balance: AccountBalance }>;
+  /** Months whose books are closed, the oldest first. */
+  closedPeriods(): Promise<readonly ClosedPeriod[]>;
   terms(): Promise<readonly Terms[]>;
   /** Adds a version. @throws PoolError `store/conflict` when another node was faster. */
   addTerms(terms: Terms): Promise<void>;
@@ -118,7 +137,7 @@ export interface LedgerStore extends AsyncDisposable {
 }
 
 export class LedgerError extends PoolError<{
-  readonly code: "ledger/unbalanced" | "ledger/negative-balance" | "ledger/bad-cursor" | "ledger/bad-account";
+  readonly code: "ledger/unbalanced" | "ledger/negative-balance" | "ledger/bad-cursor" | "ledger/bad-account" | "ledger/bad-adjustment" | "ledger/unknown-entry";
 }> {}
 
 /** Of workers, of where money comes from, of the pool, and of work that waits for its share. */
@@ -261,10 +280,12 @@ function parseCursor(cursor: string): { readonly at: Date; readonly id: string }
 /** The books in PostgreSQL. The schema is the event log's: open that first. */
 export class PgLedgerStore implements LedgerStore {
   readonly #clock: Clock;
+  readonly #newId: () => string;
   readonly #readers: Pool;
 
   constructor(connection: PgConnection, { clock }: { readonly clock: Clock; readonly logger: Logger }) {
     this.#clock = clock;
+    this.#newId = createUuidV7(() => clock.now());
     this.#readers = new Pool({
       ...clientConfig(connection, `openpool ledger ${process.pid}`),
       max: MAX_READERS,
@@ -398,6 +419,64 @@ export class PgLedgerStore implements LedgerStore {
     };
   }
 
+  async adjust({ worker, amountWei, reason, corrects, termsVersion }: Adjustment): ReturnType<LedgerStore["adjust"]> {
+    if (amountWei === 0n || reason.trim() === "") {
+      throw new LedgerError(
+        { code: "ledger/bad-adjustment" },
+        "An adjustment needs an amount that is not zero, and a reason that the worker will read.",
+      );
+    }
+    const id = this.#newId();
+    await this.#transaction(async (client) => {
+      if (corrects !== undefined) {
+        const { rows } = await client.query<{ known: boolean }>(
+          `select exists (select from openpool.ledger_entries where id::text = $1)
+             or exists (select from openpool.credits where job::text = $1) as known`,
+          [corrects],
+        );
+        if (!rows[0]?.known) {
+          throw new LedgerError(
+            { code: "ledger/unknown-entry" },
+            `There is no entry and no job ${corrects}; nothing was booked.`,
+          );
+        }
+      }
+      await postEntries(client, [
+        {
+          id,
+          source: `${id}/adjusted`,
+          rule: "adjusted",
+          termsVersion,
+          atMs: this.#clock.now(),
+          postings: [
+            { account: workerAccount(worker, "owed"), amountWei },
+            { account: poolAccounts.adjustments, amountWei: -amountWei },
+          ],
+          data: { reason, ...(corrects === undefined ? {} : { corrects }) },
+          corrects,
+        },
+      ]);
+    });
+    return { entry: id, balance: await this.balance(worker) };
+  }
+
+  async closedPeriods(): Promise<readonly ClosedPeriod[]> {
+    const rows = await this.#read<{
+      period: string;
+      ends_at: Date;
+      sealed_at: Date;
+      lines: string;
+      dropped_at: Date | null;
+    }>("select period, ends_at, sealed_at, lines, dropped_at from openpool.ledger_periods order by ends_at");
+    return rows.map((row) => ({
+      period: row.period,
+      endsAtMs: row.ends_at.getTime(),
+      sealedAtMs: row.sealed_at.getTime(),
+      lines: Number(row.lines),
+      droppedAtMs: row.dropped_at?.getTime(),
+    }));
+  }
+
   async terms(): Promise<readonly Terms[]> {
     const rows = await this.#read<{ version: number; effective_at: Date; announced_at: Date; document: unknown }>(
       "select version, effective_at, announced_at, document from openpool.terms order by version",
@@ -441,6 +520,19 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async #read<Row extends object>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    return this.#using(async (client) => (await client.query<Row & QueryResultRow>(sql, [...values])).rows);
+  }
+
+  #transaction(work: (client: PoolClient) => Promise<void>): Promise<void> {
+    return this.#using(async (client) => {
+      await client.query("begin");
+      // Ending the connection, as after every error, undoes it.
+      await work(client);
+      await client.query("commit");
+    });
+  }
+
+  async #using<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     let client: PoolClient;
     try {
       client = await this.#readers.connect();
@@ -449,10 +541,10 @@ export class PgLedgerStore implements LedgerStore {
     }
     let broken: Error | undefined;
     try {
-      return (await client.query<Row & QueryResultRow>(sql, [...values])).rows;
+      return await work(client);
     } catch (cause) {
       broken = cause instanceof Error ? cause : new Error(errorText(cause));
-      throw failed(cause);
+      throw cause instanceof PoolError ? cause : failed(cause);
     } finally {
       client.release(broken);
     }

@@ -110,11 +110,14 @@ create table openpool.ledger_periods (
   period text primary key,
   starts_at timestamptz not null,
   ends_at timestamptz not null unique,
-  -- Events up to here are in it or before it.
+  -- The end of the log when it was closed: what came later is booked into a later period, whatever its time.
   position bigint not null,
   sealed_at timestamptz not null,
+  -- Its credits in statements: how many, and a sum that any change of one would change.
   lines bigint not null,
-  digest text not null
+  digest numeric not null,
+  -- When its events were taken out of the log.
+  dropped_at timestamptz
 );
 create table openpool.ledger_closings (
   period text not null references openpool.ledger_periods,
@@ -130,6 +133,29 @@ create table openpool.halts (
   details json not null,
   since timestamptz not null
 );
+
+-- Takes a month out of the event log, once its books are closed and it was exported.
+create function openpool.drop_events_month(p_month date) returns void language plpgsql as $$
+declare
+  name text := 'events_' || to_char(p_month, 'YYYY_MM');
+  late boolean;
+begin
+  update openpool.ledger_periods set dropped_at = now() where period = to_char(p_month, 'YYYY-MM') and dropped_at is null;
+  if not found then
+    raise exception 'the books of % are not closed, or its events are gone already', to_char(p_month, 'YYYY-MM')
+      using errcode = 'OP004';
+  end if;
+  if exists (select from openpool.ledger_periods where ends_at <= p_month and dropped_at is null) then
+    raise exception 'an earlier month is still in the log' using errcode = 'OP004';
+  end if;
+  execute format('select exists (select from openpool.%I e join openpool.ledger_periods p on p.period = %L
+    where e.position > p.position and e.type = ''job.credited'')', name, to_char(p_month, 'YYYY-MM')) into late;
+  if late then
+    raise exception 'some credits of % were booked into a later month, which is not closed', to_char(p_month, 'YYYY-MM')
+      using errcode = 'OP004';
+  end if;
+  execute format('drop table openpool.%I', name);
+end $$;
 
 -- Posts entries, each once: one whose source is there already is left out. Answers how many were new.
 -- p_at: the entry (1-based) that a posting belongs to. p_lines: make statement rows of what it changes for workers, and

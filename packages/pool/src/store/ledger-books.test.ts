@@ -1,0 +1,402 @@
+import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
+import fc from "fast-check";
+import { Client } from "pg";
+import { describe, expect, test, vi } from "vitest";
+import { creditFor } from "../ledger/credit-for.ts";
+import { TermsBook } from "../ledger/terms.ts";
+import { workerAccount } from "../ledger/types.ts";
+import { bookUnit } from "../ledger/unit.ts";
+import { CHECK_HALT, checkLedger, LedgerChecker } from "./ledger-check.ts";
+import { closePeriods } from "./ledger-periods.ts";
+import { rebuildLedger } from "./ledger-rebuild.ts";
+import { ledgerStep } from "./ledger-reader.ts";
+import { postEntries } from "./ledger-store.ts";
+import { WorkerNumbers } from "./ledger-writer.ts";
+import { clientConfig } from "./pg-connection.ts";
+import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
+import { ada, bob, creditOf, newJob } from "./testing/sample-credit.ts";
+
+const t0 = Date.parse("2026-01-30T00:00:00Z");
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+type World = Awaited<ReturnType<typeof openLedgerWorld>>;
+
+const rules = (world: World) => ({ terms: world.terms, bookJob: bookUnit });
+
+function rebuild(world: World, verify: boolean, nowMs: () => number) {
+  return rebuildLedger(world.connection, { ...rules(world), verify, nowMs });
+}
+
+/** The money part of a payout: planned, then final or failed. */
+async function pay(world: World, worker: WorkerAddress, amountWei: bigint, atMs: number, final: boolean) {
+  const line = newJob();
+  const move = (rule: string, from: "owed" | "paying", to: "paying" | "paid" | "owed") => ({
+    id: newJob(),
+    source: `${line}/${rule}`,
+    rule,
+    termsVersion: 1,
+    atMs,
+    postings: [
+      { account: workerAccount(worker, from), amountWei: -amountWei },
+      { account: workerAccount(worker, to), amountWei },
+    ],
+    data: { line },
+  });
+  const last = final ? move("paid", "paying", "paid") : move("returned", "paying", "owed");
+  await postEntries(world.client, [move("plan", "owed", "paying")]);
+  await postEntries(world.client, [last]);
+}
+
+describe("whatever happens, in whatever order", () => {
+  const workers = ["a1", "b0", "c4"].map((byte) => parseAddress(`0x${byte.repeat(20)}`) as WorkerAddress);
+  const wei = fc.oneof(fc.bigInt(0n, 12n), fc.bigInt(0n, 10n ** 24n));
+  const step = fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        do: fc.constant("credit" as const),
+        worker: fc.nat(2),
+        rig: fc.constantFrom("one", "two"),
+        pixels: wei,
+        price: fc.bigInt(0n, 10n ** 15n),
+        per: fc.bigInt(1n, 10n ** 9n),
+        source: fc.constantFrom(undefined, "gateway", "upstream:east"),
+        late: fc.boolean(),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(1, 900, HOUR, 3 * DAY) }),
+    },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant("read" as const), most: fc.constantFrom(1, 3, 1_000) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant("die" as const), at: fc.nat(12) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant("terms" as const),
+        ppm: fc.bigInt(0n, 1_000_000n),
+        hold: fc.constantFrom(0, 5_000, DAY),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant("adjust" as const), worker: fc.nat(2), wei: fc.bigInt(-1_000n, 1_000n) }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        do: fc.constant("pay" as const),
+        worker: fc.nat(2),
+        final: fc.boolean(),
+        part: fc.bigInt(1n, 3n),
+      }),
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant("close" as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant("rebuild" as const) }) },
+  );
+
+  test("the books balance, statements sum to balances, and a rebuild comes to the same", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
+        const clock = stoppedClock(t0);
+        const versions = [
+          termsVersion(1, { holdMs: 5_000, overrides: [{ name: "own", workers: [workers[2]!], commissionPpm: 0n }] }),
+        ];
+        await using world = await openLedgerWorld(clock, new TermsBook(versions));
+        const { store, ledger, terms, client, connection } = world;
+        let fees = 0n;
+        let jobs = 0;
+        for (const one of steps) {
+          switch (one.do) {
+            case "credit": {
+              const worker = workers[one.worker]!;
+              const now = terms.at(clock.now());
+              const amounts = creditFor({
+                pixels: one.pixels,
+                price: { pricePerUnitWei: one.price, pixelsPerUnit: one.per },
+                commissionPpm: terms.of(now, worker).commissionPpm,
+              });
+              fees += amounts.feeWei;
+              jobs++;
+              await store.credit({
+                job: newJob(),
+                earner: { worker, rig: one.rig },
+                segments: 1,
+                ...amounts,
+                data: {
+                  source: one.source,
+                  termsVersion: one.late ? undefined : now.version,
+                  durationMs: 2_000,
+                  renditions: [{ width: 640, height: 360, frames: 60, pixels: "1" }],
+                },
+              });
+              break;
+            }
+            case "wait":
+              clock.advance(one.ms);
+              break;
+            case "read":
+              await world.step(one.most);
+              break;
+            case "die": {
+              // The process ends in the middle of a transaction: after so many of its statements.
+              const victim = new Client(clientConfig(connection, "victim"));
+              victim.on("error", () => {});
+              await victim.connect();
+              const query = victim.query.bind(victim) as (...args: unknown[]) => Promise<unknown>;
+              let left = one.at;
+              victim.query = ((...args: unknown[]) => {
+                if (left-- === 0) throw new Error("killed");
+                return query(...args);
+              }) as typeof victim.query;
+              await ledgerStep(victim, {
+                ...rules(world),
+                numbers: new WorkerNumbers(),
+                nowMs: clock.now(),
+                newId: world.newId,
+              }).catch(() => {});
+              victim.query = query as typeof victim.query;
+              await victim.end();
+              break;
+            }
+            case "terms": {
+              versions.push(
+                termsVersion(versions.length + 1, {
+                  effectiveAtMs: clock.now() + 60_000,
+                  commissionPpm: one.ppm,
+                  holdMs: one.hold,
+                }),
+              );
+              terms.load(versions);
+              break;
+            }
+            case "adjust": {
+              const adjusted = ledger.adjust({
+                worker: workers[one.worker]!,
+                amountWei: one.wei,
+                reason: "a test",
+                termsVersion: 1,
+              });
+              await adjusted.catch((error: { info?: { code?: string } }) => {
+                expect(["ledger/negative-balance", "ledger/bad-adjustment"]).toContain(error.info?.code);
+              });
+              break;
+            }
+            case "pay": {
+              const worker = workers[one.worker]!;
+              const { owedWei } = await ledger.balance(worker);
+              if (owedWei >= one.part) await pay(world, worker, owedWei / one.part, clock.now(), one.final);
+              break;
+            }
+            case "close":
+              await closePeriods(client, clock.now());
+              break;
+            case "rebuild":
+              expect((await rebuild(world, false, clock.now)).differences).toEqual([]);
+              break;
+          }
+        }
+        await world.catchUp();
+        expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+        expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+        const accounts = await ledger.accounts();
+        expect([...accounts.values()].reduce((sum, one) => sum + one, 0n)).toBe(0n);
+        expect((await ledger.totals()).feesWei).toBe(fees);
+        let rows = 0;
+        for (const worker of workers) {
+          const { heldWei, owedWei, payingWei } = await ledger.balance(worker);
+          const page = await ledger.statement(worker, {}, undefined, 10_000);
+          rows += page.rows.filter((row) => row.kind === "credit").length;
+          const unpaid = heldWei + owedWei + payingWei;
+          expect(page.rows.reduce((sum, row) => sum + row.amountWei, 0n)).toBe(unpaid);
+          // Any cut of time: what was before and what is in it make what is at its end.
+          const cut = t0 + 2 * HOUR;
+          const first = await ledger.statementSums(worker, { toMs: cut });
+          const second = await ledger.statementSums(worker, { fromMs: cut });
+          expect([second.openingWei, second.closingWei]).toEqual([first.closingWei, unpaid]);
+          const held = page.rows.filter((row) => row.state === "held").reduce((sum, row) => sum + row.amountWei, 0n);
+          expect(held).toBe(heldWei);
+        }
+        expect(rows).toBe(jobs);
+        expect(await store.checkTotals()).toEqual([]);
+      }),
+      { numRuns: 8 },
+    );
+  }, 120_000);
+});
+
+describe("rebuilding", () => {
+  test("finds what was changed behind the pool's back, leaves it when only verifying, and puts it right when not", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock);
+    const { store, ledger, client } = world;
+    for (let i = 1n; i <= 5n; i++) await store.credit(creditOf(i === 5n ? bob : ada, "one", i));
+    await world.catchUp();
+    await ledger.adjust({ worker: bob, amountWei: 10n, reason: "a gift", termsVersion: 1 });
+    await client.query("update openpool.ledger_lines set amount_wei = amount_wei + 1 where fee_wei = 1000");
+    await client.query("update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account like '%:owed'");
+    const found = await rebuild(world, true, clock.now);
+    expect(found).toMatchObject({ jobs: 5, replaced: false });
+    expect(found.differences.map((one) => one.what).toSorted()).toEqual(
+      [`statement of ${ada}`, `worker:${ada}:owed`, `worker:${bob}:owed`].toSorted(),
+    );
+    expect((await rebuild(world, true, clock.now)).differences).toHaveLength(3);
+    expect(await rebuild(world, false, clock.now)).toMatchObject({ replaced: true });
+    expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+    expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+    expect(await ledger.balance(bob)).toMatchObject({ owedWei: 3_760n });
+    // What comes next is booked into the rebuilt books.
+    await store.credit(creditOf(ada, "one", 1n));
+    await world.catchUp();
+    expect(await ledger.balance(ada)).toMatchObject({ owedWei: 8_250n });
+  });
+
+  test("needs no events of months that were closed and taken out of the log", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: 3 * DAY })]));
+    const { store, ledger, client } = world;
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    await expect(client.query("select openpool.drop_events_month('2026-01-01')")).rejects.toThrow(/not closed/);
+    expect(await closePeriods(client, clock.now())).toEqual([]);
+    clock.advance(2 * DAY + 2 * HOUR);
+    await store.credit(creditOf(ada, "one", 4n));
+    expect(await closePeriods(client, clock.now())).toEqual([]);
+    await world.catchUp();
+    expect(await closePeriods(client, clock.now())).toEqual(["2026-01"]);
+    expect(await client.query("select * from openpool.ledger_closings order by account")).toMatchObject({
+      rows: [
+        { account: "pool:commission", balance_wei: "1000" },
+        { account: "source:gateway", balance_wei: "-4000" },
+        { account: `worker:${ada}:held`, balance_wei: "3000" },
+      ],
+    });
+    await client.query("select openpool.drop_events_month('2026-01-01')");
+    expect(await ledger.closedPeriods()).toMatchObject([
+      { period: "2026-01", lines: 1, droppedAtMs: expect.any(Number) },
+    ]);
+    clock.advance(DAY);
+    await world.catchUp();
+    expect(await ledger.balance(ada)).toMatchObject({ heldWei: 3_000n, owedWei: 3_000n });
+    expect(await rebuild(world, false, clock.now)).toMatchObject({ jobs: 1, differences: [] });
+    expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+    expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+  });
+
+  test("books nothing into a closed month: what comes late stands in the next one", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock);
+    const { store, ledger, client } = world;
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    await closePeriods(client, t0 + 5 * DAY);
+    // The clock of the node that says so is behind.
+    await store.credit(creditOf(ada, "one", 8n));
+    await world.catchUp();
+    const february = Date.parse("2026-02-01T00:00:00Z");
+    const { rows } = await ledger.statement(ada, { fromMs: february }, undefined, 10);
+    expect(rows.map((row) => [row.atMs, row.amountWei])).toEqual([[february, 6_000n]]);
+    expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+  });
+});
+
+describe("the check", () => {
+  const wrongs: [string, string, string][] = [
+    [
+      "an account",
+      "update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account = 'pool:commission'",
+      "sum",
+    ],
+    ["a row's amount", "update openpool.ledger_lines set amount_wei = 7", "log"],
+    ["a row that is gone", "delete from openpool.ledger_lines", "log"],
+    [
+      "a row for no job",
+      "insert into openpool.ledger_lines select worker, at, gen_random_uuid(), entry, kind, 0, terms_version, release_at, rig, gen_random_uuid() from openpool.ledger_lines",
+      "job",
+    ],
+    ["a posting", "update openpool.ledger_postings set amount_wei = amount_wei + 1", "postings"],
+    ["a hold", "update openpool.ledger_holds set amount_wei = 1", "holds"],
+  ];
+  test.each(wrongs)(
+    "finds %s that was changed, halts payouts, and lifts the halt once it is right again",
+    async (_what, sql, check) => {
+      await using world = await openLedgerWorld(systemClock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
+      const { store, ledger, client, connection } = world;
+      await store.credit(creditOf(ada, "one", 4n));
+      await world.catchUp();
+      await using checker = new LedgerChecker(connection, {
+        ...rules(world),
+        logger: silentLogger,
+        clock: systemClock,
+        ledger,
+        record: (type, data) => store.append([{ type, data }]),
+      });
+      expect(await checker.check(true)).toMatchObject({ violations: [], jobs: 1, whole: true });
+      await client.query(sql);
+      const { violations } = await checker.check(true);
+      expect(violations.map((one) => one.check)).toContain(check);
+      expect(await ledger.halts()).toMatchObject([
+        { name: CHECK_HALT, reason: expect.stringContaining(violations[0]!.message) },
+      ]);
+      expect(await store.events({ types: ["ledger.violated"], limit: 5 })).toHaveLength(1);
+      await rebuild(world, false, () => Date.now());
+      expect((await checker.check(true)).violations).toEqual([]);
+      expect(await ledger.halts()).toEqual([]);
+    },
+  );
+
+  test("of what is new looks at that alone, and goes on where it was", async () => {
+    await using world = await openLedgerWorld(systemClock);
+    const { store, ledger, connection } = world;
+    const open = () =>
+      new LedgerChecker(connection, {
+        ...rules(world),
+        logger: silentLogger,
+        clock: systemClock,
+        ledger,
+        record: async () => {},
+      });
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    {
+      await using checker = open();
+      expect(await checker.check(false)).toMatchObject({ jobs: 1, position: 1n, whole: false });
+    }
+    await store.credit(creditOf(ada, "one", 4n));
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    await using checker = open();
+    await vi.waitFor(async () => expect(await checker.check(false)).toMatchObject({ jobs: 2, violations: [] }));
+  });
+});
+
+test("an adjustment names its reason and what it corrects, and never takes more than is owed", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, ledger } = world;
+  const credit = creditOf(ada, "one", 4n);
+  await store.credit(credit);
+  await world.catchUp();
+  clock.advance(1);
+  const { balance } = await ledger.adjust({
+    worker: ada,
+    amountWei: -1_000n,
+    reason: "half of it was black",
+    corrects: credit.job,
+    termsVersion: 1,
+  });
+  expect(balance.owedWei).toBe(2_000n);
+  const { rows } = await ledger.statement(ada, {}, undefined, 10, "newest-first");
+  expect(rows[0]).toMatchObject({
+    kind: "adjusted",
+    amountWei: -1_000n,
+    data: { reason: "half of it was black", corrects: credit.job },
+  });
+  const refused = (change: object): Promise<unknown> =>
+    ledger.adjust({ worker: ada, amountWei: 1n, reason: "why not", termsVersion: 1, ...change });
+  await expect(refused({ amountWei: -2_001n })).rejects.toMatchObject({ info: { code: "ledger/negative-balance" } });
+  await expect(refused({ corrects: newJob() })).rejects.toMatchObject({ info: { code: "ledger/unknown-entry" } });
+  await expect(refused({ reason: " " })).rejects.toMatchObject({ info: { code: "ledger/bad-adjustment" } });
+  expect((await ledger.balance(ada)).owedWei).toBe(2_000n);
+});

@@ -1,0 +1,298 @@
+import { type Clock, errorText, type Logger } from "@openpool/base";
+import { Client, type ClientBase } from "pg";
+import { bookCredits } from "../ledger/book-credits.ts";
+import type { TermsBook } from "../ledger/terms.ts";
+import type { BookJob } from "../ledger/types.ts";
+import type { LedgerStore } from "./ledger-store.ts";
+import { readCredits, shapeOf } from "./ledger-writer.ts";
+import { clientConfig, type PgConnection } from "./pg-connection.ts";
+
+/** Something in the books that cannot be. */
+export interface Violation {
+  /** `sum`, `negative`, `holds`, `postings`, `statement`, `log`, `job`, `paid`: which rule is broken. */
+  readonly check: string;
+  /** What differs, in words with the numbers. */
+  readonly message: string;
+}
+
+export interface CheckReport {
+  readonly violations: readonly Violation[];
+  /** Credits of the log that were compared with their rows. */
+  readonly jobs: number;
+  /** All of the books were looked at, not only what came since the last look. */
+  readonly whole: boolean;
+  /** Of the log, compared up to here. */
+  readonly position: bigint;
+}
+
+/** A rule that another room adds: what it finds wrong. It reads through the client that it is given, at one moment. */
+export type ExtraCheck = (client: ClientBase) => Promise<readonly Violation[]>;
+
+export interface CheckRules {
+  readonly terms: TermsBook;
+  readonly bookJob: BookJob;
+  readonly extra?: readonly ExtraCheck[];
+}
+
+/** Of each rule at most so many are told: the first shows what is wrong. */
+const MAX_TOLD = 20;
+const JOBS_AT_ONCE = 2_000;
+
+/** What the sums alone can show. Cheap: accounts and holds are few. */
+const SUM_CHECKS: readonly (readonly [check: string, sql: string])[] = [
+  [
+    "sum",
+    `select 'all accounts together are ' || sum(balance_wei) || ' wei and not zero' as message
+     from openpool.ledger_accounts having sum(balance_wei) <> 0`,
+  ],
+  [
+    "negative",
+    `select account || ' is ' || balance_wei || ' wei' as message from openpool.ledger_accounts
+     where worker is not null and balance_wei < 0 order by account limit ${MAX_TOLD}`,
+  ],
+  [
+    "holds",
+    `select 'worker:' || coalesce(a.worker, h.worker) || ':held is ' || coalesce(a.balance_wei, 0)
+       || ' wei, and what is to be released sums to ' || coalesce(h.wei, 0) as message
+     from (select worker, balance_wei from openpool.ledger_accounts where account like 'worker:%:held') a
+       full join (
+         select w.worker, sum(h.amount_wei) as wei
+         from openpool.ledger_holds h join openpool.ledger_workers w on w.id = h.worker group by 1
+       ) h on h.worker = a.worker
+     where coalesce(a.balance_wei, 0) <> coalesce(h.wei, 0) order by 1 limit ${MAX_TOLD}`,
+  ],
+];
+
+/** What only all postings and all rows can show. */
+const WHOLE_CHECKS: readonly (readonly [check: string, sql: string])[] = [
+  [
+    "postings",
+    `select 'the postings of ' || coalesce(e.source, p.entry::text) || ' sum to ' || sum(p.amount_wei)
+       || case when e.id is null then ' and have no entry' else '' end as message
+     from openpool.ledger_postings p left join openpool.ledger_entries e on e.id = p.entry
+     group by p.entry, e.id, e.source having sum(p.amount_wei) <> 0 or e.id is null limit ${MAX_TOLD}`,
+  ],
+  [
+    "postings",
+    `select a.account || ' is ' || a.balance_wei || ' wei, its postings sum to ' || coalesce(p.wei, 0) as message
+     from openpool.ledger_accounts a
+       left join (select account, sum(amount_wei) as wei from openpool.ledger_postings group by 1) p on p.account = a.id
+     where a.balance_wei <> coalesce(p.wei, 0) order by 1 limit ${MAX_TOLD}`,
+  ],
+  [
+    "statement",
+    `select 'the rows of ' || coalesce(a.worker, l.worker) || ' sum to ' || coalesce(l.wei, 0)
+       || ' wei, its held, owed and paying to ' || coalesce(a.wei, 0) as message
+     from (
+         select worker, sum(balance_wei) as wei from openpool.ledger_accounts
+         where worker is not null and account not like '%:paid' group by 1
+       ) a full join (
+         select w.worker, sum(l.amount_wei) as wei
+         from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker group by 1
+       ) l on l.worker = a.worker
+     where coalesce(a.wei, 0) <> coalesce(l.wei, 0) order by 1 limit ${MAX_TOLD}`,
+  ],
+  [
+    "job",
+    `select 'the row ' || l.id || ' of ' || w.worker || ' credits job ' || coalesce(l.job::text, '(none)')
+       || ', which the log never credited' as message
+     from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker
+       left join openpool.credits c on c.job = l.job and c.event = l.id
+     where l.kind = 'credit' and c.job is null limit ${MAX_TOLD}`,
+  ],
+];
+
+/**
+ * Looks for what cannot be: sums that are not zero, balances below it, holds or rows that do not add up to their accounts,
+ * credits of the log without their row or with another one. Reads one moment of the database and changes nothing in it.
+ *
+ * @param after compares the log from behind this position; undefined: all of it, and all postings and rows.
+ */
+export async function checkLedger(
+  client: ClientBase,
+  rules: CheckRules,
+  after: bigint | undefined,
+  signal?: AbortSignal,
+): Promise<CheckReport> {
+  await client.query("begin isolation level repeatable read read only");
+  try {
+    const violations: Violation[] = [];
+    for (const [check, sql] of after === undefined ? [...SUM_CHECKS, ...WHOLE_CHECKS] : SUM_CHECKS) {
+      const { rows } = await client.query<{ message: string }>(sql);
+      violations.push(...rows.map(({ message }) => ({ check, message })));
+    }
+    for (const extra of rules.extra ?? []) violations.push(...(await extra(client)));
+    const compared = await compareWithLog(client, rules, after ?? 0n, signal);
+    violations.push(...compared.violations);
+    return { violations, jobs: compared.jobs, whole: after === undefined, position: compared.position };
+  } finally {
+    await client.query("rollback").catch(() => {});
+  }
+}
+
+async function compareWithLog(
+  client: ClientBase,
+  rules: CheckRules,
+  after: bigint,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly violations: readonly Violation[]; readonly jobs: number; readonly position: bigint }> {
+  const { rows: cursors } = await client.query<{ position: string }>("select position from openpool.ledger_cursor");
+  const end = BigInt(cursors[0]?.position ?? 0);
+  const { rows: seals } = await client.query<{ ends_at: Date; position: string }>(
+    "select ends_at, position from openpool.ledger_periods order by ends_at",
+  );
+  const violations: Violation[] = [];
+  let position = after;
+  let jobs = 0;
+  while (position < end && violations.length < MAX_TOLD) {
+    signal?.throwIfAborted();
+    const seal = seals.map((one) => BigInt(one.position)).find((one) => one > position);
+    const page = await readCredits(client, position, JOBS_AT_ONCE, seal !== undefined && seal < end ? seal : end);
+    const openSinceMs = seals.findLast((one) => BigInt(one.position) <= position)?.ends_at.getTime() ?? 0;
+    const { lines } = bookCredits(page.events, { ...rules, openSinceMs });
+    const { rows } = await client.query<{ i: string; found: string | null }>(
+      `select n.i, case when l.id is not null then concat_ws(' ', l.amount_wei, l.fee_wei, l.commission_wei, l.pixels,
+           l.terms_version, l.shape, l.job) end as found
+       from unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[]) with ordinality as n (worker, at, id, expected, i)
+         left join openpool.ledger_workers w on w.worker = n.worker
+         left join openpool.ledger_lines l
+           on l.worker = w.id and l.at = timestamptz 'epoch' + n.at * interval '1 millisecond' and l.id = n.id
+       where l.id is null or concat_ws(' ', l.amount_wei, l.fee_wei, l.commission_wei, l.pixels, l.terms_version, l.shape,
+         l.job) <> n.expected
+       limit ${MAX_TOLD}`,
+      [
+        lines.map((line) => line.worker),
+        lines.map((line) => line.atMs),
+        lines.map((line) => line.job.event),
+        lines.map(({ amountWei, termsVersion, job }) =>
+          [amountWei, job.feeWei, job.commissionWei, job.pixels, termsVersion, shapeOf(job.renditions), job.job].join(
+            " ",
+          ),
+        ),
+      ],
+    );
+    for (const { i, found } of rows) {
+      const line = lines[Number(i) - 1];
+      if (!line) continue;
+      const { job } = line;
+      const should = `${line.amountWei} wei of a fee of ${job.feeWei} for ${job.pixels} pixels, terms ${line.termsVersion}`;
+      violations.push({
+        check: "log",
+        message:
+          found === null
+            ? `${line.worker} lacks the row of job ${job.job}: ${should}`
+            : `the row of job ${job.job} of ${line.worker} says ${found}; by the log it is ${should}`,
+      });
+    }
+    jobs += page.events.length;
+    position = page.position;
+  }
+  return { violations, jobs, position };
+}
+
+/** The name of the halt of a check that found something. */
+export const CHECK_HALT = "ledger-check";
+/** How often what is new is checked, and how often everything. */
+const EVERY_MS = 20_000;
+const WHOLE_EVERY_MS = 6 * 60 * 60 * 1000;
+
+export interface LedgerCheckerDeps extends CheckRules {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly ledger: Pick<LedgerStore, "halt" | "liftHalt" | "halts">;
+  /** Appends the fact that something is wrong, or right again. */
+  record(type: "ledger.violated" | "ledger.clean", data: Readonly<Record<string, unknown>>): Promise<void>;
+}
+
+/**
+ * Checks the books all the time. A violation halts payouts, never work, and says what differs; the halt is lifted by a
+ * check of everything that finds nothing.
+ */
+export class LedgerChecker implements AsyncDisposable {
+  readonly #connection: PgConnection;
+  readonly #deps: LedgerCheckerDeps;
+  readonly #stopped = new AbortController();
+  #cancel = (): void => {};
+  #running: Promise<unknown> = Promise.resolve();
+  #last: (CheckReport & { readonly atMs: number }) | undefined;
+  #wholeAtMs: number | undefined;
+
+  constructor(connection: PgConnection, deps: LedgerCheckerDeps) {
+    this.#connection = connection;
+    this.#deps = deps;
+    this.#schedule();
+  }
+
+  /** What the last look found. */
+  get last(): (CheckReport & { readonly atMs: number }) | undefined {
+    return this.#last;
+  }
+
+  /** Looks now: at everything, or at what came since the last look. */
+  check(whole: boolean): Promise<CheckReport> {
+    const next = this.#running.then(() => this.#check(whole));
+    this.#running = next.catch(() => {});
+    return next;
+  }
+
+  async #check(whole: boolean): Promise<CheckReport> {
+    const { clock, ledger, logger, record } = this.#deps;
+    const client = new Client(clientConfig(this.#connection, `openpool ledger check ${process.pid}`));
+    client.on("error", () => {});
+    let report: CheckReport;
+    try {
+      await client.connect();
+      const { rows } = await client.query<{ position: string }>("select position from openpool.ledger_checks");
+      const after = BigInt(rows[0]?.position ?? 0);
+      report = await checkLedger(client, this.#deps, whole ? undefined : after, this.#stopped.signal);
+      if (report.violations.length === 0) {
+        await client.query(
+          `update openpool.ledger_checks set position = greatest(position, $1), checked_at = $2,
+             checked_whole_at = case when $3 then $2 else checked_whole_at end`,
+          [report.position, new Date(clock.now()), whole],
+        );
+      }
+    } finally {
+      await client.end().catch(() => {});
+    }
+    this.#last = { ...report, atMs: clock.now() };
+    if (whole) this.#wholeAtMs = clock.monotonicMs();
+    const halted = (await ledger.halts()).some((halt) => halt.name === CHECK_HALT);
+    const [first] = report.violations;
+    if (first) {
+      const more = report.violations.length === 1 ? "" : ` (and ${report.violations.length - 1} more)`;
+      await ledger.halt(CHECK_HALT, `${first.message}${more}`, report.violations);
+      if (!halted) {
+        logger.error("the books do not add up; payouts are halted", { violations: report.violations });
+        await record("ledger.violated", { violations: report.violations });
+      }
+    } else if (halted && whole) {
+      await ledger.liftHalt(CHECK_HALT);
+      logger.info("the books add up again; payouts go on");
+      await record("ledger.clean", { jobs: report.jobs });
+    }
+    return report;
+  }
+
+  #schedule(): void {
+    if (this.#stopped.signal.aborted) return;
+    this.#cancel = this.#deps.clock.after(EVERY_MS, () => {
+      const { clock, logger } = this.#deps;
+      this.#wholeAtMs ??= clock.monotonicMs();
+      // After a violation everything is looked at: only that can lift the halt.
+      const whole =
+        clock.monotonicMs() - this.#wholeAtMs >= WHOLE_EVERY_MS || (this.#last?.violations.length ?? 0) > 0;
+      this.check(whole)
+        .catch((error: unknown) => {
+          if (!this.#stopped.signal.aborted) logger.warn("the books could not be checked", { error: errorText(error) });
+        })
+        .finally(() => this.#schedule());
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort();
+    this.#cancel();
+    await this.#running;
+  }
+}

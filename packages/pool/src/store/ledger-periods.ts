@@ -1,0 +1,83 @@
+import type { ClientBase } from "pg";
+import { LINE_DIGEST } from "./ledger-rebuild.ts";
+
+/** A month is closed so long after its end: by then everything that happened in it is in the log. */
+export const CLOSE_AFTER_MS = 60 * 60 * 1000;
+
+/** A month whose books are closed: nothing is booked into it any more. */
+export interface ClosedPeriod {
+  /** `2026-11`, in UTC. */
+  readonly period: string;
+  readonly endsAtMs: number;
+  readonly sealedAtMs: number;
+  /** Credits in statements. */
+  readonly lines: number;
+  /** Its events were exported and taken out of the log. */
+  readonly droppedAtMs: number | undefined;
+}
+
+/**
+ * Closes the months that are over: keeps the balance of every account at their end, and a digest of their rows. What is
+ * booked afterwards goes into a later month, whatever its time. Answers which months it closed; none while the books are
+ * behind the log.
+ */
+export async function closePeriods(client: ClientBase, nowMs: number): Promise<readonly string[]> {
+  await client.query("begin");
+  try {
+    // Nobody posts meanwhile.
+    await client.query("select pg_advisory_xact_lock(7105236)");
+    const { rows } = await client.query<{ position: string; head: string; first: Date | null; last: Date | null }>(
+      `select c.position, h.position as head,
+         (select min(time) from openpool.ledger_entries) as first, (select max(ends_at) from openpool.ledger_periods) as last
+       from openpool.ledger_cursor c, openpool.log_head h for update of c`,
+    );
+    const [now] = rows;
+    const begin = now?.last ?? now?.first;
+    if (!now || !begin || now.position !== now.head) {
+      await client.query("rollback");
+      return [];
+    }
+    const closed: string[] = [];
+    let starts = monthStart(begin.getTime());
+    for (;;) {
+      const ends = nextMonth(starts);
+      if (ends + CLOSE_AFTER_MS > nowMs) break;
+      const period = new Date(starts).toISOString().slice(0, 7);
+      await client.query(
+        `insert into openpool.ledger_periods (period, starts_at, ends_at, position, sealed_at, lines, digest)
+         select $1, $2, $3, $4, $5, count(*), coalesce(sum(${LINE_DIGEST}), 0)
+         from openpool.ledger_lines where at >= $2 and at < $3 and kind = 'credit'`,
+        [period, new Date(starts), new Date(ends), now.position, new Date(nowMs)],
+      );
+      await client.query(
+        `insert into openpool.ledger_closings (period, account, balance_wei)
+         select $1, account, sum(wei) from (
+           select account, balance_wei as wei from openpool.ledger_closings
+             where period = (select period from openpool.ledger_periods where ends_at = $2)
+           union all
+           select a.account, p.amount_wei from openpool.ledger_entries e
+             join openpool.ledger_postings p on p.entry = e.id join openpool.ledger_accounts a on a.id = p.account
+             where e.time >= $2 and e.time < $3
+         ) as all_wei group by account`,
+        [period, new Date(starts), new Date(ends)],
+      );
+      closed.push(period);
+      starts = ends;
+    }
+    await client.query("commit");
+    return closed;
+  } catch (error) {
+    await client.query("rollback").catch(() => {});
+    throw error;
+  }
+}
+
+function monthStart(ms: number): number {
+  const date = new Date(ms);
+  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
+}
+
+function nextMonth(ms: number): number {
+  const date = new Date(ms);
+  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);
+}

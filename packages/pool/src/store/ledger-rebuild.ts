@@ -1,0 +1,395 @@
+import { errorText, PoolError } from "@openpool/base";
+import { Client, type ClientBase } from "pg";
+import { bookCredits, type Hold } from "../ledger/book-credits.ts";
+import type { TermsBook } from "../ledger/terms.ts";
+import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
+import type { WorkerAddress } from "@openpool/protocol";
+import { readCredits, WorkerNumbers, writeLines } from "./ledger-writer.ts";
+import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import { createUuidV7 } from "./uuid.ts";
+
+/** Something that the books say and the log does not, or the other way round. */
+export interface RebuildDifference {
+  /** An account, or `statement of <worker>`. */
+  readonly what: string;
+  readonly kept: string;
+  readonly rebuilt: string;
+}
+
+export interface RebuildResult {
+  /** Credits read from the log. */
+  readonly jobs: number;
+  /** Of the log, read up to here. */
+  readonly position: bigint;
+  /** Between the books as they were and what the log says; at most {@link MAX_DIFFERENCES}. */
+  readonly differences: readonly RebuildDifference[];
+  /** The rebuilt books are the books now. */
+  readonly replaced: boolean;
+}
+
+export interface RebuildOptions {
+  readonly terms: TermsBook;
+  readonly bookJob: BookJob;
+  /** Only compares; the books stay as they are. */
+  readonly verify: boolean;
+  readonly nowMs: () => number;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: { readonly jobs: number; readonly position: bigint }) => void) | undefined;
+}
+
+const MAX_DIFFERENCES = 100;
+const JOBS_AT_ONCE = 2_000;
+/** Any constant of ours: one rebuild at a time. */
+const REBUILD_LOCK = 7_105_237;
+const TABLES = ["lines", "entries", "postings"] as const;
+
+/**
+ * Makes the books anew from the event log, beside those that are in use, and compares the two. What does not follow from
+ * the log, as payouts and adjustments, is kept as it was posted. Memory does not grow with the log; the disk must have room
+ * for the books a second time. Payouts and work go on meanwhile.
+ *
+ * @throws PoolError `ledger/rebuild-running` when another one is at it.
+ */
+export async function rebuildLedger(connection: PgConnection, options: RebuildOptions): Promise<RebuildResult> {
+  const client = new Client(clientConfig(connection, `openpool ledger rebuild ${process.pid}`));
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ got: boolean }>("select pg_try_advisory_lock($1) as got", [REBUILD_LOCK]);
+    if (!rows[0]?.got) {
+      throw new PoolError({ code: "ledger/rebuild-running" }, "The books are being rebuilt already; wait for its end.");
+    }
+    return await new Rebuild(client, options).run();
+  } catch (cause) {
+    if (cause instanceof PoolError) throw cause;
+    throw new PoolError(
+      { code: "ledger/rebuild-failed" },
+      `The books could not be rebuilt and stay as they were: ${errorText(cause)}.`,
+      { cause },
+    );
+  } finally {
+    await dropTables(client).catch(() => {});
+    await client.end().catch(() => {});
+  }
+}
+
+async function dropTables(client: ClientBase): Promise<void> {
+  for (const name of TABLES) await client.query(`drop table if exists openpool.rebuilt_${name}`);
+}
+
+/**
+ * What a row of a statement says, as a number. A sum of these does not depend on their order, and nothing in it depends
+ * on how jobs were batched.
+ */
+export const LINE_DIGEST = `hashtextextended(concat_ws('|', worker, extract(epoch from at), id, kind, amount_wei,
+  terms_version, extract(epoch from release_at), rig, job, segments, pixels, price_per_unit, pixels_per_unit, fee_wei,
+  commission_wei, shape, scheme, data), 0)::numeric`;
+
+interface HoldRow {
+  readonly worker: WorkerAddress;
+  readonly terms_version: number;
+  readonly ms: string;
+  readonly wei: string;
+}
+
+const HOLD_COLUMNS = `w.worker, l.terms_version, floor(extract(epoch from l.release_at) * 1000)::bigint as ms,
+  sum(l.amount_wei) as wei`;
+
+function toHold(row: HoldRow): Hold {
+  return {
+    releaseAtMs: Number(row.ms),
+    worker: row.worker,
+    termsVersion: row.terms_version,
+    amountWei: BigInt(row.wei),
+  };
+}
+
+class Rebuild {
+  readonly #client: Client;
+  readonly #options: RebuildOptions;
+  readonly #numbers = new WorkerNumbers();
+  readonly #accounts = new Map<string, number>();
+  readonly #newId: () => string;
+  /** What is still held at the end, by moment, worker and terms. */
+  readonly #holds = new Map<string, Hold & { amountWei: bigint }>();
+  #releasedBeforeMs = -1;
+  #jobs = 0;
+  #position = 0n;
+  /** Ends of closed periods and the positions at which they were closed, in order. */
+  #seals: readonly { readonly endsMs: number; readonly position: bigint }[] = [];
+
+  constructor(client: Client, options: RebuildOptions) {
+    this.#client = client;
+    this.#options = options;
+    this.#newId = createUuidV7(options.nowMs);
+  }
+
+  async run(): Promise<RebuildResult> {
+    const client = this.#client;
+    await dropTables(client);
+    for (const name of TABLES) {
+      // What is thrown away afterwards need not survive a crash.
+      await client.query(
+        `create ${this.#options.verify ? "unlogged" : ""} table openpool.rebuilt_${name} (like openpool.ledger_${name} including all)`,
+      );
+    }
+    this.#releasedBeforeMs = (await this.#cursor()).releasedThroughMs;
+    await this.#readSeals();
+    await this.#copyClosed();
+    // Up to where the books are; what is booked meanwhile comes next, and the last of it while nobody books.
+    for (;;) {
+      const cursor = await this.#cursor();
+      if (cursor.position - this.#position < BigInt(JOBS_AT_ONCE)) break;
+      await this.#readUpTo(cursor.position);
+    }
+    await client.query(this.#options.verify ? "begin isolation level repeatable read" : "begin");
+    try {
+      const result = await this.#finish();
+      await client.query("commit");
+      return result;
+    } catch (error) {
+      await client.query("rollback").catch(() => {});
+      throw error;
+    }
+  }
+
+  async #cursor(lock = ""): Promise<{ readonly position: bigint; readonly releasedThroughMs: number }> {
+    const { rows } = await this.#client.query<{ position: string; ms: string | null }>(
+      `select position, case when released_through > '-infinity' then
+         floor(extract(epoch from released_through) * 1000)::bigint end as ms from openpool.ledger_cursor ${lock}`,
+    );
+    return { position: BigInt(rows[0]?.position ?? 0), releasedThroughMs: Number(rows[0]?.ms ?? -1) };
+  }
+
+  async #readSeals(): Promise<void> {
+    const { rows } = await this.#client.query<{ ends_at: Date; position: string }>(
+      "select ends_at, position from openpool.ledger_periods order by ends_at",
+    );
+    this.#seals = rows.map((row) => ({ endsMs: row.ends_at.getTime(), position: BigInt(row.position) }));
+  }
+
+  /** Takes over what events that are no longer in the log became: its period is closed. */
+  async #copyClosed(): Promise<void> {
+    const { rows } = await this.#client.query<{ ends_at: Date; position: string; lowest: string | null }>(
+      `select ends_at, position, (select min(position) from openpool.events) as lowest
+       from openpool.ledger_periods where dropped_at is not null order by ends_at desc limit 1`,
+    );
+    const [closed] = rows;
+    if (!closed) return;
+    const before = [closed.ends_at];
+    await this.#client.query(
+      "insert into openpool.rebuilt_entries select * from openpool.ledger_entries where derived and rule = 'credit' and time < $1",
+      before,
+    );
+    await this.#client.query(
+      `insert into openpool.rebuilt_postings select p.* from openpool.ledger_postings p
+       join openpool.rebuilt_entries e on e.id = p.entry`,
+    );
+    await this.#client.query(
+      "insert into openpool.rebuilt_lines select * from openpool.ledger_lines where kind = 'credit' and at < $1",
+      before,
+    );
+    const { rows: holds } = await this.#client.query<HoldRow>(
+      `select ${HOLD_COLUMNS} from (
+         select l.worker, l.terms_version, l.release_at, l.amount_wei from openpool.rebuilt_lines l
+       ) l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
+    );
+    this.#hold(holds.map(toHold));
+    // What is left of the log may begin in the middle of a later month's positions: those are read from its first one.
+    this.#position = closed.lowest === null ? BigInt(closed.position) : BigInt(closed.lowest) - 1n;
+  }
+
+  async #readUpTo(end: bigint): Promise<void> {
+    while (this.#position < end) {
+      this.#options.signal?.throwIfAborted();
+      // A run never reaches over the moment at which a period was closed.
+      const seal = this.#seals.find((one) => one.position > this.#position);
+      const upTo = seal && seal.position < end ? seal.position : end;
+      const page = await readCredits(this.#client, this.#position, JOBS_AT_ONCE, upTo);
+      const booking = bookCredits(page.events, {
+        terms: this.#options.terms,
+        bookJob: this.#options.bookJob,
+        openSinceMs: this.#seals.findLast((one) => one.position <= this.#position)?.endsMs ?? 0,
+      });
+      await writeLines(this.#client, booking, this.#numbers, "rebuilt_lines");
+      await this.#writeEntries(booking.entries);
+      this.#hold(booking.holds);
+      this.#jobs += page.events.length;
+      this.#position = page.position;
+      this.#options.onProgress?.({ jobs: this.#jobs, position: this.#position });
+    }
+  }
+
+  #hold(holds: readonly Hold[]): void {
+    for (const hold of holds) {
+      // What was released before we began needs no moment of its own: so this stays small, however long the log is.
+      const moment = hold.releaseAtMs <= this.#releasedBeforeMs ? 0 : hold.releaseAtMs;
+      const key = `${moment} ${hold.worker} ${hold.termsVersion}`;
+      const known = this.#holds.get(key);
+      if (known) known.amountWei += hold.amountWei;
+      else this.#holds.set(key, { ...hold });
+    }
+  }
+
+  async #writeEntries(entries: readonly NewEntry[]): Promise<void> {
+    if (entries.length === 0) return;
+    const postings = entries.flatMap((entry) => entry.postings.map((posting) => ({ entry: entry.id, ...posting })));
+    const missing = [...new Set(postings.map((one) => one.account))].filter((account) => !this.#accounts.has(account));
+    if (missing.length > 0) {
+      await this.#client.query(
+        "insert into openpool.ledger_accounts (account) select unnest($1::text[]) order by 1 on conflict (account) do nothing",
+        [missing],
+      );
+      const { rows } = await this.#client.query<{ id: number; account: string }>(
+        "select id, account from openpool.ledger_accounts where account = any ($1)",
+        [missing],
+      );
+      for (const { id, account } of rows) this.#accounts.set(account, id);
+    }
+    await this.#client.query(
+      `insert into openpool.rebuilt_entries (id, source, rule, terms_version, time, derived, data)
+       select e.id, e.source, e.rule, e.terms, timestamptz 'epoch' + e.time * interval '1 millisecond', true, e.data::json
+       from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::text[])
+         as e (id, source, rule, terms, time, data)`,
+      [
+        entries.map((entry) => entry.id),
+        entries.map((entry) => entry.source),
+        entries.map((entry) => entry.rule),
+        entries.map((entry) => entry.termsVersion),
+        entries.map((entry) => entry.atMs),
+        entries.map((entry) => JSON.stringify(entry.data)),
+      ],
+    );
+    await this.#client.query(
+      `insert into openpool.rebuilt_postings (entry, account, amount_wei)
+       select * from unnest($1::uuid[], $2::integer[], $3::numeric[])`,
+      [
+        postings.map((one) => one.entry),
+        postings.map((one) => this.#accounts.get(one.account)),
+        postings.map((one) => one.amountWei),
+      ],
+    );
+  }
+
+  async #finish(): Promise<RebuildResult> {
+    const client = this.#client;
+    const { verify } = this.#options;
+    // Nobody posts from here on, or, when only comparing, all that follows sees one moment.
+    if (!verify) await client.query("select pg_advisory_xact_lock(7105236)");
+    const { position, releasedThroughMs } = await this.#cursor(verify ? "" : "for update");
+    await this.#readSeals();
+    await this.#readUpTo(position);
+    await client.query("insert into openpool.rebuilt_entries select * from openpool.ledger_entries where not derived");
+    await client.query(
+      `insert into openpool.rebuilt_postings select p.* from openpool.ledger_postings p
+       join openpool.ledger_entries e on e.id = p.entry where not e.derived`,
+    );
+    await client.query("insert into openpool.rebuilt_lines select * from openpool.ledger_lines where kind <> 'credit'");
+    const { rows: otherHolds } = await client.query<HoldRow>(
+      `select ${HOLD_COLUMNS} from (
+         select l.worker, l.terms_version, l.release_at, p.amount_wei
+         from openpool.rebuilt_lines l
+           join openpool.ledger_workers w on w.id = l.worker
+           join openpool.ledger_accounts a on a.account = 'worker:' || w.worker || ':held'
+           join openpool.rebuilt_postings p on p.entry = l.entry and p.account = a.id
+         where l.kind <> 'credit' and l.release_at is not null
+       ) l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
+    );
+    this.#hold(otherHolds.map(toHold));
+    const { released, held } = this.#splitHolds(releasedThroughMs);
+    await this.#writeEntries(released);
+    const differences = [...(await this.#compareAccounts()), ...(await this.#compareLines())];
+    if (!verify) await this.#replace(held);
+    return { jobs: this.#jobs, position: this.#position, differences, replaced: !verify };
+  }
+
+  /** What was released by now, as entries, and what is still held. */
+  #splitHolds(releasedThroughMs: number): { readonly released: readonly NewEntry[]; readonly held: readonly Hold[] } {
+    const held: Hold[] = [];
+    const sums = new Map<number, Map<WorkerAddress, bigint>>();
+    for (const hold of this.#holds.values()) {
+      if (hold.releaseAtMs > releasedThroughMs) {
+        held.push(hold);
+        continue;
+      }
+      const version = sums.get(hold.termsVersion) ?? new Map<WorkerAddress, bigint>();
+      sums.set(hold.termsVersion, version);
+      version.set(hold.worker, (version.get(hold.worker) ?? 0n) + hold.amountWei);
+    }
+    const released = [...sums].map(([termsVersion, workers]): NewEntry => {
+      const id = this.#newId();
+      return {
+        id,
+        source: `${id}/release`,
+        rule: "release",
+        termsVersion,
+        atMs: releasedThroughMs,
+        postings: [...workers].flatMap(([worker, amountWei]) => [
+          { account: workerAccount(worker, "held"), amountWei: -amountWei },
+          { account: workerAccount(worker, "owed"), amountWei },
+        ]),
+        data: { rebuilt: true },
+      };
+    });
+    return { released, held };
+  }
+
+  async #compareAccounts(): Promise<readonly RebuildDifference[]> {
+    const { rows } = await this.#client.query<{ what: string; kept: string; rebuilt: string }>(
+      `select a.account as what, a.balance_wei::text as kept, coalesce(r.wei, 0)::text as rebuilt
+       from openpool.ledger_accounts a
+         left join (select account, sum(amount_wei) as wei from openpool.rebuilt_postings group by 1) r on r.account = a.id
+       where a.balance_wei <> coalesce(r.wei, 0) order by 1 limit ${MAX_DIFFERENCES}`,
+    );
+    return rows;
+  }
+
+  async #compareLines(): Promise<readonly RebuildDifference[]> {
+    const sums = (table: string): string =>
+      `select worker, count(*) as lines, sum(amount_wei) as wei, sum(${LINE_DIGEST}) as digest
+       from openpool.${table} group by 1`;
+    const say = (side: string): string =>
+      `coalesce(${side}.lines, 0) || ' rows, ' || coalesce(${side}.wei, 0) || ' wei, digest ' || coalesce(${side}.digest, 0)`;
+    const { rows } = await this.#client.query<{ what: string; kept: string; rebuilt: string }>(
+      `select 'statement of ' || w.worker as what, ${say("k")} as kept, ${say("r")} as rebuilt
+       from (${sums("ledger_lines")}) k full join (${sums("rebuilt_lines")}) r on r.worker = k.worker
+         join openpool.ledger_workers w on w.id = coalesce(k.worker, r.worker)
+       where (k.lines, k.wei, k.digest) is distinct from (r.lines, r.wei, r.digest)
+       order by 1 limit ${MAX_DIFFERENCES}`,
+    );
+    return rows;
+  }
+
+  async #replace(held: readonly Hold[]): Promise<void> {
+    const client = this.#client;
+    for (const name of TABLES) {
+      await client.query(`alter table openpool.ledger_${name} rename to replaced_${name}`);
+      await client.query(`alter table openpool.rebuilt_${name} rename to ledger_${name}`);
+    }
+    for (const name of TABLES) await client.query(`drop table openpool.replaced_${name}`);
+    await client.query(
+      `update openpool.ledger_accounts a set balance_wei = r.wei,
+         since = case when r.wei = 0 then null else coalesce(a.since, now()) end
+       from (
+         select a.id, coalesce(sum(p.amount_wei), 0) as wei from openpool.ledger_accounts a
+           left join openpool.ledger_postings p on p.account = a.id group by 1
+       ) r where r.id = a.id and r.wei <> a.balance_wei`,
+    );
+    await client.query("delete from openpool.ledger_holds");
+    const known = await this.#numbers.of(
+      client,
+      held.map((hold) => hold.worker),
+    );
+    await client.query(
+      `insert into openpool.ledger_holds (release_at, worker, terms_version, amount_wei)
+       select timestamptz 'epoch' + h.release * interval '1 millisecond', h.worker, h.terms, h.amount
+       from unnest($1::bigint[], $2::integer[], $3::integer[], $4::numeric[]) as h (release, worker, terms, amount)`,
+      [
+        held.map((hold) => hold.releaseAtMs),
+        held.map((hold) => known.get(hold.worker)),
+        held.map((hold) => hold.termsVersion),
+        held.map((hold) => hold.amountWei),
+      ],
+    );
+  }
+}
