@@ -6,7 +6,7 @@ import type { ReactNode } from "react";
  */
 
 const count = (n: number, one: string, many: string): string =>
-  `${n.toLocaleString("en-GB").replaceAll(",", "\u202f")} ${n === 1 ? one : many}`;
+  `${n.toLocaleString("en-GB").replaceAll(",", "\u00a0")} ${n === 1 ? one : many}`;
 
 export const text = {
   appName: "Open Pool",
@@ -34,7 +34,9 @@ export const text = {
   streams: (n: number) => count(n, "stream", "streams"),
   pixels: (amount: string) => `${amount} pixels`,
   fiat: (amount: string, currency: string) =>
-    new Intl.NumberFormat("en-GB", { style: "currency", currency }).format(Number(amount)),
+    new Intl.NumberFormat("en-GB", { style: "currency", currency, currencyDisplay: "narrowSymbol" }).format(
+      Number(amount),
+    ),
   titleOf: (path: string): string => {
     const [, first = "", second = "", third = ""] = path.split("/");
     if (first === "w") {
@@ -346,7 +348,7 @@ export const text = {
     renditions: "Renditions",
     pixels: "Pixels",
     took: "Took",
-    eth: "ETH earned",
+    gwei: "Gwei earned",
     hedged: "stood in for a late one",
     differs: "claim differs from measure",
     shown: (n: string) => `${n} shown`,
@@ -360,6 +362,12 @@ export const text = {
     earned24h: "Earned, 24 h",
     now: "Right now",
     streamsOf: (streams: number, capacity: number) => `${streams} of ${count(capacity, "stream", "streams")}`,
+    streamsNow: (streams: number, capacity: number) => (
+      <>
+        {streams} of {capacity}
+        <small>streams</small>
+      </>
+    ),
     inFlight: (n: number) => `${count(n, "segment", "segments")} in work`,
     success: "Success",
     successNote: (jobs: number, failed: number) => `24 h: ${jobs} done, ${failed} failed; more is better`,
@@ -374,7 +382,7 @@ export const text = {
     avoided: "left alone for the moment: busy or late",
     decisions: "Routing decisions",
     latency: "Time from task to result",
-    latencyNote: "segments by how long they took; shorter is better",
+    latencyNote: "shorter is better",
     noLatency: "No result in this time.",
     over: (ms: string) => `over ${ms}`,
     upTo: (ms: string) => `up to ${ms}`,
@@ -426,9 +434,8 @@ export const text = {
       },
     },
     parts: {
-      systemd: "Or as a service, /etc/systemd/system/openpool-worker.service:",
-      compose: "Or as compose.yaml:",
-      script: "",
+      systemd: "As a service: /etc/systemd/system/openpool-worker.service",
+      compose: "As compose.yaml",
     },
     command: "the command",
     waiting: "Your rig",

@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ethDigits, formatEth, formatWei, GROUP_SPACE, parseWei, percentOf } from "./amount.ts";
+import {
+  briefDigits,
+  ethDigits,
+  formatEth,
+  formatGwei,
+  formatWei,
+  GROUP_SPACE,
+  parseWei,
+  percentOf,
+} from "./amount.ts";
 
 const plain = (text: string): string => text.replaceAll(GROUP_SPACE, " ");
 
@@ -48,6 +57,21 @@ test("a column takes as many digits as its largest amount needs", () => {
   expect(ethDigits([500n * 10n ** 18n, 1n])).toBe(3);
   expect(ethDigits([26_442_000_000n, 5n])).toBe(12);
   expect(ethDigits([-26_442_000_000n])).toBe(12);
+});
+
+test("a headline shows fewer digits than a table, and still never nothing for something", () => {
+  const brief = (wei: bigint): string => plain(formatEth(wei, briefDigits(wei)));
+  expect(brief(549_333_333_333_333_333n)).toBe("0.549");
+  expect(brief(3_613_333_333_333_333_333n)).toBe("3.613");
+  expect(brief(18_442_120_000_000_000n)).toBe("0.018 442");
+  expect(brief(1n)).toBe("0.000 000 000 000 000 001");
+  expect(brief(0n)).toBe("0");
+});
+
+test("small amounts are told in gwei", () => {
+  expect(plain(formatGwei(3_386_448_000n))).toBe("3.386");
+  expect(plain(formatGwei(-1_234_567_999_999_999n))).toBe("−1 234 567.999");
+  expect(plain(formatGwei(0n))).toBe("0.000");
 });
 
 test("wei are written whole", () => {

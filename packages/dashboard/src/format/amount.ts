@@ -1,5 +1,5 @@
-/** Between groups of digits: narrow and unbreakable, so that a number never wraps and copies as one word. */
-export const GROUP_SPACE = "\u202f";
+/** Between groups of digits: a space that does not break, so that a number never wraps. */
+export const GROUP_SPACE = "\u00a0";
 
 const WEI_DIGITS = 18;
 
@@ -35,6 +35,13 @@ export function ethDigits(amounts: readonly bigint[]): number {
   return Math.min(WEI_DIGITS, Math.ceil(wanted / 3) * 3);
 }
 
+/** Digits behind the point for a headline: whole groups, at least three digits that are not leading zeros. */
+export function briefDigits(amount: bigint): number {
+  const size = amount < 0n ? -amount : amount;
+  const missing = WEI_DIGITS - size.toString().length + 3;
+  return size === 0n ? 3 : Math.min(WEI_DIGITS, Math.max(3, Math.ceil(missing / 3) * 3));
+}
+
 /**
  * An amount in ETH, in groups of three: `0.018 442`. Cut, never rounded up: nobody is shown more than there is. Without
  * `digits` it takes what the amount itself needs, and drops groups of zeros at the end (`0.01`).
@@ -49,6 +56,13 @@ export function formatEth(wei: bigint, digits?: number): string {
   const zero = /^0*$/.test(text.slice(0, -WEI_DIGITS) + fraction);
   if (zero) return "0";
   return `${sign}${whole}${fraction === "" ? "" : `.${groupFraction(fraction)}`}`;
+}
+
+/** A small amount in gwei (10⁹ wei), with three digits behind the point: `3.386`. Cut, never rounded up. */
+export function formatGwei(wei: bigint): string {
+  const sign = wei < 0n ? "−" : "";
+  const text = (wei < 0n ? -wei : wei).toString().padStart(10, "0");
+  return `${sign}${groupInteger(text.slice(0, -9))}.${text.slice(-9, -6)}`;
 }
 
 /** The exact amount: `18 442 120 000 000 000 wei`. */

@@ -104,12 +104,12 @@ function Figures({ pool }: { readonly pool: PoolAnswer }): ReactNode {
         <dt>{text.homePage.fees}</dt>
         <dd>
           <div className="v">
-            <Eth wei={day.feeWei} />
+            <Eth wei={day.feeWei} brief />
             <small>{text.eth}</small>
           </div>
           <div className="d">
-            {text.window["7d"]} <Eth wei={windows["7d"].feeWei} /> · {text.window["30d"]}{" "}
-            <Eth wei={windows["30d"].feeWei} />
+            {text.window["7d"]} <Eth wei={windows["7d"].feeWei} brief /> · {text.window["30d"]}{" "}
+            <Eth wei={windows["30d"].feeWei} brief />
           </div>
         </dd>
       </div>

@@ -119,14 +119,20 @@ export function JoinPage(): ReactNode {
         </div>
         <p className="mb-3 small text-soft">{text.join.needs[software][device]}</p>
         <div className="grid gap-4">
-          {joinCommands(given).map(({ id, code }) => (
-            <div key={id}>
-              {id !== "run" && <p className="mb-1.5 small text-soft">{text.join.parts[id]}</p>}
+          {joinCommands(given).map(({ id, code }) => {
+            const command = (
               <Command copy={<CopyButton value={code} label={text.join.command} className="button quiet tiny" />}>
                 {code}
               </Command>
-            </div>
-          ))}
+            );
+            if (id === "run" || id === "script") return <div key={id}>{command}</div>;
+            return (
+              <details key={id}>
+                <summary className="mb-2 w-fit cursor-pointer small text-soft">{text.join.parts[id]}</summary>
+                {command}
+              </details>
+            );
+          })}
         </div>
       </section>
       <Waiting worker={worker} rig={rigFits ? rig : DEFAULT_RIG_NAME} anyRig={software === "cloud"} />
@@ -299,7 +305,7 @@ function Calculator({ pool }: { readonly pool: PoolAnswer }): ReactNode {
   );
   return (
     <Section bare title={text.join.calculator.title} note={text.join.calculator.note}>
-      <div className="grid grid-cols-2 gap-3 sm:grid-cols-4">
+      <div className="grid grid-cols-2 gap-3 sm:grid-cols-[1fr_1fr_1fr_1.7fr]">
         {number("streams", 1000)}
         {number("hours", 24)}
         {number("fps", 120)}

@@ -77,7 +77,7 @@ function Run({
           <dt>{text.payoutsPage.total}</dt>
           <dd>
             <div className="v">
-              <Eth wei={run.totalWei} />
+              <Eth wei={run.totalWei} brief />
               <small>{text.eth}</small>
             </div>
             <div className="d">{text.payoutsPage.toWorkers(run.workers)}</div>
@@ -87,7 +87,7 @@ function Run({
           <dt>{text.payoutsPage.paid}</dt>
           <dd>
             <div className="v">
-              <Eth wei={run.paidWei} />
+              <Eth wei={run.paidWei} brief />
               <small>{text.eth}</small>
             </div>
             <div className="d">{text.payoutsPage.paidNote}</div>
@@ -97,7 +97,7 @@ function Run({
           <dt>{text.payouts.gas}</dt>
           <dd>
             <div className="v">
-              <Eth wei={run.gasWei} />
+              <Eth wei={run.gasWei} brief />
             </div>
             <div className="d">{text.eth}</div>
           </dd>

@@ -63,7 +63,7 @@ export function PayoutsPage(): ReactNode {
             <dt>{text.payoutsPage.wouldBe}</dt>
             <dd>
               <div className="v">
-                <Eth wei={next.totalWei} />
+                <Eth wei={next.totalWei} brief />
                 <small>{text.eth}</small>
               </div>
               <div className="d">{text.payoutsPage.toWorkers(next.workers)}</div>
@@ -73,7 +73,7 @@ export function PayoutsPage(): ReactNode {
             <dt>{text.payoutsPage.minimum}</dt>
             <dd>
               <div className="v">
-                <Eth wei={next.minimumWei} />
+                <Eth wei={next.minimumWei} brief />
                 <small>{text.eth}</small>
               </div>
               <div className="d">{text.payoutsPage.minimumNote}</div>

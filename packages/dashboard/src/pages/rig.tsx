@@ -123,18 +123,18 @@ function Figures({ rig }: { readonly rig: RigAnswer }): ReactNode {
         <dt>{text.rig.earned24h}</dt>
         <dd>
           <div className="v">
-            <Eth wei={rig.earned24hWei} />
+            <Eth wei={rig.earned24hWei} brief />
             <small>{text.eth}</small>
           </div>
           <div className="d">
-            {text.window["30d"]} <Eth wei={rig.windows["30d"].earnedWei} />
+            {text.window["30d"]} <Eth wei={rig.windows["30d"].earnedWei} brief />
           </div>
         </dd>
       </div>
       <div>
         <dt>{text.rig.now}</dt>
         <dd>
-          <div className="v">{text.rig.streamsOf(rig.streams, rig.capacity)}</div>
+          <div className="v">{text.rig.streamsNow(rig.streams, rig.capacity)}</div>
           <div className="d">{text.rig.inFlight(rig.jobsInFlight)}</div>
         </dd>
       </div>

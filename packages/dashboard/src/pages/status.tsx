@@ -41,7 +41,7 @@ export function StatusPage(): ReactNode {
             ) : (
               <ul className="log text-[14px]!">
                 {answer.incidents.map((incident) => (
-                  <li key={incident.id} className="grid-cols-[minmax(0,10rem)_1fr]!">
+                  <li key={incident.id} className="grid-cols-[minmax(0,7.5rem)_1fr]! sm:grid-cols-[10rem_1fr]!">
                     <When at={incident.startedAt} />
                     <span>
                       {incident.sentence}{" "}

@@ -65,10 +65,11 @@ export function RigLink({ worker, rig }: { readonly worker: string; readonly rig
     <Link
       to="/w/$address/$rig"
       params={{ address: worker, rig }}
-      className="mono plain wrap-anywhere hover:underline"
+      className="rig-name mono plain hover:underline"
       title={`${worker}.${rig}`}
     >
-      {shortHex(worker)}.{rig}
+      {shortHex(worker)}
+      <wbr />.{rig}
     </Link>
   );
 }

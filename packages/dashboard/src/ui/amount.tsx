@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { ethDigits, formatEth, formatWei, parseWei } from "../format/amount.ts";
+import { briefDigits, ethDigits, formatEth, formatGwei, formatWei, parseWei } from "../format/amount.ts";
 import { text } from "../text.tsx";
 
 interface EthProps {
@@ -8,16 +8,29 @@ interface EthProps {
   /** Digits behind the point, where amounts stand below each other ({@link columnDigits}). */
   readonly digits?: number | undefined;
   readonly unit?: boolean | undefined;
+  /** Fewer digits, for a headline. */
+  readonly brief?: boolean | undefined;
 }
 
 /** An amount in ETH: its exact wei when hovered over, and in `data-wei` for programs. */
-export function Eth({ wei, digits, unit = false }: EthProps): ReactNode {
+export function Eth({ wei, digits, unit = false, brief = false }: EthProps): ReactNode {
   const amount = wei === null || wei === undefined ? undefined : parseWei(wei);
   if (amount === undefined) return text.none;
   return (
     <span className="whitespace-nowrap" data-wei={amount.toString()} title={formatWei(amount)}>
-      {formatEth(amount, digits)}
+      {formatEth(amount, brief ? briefDigits(amount) : digits)}
       {unit ? `\u00a0${text.eth}` : ""}
+    </span>
+  );
+}
+
+/** An amount in gwei, for single segments; its exact wei as with {@link Eth}. */
+export function Gwei({ wei }: { readonly wei: string }): ReactNode {
+  const amount = parseWei(wei);
+  if (amount === undefined) return text.none;
+  return (
+    <span className="whitespace-nowrap" data-wei={amount.toString()} title={formatWei(amount)}>
+      {formatGwei(amount)}
     </span>
   );
 }

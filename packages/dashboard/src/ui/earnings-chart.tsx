@@ -60,7 +60,7 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
             font,
             grid: { stroke: () => colour("--line-2"), width: 1 },
             ticks: { show: false },
-            space: 44,
+            space: 34,
             gap: 8,
             size: (_, values) => Math.max(24, ...(values ?? []).map((one) => one.length * 6.6)) + 12,
             values: (_, ticks) => labels(ticks),

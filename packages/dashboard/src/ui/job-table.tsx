@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { formatCount, formatMs, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { columnDigits, Eth } from "./amount.tsx";
+import { Gwei } from "./amount.tsx";
 import { When } from "./time.tsx";
 
 /** Credited segments, newest first: what was measured, what was claimed, what it earned. */
@@ -12,7 +12,6 @@ export function JobTable(props: {
   readonly worker: string;
   readonly withRig?: boolean;
 }): ReactNode {
-  const digits = columnDigits(props.jobs.map((job) => job.earnedWei));
   return (
     <table className="table">
       <thead>
@@ -22,8 +21,8 @@ export function JobTable(props: {
           <th className="hide-m">{text.jobs.renditions}</th>
           <th className="num hide-s">{text.jobs.pixels}</th>
           <th className="num hide-m">{text.jobs.took}</th>
-          <th className="num">{text.rigs.realTime}</th>
-          <th className="num">{text.jobs.eth}</th>
+          <th className="num hide-s">{text.rigs.realTime}</th>
+          <th className="num">{text.jobs.gwei}</th>
         </tr>
       </thead>
       <tbody>
@@ -54,9 +53,9 @@ export function JobTable(props: {
                 {formatCount(BigInt(job.pixels))}
               </td>
               <td className="num hide-m">{formatMs(job.workMs)}</td>
-              <td className="num">{job.workMs > 0 ? formatTimes(job.sourceMs / job.workMs) : text.none}</td>
+              <td className="num hide-s">{job.workMs > 0 ? formatTimes(job.sourceMs / job.workMs) : text.none}</td>
               <td className="num">
-                <Eth wei={job.earnedWei} digits={digits} />
+                <Gwei wei={job.earnedWei} />
               </td>
             </tr>
           );
