@@ -5,6 +5,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import * as zlib from "node:zlib";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const root = join(here, "..", "..");
@@ -18,7 +19,20 @@ function newest(path) {
   return Math.max(found.mtimeMs, ...fs.readdirSync(path).map((name) => newest(join(path, name))));
 }
 
-const inputs = ["src", "public", "index.html", "vite.config.ts", "package.json"].map((name) => join(here, name));
+/** Compressed once and well, here, instead of badly with every request. */
+function compress(folder) {
+  for (const name of fs.readdirSync(folder, { recursive: true })) {
+    if (!/\.(?:js|css|svg|html)$/.test(name)) continue;
+    const path = join(folder, name);
+    const data = fs.readFileSync(path);
+    fs.writeFileSync(`${path}.br`, zlib.brotliCompressSync(data));
+    fs.writeFileSync(`${path}.gz`, zlib.gzipSync(data, { level: 9 }));
+  }
+}
+
+const inputs = ["src", "public", "index.html", "vite.config.ts", "build.js", "package.json"].map((name) =>
+  join(here, name),
+);
 inputs.push(join(root, "packages", "base", "src"), join(root, "packages", "protocol", "src"));
 
 if (newest(stamp) === 0 || inputs.some((input) => newest(input) > newest(stamp))) {
@@ -29,6 +43,7 @@ if (newest(stamp) === 0 || inputs.some((input) => newest(input) > newest(stamp))
     stdio: "inherit",
   });
   if (status !== 0) process.exit(status ?? 1);
+  compress(join(here, "dist"));
   fs.writeFileSync(stamp, "");
   fs.utimesSync(stamp, startedAt, startedAt);
 }

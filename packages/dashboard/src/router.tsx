@@ -12,7 +12,9 @@ import { NotFoundPage } from "./pages/not-found.tsx";
 import { Shell } from "./ui/shell.tsx";
 import { WINDOWS } from "./windows.ts";
 
-const root = createRootRoute({ component: Shell, notFoundComponent: NotFoundPage });
+const root = createRootRoute();
+/** The frame of all pages but the operator's own, which another port serves. */
+const shell = createRoute({ getParentRoute: () => root, id: "public", component: Shell });
 
 /** What stands behind `?` is anybody's: anything but a known word counts as absent. */
 function oneOf<const Value extends string>(values: readonly Value[], given: unknown): Value | undefined {
@@ -31,9 +33,9 @@ function present<Values extends object>(values: Values): { [Name in keyof Values
 const windowSearch = (search: Record<string, unknown>): { window?: WindowName } =>
   present({ window: oneOf(WINDOWS, search["window"]) });
 
-const home = createRoute({ getParentRoute: () => root, path: "/", component: HomePage });
+const home = createRoute({ getParentRoute: () => shell, path: "/", component: HomePage });
 const workers = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/workers",
   validateSearch: (search: Record<string, unknown>) =>
     present({
@@ -47,19 +49,19 @@ const workers = createRoute({
   component: lazyRouteComponent(() => import("./pages/workers.tsx"), "WorkersPage"),
 });
 const worker = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/w/$address",
   validateSearch: windowSearch,
   component: lazyRouteComponent(() => import("./pages/worker.tsx"), "WorkerPage"),
 });
 const rig = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/w/$address/$rig",
   validateSearch: windowSearch,
   component: lazyRouteComponent(() => import("./pages/rig.tsx"), "RigPage"),
 });
 const join = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/join",
   validateSearch: (search: Record<string, unknown>) =>
     present({
@@ -71,25 +73,26 @@ const join = createRoute({
   component: lazyRouteComponent(() => import("./pages/join.tsx"), "JoinPage"),
 });
 const payouts = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/payouts",
   component: lazyRouteComponent(() => import("./pages/payouts.tsx"), "PayoutsPage"),
 });
 const payoutRun = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/payouts/$id",
   component: lazyRouteComponent(() => import("./pages/payout-run.tsx"), "PayoutRunPage"),
 });
 const transparency = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/transparency",
   component: lazyRouteComponent(() => import("./pages/transparency.tsx"), "TransparencyPage"),
 });
 const status = createRoute({
-  getParentRoute: () => root,
+  getParentRoute: () => shell,
   path: "/status",
   component: lazyRouteComponent(() => import("./pages/status.tsx"), "StatusPage"),
 });
+const missing = createRoute({ getParentRoute: () => shell, path: "$", component: NotFoundPage });
 const admin = createRoute({
   getParentRoute: () => root,
   path: "/admin",
@@ -97,7 +100,10 @@ const admin = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([home, workers, worker, rig, join, payouts, payoutRun, transparency, status, admin]),
+  routeTree: root.addChildren([
+    shell.addChildren([home, workers, worker, rig, join, payouts, payoutRun, transparency, status, missing]),
+    admin,
+  ]),
   defaultPreload: "intent",
   scrollRestoration: true,
   // Addresses and names of rigs are text: `?rig=1e5` is no number.

@@ -98,7 +98,7 @@ export const paths = {
   terms: () => "/v1/terms",
   solvency: () => "/v1/solvency",
   status: () => "/v1/status",
-  openApi: () => "/v1/openapi.json",
+  apiDocs: () => "/v1/docs",
 } as const;
 
 /** What each page reads. Live pages ask again every few seconds; what is on the screen stays until the answer is here. */

@@ -15,7 +15,7 @@ import { Terms } from "../ui/terms.tsx";
 import { Ago } from "../ui/time.tsx";
 import { without } from "../without.ts";
 
-const route = getRouteApi("/join");
+const route = getRouteApi("/public/join");
 const SOFTWARE = ["worker", "livepeer", "docker", "cloud"] as const;
 const DEVICES = ["nvidia", "cpu"] as const;
 

@@ -11,7 +11,7 @@ import { Empty, Loaded, Section } from "../ui/parts.tsx";
 import { PayoutState } from "../ui/run-table.tsx";
 import { When } from "../ui/time.tsx";
 
-const route = getRouteApi("/payouts/$id");
+const route = getRouteApi("/public/payouts/$id");
 
 /** One payout run: its transactions and every line. */
 export function PayoutRunPage(): ReactNode {

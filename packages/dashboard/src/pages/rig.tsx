@@ -16,7 +16,7 @@ import { Ago, When } from "../ui/time.tsx";
 import { Decisions } from "../ui/why.tsx";
 import { DEFAULT_WINDOW } from "../windows.ts";
 
-const route = getRouteApi("/w/$address/$rig");
+const route = getRouteApi("/public/w/$address/$rig");
 
 /** One machine: what it is, how well it works, what it was offered and what it found out about itself. */
 export function RigPage(): ReactNode {

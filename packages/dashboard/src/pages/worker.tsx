@@ -19,7 +19,7 @@ import { Ago, Until, When } from "../ui/time.tsx";
 import { Decisions, Funnel, Reasons } from "../ui/why.tsx";
 import { DEFAULT_WINDOW } from "../windows.ts";
 
-const route = getRouteApi("/w/$address");
+const route = getRouteApi("/public/w/$address");
 
 /** What a worker came for: is my rig working, what did I earn, when am I paid, why do I get this much work. */
 export function WorkerPage(): ReactNode {

@@ -11,7 +11,7 @@ import { Empty, Loaded, Spark, StateBadge } from "../ui/parts.tsx";
 import { Ago } from "../ui/time.tsx";
 import { without } from "../without.ts";
 
-const route = getRouteApi("/workers");
+const route = getRouteApi("/public/workers");
 const PAGE = 50;
 const SORTS = ["name", "streams", "speed", "success", "seen", "jobs", "earned"] as const;
 type Sort = (typeof SORTS)[number];

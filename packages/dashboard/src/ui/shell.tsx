@@ -64,7 +64,7 @@ export function Shell(): ReactNode {
         <div className="foot">
           <Updated />
           <Link to="/status">{text.nav.status}</Link>
-          <a href={paths.openApi()}>{text.footer.api}</a>
+          <a href={paths.apiDocs()}>{text.footer.api}</a>
           {pool?.identity.contacts.map(({ label, url }) => (
             <a key={url} href={safeUrl(url)} rel="noreferrer">
               {label}

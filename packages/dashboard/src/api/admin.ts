@@ -1,0 +1,88 @@
+import type { AdminOverview, AuditAnswer } from "@openpool/protocol";
+import { ApiProblem, getJson } from "./client.ts";
+
+const KEY = "openpool-admin-token";
+
+/** The operator's token lives as long as the tab does, and goes nowhere but to the admin port that served the page. */
+export const adminToken = {
+  read: (): string | undefined => sessionStorage.getItem(KEY) ?? undefined,
+  keep: (token: string): void => sessionStorage.setItem(KEY, token),
+  forget: (): void => sessionStorage.removeItem(KEY),
+};
+
+/** A rig as the admin port tells of it. */
+export interface AdminRig {
+  readonly worker: string;
+  readonly rig: string;
+  readonly state: "connected" | "draining" | "gone";
+  readonly connections: number;
+  readonly capacity: number;
+  readonly sessions: number;
+  readonly jobsInFlight: number;
+  readonly standing: "new" | "trusted" | "probation" | "barred";
+  readonly reason: string;
+  readonly version?: string;
+  readonly remoteAddress?: string;
+  readonly lastSeen: string;
+}
+
+/** What the operator has laid down about a worker. Absent is as good as null. */
+export interface AdminWorker {
+  readonly worker: string;
+  readonly locked: boolean;
+  readonly banned?: string | null;
+  readonly payTo?: string | null;
+  readonly note?: string | null;
+}
+
+export interface AdminCredential {
+  readonly id: string;
+  readonly name: { readonly worker: string; readonly rig: string };
+  readonly createdAt: string;
+  readonly revokedAt?: string | null;
+}
+
+export interface WorkerChange {
+  readonly locked?: boolean;
+  readonly banned?: string | null;
+  readonly note?: string | null;
+}
+
+async function call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+  const token = adminToken.read();
+  return getJson<Answer>(path, {
+    method,
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
+/** Everything that the page asks of the admin port. Writes need the token; they reject with an {@link ApiProblem}. */
+export const admin = {
+  overview: () => call<AdminOverview>("GET", "/admin/v1/overview"),
+  audit: (cursor?: string) =>
+    call<AuditAnswer>("GET", `/admin/v1/audit?limit=50${cursor === undefined ? "" : `&cursor=${cursor}`}`),
+  rigs: () => call<readonly AdminRig[]>("GET", "/rigs"),
+  workers: () =>
+    call<{ readonly workers: readonly AdminWorker[]; readonly credentials: readonly AdminCredential[] }>(
+      "GET",
+      "/workers",
+    ),
+  drain: (name: string) => call<undefined>("POST", `/rigs/${encodeURIComponent(name)}/drain`),
+  undrain: (name: string) => call<undefined>("POST", `/rigs/${encodeURIComponent(name)}/undrain`),
+  change: (worker: string, change: WorkerChange) => call<AdminWorker>("PATCH", `/workers/${worker}`, change),
+  issue: (address: string, rig: string | undefined) =>
+    call<{ readonly id: string; readonly secret: string; readonly name: string }>("POST", "/workers", {
+      address,
+      ...(rig === undefined ? {} : { rig }),
+    }),
+  revoke: (id: string) => call<undefined>("DELETE", `/credentials/${encodeURIComponent(id)}`),
+};
+
+/** The admin port did not take the token, or there was none. */
+export function needsToken(error: unknown): boolean {
+  return error instanceof ApiProblem && error.status === 401;
+}
