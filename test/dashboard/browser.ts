@@ -1,15 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type AxeBuilderClass from "@axe-core/playwright";
+import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, chromium, type Page, type Response } from "playwright-core";
-
-// The package is CommonJS whose types speak of an ES module; required, it is what it is.
-const { AxeBuilder } = createRequire(import.meta.url)("@axe-core/playwright") as {
-  readonly AxeBuilder: typeof AxeBuilderClass;
-};
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Where the screenshots go; not under version control. */
