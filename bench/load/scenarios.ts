@@ -10,6 +10,12 @@ import { quantile, round } from "./numbers.ts";
 import { type PoolProcess, startPoolProcess } from "./pool-process.ts";
 import { type LoadWorker, startLoadWorker } from "./workers.ts";
 
+/**
+ * A pool runs for weeks, and V8 compiles all the while: the first few hundred segments cost about a third more than those
+ * after a thousand, which are what is measured.
+ */
+const WARM_UP_SEGMENTS = 1_000;
+
 const secretOf = (worker: number): string => `0x00000000000000000000000000000000000000AA.rig${worker}`;
 
 type LoadPlan = Pick<MeasureOptions, "streams" | "segments" | "paceMs" | "probeInfo"> & {
@@ -57,8 +63,7 @@ async function stopAll(workers: readonly AsyncDisposable[]): Promise<void> {
 export async function throughput(plan: Pick<LoadPlan, "streams" | "segments" | "paceMs">): Promise<Measured> {
   await using pool = await startPoolProcess();
   const workers = await startWorkers(pool, { workers: 2, delayMs: 0 });
-  // Enough that the code is compiled and the statistics of the workers stand.
-  const warmUp = Math.max(40, 2 * plan.streams);
+  const warmUp = WARM_UP_SEGMENTS;
   const measured = await measure({
     ...plan,
     address: pool.address,
