@@ -513,7 +513,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       remote = [];
       bound.clear();
       // Gateways see their connections break; nobody waits for these any more.
-      for (const task of [...waiting.values()]) task.finish({ error: "the orchestrator was restarted" });
+      for (const task of waiting.values()) task.finish({ error: "the orchestrator was restarted" });
       waiting.clear();
       finished.clear();
       nextTask = 0;

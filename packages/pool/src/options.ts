@@ -161,7 +161,7 @@ const hostsValue: ValueKind<readonly string[]> = {
   isList: true,
   parse(text) {
     const hosts = text.split(",").map((one) => one.trim().toLowerCase());
-    const bad = hosts.find((host) => !/^[a-z0-9.\[\]:_-]{1,253}$/.test(host));
+    const bad = hosts.find((host) => !/^[a-z0-9.[\]:_-]{1,253}$/.test(host));
     return bad === undefined ? hosts : new BadValue(`has "${bad}" in it, which is no host name`);
   },
   format: (value) => value.join(","),
