@@ -13,6 +13,19 @@ export interface MetricsNow {
   readonly jobsInFlight: number;
   readonly connections: number;
   readonly storeWritable: boolean;
+  readonly ledger: LedgerNow;
+}
+
+/** The books at the moment of scraping. */
+export interface LedgerNow {
+  /** Events of the log that are not booked yet. */
+  readonly eventsBehind: number;
+  readonly lagMs: number | undefined;
+  /** Reasons why no payout is made. */
+  readonly halts: number;
+  readonly violations: number;
+  /** In wei, by account; as precise as a metric can be. */
+  readonly wei: Readonly<Record<string, bigint>>;
 }
 
 export interface JobEnd {
@@ -90,6 +103,12 @@ export function createPoolMetrics(version: string): PoolMetrics {
   const connections = gauge("openpool_connections", "Open connections of the public port");
   const writable = gauge("openpool_event_log_writable", "1 while the event log can be written");
 
+  const ledgerBehind = gauge("openpool_ledger_events_behind", "Events of the log that are not booked yet");
+  const ledgerLag = gauge("openpool_ledger_lag_seconds", "From the last booked job to its line in the books");
+  const ledgerViolations = gauge("openpool_ledger_violations", "What the last check of the books found wrong");
+  const halts = gauge("openpool_payout_halts", "Reasons for which no payout is made");
+  const ledgerWei = gauge("openpool_ledger_wei", "Balances of the books, in wei", ["account"]);
+
   const recent = new Float64Array(RECENT);
   let answered = 0;
   let failed = 0;
@@ -130,6 +149,11 @@ export function createPoolMetrics(version: string): PoolMetrics {
       jobs.set(now.jobsInFlight);
       connections.set(now.connections);
       writable.set(now.storeWritable ? 1 : 0);
+      ledgerBehind.set(now.ledger.eventsBehind);
+      ledgerLag.set((now.ledger.lagMs ?? 0) / 1000);
+      ledgerViolations.set(now.ledger.violations);
+      halts.set(now.ledger.halts);
+      for (const [account, wei] of Object.entries(now.ledger.wei)) ledgerWei.set({ account }, Number(wei));
       return registry.metrics();
     },
   };

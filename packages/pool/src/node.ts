@@ -18,14 +18,14 @@ import { GatewayDoor } from "./gateway/door.ts";
 import { answerNotFound, Renditions, sendBytes } from "./gateway/renditions.ts";
 import { generationOf, newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
-import { diffTerms, TermsError } from "./ledger/terms.ts";
-import { defaultTerms, TermsKeeper } from "./ledger/terms-keeper.ts";
+import { TermsError } from "./ledger/terms.ts";
 import { bookUnit } from "./ledger/unit.ts";
 import { createPoolMetrics } from "./metrics.ts";
+import { openBooks } from "./open-books.ts";
 import type { PoolOptions } from "./options.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
-import { describeConnection, LedgerReader, openStore, type PgConnection, PgLedgerStore } from "./store/index.ts";
+import { describeConnection, openStore, type PgConnection } from "./store/index.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { WorkersDoor } from "./workers/door.ts";
@@ -96,31 +96,21 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const keccak = scope.use(await startKeccak());
     const store = scope.use(await openStore(deps.connection, { logger, clock }));
 
-    const books = scope.use(new PgLedgerStore(deps.connection, { logger, clock }));
-    const firstTerms = { ...defaultTerms, commissionPpm: options.commissionPpm, ...options.firstTerms };
-    const terms = scope.use(
-      await TermsKeeper.open(firstTerms, {
-        clock,
-        store: books,
-        record: (type, data) => store.append([{ type, data }]),
-        checkScheme(scheme) {
-          if (scheme === "unit") return;
-          throw new TermsError({ code: "terms/invalid" }, `There is no scheme "${scheme}".`);
+    const books = scope.use(
+      await openBooks(
+        { commissionPpm: options.commissionPpm, ...options.firstTerms },
+        {
+          connection: deps.connection,
+          store,
+          logger,
+          clock,
+          bookJob: bookUnit,
+          checkScheme(scheme) {
+            if (scheme === "unit") return;
+            throw new TermsError({ code: "terms/invalid" }, `There is no scheme "${scheme}".`);
+          },
         },
-      }),
-    );
-    for (const { field, from, to } of diffTerms(terms.current, firstTerms)) {
-      logger.debug("a setting of the first terms is not what is in force", { field, inForce: from, setting: to });
-    }
-    scope.use(
-      new LedgerReader(deps.connection, {
-        logger,
-        clock,
-        terms: terms.book,
-        bookJob: bookUnit,
-        onAppended: (callback) => store.onAppended(callback),
-        onStuck: (error) => books.halt("ledger-stuck", error.message, {}),
-      }),
+      ),
     );
 
     const identities = new Identities(options);
@@ -159,7 +149,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const desk = new JobDesk(
       { generation, serviceUri: options.serviceUri },
       {
-        termsOf: (worker) => terms.book.of(terms.current, worker),
+        termsOf: (worker) => books.terms.book.of(books.terms.current, worker),
         dispatcher,
         connections,
         store,
@@ -380,8 +370,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         ...unhealthy(),
         ...(dispatcher.hasRoom(0n, clock.monotonicMs()) ? [] : ["no rig with room is connected"]),
       ],
-      metrics: () =>
+      metrics: async () =>
         metrics.text({
+          ledger: await books.now(),
           sessions: gateways.sessions.count + upstreams.sessions,
           maxSessions: options.maxSessions ?? dispatcher.capacity(),
           transcoders: connections.size,
@@ -395,6 +386,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       events: (query) => store.events(query),
       onEvents: (callback) => store.onAppended(callback),
       balances: () => store.balances(),
+      ledger: books.port,
       async workers() {
         const credentials = await store.credentials();
         return {

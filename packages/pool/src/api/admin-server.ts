@@ -9,6 +9,7 @@ import type { ListenAddress } from "../options.ts";
 import type { EventQuery } from "../store/types.ts";
 import { sameSecret } from "./admin-file.ts";
 import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
+import { addLedgerRoutes } from "./ledger-routes.ts";
 import type { AdminPort } from "./types.ts";
 
 export interface AdminServerOptions {
@@ -250,6 +251,7 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   );
   app.get("/status", (_request, reply) => json(reply, port.status()));
   app.get("/balances", async (_request, reply) => json(reply, (await port.balances()).map(balanceJson)));
+  if (port.ledger) addLedgerRoutes(app, port.ledger, { json, parse });
   app.get("/rigs", (_request, reply) => json(reply, port.status().rigs));
   app.get("/workers", async (_request, reply) => json(reply, await port.workers()));
   app.get("/events", (request, reply) => {

@@ -1,5 +1,11 @@
 import type { StoredEvent, EventQuery, WorkerBalance, WorkerRecord, CredentialRecord } from "../store/types.ts";
+import type { WorkerAddress } from "@openpool/protocol";
 import type { Standing } from "../dispatch/types.ts";
+import type { Terms } from "../ledger/terms.ts";
+import type { CheckReport } from "../store/ledger-check.ts";
+import type { LedgerProgress } from "../store/ledger-reader.ts";
+import type { RebuildResult } from "../store/ledger-rebuild.ts";
+import type { Adjustment, LedgerStore } from "../store/ledger-store.ts";
 import type { UpstreamStatus } from "../upstream/door.ts";
 
 export interface RigStatus {
@@ -40,6 +46,35 @@ export interface PoolStatus {
   readonly rigs: readonly RigStatus[];
 }
 
+/** A rebuild, or a comparison, of the books with the event log. */
+export type RebuildState =
+  | { readonly state: "idle" }
+  | { readonly state: "running"; readonly verify: boolean; readonly jobs: number; readonly position: bigint }
+  | ({ readonly state: "done"; readonly verify: boolean } & RebuildResult)
+  | { readonly state: "failed"; readonly verify: boolean; readonly error: string };
+
+/** The books, for the admin port and other pages. */
+export interface LedgerPort extends Pick<
+  LedgerStore,
+  "totals" | "accounts" | "balances" | "statement" | "statementSums" | "halts" | "closedPeriods"
+> {
+  progress(): LedgerProgress;
+  terms(): { readonly current: Terms; readonly versions: readonly Terms[] };
+  /** Announces new terms from a moment on, unix ms; the document is JSON as `docs/money.md` describes it. */
+  announceTerms(document: unknown, effectiveAtMs: number): Promise<Terms>;
+  adjust(
+    adjustment: Omit<Adjustment, "termsVersion"> & { readonly worker: WorkerAddress },
+  ): ReturnType<LedgerStore["adjust"]>;
+  /** Looks for violations: in all of the books, or in what came since the last look. */
+  check(whole: boolean): Promise<CheckReport>;
+  lastCheck(): (CheckReport & { readonly atMs: number }) | undefined;
+  /** Closes the months that are over; answers which. */
+  closeMonths(): Promise<readonly string[]>;
+  /** Begins to rebuild, or only to compare; it goes on by itself. */
+  startRebuild(verify: boolean): RebuildState;
+  rebuildState(): RebuildState;
+}
+
 /** What the admin port serves; the node implements it. Refusals are `PoolError`s with a code. */
 export interface AdminPort {
   status(): PoolStatus;
@@ -52,6 +87,8 @@ export interface AdminPort {
   events(query: EventQuery): Promise<readonly StoredEvent[]>;
   onEvents(callback: () => void): () => void;
   balances(): Promise<readonly WorkerBalance[]>;
+  /** The books; absent where there are none. */
+  readonly ledger?: LedgerPort | undefined;
   workers(): Promise<{
     readonly workers: readonly WorkerRecord[];
     readonly credentials: readonly Omit<CredentialRecord, "secretHash">[];

@@ -330,7 +330,7 @@ describe("the check", () => {
         logger: silentLogger,
         clock: systemClock,
         ledger,
-        record: (type, data) => store.append([{ type, data }]),
+        record: (event) => store.append([event]),
       });
       expect(await checker.check(true)).toMatchObject({ violations: [], jobs: 1, whole: true });
       await client.query(sql);

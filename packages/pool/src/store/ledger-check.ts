@@ -6,6 +6,7 @@ import type { BookJob } from "../ledger/types.ts";
 import type { LedgerStore } from "./ledger-store.ts";
 import { readCredits, shapeOf } from "./ledger-writer.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import type { NewEvent } from "./types.ts";
 
 /** Something in the books that cannot be. */
 export interface Violation {
@@ -121,6 +122,7 @@ export async function checkLedger(
       const { rows } = await client.query<{ message: string }>(sql);
       violations.push(...rows.map(({ message }) => ({ check, message })));
     }
+    violations.push(...(await checkPaid(client)));
     for (const extra of rules.extra ?? []) violations.push(...(await extra(client)));
     const compared = await compareWithLog(client, rules, after ?? 0n, signal);
     violations.push(...compared.violations);
@@ -128,6 +130,30 @@ export async function checkLedger(
   } finally {
     await client.query("rollback").catch(() => {});
   }
+}
+
+/** Every wei that was paid has its payout line with a transaction, and the other way round. */
+async function checkPaid(client: ClientBase): Promise<readonly Violation[]> {
+  const { rows: tables } = await client.query<{ there: boolean }>(
+    "select to_regclass('openpool.payout_lines') is not null as there",
+  );
+  if (!tables[0]?.there) return [];
+  const { rows } = await client.query<{ message: string }>(
+    `select case when l.id is null then 'the entry ' || e.source || ' pays a line that does not exist'
+         when e.id is null then 'the payout line ' || l.id || ' of ' || l.worker || ' is final and not booked as paid'
+         else 'the payout line ' || l.id || ' of ' || l.worker || ' is booked as paid: it is ' || l.state || ' with '
+           || coalesce('transaction ' || l.tx_hash, 'no transaction') || ', ' || l.amount_wei || ' wei, booked '
+           || coalesce(e.wei, 0) end as message
+     from (
+         select e.id, e.source, split_part(e.source, '/', 1) as line, sum(p.amount_wei) filter (where a.account like '%:paid') as wei
+         from openpool.ledger_entries e join openpool.ledger_postings p on p.entry = e.id
+           join openpool.ledger_accounts a on a.id = p.account
+         where e.rule = 'paid' group by 1
+       ) e full join (select * from openpool.payout_lines where state = 'final') l on l.id::text = e.line
+     where l.id is null or e.id is null or l.tx_hash is null or e.wei is distinct from l.amount_wei
+     limit ${MAX_TOLD}`,
+  );
+  return rows.map(({ message }) => ({ check: "paid", message }));
 }
 
 async function compareWithLog(
@@ -201,7 +227,7 @@ export interface LedgerCheckerDeps extends CheckRules {
   readonly clock: Clock;
   readonly ledger: Pick<LedgerStore, "halt" | "liftHalt" | "halts">;
   /** Appends the fact that something is wrong, or right again. */
-  record(type: "ledger.violated" | "ledger.clean", data: Readonly<Record<string, unknown>>): Promise<void>;
+  record(event: NewEvent): Promise<void>;
 }
 
 /**
@@ -264,12 +290,12 @@ export class LedgerChecker implements AsyncDisposable {
       await ledger.halt(CHECK_HALT, `${first.message}${more}`, report.violations);
       if (!halted) {
         logger.error("the books do not add up; payouts are halted", { violations: report.violations });
-        await record("ledger.violated", { violations: report.violations });
+        await record({ type: "ledger.violated", data: { violations: report.violations } });
       }
     } else if (halted && whole) {
       await ledger.liftHalt(CHECK_HALT);
       logger.info("the books add up again; payouts go on");
-      await record("ledger.clean", { jobs: report.jobs });
+      await record({ type: "ledger.clean", data: { jobs: report.jobs } });
     }
     return report;
   }
@@ -280,8 +306,7 @@ export class LedgerChecker implements AsyncDisposable {
       const { clock, logger } = this.#deps;
       this.#wholeAtMs ??= clock.monotonicMs();
       // After a violation everything is looked at: only that can lift the halt.
-      const whole =
-        clock.monotonicMs() - this.#wholeAtMs >= WHOLE_EVERY_MS || (this.#last?.violations.length ?? 0) > 0;
+      const whole = clock.monotonicMs() - this.#wholeAtMs >= WHOLE_EVERY_MS || (this.#last?.violations.length ?? 0) > 0;
       this.check(whole)
         .catch((error: unknown) => {
           if (!this.#stopped.signal.aborted) logger.warn("the books could not be checked", { error: errorText(error) });

@@ -1,5 +1,6 @@
-import type { ClientBase } from "pg";
+import { Client, type ClientBase } from "pg";
 import { LINE_DIGEST } from "./ledger-rebuild.ts";
+import { clientConfig, type PgConnection } from "./pg-connection.ts";
 
 /** A month is closed so long after its end: by then everything that happened in it is in the log. */
 export const CLOSE_AFTER_MS = 60 * 60 * 1000;
@@ -80,4 +81,16 @@ function monthStart(ms: number): number {
 function nextMonth(ms: number): number {
   const date = new Date(ms);
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);
+}
+
+/** As {@link closePeriods}, over a connection of its own. */
+export async function closePeriodsOf(connection: PgConnection, nowMs: number): Promise<readonly string[]> {
+  const client = new Client(clientConfig(connection, `openpool closing ${process.pid}`));
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    return await closePeriods(client, nowMs);
+  } finally {
+    await client.end().catch(() => {});
+  }
 }

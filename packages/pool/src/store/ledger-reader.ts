@@ -48,6 +48,8 @@ export interface LedgerReaderDeps {
   onAppended(callback: () => void): () => void;
   /** Halts payouts: something in the log cannot be booked. */
   onStuck?(error: PoolError): Promise<void>;
+  /** It is booked after all, or this process has begun: takes that halt back. */
+  onMoving?(): Promise<void>;
 }
 
 /**
@@ -167,6 +169,8 @@ export class LedgerReader implements AsyncDisposable {
   #jobsBooked = 0;
   #lagMs: number | undefined;
   #stuck: string | undefined;
+  /** Whoever halts payouts for us knows that we go on. */
+  #told = false;
 
   constructor(connection: PgConnection, deps: LedgerReaderDeps) {
     this.#connection = connection;
@@ -210,6 +214,8 @@ export class LedgerReader implements AsyncDisposable {
         if (step.lastAtMs !== undefined) this.#lagMs = Math.max(0, clock.now() - step.lastAtMs);
         if (this.#stuck !== undefined) logger.info("the ledger goes on");
         this.#stuck = undefined;
+        if (!this.#told) await this.#deps.onMoving?.();
+        this.#told = true;
         backoff.reset();
         if (step.position < step.head) continue;
         if (!this.#news) await this.#rest(REST_MS);
@@ -224,6 +230,7 @@ export class LedgerReader implements AsyncDisposable {
         }
         this.#stuck = errorText(error);
         if (ours) {
+          this.#told = false;
           await this.#deps.onStuck?.(error).catch((failure: unknown) => {
             logger.warn("payouts could not be halted", { error: errorText(failure) });
           });

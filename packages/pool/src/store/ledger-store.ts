@@ -137,7 +137,13 @@ export interface LedgerStore extends AsyncDisposable {
 }
 
 export class LedgerError extends PoolError<{
-  readonly code: "ledger/unbalanced" | "ledger/negative-balance" | "ledger/bad-cursor" | "ledger/bad-account" | "ledger/bad-adjustment" | "ledger/unknown-entry";
+  readonly code:
+    | "ledger/unbalanced"
+    | "ledger/negative-balance"
+    | "ledger/bad-cursor"
+    | "ledger/bad-account"
+    | "ledger/bad-adjustment"
+    | "ledger/unknown-entry";
 }> {}
 
 /** Of workers, of where money comes from, of the pool, and of work that waits for its share. */

@@ -1,0 +1,134 @@
+import { Readable } from "node:stream";
+import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { z } from "zod";
+import { statementCsvHead, statementCsvLine, statementJson } from "../ledger/statement.ts";
+import { termsJson } from "../ledger/terms.ts";
+import type { StatementRange } from "../store/ledger-store.ts";
+import type { LedgerPort } from "./types.ts";
+
+const address = z.string().transform((text, context): WorkerAddress => {
+  const parsed = parseAddress(text);
+  if (!isAddressProblem(parsed)) return parsed;
+  context.addIssue({ code: "custom", message: `is no payout address (${parsed})` });
+  return z.NEVER;
+});
+const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text));
+
+const schemas = {
+  statement: z.strictObject({
+    from: time.optional(),
+    to: time.optional(),
+    format: z.enum(["csv", "json"]).default("json"),
+  }),
+  terms: z.strictObject({ terms: z.unknown(), effectiveAt: time }),
+  adjust: z.strictObject({
+    worker: address,
+    amountWei: z
+      .string()
+      .regex(/^-?\d{1,78}$/)
+      .transform(BigInt),
+    reason: z.string().min(1).max(500),
+    corrects: z.string().max(100).optional(),
+  }),
+  check: z.strictObject({ whole: z.boolean().default(true) }),
+  rebuild: z.strictObject({ verify: z.boolean() }),
+};
+
+/** Rows of a statement are read in pages of this many: a statement of a year never lies in memory at once. */
+const PAGE = 1_000;
+
+/** How the server that these routes belong to reads and answers. */
+export interface RouteTools {
+  json(reply: FastifyReply, value: unknown): FastifyReply;
+  parse<T>(schema: z.ZodType<T>, value: unknown): T;
+}
+
+/** Routes of the books, the terms and statements on the admin port. */
+export function addLedgerRoutes(app: FastifyInstance, ledger: LedgerPort, { json, parse }: RouteTools): void {
+  app.get("/terms", (_request, reply) => {
+    const { current, versions } = ledger.terms();
+    return json(reply, { current: current.version, versions: versions.map(termsJson) });
+  });
+  app.post("/terms", async (request, reply) => {
+    const { terms, effectiveAt } = parse(schemas.terms, request.body);
+    return json(reply.code(201), termsJson(await ledger.announceTerms(terms, effectiveAt)));
+  });
+
+  app.get("/ledger", async (_request, reply) => {
+    const last = ledger.lastCheck();
+    return json(reply, {
+      progress: ledger.progress(),
+      totals: await ledger.totals(),
+      halts: await ledger.halts(),
+      lastCheck: last && { ...last, at: new Date(last.atMs).toISOString() },
+      closedPeriods: await ledger.closedPeriods(),
+      rebuild: ledger.rebuildState(),
+    });
+  });
+  app.get("/ledger/accounts", async (_request, reply) => json(reply, Object.fromEntries(await ledger.accounts())));
+  app.get("/ledger/balances", async (_request, reply) =>
+    json(
+      reply,
+      [...(await ledger.balances())].map(([worker, balance]) => ({ worker, ...balance })),
+    ),
+  );
+  app.get<{ Params: { worker: string } }>("/ledger/statements/:worker", async (request, reply) => {
+    const worker = parse(address, request.params.worker);
+    const { from, to, format } = parse(schemas.statement, request.query);
+    const range = { fromMs: from, toMs: to };
+    const text = format === "csv" ? csvLines(ledger, worker, range) : jsonText(ledger, worker, range);
+    return reply
+      .type(format === "csv" ? "text/csv; charset=utf-8; header=present" : "application/json; charset=utf-8")
+      .send(Readable.from(text, { objectMode: false }));
+  });
+  app.post("/ledger/adjust", async (request, reply) =>
+    json(reply.code(201), await ledger.adjust(parse(schemas.adjust, request.body))),
+  );
+  app.post("/ledger/check", async (request, reply) =>
+    json(reply, await ledger.check(parse(schemas.check, request.body ?? {}).whole)),
+  );
+  app.post("/ledger/rebuild", async (request, reply) =>
+    json(reply.code(202), ledger.startRebuild(parse(schemas.rebuild, request.body).verify)),
+  );
+  app.get("/ledger/rebuild", (_request, reply) => json(reply, ledger.rebuildState()));
+  app.post("/ledger/close", async (_request, reply) => json(reply, { closed: await ledger.closeMonths() }));
+}
+
+async function* pages(
+  ledger: LedgerPort,
+  worker: WorkerAddress,
+  range: StatementRange,
+): AsyncGenerator<Awaited<ReturnType<LedgerPort["statement"]>>["rows"]> {
+  let next: string | undefined;
+  do {
+    const page = await ledger.statement(worker, range, next, PAGE);
+    if (page.rows.length > 0) yield page.rows;
+    next = page.next;
+  } while (next !== undefined);
+}
+
+async function* csvLines(ledger: LedgerPort, worker: WorkerAddress, range: StatementRange): AsyncGenerator<string> {
+  yield statementCsvHead();
+  for await (const rows of pages(ledger, worker, range)) yield rows.map(statementCsvLine).join("");
+}
+
+/** One object: the sums first, so that a reader of the rows knows what they must come to. */
+async function* jsonText(ledger: LedgerPort, worker: WorkerAddress, range: StatementRange): AsyncGenerator<string> {
+  const sums = await ledger.statementSums(worker, range);
+  const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
+  const head = {
+    worker,
+    from: iso(range.fromMs),
+    to: iso(range.toMs),
+    opening_wei: sums.openingWei.toString(),
+    closing_wei: sums.closingWei.toString(),
+  };
+  yield `${JSON.stringify(head).slice(0, -1)},"rows":[`;
+  let first = true;
+  for await (const rows of pages(ledger, worker, range)) {
+    yield rows.map((row, i) => `${first && i === 0 ? "" : ","}\n${JSON.stringify(statementJson(row))}`).join("");
+    first = false;
+  }
+  yield "\n]}\n";
+}

@@ -1,0 +1,196 @@
+import { type Clock, errorText, type Logger, openScope, PoolError } from "@openpool/base";
+import type { LedgerPort, RebuildState } from "./api/types.ts";
+import { defaultTerms, TermsKeeper, type TermsKeeperDeps } from "./ledger/terms-keeper.ts";
+import { diffTerms, type TermsDocument } from "./ledger/terms.ts";
+import type { BookJob } from "./ledger/types.ts";
+import type { LedgerNow } from "./metrics.ts";
+import {
+  closePeriodsOf,
+  type ExtraCheck,
+  LedgerChecker,
+  LedgerReader,
+  type LedgerStore,
+  type PgConnection,
+  PgLedgerStore,
+  rebuildLedger,
+  type Store,
+} from "./store/index.ts";
+
+export interface BooksDeps {
+  readonly connection: PgConnection;
+  readonly store: Store;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** How jobs are booked, whatever scheme their terms name. */
+  readonly bookJob: BookJob;
+  readonly checkScheme: TermsKeeperDeps["checkScheme"];
+  /** What else is checked all the time. */
+  readonly extraChecks?: readonly ExtraCheck[];
+}
+
+/** The books of a running pool, kept up with its event log. */
+export interface Books extends AsyncDisposable {
+  readonly store: LedgerStore;
+  readonly terms: TermsKeeper;
+  readonly port: LedgerPort;
+  /** For metrics; of a database that does not answer, what is known without it. */
+  now(): Promise<LedgerNow>;
+}
+
+/** Whether a month can be closed is asked so often. */
+const CLOSE_EVERY_MS = 10 * 60 * 1000;
+
+/** Opens the books: terms, reader, the check that never ends, the closing of months. `first` becomes version 1 of the terms. */
+export async function openBooks(
+  first: Partial<TermsDocument>,
+  { connection, store, logger, clock, bookJob, checkScheme, extraChecks = [] }: BooksDeps,
+): Promise<Books> {
+  const scope = openScope();
+  try {
+    const ledger = scope.use(new PgLedgerStore(connection, { logger, clock }));
+    const wanted = { ...defaultTerms, ...first };
+    const terms = scope.use(
+      await TermsKeeper.open(wanted, {
+        clock,
+        store: ledger,
+        record: (type, data) => store.append([{ type, data }]),
+        checkScheme,
+      }),
+    );
+    for (const { field, from, to } of diffTerms(terms.current, wanted)) {
+      logger.debug("a setting of the first terms is not what is in force", { field, inForce: from, setting: to });
+    }
+    const reader = scope.use(
+      new LedgerReader(connection, {
+        logger,
+        clock,
+        terms: terms.book,
+        bookJob,
+        onAppended: (callback) => store.onAppended(callback),
+        onStuck: (error) => ledger.halt("ledger-stuck", error.message, {}),
+        onMoving: () => ledger.liftHalt("ledger-stuck"),
+      }),
+    );
+    const checker = scope.use(
+      new LedgerChecker(connection, {
+        logger,
+        clock,
+        ledger,
+        terms: terms.book,
+        bookJob,
+        extra: extraChecks,
+        record: (event) => store.append([event]),
+      }),
+    );
+
+    let cancelClosing = (): void => {};
+    const closeMonths = async (): Promise<readonly string[]> => {
+      const periods = await closePeriodsOf(connection, clock.now());
+      if (periods.length === 0) return periods;
+      logger.info("the books of past months are closed", { periods });
+      await store.append([{ type: "ledger.closed", data: { periods } }]);
+      return periods;
+    };
+    const scheduleClosing = (): void => {
+      cancelClosing = clock.after(CLOSE_EVERY_MS, () => {
+        closeMonths()
+          .catch((error: unknown) => logger.warn("a month could not be closed", { error: errorText(error) }))
+          .finally(() => {
+            if (!scope.signal.aborted) scheduleClosing();
+          });
+      });
+    };
+    scheduleClosing();
+    scope.defer(() => cancelClosing());
+
+    let rebuild: RebuildState = { state: "idle" };
+    let rebuilding: Promise<unknown> = Promise.resolve();
+    // It gives up by itself at the next page of the log, and leaves the books as they were.
+    scope.defer(() => rebuilding.then(() => {}));
+    const startRebuild = (verify: boolean): RebuildState => {
+      if (rebuild.state === "running") {
+        throw new PoolError(
+          { code: "ledger/rebuild-running" },
+          "The books are being rebuilt already; wait for its end.",
+        );
+      }
+      rebuild = { state: "running", verify, jobs: 0, position: 0n };
+      rebuilding = rebuildLedger(connection, {
+        terms: terms.book,
+        bookJob,
+        verify,
+        nowMs: () => clock.now(),
+        signal: scope.signal,
+        onProgress: ({ jobs, position }) => (rebuild = { state: "running", verify, jobs, position }),
+      }).then(
+        (result) => {
+          logger.info(verify ? "the books were compared with the event log" : "the books were rebuilt", { ...result });
+          rebuild = { state: "done", verify, ...result };
+        },
+        (error: unknown) => {
+          logger.error("the books were not rebuilt", { error: errorText(error) });
+          rebuild = { state: "failed", verify, error: errorText(error) };
+        },
+      );
+      return rebuild;
+    };
+
+    const port: LedgerPort = {
+      progress: () => reader.progress,
+      terms: () => ({ current: terms.current, versions: terms.book.versions }),
+      announceTerms: (document, effectiveAtMs) => terms.announce(document, effectiveAtMs),
+      totals: () => ledger.totals(),
+      accounts: () => ledger.accounts(),
+      balances: () => ledger.balances(),
+      statement: (...args) => ledger.statement(...args),
+      statementSums: (...args) => ledger.statementSums(...args),
+      async adjust(adjustment) {
+        const done = await ledger.adjust({ ...adjustment, termsVersion: terms.current.version });
+        const { worker, amountWei, reason, corrects } = adjustment;
+        await store.append([
+          {
+            type: "ledger.adjusted",
+            worker,
+            data: { entry: done.entry, amountWei: amountWei.toString(), reason, corrects },
+          },
+        ]);
+        return done;
+      },
+      check: (whole) => checker.check(whole),
+      lastCheck: () => checker.last,
+      halts: () => ledger.halts(),
+      closedPeriods: () => ledger.closedPeriods(),
+      closeMonths,
+      startRebuild,
+      rebuildState: () => rebuild,
+    };
+    const now = async (): Promise<LedgerNow> => {
+      const { position, head, lagMs } = reader.progress;
+      const [totals, halts] = await Promise.all([ledger.totals(), ledger.halts()]).catch(
+        () => [undefined, []] as const,
+      );
+      return {
+        eventsBehind: Number(head - position),
+        lagMs,
+        halts: halts.length,
+        violations: checker.last?.violations.length ?? 0,
+        wei: totals
+          ? {
+              fees: totals.feesWei,
+              commission: totals.commissionWei,
+              held: totals.heldWei,
+              owed: totals.owedWei,
+              paying: totals.payingWei,
+              paid: totals.paidWei,
+              gas: totals.gasWei,
+              reserve: totals.reserveWei,
+            }
+          : {},
+      };
+    };
+    return { store: ledger, terms, port, now, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+  } catch (cause) {
+    await scope[Symbol.asyncDispose]().then(undefined, () => {});
+    throw cause;
+  }
+}
