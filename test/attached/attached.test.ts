@@ -1,20 +1,382 @@
-import { expect, test } from "vitest";
-import { ADA, EARNED_WEI } from "../e2e/pool.ts";
-import { readyRenditions, SOURCE_PIXELS } from "../peers/media.ts";
-import { startAttachedPool } from "./pool.ts";
+import { writeFile } from "node:fs/promises";
+import { DEFAULT_CAPABILITIES } from "@openpool/protocol";
+import { openGatewayClient } from "@openpool/push";
+import { silentLogger, systemClock } from "@openpool/base";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ADA, BOB, EARNED_WEI, push, until } from "../e2e/pool.ts";
+import { behaviours, type FakeTranscoder, readyUpload, SOFTWARE_CAPABILITIES } from "../peers/fake-transcoder.ts";
+import { readyProfiles, readyRenditions, SOURCE_PIXELS } from "../peers/media.ts";
+import type { Transcoded } from "../peers/stock-orchestrator.ts";
+import { type AttachedPool, SECRET, startAttachedPool } from "./pool.ts";
 
-test("a segment goes through an orchestrator to a worker of the pool and back, and is credited", async () => {
-  await using attached = await startAttachedPool();
-  const { orchestrator, pool } = attached;
-  await using _worker = await pool.transcoder({ secret: `${ADA}.rig`, capacity: 4 });
-  await orchestrator.until(() => orchestrator.live.length === 1);
-  const done = await orchestrator.transcode({ session: "ab12cd34", seq: 0 });
-  expect(done).toMatchObject({ kind: "done", taskId: 0, decodedPixels: Number(SOURCE_PIXELS) });
-  if (done.kind !== "done") return;
-  expect(done.renditions.map(({ pixels }) => BigInt(pixels))).toEqual(readyRenditions.map(({ pixels }) => pixels));
-  expect(done.renditions.every(({ data }, i) => readyRenditions[i]?.data.equals(data))).toBe(true);
-  expect(await pool.credited()).toEqual({ segments: 1, creditedWei: EARNED_WEI });
-  const [credit] = await pool.events("job.credited");
-  expect(credit?.data).toMatchObject({ source: "upstream:main", priceSource: "configured" });
-  expect(orchestrator.sourceRequests.map(({ httpVersion }) => httpVersion)).toEqual(["1.1"]);
+let attached: AttachedPool;
+let workers: FakeTranscoder[] = [];
+let sessions = 0;
+
+beforeAll(async () => {
+  attached = await startAttachedPool({ orchestrator: { price: "1200" } });
+  while (workers.length < 2) await joinHome();
+});
+afterAll(() => attached[Symbol.asyncDispose]());
+beforeEach(async () => {
+  behave(readyUpload);
+  await registeredWith(8);
+});
+afterEach(async () => {
+  // Whoever was killed or came for one test only makes place for the two that all of them have.
+  for (const one of workers.splice(0)) {
+    if (one.state.kind === "registered" && home.has(one)) workers.push(one);
+    else {
+      home.delete(one);
+      await one[Symbol.asyncDispose]();
+    }
+  }
+  while (workers.length < 2) await joinHome();
+  for (const one of used.splice(0)) {
+    attached.orchestrator.endSession(one);
+    attached.second.endSession(one);
+  }
+  const { ejected, unauthorized, broken, unknownResults, duplicateResults } = attached.orchestrator.complaints;
+  expect({ ejected, unauthorized, broken, unknownResults, duplicateResults }).toEqual({
+    ejected: 0,
+    unauthorized: 0,
+    broken: 0,
+    unknownResults: 0,
+    duplicateResults: 0,
+  });
+  // Nothing is held for work that is over.
+  await until(() => attached.pool.running.node.admin.status().bytesInFlight === 0);
+});
+
+const home = new Set<FakeTranscoder>();
+const used: string[] = [];
+let homes = 0;
+const joinHome = async (): Promise<void> => {
+  const worker = await join(`rig${++homes}`, homes % 2 ? ADA : BOB);
+  home.add(worker);
+  workers.push(worker);
+};
+const join = (rig: string, owner = ADA, capacity = 4): Promise<FakeTranscoder> =>
+  attached.pool.transcoder({ secret: `${owner}.${rig}`, capacity });
+/** The first orchestrator has one registration, with that capacity, and the second has one. */
+const registeredWith = async (capacity: number): Promise<void> => {
+  const { orchestrator, second } = attached;
+  await until(
+    () => orchestrator.live.length === 1 && orchestrator.live[0]?.capacity === capacity && second.live.length === 1,
+    15_000,
+  );
+};
+const session = (): string => {
+  const id = (++sessions).toString(16).padStart(8, "0");
+  used.push(id);
+  return id;
+};
+const transcode = (
+  order: Partial<Parameters<AttachedPool["orchestrator"]["transcode"]>[0]> = {},
+): Promise<Transcoded> => attached.orchestrator.transcode({ session: session(), seq: 0, ...order });
+/** So many tasks are with workers and not answered. */
+const untilWorking = (tasks: number): Promise<void> =>
+  until(
+    () =>
+      attached.pool.running.node.admin.status().jobsInFlight >= tasks &&
+      workers.reduce((sum, one) => sum + one.tasks.length - one.uploads.length, 0) >= tasks,
+  );
+const behave = (behaviour: FakeTranscoder["behaviour"]): void => {
+  for (const worker of workers) worker.behaviour = behaviour;
+};
+const lastCredit = async (): Promise<Readonly<Record<string, unknown>>> =>
+  (await attached.pool.events("job.credited")).at(-1)?.data ?? {};
+
+describe("a task", () => {
+  test("is done by a worker, answered with what was measured, and credited", async () => {
+    const before = (await attached.pool.credited()).segments;
+    const done = await transcode();
+    expect(done).toMatchObject({ kind: "done", decodedPixels: Number(SOURCE_PIXELS) });
+    if (done.kind !== "done") return;
+    expect(done.renditions.map(({ pixels }) => BigInt(pixels))).toEqual(readyRenditions.map(({ pixels }) => pixels));
+    expect(done.renditions.every(({ data }, i) => readyRenditions[i]?.data.equals(data))).toBe(true);
+    expect((await attached.pool.credited()).segments).toBe(before + 1);
+    expect(await lastCredit()).toMatchObject({ source: "upstream:main" });
+  });
+
+  test("has the id 0 first, and is answered like any other", async () => {
+    expect(attached.orchestrator.results.some(({ taskId }) => taskId === "0")).toBe(true);
+  });
+
+  test("is fetched over HTTP/1.1 without ALPN and answered over HTTP/2 with the secret", async () => {
+    await transcode();
+    expect(new Set(attached.orchestrator.sourceRequests.map(({ httpVersion }) => httpVersion))).toEqual(
+      new Set(["1.1"]),
+    );
+    expect(attached.orchestrator.results.at(-1)?.headers).toMatchObject({
+      authorization: "Livepeer-Transcoder-1.0",
+      credentials: SECRET,
+      pixels: String(SOURCE_PIXELS),
+    });
+  });
+
+  test("reaches the worker with everything that its gateway asked for, under a name that says nothing", async () => {
+    await transcode({
+      manifestId: "../stream key",
+      seq: 7,
+      segData: {
+        calcPerceptualHash: true,
+        ForceSessionReinit: true,
+        segmentParameters: { $typeName: "net.SegParameters", from: 0n, to: 2_000n },
+      },
+    });
+    const task = workers.flatMap(({ tasks }) => tasks).at(-1);
+    expect(task?.notify.segData).toMatchObject({
+      seq: 7n,
+      duration: 2_000,
+      calcPerceptualHash: true,
+      ForceSessionReinit: true,
+      segmentParameters: { from: 0n, to: 2_000n },
+    });
+    expect(task?.profiles.map(({ name }) => name)).toEqual(readyProfiles.map(({ name }) => name));
+    expect(task?.manifestId).not.toContain("stream key");
+  });
+
+  test("comes back with its perceptual hashes, each behind its rendition", async () => {
+    const done = await transcode({ segData: { calcPerceptualHash: true } });
+    expect(done.kind === "done" && done.renditions.map(({ phash }) => phash?.toString())).toEqual([
+      "signature",
+      "signature",
+      "signature",
+    ]);
+  });
+
+  test("is paid by what was measured when its worker claims more", async () => {
+    behave(behaviours.claim({ times: 10n }));
+    const done = await transcode();
+    expect(done.kind === "done" && done.renditions.map(({ pixels }) => BigInt(pixels))).toEqual(
+      readyRenditions.map(({ pixels }) => pixels),
+    );
+  });
+
+  test("goes to another worker when the first dies in the middle of it", async () => {
+    let died = false;
+    behave((task, worker) => {
+      if (died) return readyUpload(task);
+      died = true;
+      worker.kill();
+      return undefined;
+    });
+    expect(await transcode()).toMatchObject({ kind: "done" });
+    expect(died).toBe(true);
+  });
+
+  test("that no worker can do fails with the words that they agree on", async () => {
+    behave(behaviours.error("No keyframes in input"));
+    expect(await transcode()).toMatchObject({ kind: "error", text: "No keyframes in input" });
+  });
+
+  test("that nobody answers is answered with an error before the orchestrator gives the pool up", async () => {
+    behave(behaviours.hang());
+    const lost = await transcode();
+    expect(lost).toMatchObject({ kind: "error", text: "TranscoderInvalidVideo" });
+    expect(attached.orchestrator.live).toHaveLength(1);
+  });
+
+  test("with a wish that no encoder fulfils is refused in a transcoder's words, and no worker is blamed", async () => {
+    const impossible = [{ ...readyProfiles[0]!, width: 30_000 }];
+    const before = workers.reduce((sum, { tasks }) => sum + tasks.length, 0);
+    expect(await transcode({ profiles: impossible })).toMatchObject({ text: "TranscoderInvalidResolution" });
+    expect(await transcode({ profiles: [] })).toMatchObject({ text: "Invalid argument" });
+    expect(await transcode({ segData: { duration: 400_000 } })).toMatchObject({ text: "invalid duration" });
+    expect(workers.reduce((sum, { tasks }) => sum + tasks.length, 0)).toBe(before);
+  });
+});
+
+describe("a stream", () => {
+  test("stays on its worker, also when its gateway takes a new token, and frees it when it ends", async () => {
+    const [first, next] = [session(), session()];
+    const manifestId = "a stream";
+    await transcode({ session: first, manifestId, seq: 0 });
+    await transcode({ session: first, manifestId, seq: 1 });
+    await transcode({ session: next, manifestId, seq: 2 });
+    const worker = workers.find(({ tasks }) => tasks.at(-1)?.seq === 2n && tasks.at(-1)?.profiles.length === 3);
+    const [...mine] = worker?.tasks.slice(-3) ?? [];
+    expect(mine.map(({ seq }) => seq)).toEqual([0n, 1n, 2n]);
+    expect(new Set(mine.map(({ sessionId }) => sessionId)).size).toBe(1);
+    attached.orchestrator.endSession(first);
+    attached.orchestrator.endSession(next);
+    await worker?.until(({ teardowns }) => teardowns.at(-1) === mine[0]?.sessionId);
+  });
+
+  test("is another one when two gateways use one name", async () => {
+    const [one, other] = [session(), session()];
+    const before = new Set(workers.flatMap(({ tasks }) => tasks.map(({ sessionId }) => sessionId))).size;
+    await transcode({ session: one, manifestId: "live", seq: 0 });
+    await transcode({ session: other, manifestId: "live", seq: 0 });
+    const ids = workers.flatMap(({ tasks }) => tasks.map(({ sessionId }) => sessionId));
+    expect(new Set(ids).size).toBe(before + 2);
+  });
+});
+
+describe("the registration", () => {
+  test("says what the workers can do: their capacity, their capabilities, a version", async () => {
+    const [{ request } = { request: undefined }] = attached.orchestrator.live;
+    expect(request).toMatchObject({
+      secret: SECRET,
+      capacity: 8n,
+      capabilities: { version: "0.9.1", constraints: {} },
+    });
+    // What a stock worker says of AI is not ours to promise: we register as a transcoder.
+    expect(attached.orchestrator.live[0]?.capabilities).toBe(SOFTWARE_CAPABILITIES & ((1n << 27n) - 1n));
+    expect((SOFTWARE_CAPABILITIES & DEFAULT_CAPABILITIES) === DEFAULT_CAPABILITIES).toBe(true);
+  });
+
+  test("is made anew when workers come and go, and running work does not notice", async () => {
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => (release = resolve));
+    behave(behaviours.when(() => gate));
+    const running = transcode();
+    await untilWorking(1);
+    const before = attached.orchestrator.transcoders.length;
+    workers.push(await join("rig3", ADA, 12));
+    await registeredWith(20);
+    expect(attached.orchestrator.transcoders.length).toBe(before + 1);
+    release();
+    expect(await running).toMatchObject({ kind: "done" });
+    expect(await transcode()).toMatchObject({ kind: "done" });
+  });
+
+  test("gains what a worker with more capabilities brings", async () => {
+    workers.push(
+      await attached.pool.transcoder({
+        secret: `${ADA}.hevc`,
+        capacity: 1,
+        capabilities: SOFTWARE_CAPABILITIES | (1n << 15n),
+      }),
+    );
+    await until(() => ((attached.orchestrator.live[0]?.capabilities ?? 0n) >> 15n) % 2n === 1n);
+    expect(await transcode({ capabilities: 0x4009003n })).toMatchObject({ kind: "done" });
+  });
+
+  test("ends when the last worker has left, and comes back with the next one", async () => {
+    for (const one of workers.splice(0)) await one[Symbol.asyncDispose]();
+    await until(() => attached.orchestrator.live.length === 0, 20_000);
+    expect(attached.status()).toMatchObject({ state: "idle", capacity: 0 });
+    expect(await transcode()).toMatchObject({ kind: "error", text: "no transcoders available" });
+    while (workers.length < 2) await joinHome();
+    await registeredWith(8);
+  });
+
+  test("comes back after it was lost", async () => {
+    const before = attached.orchestrator.transcoders.length;
+    attached.orchestrator.live[0]?.drop();
+    await until(() => attached.orchestrator.transcoders.length > before && attached.orchestrator.live.length === 1);
+    expect(await transcode()).toMatchObject({ kind: "done" });
+  });
+
+  test("comes back when the orchestrator was restarted, and answers of its life before are not taken for new ones", async () => {
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => (release = resolve));
+    behave(behaviours.when(() => gate));
+    const old = [transcode(), transcode(), transcode()];
+    await untilWorking(3);
+    await attached.orchestrator.restart();
+    for (const one of old) expect(await one).toMatchObject({ kind: "error" });
+    await registeredWith(8);
+    const fresh = [transcode(), transcode()];
+    release();
+    for (const one of fresh) expect(await one).toMatchObject({ kind: "done" });
+    // Ids begin at 0 again; only the new tasks were answered.
+    expect((await Promise.all(fresh)).map(({ taskId }) => taskId)).toEqual([0, 1]);
+  });
+
+  test("is refused with a secret that has changed, and made as soon as the file is corrected", async () => {
+    attached.orchestrator.secret = "changed";
+    await attached.orchestrator.restart();
+    await until(() => attached.status().state === "refused");
+    expect(attached.status().why).toContain("invalid secret");
+    await writeFile(attached.secretFile, `main=changed\nsecond=${SECRET}2\n`);
+    await registeredWith(8);
+    expect(await transcode()).toMatchObject({ kind: "done" });
+    attached.orchestrator.secret = SECRET;
+    await writeFile(attached.secretFile, `main=${SECRET}\nsecond=${SECRET}2\n`);
+    await attached.orchestrator.restart();
+    await registeredWith(8);
+  });
+
+  test("ends while the operator takes the pool out, running work is answered, and the others go on", async () => {
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => (release = resolve));
+    behave(behaviours.when(() => gate));
+    const running = transcode();
+    await untilWorking(1);
+    const { admin } = attached.pool.running.node;
+    await admin.setUpstreamDrained("main", true);
+    await until(() => attached.orchestrator.live.length === 0);
+    expect(attached.status()).toMatchObject({ state: "drained", capacity: 0 });
+    release();
+    expect(await running).toMatchObject({ kind: "done" });
+    expect(await attached.second.transcode({ session: session(), seq: 0 })).toMatchObject({ kind: "done" });
+    await admin.setUpstreamDrained("main", false);
+    await registeredWith(8);
+    expect((await attached.pool.events("upstream.drained")).length).toBe(1);
+    await expect(admin.setUpstreamDrained("nobody", true)).rejects.toThrow("main, second");
+  });
+});
+
+describe("money", () => {
+  test("is the orchestrator's price, from the next stream on when it changes, and each orchestrator's own", async () => {
+    const running = session();
+    await transcode({ session: running, seq: 0 });
+    expect(await lastCredit()).toMatchObject({
+      source: "upstream:main",
+      priceSource: "upstream",
+      price: { pricePerUnitWei: "1200", pixelsPerUnit: "1" },
+    });
+    attached.orchestrator.price = "101/100";
+    // It is read when a registration begins, and every half minute.
+    attached.orchestrator.live[0]?.drop();
+    await until(() => attached.status().price.pricePerUnitWei === 101n);
+    await registeredWith(8);
+    await transcode({ session: running, seq: 1 });
+    expect(await lastCredit()).toMatchObject({ price: { pricePerUnitWei: "1200", pixelsPerUnit: "1" } });
+    await transcode();
+    expect(await lastCredit()).toMatchObject({ price: { pricePerUnitWei: "101", pixelsPerUnit: "100" } });
+    await attached.second.transcode({ session: session(), seq: 0 });
+    expect(await lastCredit()).toMatchObject({
+      source: "upstream:second",
+      priceSource: "configured",
+      price: { pricePerUnitWei: "1000", pixelsPerUnit: "1" },
+      earnedWei: String(EARNED_WEI),
+    });
+  });
+});
+
+describe("both doors", () => {
+  test("share the workers, each stream like any other", async () => {
+    await using gateway = openGatewayClient(
+      { orchestrator: `https://${attached.pool.addr}` },
+      { logger: silentLogger, clock: systemClock },
+    );
+    behave(behaviours.after(20));
+    const done = { gateway: 0, upstream: 0 };
+    let running = true;
+    const streams = [
+      ...Array.from({ length: 4 }, async (_, stream) => {
+        for (let seq = 0; running; seq++) {
+          expect(await push(gateway, `direct-${stream}`, seq)).toMatchObject({ kind: "done" });
+          done.gateway++;
+        }
+      }),
+      ...Array.from({ length: 4 }, async () => {
+        const one = session();
+        for (let seq = 0; running; seq++) {
+          expect(await transcode({ session: one, seq })).toMatchObject({ kind: "done" });
+          done.upstream++;
+        }
+      }),
+    ];
+    await until(() => done.gateway + done.upstream >= 60, 25_000);
+    running = false;
+    await Promise.all(streams);
+    expect(Math.min(done.gateway, done.upstream)).toBeGreaterThan(0.25 * Math.max(done.gateway, done.upstream));
+    const sources = (await attached.pool.events("job.credited")).map(({ data }) => data["source"]);
+    expect(sources.filter((source) => source === "gateway").length).toBe(done.gateway);
+  });
 });

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { AttachedOptions, PoolOptions } from "@openpool/pool";
+import type { AttachedOptions, PoolOptions, UpstreamStatus } from "@openpool/pool";
 import type { Clock, Logger } from "@openpool/base";
 import { startTestPool, type TestPool } from "../e2e/pool.ts";
 import {
@@ -17,14 +17,11 @@ export const SECRET = "sekret";
 export interface AttachedPool extends AsyncDisposable {
   readonly pool: TestPool;
   readonly orchestrator: StockOrchestrator;
+  /** Another one, known to the pool as `second`. */
+  readonly second: StockOrchestrator;
   readonly secretFile: string;
-  status(
-    name?: string,
-  ): TestPool["running"]["node"]["admin"] extends { status(): infer S }
-    ? S extends { readonly upstreams: readonly (infer U)[] }
-      ? U
-      : never
-    : never;
+  /** Of one orchestrator, as the operator sees it. */
+  status(name?: string): UpstreamStatus;
 }
 
 /** How a pool is attached to orchestrators of a test. */
@@ -54,7 +51,7 @@ export async function writeSecret(text = SECRET): Promise<{ readonly file: strin
   return { file, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
 }
 
-/** One orchestrator and a pool behind it. */
+/** Two orchestrators and a pool behind them. */
 export async function startAttachedPool(
   options: {
     readonly orchestrator?: Partial<StockOrchestratorOptions>;
@@ -65,18 +62,20 @@ export async function startAttachedPool(
   } = {},
 ): Promise<AttachedPool> {
   const orchestrator = await startStockOrchestrator({ secret: SECRET, ...options.orchestrator });
-  const secret = await writeSecret();
+  const second = await startStockOrchestrator({ secret: `${SECRET}2` });
+  const secret = await writeSecret(`main=${SECRET}\nsecond=${SECRET}2`);
   const deps = {
     ...(options.logger ? { logger: options.logger } : {}),
     ...(options.clock ? { clock: options.clock } : {}),
   };
   const pool = await startTestPool(
-    { attached: attachedTo({ main: orchestrator }, secret.file, options.attached), ...options.pool },
+    { attached: attachedTo({ main: orchestrator, second }, secret.file, options.attached), ...options.pool },
     deps,
   );
   return {
     pool,
     orchestrator,
+    second,
     secretFile: secret.file,
     status(name = "main") {
       const found = pool.running.node.admin.status().upstreams.find((one) => one.name === name);
@@ -86,6 +85,7 @@ export async function startAttachedPool(
     async [Symbol.asyncDispose]() {
       await pool[Symbol.asyncDispose]();
       await orchestrator[Symbol.asyncDispose]();
+      await second[Symbol.asyncDispose]();
       await secret[Symbol.asyncDispose]();
     },
   };

@@ -87,3 +87,13 @@ test("of a stream with a new token for every segment only the newest ids are kep
   expect(sessions.knows("id 0")).toBe(false);
   expect(sessions.knows("id 9999")).toBe(true);
 });
+
+test("a stream whose end is said while its last segment is being answered ends with that", () => {
+  const { sessions, ended } = open();
+  sessions.of("a", "stream");
+  sessions.enter("stream");
+  sessions.end("a");
+  expect(ended).toEqual([]);
+  sessions.leave("stream", true);
+  expect(ended).toEqual(["stream"]);
+});

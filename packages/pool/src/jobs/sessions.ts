@@ -79,7 +79,9 @@ export class Sessions {
     stream.inFlight--;
     stream.worked ||= worked;
     stream.lastMs = this.#clock.monotonicMs();
-    if (!stream.worked && stream.inFlight === 0) this.#drop(stream);
+    // Its end may have been said while its last segment was being answered.
+    const over = !stream.worked || stream.sessionIds.size === 0;
+    if (over && stream.inFlight === 0) this.#drop(stream);
   }
 
   /** The gateway is done with a session id; a stream ends with its last one. Ids that nobody knows are fine. */

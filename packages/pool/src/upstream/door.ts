@@ -16,7 +16,7 @@ import { createUuidV7 } from "../store/index.ts";
 import type { UpstreamOptions } from "../options.ts";
 import type { Store } from "../store/types.ts";
 import { createEventBudget } from "../workers/event-budget.ts";
-import { type Link, type LinkState, type Offer, openLink } from "./link.ts";
+import { type Link, type LinkState, type NotifiedBy, type Offer, openLink } from "./link.ts";
 import { createPriceReader, type PriceReader, type Quote } from "./price.ts";
 import { createSourceDownloader, type Downloader, sourceUrl } from "./source.ts";
 import { readNotify, type Task } from "./task.ts";
@@ -76,8 +76,7 @@ const MAX_SEQ_STEP = 4n;
 
 const CONTENT_TYPES = { mpegts: "video/mp2t", mp4: "video/mp4" } as const;
 
-interface RunningTask {
-  readonly fingerprint: string;
+interface RunningTask extends NotifiedBy {
   /** Nothing of it is wanted any more. */
   readonly ended: AbortController;
 }
@@ -107,7 +106,6 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #link: Link;
   /** What its faults may put into logs and events. */
   readonly #budget: (key: string) => boolean;
-  #secret = "";
   #registered = false;
   #offered = 0;
   /** The life of the orchestrator that its newest task is from, and the highest task id in it. */
@@ -142,12 +140,12 @@ export class UpstreamDoor implements AsyncDisposable {
         {
           name: options.name,
           address: options.address,
-          secret: async () => (this.#secret = await options.secret()),
+          secret: options.secret,
         },
         {
           clock,
           logger,
-          onNotify: (notify, fingerprint) => this.#onNotify(notify, fingerprint),
+          onNotify: (notify, from) => this.#onNotify(notify, from),
           onState: (state) => this.#onState(state),
         },
       ),
@@ -245,7 +243,7 @@ export class UpstreamDoor implements AsyncDisposable {
 
   // ---- tasks
 
-  #onNotify(notify: NotifySegment, fingerprint: string): void {
+  #onNotify(notify: NotifySegment, { fingerprint, secret }: NotifiedBy): void {
     const notified = readNotify(notify);
     if (notified.kind === "noise") return;
     if (notified.kind === "teardown") return this.#sessions.end(notified.sessionId);
@@ -259,7 +257,7 @@ export class UpstreamDoor implements AsyncDisposable {
     this.#reconnected = false;
     this.#highestTask = restarted || taskId > this.#highestTask ? taskId : this.#highestTask;
     const receivedMs = this.#deps.clock.monotonicMs();
-    const running: RunningTask = { fingerprint, ended: new AbortController() };
+    const running: RunningTask = { fingerprint, secret, ended: new AbortController() };
     this.#tasks.set(taskId, running);
     const tooMany = this.#tasks.size > Math.max(LEAST_TASKS, TASKS_PER_SESSION * this.#offered);
     const refusal =
@@ -385,8 +383,8 @@ export class UpstreamDoor implements AsyncDisposable {
   ): Promise<void> {
     // The orchestrator that asked is gone.
     if (running.ended.signal.aborted) return;
-    const { fingerprint } = running;
-    const order = { taskId, answer, secret: this.#secret, fingerprint, deadlineMs: lastMs };
+    const { fingerprint, secret } = running;
+    const order = { taskId, answer, secret, fingerprint, deadlineMs: lastMs };
     const outcome = await this.#uploader.upload(order);
     if (outcome.kind === "taken") {
       if (answer.kind === "error") this.#failed++;

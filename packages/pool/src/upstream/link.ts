@@ -37,11 +37,18 @@ export interface LinkOptions {
   readonly secret: () => Promise<string>;
 }
 
+/** The registration that a message came on: what its answer needs to reach the same orchestrator. */
+export interface NotifiedBy {
+  /** Of the certificate: from which life of the orchestrator the message is. */
+  readonly fingerprint: string;
+  /** That it was registered with. */
+  readonly secret: string;
+}
+
 export interface LinkDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** A message on a registration; `fingerprint` says from which life of the orchestrator it is. */
-  onNotify(notify: NotifySegment, fingerprint: string): void;
+  onNotify(notify: NotifySegment, from: NotifiedBy): void;
   onState(state: LinkState): void;
 }
 
@@ -56,6 +63,8 @@ const DIAL_TIMEOUT_MS = 5_000;
 /** A registration that lasted this long was good: the next failure starts with a short delay again. */
 const GOOD_AFTER_MS = 5_000;
 const REFUSED_RETRY_MS = 15_000;
+/** How often a refused secret is compared with what stands in its place now. */
+const SECRET_LOOK_MS = 1_000;
 
 export function sameOffer(a: Offer | undefined, b: Offer | undefined): boolean {
   return a?.capacity === b?.capacity && a?.capabilities === b?.capabilities;
@@ -74,6 +83,7 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   const open = new Set<Registration>();
   let lost: { readonly text: string; readonly good: boolean } | undefined;
   let wake = (): void => {};
+  let triedSecret = "";
 
   const become = (next: LinkState): void => {
     state = next;
@@ -94,6 +104,7 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   const attempt = async (offer: Offer): Promise<{ readonly text: string; readonly refused: boolean } | undefined> => {
     try {
       const secret = await options.secret();
+      triedSecret = secret;
       const dialled = await dialOrchestrator(
         options.address,
         { timeoutMs: DIAL_TIMEOUT_MS, signal: closing.signal },
@@ -119,7 +130,7 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
               before?.registration.leave();
               resolve(undefined);
             },
-            onNotify: (notify) => deps.onNotify(notify, dialled.fingerprint),
+            onNotify: (notify) => deps.onNotify(notify, { fingerprint: dialled.fingerprint, secret }),
             onEnd(end) {
               open.delete(registration);
               resolve(end);
@@ -133,7 +144,7 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
           clock,
         );
         open.add(registration);
-        closing.signal.addEventListener("abort", () => registration.cut(), { once: true });
+        if (closing.signal.aborted) registration.cut();
       });
     } catch (error) {
       return { text: errorText(error), refused: false };
@@ -197,7 +208,8 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
             : { kind: "waiting", why: failure.text, retryInMs, failures },
         );
       }
-      await restUntil(retryInMs, () => !wanted);
+      if (invalid) await restUntilSecretChanges(retryInMs);
+      else await restUntil(retryInMs, () => !wanted);
     }
   };
   /** Waits out a delay whatever else happens, unless `early`. */
@@ -205,6 +217,15 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
     const until = clock.monotonicMs() + ms;
     for (let left = ms; left > 0 && !early() && !closing.signal.aborted; left = until - clock.monotonicMs()) {
       await rest(left);
+    }
+  };
+  /** The operator may correct the secret at any time, and should not have to wait for the next try. */
+  const restUntilSecretChanges = async (ms: number): Promise<void> => {
+    const until = clock.monotonicMs() + ms;
+    while (wanted && !closing.signal.aborted && clock.monotonicMs() < until) {
+      await restUntil(Math.min(SECRET_LOOK_MS, until - clock.monotonicMs()), () => !wanted);
+      const now = await options.secret().catch(() => triedSecret);
+      if (now !== triedSecret) return;
     }
   };
   const ended = run();
@@ -222,8 +243,8 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
       wanted = undefined;
       closing.abort();
       wake();
-      await ended;
       for (const registration of open) registration.cut();
+      await ended;
     },
   };
 }
