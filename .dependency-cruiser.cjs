@@ -37,6 +37,20 @@ module.exports = {
       to: { path: "node_modules/(pg|kysely)/" },
     },
     {
+      name: "only-chain-speaks-to-a-chain",
+      comment: "viem stays behind the chain's door; keys, nodes and bytes of calls are its business",
+      severity: "error",
+      from: { path: "^packages/pool/src", pathNot: "^packages/pool/src/chain/|\\.test\\.ts$|/testing/" },
+      to: { path: "node_modules/(viem|ox)/" },
+    },
+    {
+      name: "payouts-know-no-driver",
+      comment: "payouts state what they need of chain and store; start-payouts.ts brings them together",
+      severity: "error",
+      from: { path: "^packages/pool/src/payouts/", pathNot: "\\.test\\.ts$|/testing/" },
+      to: { path: "^packages/pool/src/", pathNot: "^packages/pool/src/payouts/" },
+    },
+    {
       name: "nothing-imports-cli",
       severity: "error",
       from: { pathNot: "^packages/cli/" },

@@ -7,6 +7,8 @@ import { addDocsCommand } from "./commands/docs.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEventsCommand } from "./commands/events.ts";
 import { addLedgerCommand } from "./commands/ledger.ts";
+import { addPayoutsCommand } from "./commands/payouts.ts";
+import { addPayToCommand } from "./commands/payto.ts";
 import { addPoolCommand } from "./commands/pool.ts";
 import { addPushCommand } from "./commands/push.ts";
 import { addRestartCommand } from "./commands/restart.ts";
@@ -74,6 +76,8 @@ Every setting can be a flag, a variable (--listen is OPENPOOL_LISTEN) or a line 
   addTermsCommand(registry);
   addLedgerCommand(registry);
   addStatementsCommand(registry);
+  addPayoutsCommand(registry);
+  addPayToCommand(registry);
   addRestartCommand(registry);
   program.commandsGroup("Find out:");
   addDoctorCommand(registry);

@@ -12,9 +12,19 @@ export { type AdminFile, openAdminToken, readAdminFile, removeAdminFile, writeAd
 export type { AdminServer, AdminServerOptions } from "./api/admin-server.ts";
 export type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 export type { UpstreamStatus } from "./upstream/door.ts";
-export { startAdminServer, startPool } from "./lazy.ts";
+export {
+  deployPayoutContract,
+  newPayoutKey,
+  payToDocument,
+  startAdminServer,
+  startLocalChain,
+  startPool,
+} from "./lazy.ts";
+export type { LocalChain } from "./chain/local-chain.ts";
 export type { PoolDeps, PoolNode } from "./node.ts";
 export type { RunningPool } from "./start-pool.ts";
 export { type InheritedSockets, inheritedSockets } from "./supervisor/listening.ts";
 export { requestRestart, runSupervisor, type SupervisorDeps } from "./supervisor/supervisor.ts";
 export type { RestartOutcome, Supervisor } from "./supervisor/types.ts";
+export type { FiatSource, PayoutOptions, PriceSource } from "./payouts/options.ts";
+export type { Asset, PayoutPort } from "./payouts/types.ts";

@@ -7,3 +7,32 @@ export const startPool: typeof import("./start-pool.ts").startPool = async (...a
 
 export const startAdminServer: typeof import("./api/admin-server.ts").startAdminServer = async (...args) =>
   (await import("./api/admin-server.ts")).startAdminServer(...args);
+
+/** Makes a key for payouts; only as an encrypted keystore. */
+export const newPayoutKey: typeof import("./chain/index.ts").newKeystore = async (...args) =>
+  (await import("./chain/index.ts")).newKeystore(...args);
+
+/** Starts a chain of play money on this machine. */
+export const startLocalChain: typeof import("./chain/index.ts").startLocalChain = async (...args) =>
+  (await import("./chain/index.ts")).startLocalChain(...args);
+
+/** Deploys the batch contract with the key of a keystore, or with one in plain text. */
+export async function deployPayoutContract(
+  rpcUrl: string,
+  key: { readonly keystore: string; readonly password: string } | { readonly plain: string },
+): Promise<{ readonly address: string; readonly hash: string | undefined }> {
+  const chain = await import("./chain/index.ts");
+  const signer =
+    "plain" in key
+      ? chain.signerOfKey(chain.parseKey(key.plain))
+      : await chain.signerOfKeystore(key.keystore, key.password);
+  return chain.deployBatchPayer(rpcUrl, signer);
+}
+
+/** What a wallet signs to change where a worker's money goes, as JSON for `eth_signTypedData_v4`. */
+export async function payToDocument(
+  change: { readonly worker: string; readonly payTo: string; readonly thresholdWei: bigint; readonly nonce: bigint },
+  place: { readonly pool: string; readonly chainId: number },
+): Promise<string> {
+  return (await import("./chain/index.ts")).payToJson(change, place);
+}

@@ -23,6 +23,7 @@ import { bookUnit } from "./ledger/unit.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import { openBooks } from "./open-books.ts";
 import type { PoolOptions } from "./options.ts";
+import { startPayouts } from "./start-payouts.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
 import { describeConnection, openStore, type PgConnection } from "./store/index.ts";
@@ -363,7 +364,20 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const dismiss = (worker: string, why: string): void => {
       for (const connection of connections.all()) if (connection.rig.worker === worker) connection.end(why);
     };
+    const payouts =
+      options.payouts &&
+      scope.use(
+        await startPayouts(options.payouts, {
+          connection: deps.connection,
+          clock,
+          logger,
+          terms: books.terms,
+          poolName: options.serviceUri,
+          tell: (event) => store.append([event]),
+        }),
+      );
     const admin: AdminPort = {
+      payouts: payouts?.port,
       status,
       unhealthy,
       unready: () => [

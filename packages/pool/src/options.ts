@@ -22,6 +22,7 @@ import {
   type ValueKind,
 } from "@openpool/base";
 import type { TermsDocument } from "./ledger/terms.ts";
+import { payoutOptionDefinitions, type PayoutOptions, toPayoutOptions } from "./payouts/options.ts";
 
 /** One orchestrator that the pool works for as a transcoder. */
 export interface UpstreamOptions {
@@ -73,6 +74,8 @@ export interface PoolOptions {
   readonly commissionPpm: bigint;
   /** What else the first version of the terms says, where it is not the default. */
   readonly firstTerms?: Partial<Omit<TermsDocument, "commissionPpm">> | undefined;
+  /** Undefined: nobody is paid, the books are kept. */
+  readonly payouts?: PayoutOptions | undefined;
   readonly tlsCertFile: string | undefined;
   readonly tlsKeyFile: string | undefined;
   /** Bodies held in memory at once, in bytes; beyond it running sessions wait and new ones are refused. */
@@ -363,6 +366,7 @@ export const poolOptions = {
     help: "who bears the gas of payouts: the pool, or each worker for its own",
     group: "Terms",
   }),
+  ...payoutOptionDefinitions,
   maxMemory: option({
     name: "max-memory",
     kind: bytesValue({ min: 64 * 2 ** 20 }),
@@ -442,6 +446,7 @@ export function toPoolOptions(
   if (upstreams.length === 0 && values.gateways === false) {
     problems.push({ where: "--no-gateways", problem: "leaves nothing to serve: name an orchestrator with --upstream" });
   }
+  const payouts = toPayoutOptions(values, problems);
   if (problems.length > 0) return { problems };
   return {
     dataDir: values.dataDir,
@@ -463,6 +468,7 @@ export function toPoolOptions(
       schedule: { cron: values.payoutSchedule, timeZone: values.payoutTimeZone },
       gasBorneBy: values.payoutGas,
     },
+    payouts,
     tlsCertFile: values.tlsCert,
     tlsKeyFile: values.tlsKey,
     maxBytesInFlight: values.maxMemory,

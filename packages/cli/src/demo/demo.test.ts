@@ -21,6 +21,10 @@ function openpool(args: readonly string[], env: Record<string, string>): Promise
   });
 }
 
+function lastLine(text: string): string {
+  return text.trimEnd().split("\n").at(-1) ?? "";
+}
+
 /** Command lines of the processes on this machine that mention a text. */
 async function processesWith(text: string): Promise<string[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
@@ -38,6 +42,10 @@ test("--once pushes real segments through a real pool, sums up, and leaves nothi
     expect(out).toContain("4 segments done, 0 lost, 0 wrong");
     expect(out).toContain("4 × P240p30fps16x9 (426×240)");
     expect(out).toMatch(/0x1111…1111\.rig1 +\d segments? +0\.\d+ ETH/);
+    const [, paid, credited, workers] =
+      /^paid (\d+) of (\d+) credited to (\d) workers in 0x[0-9a-f]{64}$/.exec(lastLine(out)) ?? [];
+    expect([paid, Number(workers)]).toEqual([credited, expect.any(Number)]);
+    expect(BigInt(paid ?? 0)).toBeGreaterThan(0n);
     expect(await processesWith(temp)).toEqual([]);
     expect(await readdir(temp)).toEqual([]);
   } finally {

@@ -15,8 +15,9 @@ import { count } from "../text/words.ts";
 import { wrongWith } from "./check-rendition.ts";
 import { ensureFfmpeg, thisHost } from "./ffmpeg-setup.ts";
 import { DemoError, freePort, type Member, poolReady, startMember } from "./household.ts";
+import { DemoPayouts, type PaidAll } from "./payouts.ts";
 import { openScreen, watchKeys } from "./screen.ts";
-import { type DemoState, type DemoWorker, shortName, stateLine, summaryText, viewLines } from "./view.ts";
+import { type DemoState, type DemoWorker, payoutLines, shortName, stateLine, summaryText, viewLines } from "./view.ts";
 
 export interface DemoOptions {
   /** Push so many segments, as fast as they are answered, and end; undefined: push in real time until told to stop. */
@@ -119,6 +120,7 @@ class Demo {
   #phase: string | undefined = "starting the pool";
   #port = 0;
   #pool: AdminClient | undefined;
+  #payouts: DemoPayouts | undefined;
   #redraw: () => void = () => {};
 
   constructor(options: DemoOptions, dataDir: string, io: Io) {
@@ -131,15 +133,20 @@ class Demo {
   async run(): Promise<ExitCode> {
     const { once } = this.#options;
     const members: Member[] = [];
+    let paid: PaidAll | undefined;
     const stop = (): void => this.#end.abort();
     if (this.#io.stop.aborted) return exitCode.ok;
     this.#io.stop.addEventListener("abort", stop, { once: true });
     const view = this.#live ? this.#openView() : undefined;
     try {
+      const payouts = await DemoPayouts.start(this.#dataDir, { live: once === undefined });
+      if ("none" in payouts) this.#note(`nothing will be paid out here: ${payouts.none}`);
+      else this.#payouts = payouts;
       this.#port = await freePort();
       const listen = `127.0.0.1:${this.#port}`;
       const poolArgs = ["pool", "--data-dir", this.#dataDir, "--listen", listen, "--service-uri", `https://${listen}`];
       poolArgs.push("--admin-listen", "127.0.0.1:0", "--log-format", "json");
+      poolArgs.push(...(this.#payouts?.poolArgs ?? []));
       const pool = startMember("pool", poolArgs, this.#dataDir, this.#io);
       members.push(pool);
       this.#pool = await poolReady(pool, this.#dataDir, this.#end.signal);
@@ -150,8 +157,11 @@ class Demo {
       const background = [this.#poll(), this.#followEvents(), this.#watchPool(pool)];
       this.#phase = undefined;
       await this.#push();
+      if (once !== undefined) {
+        await this.#settleCredits(once);
+        paid = await this.#payAll();
+      }
       this.#say("ending");
-      if (once !== undefined) await this.#settleCredits(once);
       this.#end.abort();
       await Promise.all(background);
     } catch (error) {
@@ -161,9 +171,17 @@ class Demo {
       this.#end.abort();
       this.#say("ending");
       await endAll([...members, ...this.#workers.map((one) => one.member)]);
+      await this.#payouts?.[Symbol.asyncDispose]();
       view?.[Symbol.dispose]();
     }
     await this.#io.out(summaryText(this.#state()));
+    const creditedWei = this.#workers.reduce((sum, one) => sum + one.creditedWei, 0n);
+    if (paid) {
+      await this.#io.out(
+        `paid ${paid.paidWei} of ${creditedWei} credited to ${paid.workers} workers in ${paid.hash}\n`,
+      );
+      if (paid.paidWei !== creditedWei) return exitCode.failed;
+    }
     if (once === undefined) return this.#lost + this.#wrong === 0 ? exitCode.ok : exitCode.failed;
     const credited = this.#workers.reduce((sum, one) => sum + one.segments, 0);
     if (this.#done === once && credited !== once) {
@@ -172,9 +190,21 @@ class Demo {
     return this.#done === once && credited === once ? exitCode.ok : exitCode.failed;
   }
 
+  /** Pays what was credited, on the demo's own chain; undefined where there is none, or nothing to pay. */
+  async #payAll(): Promise<PaidAll | undefined> {
+    const creditedWei = this.#workers.reduce((sum, one) => sum + one.creditedWei, 0n);
+    if (!this.#payouts || !this.#pool || creditedWei === 0n) return undefined;
+    this.#say("paying the workers");
+    const paid = await this.#payouts.payAll(this.#pool, creditedWei);
+    await this.#refresh();
+    for (const line of payoutLines(this.#payouts.state)) this.#note(line);
+    return paid;
+  }
+
   #addWorker(): void {
     const number = this.#workers.length + 1;
-    // Addresses that are easy to tell apart. Nobody has their keys: nothing is ever paid out in a demo.
+    // Addresses that are easy to tell apart. Nobody has their keys: what they are paid is play money of a chain that ends
+    // with the demo.
     const address = checksumAddress(number <= 9 ? new Uint8Array(20).fill(0x11 * number) : randomBytes(20));
     const rig = `rig${number}`;
     const args = ["worker", "--pool", `127.0.0.1:${this.#port}`, "--address", address, "--name", rig];
@@ -319,6 +349,10 @@ class Demo {
       worker.segments = credit?.segments ?? worker.segments;
       worker.creditedWei = credit?.creditedWei ?? worker.creditedWei;
     }
+    await this.#payouts?.refresh(
+      this.#pool,
+      this.#workers.map((one) => one.name.split(".", 1)[0] ?? ""),
+    );
     this.#redraw();
   }
 
@@ -380,6 +414,7 @@ class Demo {
       latenciesMs: this.#latenciesMs,
       renditions: [...this.#renditions].map(([name, one]) => ({ name, ...one })),
       workers: this.#workers,
+      payouts: this.#payouts?.state,
       serviceUri: `https://127.0.0.1:${this.#port}`,
       adminUrl: this.#pool?.url,
       dataDir: this.#dataDir,
@@ -418,6 +453,12 @@ class Demo {
       if (key === "a") {
         this.#addWorker();
         this.#note("a new worker is starting");
+      }
+      if (key === "p" && this.#payouts && this.#pool) {
+        this.#payouts.payNow(this.#pool).then(
+          (said) => this.#note(said),
+          (error: unknown) => this.#note(`the payout failed: ${errorText(error)}`),
+        );
       }
       if (key === "k") this.#killOne().catch((error: unknown) => this.#note(`the kill failed: ${errorText(error)}`));
     });

@@ -1,5 +1,6 @@
 import { latencySummary } from "../text/latency.ts";
 import { count, formatEth, grouped } from "../text/words.ts";
+import type { DemoPayoutState } from "./payouts.ts";
 
 export interface DemoWorker {
   /** `0xADDRESS.rig`. */
@@ -33,6 +34,8 @@ export interface DemoState {
   readonly latenciesMs: readonly number[];
   readonly renditions: readonly RenditionTally[];
   readonly workers: readonly DemoWorker[];
+  /** Undefined: there is no chain to pay on. */
+  readonly payouts?: DemoPayoutState | undefined;
   readonly serviceUri: string;
   readonly adminUrl: string | undefined;
   readonly dataDir: string;
@@ -64,6 +67,7 @@ export function viewLines(state: DemoState, size: { readonly columns: number; re
     `  ${dim}${workerRow("WORKER", "SESSIONS", "SEGMENTS", "EARNED (ETH)", "")}${off}`,
     ...state.workers.map(workerLine),
     "",
+    ...(state.payouts ? [...payoutLines(state.payouts).map((line) => `  ${line}`), ""] : []),
   ];
   const foot = [
     "",
@@ -72,11 +76,30 @@ export function viewLines(state: DemoState, size: { readonly columns: number; re
     `  data and logs          ${state.dataDir}${state.keepsData ? "" : `   ${dim}removed at the end${off}`}`,
     `  ${dim}look around:${off}           openpool balances --data-dir ${state.dataDir}`,
     "",
-    `  ${bold}k${off} kill a worker mid-segment   ${bold}a${off} add a worker   ${bold}q${off} end`,
+    `  ${bold}k${off} kill a worker mid-segment   ${bold}a${off} add a worker   ${state.payouts ? `${bold}p${off} pay now   ` : ""}${bold}q${off} end`,
   ];
   const room = Math.max(1, size.rows - head.length - foot.length - 1);
   const notes = state.notes.slice(-Math.min(room, 8)).map((note) => `  ${dim}${note.time}${off}  ${note.text}`);
   return [...head, ...notes, ...foot].slice(0, size.rows - 1).map((line) => cropped(line, size.columns - 1));
+}
+
+/** The chain, the last payout with its transactions, and what it changed for whom. */
+export function payoutLines({ chainUrl, payer, payerWei, waitingFor, last }: DemoPayoutState): string[] {
+  const lines = [`payouts     by ${shortAddress(payer)} (${formatEth(payerWei)} ETH) on the local chain ${chainUrl}`];
+  if (last) {
+    const { id, state, totalWei, intents, workers } = last;
+    lines.push(`  run ${id}: ${formatEth(totalWei)} ETH to ${count(workers.length, "worker")}, ${state}`);
+    for (const { nonce, hash, state: fate } of intents) lines.push(`  nonce ${nonce}  ${hash}  ${fate}`);
+    for (const { worker, beforeWei, afterWei } of workers) {
+      lines.push(`  ${shortAddress(worker)}  ${formatEth(beforeWei)} ETH before, ${formatEth(afterWei)} ETH after`);
+    }
+  }
+  if (waitingFor !== undefined) lines.push(`  ${waitingFor}`);
+  return lines;
+}
+
+function shortAddress(address: string): string {
+  return `${address.slice(0, 6)}…${address.slice(-4)}`;
 }
 
 /** The state in one line, for logs. */

@@ -10,6 +10,7 @@ import type { EventQuery } from "../store/types.ts";
 import { sameSecret } from "./admin-file.ts";
 import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
+import { payoutRoutes } from "./payout-routes.ts";
 import type { AdminPort } from "./types.ts";
 
 export interface AdminServerOptions {
@@ -266,6 +267,8 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   app.get<{ Params: { name: string } }>("/rigs/:name/decisions", (request, reply) =>
     json(reply, port.decisions(request.params.name)),
   );
+
+  payoutRoutes(app, port.payouts, { parse, json });
 
   app.post("/workers", async (request, reply) => {
     const body = parse(bodies.addWorker, request.body);

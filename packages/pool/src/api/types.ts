@@ -1,5 +1,6 @@
 import type { StoredEvent, EventQuery, WorkerBalance, WorkerRecord, CredentialRecord } from "../store/types.ts";
 import type { WorkerAddress } from "@openpool/protocol";
+import type { PayoutPort } from "../payouts/types.ts";
 import type { Standing } from "../dispatch/types.ts";
 import type { Terms } from "../ledger/terms.ts";
 import type { CheckReport } from "../store/ledger-check.ts";
@@ -77,6 +78,8 @@ export interface LedgerPort extends Pick<
 
 /** What the admin port serves; the node implements it. Refusals are `PoolError`s with a code. */
 export interface AdminPort {
+  /** Undefined: this pool makes no payouts. */
+  readonly payouts?: PayoutPort | undefined;
   status(): PoolStatus;
   /** The reasons why not, empty when healthy: both doors accept and the event log is writable. */
   unhealthy(): readonly string[];

@@ -2,6 +2,7 @@ import { errorText, type Logger, PoolError } from "@openpool/base";
 import type { Client } from "pg";
 import { log } from "./schema/1-log.ts";
 import { ledger } from "./schema/2-ledger.ts";
+import { payouts } from "./schema/3-payouts.ts";
 import { rollups } from "./schema/4-rollups.ts";
 import { upstream } from "./schema/5-upstream.ts";
 import type { Migration } from "./schema/migration.ts";
@@ -10,7 +11,7 @@ import type { Migration } from "./schema/migration.ts";
  * Append only: what has run somewhere is never edited, a change is a new migration. Everything lies in the schema
  * `openpool`, so that a database may be shared with other programs.
  */
-const migrations: readonly Migration[] = [log, ledger, rollups, upstream];
+const migrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream];
 
 /** Any constant of ours: two nodes that start together migrate one after the other. */
 const MIGRATION_LOCK = 7_105_232;

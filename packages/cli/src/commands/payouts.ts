@@ -1,0 +1,364 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { errorText, PoolError } from "@openpool/base";
+import { deployPayoutContract, newPayoutKey } from "@openpool/pool";
+import { Command } from "commander";
+import { z } from "zod";
+import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
+import { type ExitCode, exitCode, type Io } from "../io.ts";
+import type { Registry } from "../registry.ts";
+import { settingsError } from "../settings/settle.ts";
+import { formatTable } from "../text/table.ts";
+import { count, formatEth } from "../text/words.ts";
+
+const wei = z.string().transform(BigInt);
+const runSchema = z.object({
+  id: z.string(),
+  state: z.string(),
+  createdAtMs: z.number(),
+  payer: z.string(),
+  asset: z.string(),
+  totalWei: wei,
+  lines: z.number(),
+  gasWei: wei,
+  approvalReason: z.string().optional(),
+  notes: z.array(z.string()),
+});
+const lineSchema = z.object({
+  id: z.string(),
+  run: z.string(),
+  worker: z.string(),
+  payTo: z.string(),
+  amountWei: wei,
+  sendAmount: wei,
+  state: z.string(),
+  method: z.string(),
+  methodReason: z.string(),
+  reason: z.string().optional(),
+  txHash: z.string().optional(),
+});
+const intentSchema = z.object({
+  id: z.string(),
+  kind: z.string(),
+  nonce: z.number(),
+  state: z.string(),
+  lines: z.array(z.string()),
+  transactions: z.array(z.object({ hash: z.string() })),
+  minedBlock: z.number().optional(),
+});
+const waitingSchema = z.array(z.object({ worker: z.string(), owedWei: wei, reason: z.string() }));
+/** A run with all that belongs to it, as the admin port says it. */
+export const payoutRunSchema = z.object({
+  run: runSchema,
+  lines: z.array(lineSchema),
+  intents: z.array(intentSchema),
+});
+/** What a plan does, or why it does nothing. */
+export const payoutPlanSchema = z.object({
+  run: runSchema.optional(),
+  lines: z.array(lineSchema),
+  waiting: waitingSchema,
+  refused: z.string().optional(),
+});
+/** How payouts stand. */
+export const payoutsSchema = z.object({
+  status: z.object({
+    chainId: z.number(),
+    pool: z.string(),
+    payToDelayMs: z.number(),
+    payer: z.string().optional(),
+    balanceWei: wei.optional(),
+    paused: z.string().optional(),
+    halted: z.object({ code: z.string(), message: z.string() }).optional(),
+    waitingFor: z.string().optional(),
+    warnings: z.array(z.string()),
+  }),
+  next: z.object({
+    atMs: z.number().optional(),
+    schedule: z.string().optional(),
+    timeZone: z.string(),
+    minimumWei: wei,
+  }),
+  runs: z.array(runSchema),
+});
+const exportSchema = z.object({ text: z.string() });
+
+/** Text for people, or what the pool said as JSON. */
+type Answer = { readonly text: string; readonly json?: unknown; readonly code?: ExitCode };
+
+export function addPayoutsCommand(registry: Registry): void {
+  const payouts = registry.program
+    .command("payouts")
+    .summary("pay the workers: plan, look, approve, pause, retry, export")
+    .description(
+      "Pays what workers are owed, on the schedule of the terms or when asked. docs/money.md says how, and what to do when payouts are halted.",
+    );
+  const add = (name: string, summary: string): Command => {
+    const command = payouts
+      .command(name)
+      .summary(summary)
+      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`)
+      .option("--json", "print JSON");
+    addPoolFinder(command);
+    return command;
+  };
+  const act = (
+    command: Command,
+    operands: number,
+    work: (pool: AdminClient, io: Io) => Promise<Answer>,
+  ): Promise<void> =>
+    registry.run(async (io) => {
+      const pool = await openAdminClient(findDataDir(command, operands, io));
+      const { text, json, code } = await work(pool, io);
+      await io.out(command.opts<{ json?: boolean }>().json && json !== undefined ? `${JSON.stringify(json)}\n` : text);
+      return code ?? exitCode.ok;
+    });
+  const path = (...parts: readonly string[]): string => `/payouts/${parts.map(encodeURIComponent).join("/")}`;
+
+  const plan = add("plan", "show what a payout would pay now, to whom and how; nothing is written");
+  plan.action(() =>
+    act(plan, 0, async (pool) => {
+      const answer = await pool.change("POST", "/payouts/plan", { dryRun: true });
+      return { text: planText(answer), json: answer };
+    }),
+  );
+
+  const run = add("run", "plan a payout and begin with it");
+  run.action(() =>
+    act(run, 0, async (pool) => {
+      const answer = await pool.change("POST", "/payouts/plan", { dryRun: false });
+      const planned = payoutPlanSchema.parse(answer).run !== undefined;
+      return { text: planText(answer), json: answer, code: planned ? exitCode.ok : exitCode.failed };
+    }),
+  );
+
+  const list = add("list", "list the payouts, how they stand and when the next one is");
+  list.option("--limit <N>", "at most so many", "20").action(() =>
+    act(list, 0, async (pool) => {
+      const answer = await pool.get(`/payouts?limit=${encodeURIComponent(list.opts<{ limit: string }>().limit)}`);
+      return { text: listText(answer), json: answer };
+    }),
+  );
+
+  const show = add("show", "show one payout: its lines, its transactions");
+  show.argument("<ID>").action((id: string) =>
+    act(show, 1, async (pool) => {
+      const answer = await pool.get(path(id));
+      return { text: runText(answer), json: answer };
+    }),
+  );
+
+  const approve = add("approve", "let a payout above the limit go out");
+  approve
+    .argument("<ID>")
+    .option("--by <NAME>", "who approves, for the record", "the operator")
+    .action((id: string) =>
+      act(approve, 1, async (pool) => {
+        const answer = await pool.change("POST", path(id, "approve"), { by: approve.opts<{ by: string }>().by });
+        return { text: `${id} is approved\n`, json: answer };
+      }),
+    );
+
+  const cancel = add("cancel", "take a payout back that nothing was signed of; its money is owed again");
+  cancel.argument("<ID>").action((id: string) =>
+    act(cancel, 1, async (pool) => {
+      const answer = await pool.change("POST", path(id, "cancel"), {});
+      return { text: `${id} is cancelled\n`, json: answer };
+    }),
+  );
+
+  const pause = add("pause", "make no payouts until `payouts resume`; what was sent may still arrive");
+  pause.option("--reason <TEXT>", "why, for the record", "no reason given").action(() =>
+    act(pause, 0, async (pool) => {
+      await pool.change("POST", "/payouts/pause", { reason: pause.opts<{ reason: string }>().reason });
+      return { text: "payouts are paused\n" };
+    }),
+  );
+
+  const resume = add("resume", "end a pause, and a halt that you have looked into");
+  resume.action(() =>
+    act(resume, 0, async (pool) => {
+      await pool.change("POST", "/payouts/resume", {});
+      return { text: "payouts go on\n" };
+    }),
+  );
+
+  const retry = add("retry", "let a worker whose payment failed be paid again, by a transfer of its own");
+  retry.argument("<LINE>", "the line, as `payouts show` shows it").action((line: string) =>
+    act(retry, 1, async (pool) => {
+      const answer = await pool.change("POST", path("lines", line, "retry"), {});
+      return { text: `${lineSchema.parse(answer).worker} is paid again with the next payout\n`, json: answer };
+    }),
+  );
+
+  const exportIt = add("export", "print a payout as CSV or JSON, or as a file for a Safe's transaction builder");
+  exportIt
+    .argument("<ID>")
+    .option("--format <FORMAT>", "csv, json, or safe (makes the payout the multisig's)", "csv")
+    .action((id: string) =>
+      act(exportIt, 1, async (pool) => {
+        const { format } = exportIt.opts<{ format: string }>();
+        if (!["csv", "json", "safe"].includes(format)) {
+          throw settingsError([{ where: "--format", problem: `is ${JSON.stringify(format)}: give csv, json or safe` }]);
+        }
+        const place = path(id, "export", format);
+        const answer = format === "safe" ? await pool.change("POST", place, {}) : await pool.get(place);
+        return { text: exportSchema.parse(answer).text };
+      }),
+    );
+
+  const reconcile = add("reconcile", "book what the multisig's transaction paid, once it is final");
+  reconcile
+    .argument("<ID>")
+    .argument("<HASH>", "the transaction that executed it")
+    .action((id: string, hash: string) =>
+      act(reconcile, 2, async (pool) => {
+        const answer = await pool.change("POST", path(id, "reconcile"), { hash });
+        return { text: `${id} is ${runSchema.parse(answer).state}\n`, json: answer };
+      }),
+    );
+
+  addKeyCommands(payouts, registry);
+}
+
+/** What needs no pool: a new key, and the contract. */
+function addKeyCommands(payouts: Command, registry: Registry): void {
+  const newKey = payouts
+    .command("new-key")
+    .summary("make an account for payouts, as an encrypted keystore")
+    .description("Makes an account for payouts, as an encrypted keystore. The key itself is shown nowhere.")
+    .requiredOption("--out <FILE>", "where the keystore goes; an existing file is never replaced")
+    .requiredOption("--password-file <FILE>", "a file with its password");
+  newKey.action(() =>
+    registry.run(async (io) => {
+      const { out, passwordFile } = newKey.opts<{ out: string; passwordFile: string }>();
+      const { address, keystore } = await newPayoutKey(await secretIn(passwordFile));
+      try {
+        await writeFile(out, keystore, { flag: "wx", mode: 0o600 });
+      } catch (error) {
+        throw settingsError([{ where: "--out", problem: `cannot be written: ${errorText(error)}` }]);
+      }
+      await io.out(`${address}\n`);
+      return exitCode.ok;
+    }),
+  );
+
+  const deploy = payouts
+    .command("deploy")
+    .summary("put the batch contract on a chain, unless it is there")
+    .description(
+      "Puts the batch contract on a chain, unless it is there. It has no owner, and on every chain the same address. Pay for it from any account but the one that makes the payouts.",
+    )
+    .requiredOption("--rpc-url <URL>", "a node of the chain")
+    .requiredOption("--keystore <FILE>", "the keystore of the account that pays for the deployment")
+    .requiredOption("--password-file <FILE>", "a file with its password");
+  deploy.action(() =>
+    registry.run(async (io) => {
+      const { rpcUrl, keystore, passwordFile } = deploy.opts<{
+        rpcUrl: string;
+        keystore: string;
+        passwordFile: string;
+      }>();
+      const key = { keystore: await readText(keystore, "--keystore"), password: await secretIn(passwordFile) };
+      const { address, hash } = await deployPayoutContract(rpcUrl, key);
+      io.err(hash === undefined ? "openpool: it is there already\n" : `openpool: deployed in ${hash}\n`);
+      await io.out(`${address}\n`);
+      return exitCode.ok;
+    }),
+  );
+}
+
+async function readText(file: string, where: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw settingsError([{ where, problem: `cannot be read: ${errorText(error)}` }]);
+  }
+}
+
+async function secretIn(file: string): Promise<string> {
+  const password = (await readText(file, "--password-file")).replace(/\r?\n$/, "");
+  if (password !== "") return password;
+  throw new PoolError({ code: "payout/wrong-password" }, `${file} is empty: a keystore needs a password.`);
+}
+
+function planText(answer: unknown): string {
+  const { run, lines, waiting, refused } = payoutPlanSchema.parse(answer);
+  const rows = lines.map((line) => [
+    line.worker,
+    line.payTo === line.worker ? "" : line.payTo,
+    formatEth(line.amountWei),
+    line.method,
+    line.methodReason,
+  ]);
+  const waits = waiting.map((one) => [one.worker, formatEth(one.owedWei), one.reason]);
+  return [
+    run
+      ? `run ${run.id}: ${formatEth(run.totalWei)} ETH to ${count(run.lines, "worker")}, ${run.state}\n`
+      : `nothing is paid: ${refused ?? "no reason given"}\n`,
+    run?.approvalReason === undefined
+      ? ""
+      : `it waits for \`openpool payouts approve ${run.id}\`: ${run.approvalReason}\n`,
+    rows.length === 0 ? "" : formatTable(["WORKER", "PAID TO", "ETH", "BY", "BECAUSE"], rows, new Set([2])),
+    waits.length === 0 ? "" : formatTable(["WAITS", "OWED (ETH)", "BECAUSE"], waits, new Set([1])),
+  ]
+    .filter((part) => part !== "")
+    .join("\n");
+}
+
+function listText(answer: unknown): string {
+  const { status, next, runs } = payoutsSchema.parse(answer);
+  const state =
+    status.halted !== undefined
+      ? `HALTED [${status.halted.code}] ${status.halted.message}`
+      : status.paused === undefined
+        ? (status.waitingFor ?? "nothing is under way")
+        : `paused: ${status.paused}`;
+  const rows = runs.map((run) => [
+    run.id,
+    new Date(run.createdAtMs).toISOString(),
+    run.state,
+    String(run.lines),
+    formatEth(run.totalWei),
+    formatEth(run.gasWei),
+  ]);
+  return [
+    `payer  ${status.payer ?? "none"} on chain ${status.chainId}${status.balanceWei === undefined ? "" : `, ${formatEth(status.balanceWei)} ETH`}\n` +
+      `next   ${next.atMs === undefined ? "only when asked" : new Date(next.atMs).toISOString()} (${next.schedule ?? "no schedule"}, ${next.timeZone}), from ${formatEth(next.minimumWei)} ETH on\n` +
+      `state  ${state}\n` +
+      status.warnings.map((one) => `mind   ${one}\n`).join(""),
+    rows.length === 0
+      ? "no payout was made yet\n"
+      : formatTable(["RUN", "PLANNED", "STATE", "WORKERS", "ETH", "GAS (ETH)"], rows, new Set([3, 4, 5])),
+  ].join("\n");
+}
+
+function runText(answer: unknown): string {
+  const { run, lines, intents } = payoutRunSchema.parse(answer);
+  const rows = lines.map((line) => [
+    line.id,
+    line.worker,
+    line.payTo === line.worker ? "" : line.payTo,
+    formatEth(line.amountWei),
+    line.method,
+    line.state,
+    line.txHash ?? "",
+    line.reason ?? "",
+  ]);
+  const sent = intents.map((one) => [
+    String(one.nonce),
+    one.kind,
+    one.state,
+    String(one.lines.length),
+    one.transactions.at(-1)?.hash ?? "",
+    one.minedBlock === undefined ? "" : String(one.minedBlock),
+  ]);
+  return [
+    `run ${run.id}: ${formatEth(run.totalWei)} ETH to ${count(run.lines, "worker")}, ${run.state}, gas ${formatEth(run.gasWei)} ETH\n`,
+    formatTable(["LINE", "WORKER", "PAID TO", "ETH", "BY", "STATE", "TRANSACTION", "REASON"], rows, new Set([3])),
+    sent.length === 0
+      ? ""
+      : formatTable(["NONCE", "KIND", "STATE", "LINES", "TRANSACTION", "BLOCK"], sent, new Set([0, 3])),
+  ]
+    .filter((part) => part !== "")
+    .join("\n");
+}

@@ -1,0 +1,128 @@
+import { PoolError } from "@openpool/base";
+import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import type { Server } from "node:http";
+import { z } from "zod";
+import type { Hex, PayoutPort, RunDetail } from "../payouts/types.ts";
+
+/** How the admin port reads bodies and writes answers. */
+export interface RouteTools {
+  parse<T>(schema: z.ZodType<T>, value: unknown): T;
+  json(reply: FastifyReply, value: unknown): FastifyReply;
+}
+
+const text = (most: number) => z.string().min(1).max(most);
+const wei = z
+  .string()
+  .regex(/^\d{1,78}$/)
+  .transform(BigInt);
+const hex = (pattern: RegExp) =>
+  z
+    .string()
+    .regex(pattern)
+    .transform((value): Hex => `0x${value.slice(2).toLowerCase()}`);
+const limitSchema = z.strictObject({ limit: z.coerce.number().int().min(1).max(10_000).default(100) });
+const bodies = {
+  plan: z.strictObject({ dryRun: z.boolean().default(false) }),
+  approve: z.strictObject({ by: text(200) }),
+  pause: z.strictObject({ reason: text(500) }),
+  reconcile: z.strictObject({ hash: hex(/^0x[0-9a-fA-F]{64}$/) }),
+  payTo: z.strictObject({
+    payTo: z.string(),
+    thresholdWei: wei.default(0n),
+    nonce: wei,
+    signature: hex(/^0x([0-9a-fA-F]{2}){64,2000}$/),
+  }),
+};
+
+/** The payouts on the admin port: reading for everyone who reaches it, changes for who holds the token. */
+export function payoutRoutes(
+  app: FastifyInstance<Server>,
+  payouts: PayoutPort | undefined,
+  { parse, json }: RouteTools,
+): void {
+  const port = (): PayoutPort => {
+    if (payouts) return payouts;
+    throw new PoolError(
+      { code: "payout/not-configured" },
+      "This pool makes no payouts: it was given no --rpc-url. The books are kept all the same.",
+    );
+  };
+  const worker = (given: string): WorkerAddress => {
+    const parsed = parseAddress(given);
+    if (!isAddressProblem(parsed)) return parsed;
+    throw new PoolError({ code: "admin/bad-address" }, `"${given}" is no payout address: check it for a typo.`);
+  };
+
+  app.get("/payouts", async (request, reply) => {
+    const { limit } = parse(limitSchema, request.query);
+    return json(reply, {
+      status: await port().status(),
+      next: await port().next(),
+      runs: await port().runs({ limit }),
+    });
+  });
+  app.post("/payouts/plan", async (request, reply) => json(reply, await port().plan(parse(bodies.plan, request.body))));
+  app.post("/payouts/pause", async (request, reply) => {
+    await port().pause(parse(bodies.pause, request.body).reason);
+    return reply.code(204).send();
+  });
+  app.post("/payouts/resume", async (_request, reply) => {
+    await port().resume();
+    return reply.code(204).send();
+  });
+  app.post<{ Params: { line: string } }>("/payouts/lines/:line/retry", async (request, reply) =>
+    json(reply, await port().retry(request.params.line)),
+  );
+  app.get<{ Params: { id: string } }>("/payouts/:id", async (request, reply) => {
+    const detail = await port().run(request.params.id);
+    if (!detail) {
+      throw new PoolError({ code: "payout/no-such-run" }, `There is no payout run ${request.params.id}.`);
+    }
+    return json(reply, withoutRaw(detail));
+  });
+  app.get<{ Params: { id: string; format: string } }>("/payouts/:id/export/:format", async (request, reply) => {
+    const format = parse(z.enum(["json", "csv"]), request.params.format);
+    return json(reply, { text: await port().exportRun(request.params.id, format) });
+  });
+  // Makes a run the multisig's, so that it is a change.
+  app.post<{ Params: { id: string } }>("/payouts/:id/export/safe", async (request, reply) =>
+    json(reply, { text: await port().exportRun(request.params.id, "safe") }),
+  );
+  app.post<{ Params: { id: string } }>("/payouts/:id/approve", async (request, reply) =>
+    json(reply, await port().approve(request.params.id, parse(bodies.approve, request.body).by)),
+  );
+  app.post<{ Params: { id: string } }>("/payouts/:id/cancel", async (request, reply) =>
+    json(reply, await port().cancel(request.params.id)),
+  );
+  app.post<{ Params: { id: string } }>("/payouts/:id/reconcile", async (request, reply) =>
+    json(reply, await port().reconcile(request.params.id, parse(bodies.reconcile, request.body).hash)),
+  );
+  app.get<{ Params: { address: string } }>("/workers/:address/payouts", async (request, reply) =>
+    json(reply, await port().linesOf(worker(request.params.address), parse(limitSchema, request.query))),
+  );
+  app.get<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) =>
+    json(reply, await port().payToChanges(worker(request.params.address))),
+  );
+  app.post<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) => {
+    const change = parse(bodies.payTo, request.body);
+    const request_ = { ...change, worker: worker(request.params.address), payTo: worker(change.payTo) };
+    return json(reply, await port().requestPayTo(request_));
+  });
+  app.delete<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) => {
+    await port().cancelPayTo(worker(request.params.address));
+    return reply.code(204).send();
+  });
+}
+
+/** Without the signed bytes: who reads need not be able to send them. */
+export function withoutRaw({ run, lines, intents }: RunDetail): object {
+  return {
+    run,
+    lines,
+    intents: intents.map((intent) => ({
+      ...intent,
+      transactions: intent.transactions.map(({ raw: _raw, ...shown }) => shown),
+    })),
+  };
+}

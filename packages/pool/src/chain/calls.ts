@@ -1,0 +1,33 @@
+import { encodeFunctionData, parseAbi } from "viem";
+import type { Calls } from "../payouts/ports.ts";
+import type { Hex } from "../payouts/types.ts";
+import { batchPayerAbi } from "./batch-payer-artifact.ts";
+
+export const erc20Abi = parseAbi([
+  "function balanceOf(address owner) view returns (uint256)",
+  "function allowance(address owner, address spender) view returns (uint256)",
+  "function transfer(address to, uint256 amount) returns (bool)",
+  "function approve(address spender, uint256 amount) returns (bool)",
+  "function decimals() view returns (uint8)",
+]);
+
+/** A payment of a batch as the contract reads it: 20 bytes of address, 12 bytes of amount. */
+function packed({ to, amount }: { readonly to: string; readonly amount: bigint }): bigint {
+  if (amount < 0n || amount >= 2n ** 96n) throw new RangeError("an amount of a batch has 96 bits");
+  return (BigInt(to) << 96n) | amount;
+}
+
+export const calls: Calls = {
+  payEth: (batch, payments) =>
+    encodeFunctionData({ abi: batchPayerAbi, functionName: "payEth", args: [batch, payments.map(packed)] }),
+  payToken: (batch, token, payments) =>
+    encodeFunctionData({
+      abi: batchPayerAbi,
+      functionName: "payToken",
+      args: [batch, token as Hex, payments.map(packed)],
+    }),
+  tokenTransfer: (to, amount) =>
+    encodeFunctionData({ abi: erc20Abi, functionName: "transfer", args: [to as Hex, amount] }),
+  tokenApprove: (spender, amount) =>
+    encodeFunctionData({ abi: erc20Abi, functionName: "approve", args: [spender as Hex, amount] }),
+};

@@ -1,0 +1,31 @@
+import type { WorkerAddress } from "@openpool/protocol";
+import type { Receipt } from "../payouts/ports.ts";
+import type { Hex } from "../payouts/types.ts";
+
+/** What one RPC node says. It may be wrong, late or silent; only several of them together decide anything. */
+export interface ChainNode {
+  /** For logs: its host, never a key in its URL. */
+  readonly name: string;
+  chainId(): Promise<number>;
+  latestBlock(): Promise<number>;
+  /** The newest block that its chain calls final. */
+  finalizedBlock(): Promise<number>;
+  /** Undefined: it does not know the block. */
+  blockHash(number: number): Promise<Hex | undefined>;
+  transactionCount(account: WorkerAddress, at: "latest" | number): Promise<number>;
+  receipt(hash: Hex): Promise<Receipt | undefined>;
+  /** Of the newest block, in wei. */
+  baseFee(): Promise<bigint>;
+  /** What it would add for the block's maker, in wei. */
+  tip(): Promise<bigint>;
+  balance(account: WorkerAddress): Promise<bigint>;
+  code(account: WorkerAddress): Promise<Hex>;
+  call(to: WorkerAddress, data: Hex): Promise<Hex>;
+  estimateGas(call: {
+    readonly from: WorkerAddress;
+    readonly to: WorkerAddress;
+    readonly valueWei: bigint;
+    readonly data: Hex;
+  }): Promise<{ readonly gas: bigint } | { readonly refused: string }>;
+  send(raw: Hex): Promise<void>;
+}

@@ -1,0 +1,66 @@
+import { recoverTypedDataAddress } from "viem";
+import type { Hex, PayToRequest } from "../payouts/types.ts";
+import { ourAddress } from "./signer.ts";
+
+/** What a worker signs to change where its money goes (EIP-712). `docs/money.md` shows it. */
+export const payToTypes = {
+  PayTo: [
+    { name: "pool", type: "string" },
+    { name: "worker", type: "address" },
+    { name: "payTo", type: "address" },
+    { name: "thresholdWei", type: "uint256" },
+    { name: "nonce", type: "uint256" },
+  ],
+} as const;
+
+/** Where a signature counts: at one pool, on one chain. */
+export interface PayToPlace {
+  /** The address that the pool gives to gateways. */
+  readonly pool: string;
+  readonly chainId: number;
+}
+
+/** The typed data of a change, for a wallet. */
+export function payToTypedData(request: Omit<PayToRequest, "signature">, { pool, chainId }: PayToPlace) {
+  return {
+    domain: { name: "Open Pool", version: "1", chainId },
+    types: payToTypes,
+    primaryType: "PayTo" as const,
+    message: {
+      pool,
+      worker: request.worker as Hex,
+      payTo: request.payTo as Hex,
+      thresholdWei: request.thresholdWei,
+      nonce: request.nonce,
+    },
+  };
+}
+
+/** The same as JSON: numbers as decimal strings, with the domain's own type, as wallets want it. */
+export function payToJson(
+  change: { readonly worker: string; readonly payTo: string; readonly thresholdWei: bigint; readonly nonce: bigint },
+  place: PayToPlace,
+): string {
+  const { domain, types, primaryType, message } = payToTypedData(
+    { ...change, worker: ourAddress(change.worker), payTo: ourAddress(change.payTo) },
+    place,
+  );
+  const EIP712Domain = [
+    { name: "name", type: "string" },
+    { name: "version", type: "string" },
+    { name: "chainId", type: "uint256" },
+  ];
+  return JSON.stringify({ domain, types: { EIP712Domain, ...types }, primaryType, message }, (_key, value: unknown) =>
+    typeof value === "bigint" ? String(value) : value,
+  );
+}
+
+/** Whether a change was signed by the worker itself. */
+export async function isSignedPayTo(request: PayToRequest, place: PayToPlace): Promise<boolean> {
+  try {
+    const signer = await recoverTypedDataAddress({ ...payToTypedData(request, place), signature: request.signature });
+    return ourAddress(signer) === request.worker;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,203 @@
+import { errorText, PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import type { Chain, NonceFate, Payee, Receipt } from "../payouts/ports.ts";
+import type { Hex } from "../payouts/types.ts";
+import type { ChainNode } from "./node.ts";
+
+export interface QuorumOptions {
+  readonly chainId: number;
+  /** How many nodes must say the same before it counts. */
+  readonly quorum: number;
+  /** `finalized`: what the chain calls so; a number: a block counts once so many, itself included, are there. */
+  readonly finality: "finalized" | number;
+  /** Never offer more than this for a gas, in wei. */
+  readonly maxGasPriceWei: bigint | undefined;
+  /** What the batch contract's code must be. */
+  readonly batchRuntime: Hex;
+  readonly encodeBalanceOf: (owner: WorkerAddress) => Hex;
+  readonly encodeAllowance: (owner: WorkerAddress, spender: WorkerAddress) => Hex;
+}
+
+/** What one node sees of a nonce. */
+type Sight =
+  | { readonly kind: "mined"; readonly final: boolean; readonly receipt: Receipt }
+  | { readonly kind: "taken"; readonly final: boolean }
+  | { readonly kind: "open" }
+  | { readonly kind: "unsure"; readonly why: string };
+
+/**
+ * A chain that is only believed where enough nodes agree. One node alone (quorum 1) is believed as it is: then it must be
+ * one's own.
+ */
+export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOptions): Chain {
+  const { quorum } = options;
+  /** Answers of all nodes; fewer than the quorum are no answer. */
+  async function ask<T>(question: (node: ChainNode) => Promise<T>): Promise<T[]> {
+    const answers = await Promise.allSettled(nodes.map(async (node) => question(node)));
+    const given = answers.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    if (given.length >= quorum) return given;
+    const why = answers.flatMap((one, i) =>
+      one.status === "rejected" ? [`${nodes[i]?.name}: ${shortly(one.reason)}`] : [],
+    );
+    throw new PoolError(
+      { code: "payout/no-quorum" },
+      `Only ${given.length} of ${nodes.length} RPC nodes answer, ${quorum} must: ${why.join("; ")}`,
+    );
+  }
+  /** What at least a quorum says in the same words. */
+  async function agreed<T>(question: (node: ChainNode) => Promise<T>): Promise<T> {
+    const groups = new Map<string, { value: T; votes: number }>();
+    for (const value of await ask(question)) {
+      const key = keyOf(value);
+      const group = groups.get(key);
+      if (group) group.votes += 1;
+      else groups.set(key, { value, votes: 1 });
+    }
+    for (const { value, votes } of groups.values()) if (votes >= quorum) return value;
+    throw new PoolError({ code: "payout/no-quorum" }, "The RPC nodes contradict each other.");
+  }
+  const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+  const median = (values: bigint[]): bigint => values.sort(byValue)[Math.floor(values.length / 2)] ?? 0n;
+
+  async function sight(node: ChainNode, account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<Sight> {
+    // In this order: what is mined between two questions then shows as its receipt, never as someone else's.
+    const latest = await node.latestBlock();
+    const final = options.finality === "finalized" ? await node.finalizedBlock() : latest - options.finality + 1;
+    const count = await node.transactionCount(account, "latest");
+    for (const hash of hashes) {
+      const receipt = await node.receipt(hash);
+      if (!receipt) continue;
+      const canonical = (await node.blockHash(receipt.blockNumber)) === receipt.blockHash;
+      if (!canonical || receipt.hash !== hash) {
+        return { kind: "unsure", why: `${node.name} gives a receipt of a block that it does not have` };
+      }
+      return { kind: "mined", final: receipt.blockNumber <= final, receipt };
+    }
+    if (count <= nonce) return { kind: "open" };
+    // A node that does not keep such old state cannot vote on what is final.
+    const finalCount = final < 0 ? 0 : await node.transactionCount(account, final).catch(() => 0);
+    return { kind: "taken", final: finalCount > nonce };
+  }
+
+  function judge(sights: readonly Sight[]): NonceFate {
+    const mined = new Map<string, Extract<Sight, { kind: "mined" }>[]>();
+    for (const one of sights) {
+      if (one.kind !== "mined") continue;
+      const key = keyOf(one.receipt);
+      mined.set(key, [...(mined.get(key) ?? []), one]);
+    }
+    for (const [first, ...rest] of mined.values()) {
+      if (!first || rest.length + 1 < quorum) continue;
+      const finals = [first, ...rest].filter((one) => one.final).length;
+      return { kind: "mined", final: finals >= quorum, receipt: first.receipt };
+    }
+    const taken = sights.filter((one) => one.kind === "taken");
+    if (taken.length >= quorum) {
+      return { kind: "taken", final: taken.filter((one) => one.final).length >= quorum };
+    }
+    if (sights.filter((one) => one.kind === "open").length >= quorum) return { kind: "open" };
+    const why = sights.flatMap((one) => (one.kind === "unsure" ? [one.why] : []))[0];
+    return { kind: "unsure", why: why ?? "the RPC nodes do not agree yet" };
+  }
+
+  return {
+    chainId: options.chainId,
+    async nextNonce(account) {
+      const counts = await ask((node) => node.transactionCount(account, "latest"));
+      // At least a quorum has come this far; who lags or boasts does not count.
+      return counts.sort((a, b) => b - a)[quorum - 1] ?? 0;
+    },
+    async fate(account, nonce, hashes) {
+      const sights = await Promise.all(
+        nodes.map((node) =>
+          sight(node, account, nonce, hashes).catch((error: unknown): Sight => ({
+            kind: "unsure",
+            why: `${node.name}: ${shortly(error)}`,
+          })),
+        ),
+      );
+      return judge(sights);
+    },
+    async finalReceipt(hash) {
+      // As a nonce of nobody: without a receipt it is simply not there.
+      const sights = await ask(async (node): Promise<Sight> => {
+        const receipt = await node.receipt(hash);
+        if (!receipt) return { kind: "open" };
+        const latest = await node.latestBlock();
+        const final = options.finality === "finalized" ? await node.finalizedBlock() : latest - options.finality + 1;
+        const canonical = (await node.blockHash(receipt.blockNumber)) === receipt.blockHash;
+        return { kind: "mined", final: canonical && receipt.blockNumber <= final, receipt };
+      });
+      const fate = judge(sights);
+      if (fate.kind === "mined") return fate.final ? fate.receipt : { none: "its block is not final yet" };
+      return { none: "the chain does not know it" };
+    },
+    async gasPrices() {
+      const answers = await ask(async (node) => ({ base: await node.baseFee(), tip: await node.tip() }));
+      const baseWei = median(answers.map((one) => one.base));
+      const maxTipWei = median(answers.map((one) => one.tip));
+      const nowWei = baseWei + maxTipWei;
+      // Twice the base fee outlasts six full blocks in a row; the unused part is not charged.
+      const wanted = 2n * baseWei + maxTipWei;
+      const limit = options.maxGasPriceWei;
+      const maxFeeWei = limit !== undefined && wanted > limit ? limit : wanted;
+      return { nowWei, maxFeeWei, maxTipWei: maxTipWei > maxFeeWei ? maxFeeWei : maxTipWei };
+    },
+    // The least that a quorum vouches for.
+    async balance(account) {
+      const balances = await ask((node) => node.balance(account));
+      return balances.sort(byValue).reverse()[quorum - 1] ?? 0n;
+    },
+    async tokenBalance(token, account) {
+      return BigInt(await agreed((node) => node.call(token, options.encodeBalanceOf(account))));
+    },
+    async tokenAllowance(token, owner, spender) {
+      return BigInt(await agreed((node) => node.call(token, options.encodeAllowance(owner, spender))));
+    },
+    async payees(addresses) {
+      const found = new Map<WorkerAddress, Payee>();
+      for (let i = 0; i < addresses.length; i += 20) {
+        await Promise.all(
+          addresses.slice(i, i + 20).map(async (address) => {
+            const payee = await agreed(async (node): Promise<Payee> => {
+              const [code, count, balance] = await Promise.all([
+                node.code(address),
+                node.transactionCount(address, "latest"),
+                node.balance(address),
+              ]);
+              // An account that has delegated to code (0xef0100…) runs it when it is paid, as a contract does.
+              return { exists: code !== "0x" || count > 0 || balance > 0n, isContract: code !== "0x" };
+            });
+            found.set(address, payee);
+          }),
+        );
+      }
+      return found;
+    },
+    async estimateGas(call) {
+      const answers = await ask((node) => node.estimateGas(call));
+      const refused = answers.flatMap((one) => ("refused" in one ? [one.refused] : []));
+      const gas = answers.flatMap((one) => ("gas" in one ? [one.gas] : []));
+      if (gas.length >= quorum) return { gas: median(gas) };
+      if (refused.length >= quorum) return { refused: refused[0] ?? "no reason given" };
+      throw new PoolError({ code: "payout/no-quorum" }, "The RPC nodes do not agree what a payment costs.");
+    },
+    async hasBatchContract(address) {
+      return (await agreed((node) => node.code(address))).toLowerCase() === options.batchRuntime.toLowerCase();
+    },
+    async send(raw) {
+      const answers = await Promise.allSettled(nodes.map(async (node) => node.send(raw)));
+      return answers.map(
+        (one, i) => `${nodes[i]?.name}: ${one.status === "fulfilled" ? "taken" : shortly(one.reason)}`,
+      );
+    },
+  };
+}
+
+function keyOf(value: unknown): string {
+  return JSON.stringify(value, (_key, one: unknown) => (typeof one === "bigint" ? `${one}n` : one));
+}
+
+function shortly(error: unknown): string {
+  return errorText(error).split("\n")[0]!.slice(0, 200);
+}

@@ -1,0 +1,124 @@
+import type { WorkerAddress } from "@openpool/protocol";
+import {
+  BaseError,
+  createPublicClient,
+  ExecutionRevertedError,
+  http,
+  InsufficientFundsError,
+  type Log,
+  type PublicClient,
+  size,
+  toEventSelector,
+  TransactionReceiptNotFoundError,
+} from "viem";
+import type { Receipt } from "../payouts/ports.ts";
+import type { Hex } from "../payouts/types.ts";
+import type { ChainNode } from "./node.ts";
+import { ourAddress } from "./signer.ts";
+
+const UNPAID = toEventSelector("Unpaid(address,bytes32,uint256)");
+const PAID = toEventSelector("Paid(address,bytes32,uint256)");
+const TRANSFER = toEventSelector("Transfer(address,address,uint256)");
+
+/** The host of an RPC URL: paths and queries of such URLs are keys more often than not. */
+export function nodeName(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : "an RPC node";
+}
+
+/** What a node's error says, without its URL and request (a URL may hold a key). */
+export function nodeErrorText(error: unknown): string {
+  const text = error instanceof BaseError ? error.details || error.shortMessage : String(error);
+  return text
+    .split("\n")[0]!
+    .replaceAll(/\b(?:https?|wss?):\/\/\S+/g, "the node")
+    .slice(0, 300);
+}
+
+/** One JSON-RPC endpoint. Every question is bounded in time; a retry is the caller's decision. */
+export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly timeoutMs?: number } = {}): ChainNode {
+  const client: PublicClient = createPublicClient({
+    transport: http(url, { timeout: timeoutMs, retryCount: 0 }),
+    cacheTime: 0,
+  });
+  const address = (account: WorkerAddress): Hex => account as Hex;
+  return {
+    name: nodeName(url),
+    chainId: () => client.getChainId(),
+    latestBlock: async () => Number(await client.getBlockNumber({ cacheTime: 0 })),
+    finalizedBlock: async () => Number((await client.getBlock({ blockTag: "finalized" })).number),
+    async blockHash(number) {
+      const block = await client.request({
+        method: "eth_getBlockByNumber",
+        params: [`0x${number.toString(16)}`, false],
+      });
+      return block?.hash ?? undefined;
+    },
+    transactionCount: (account, at) =>
+      client.getTransactionCount({
+        address: address(account),
+        ...(at === "latest" ? { blockTag: "latest" as const } : { blockNumber: BigInt(at) }),
+      }),
+    async receipt(hash) {
+      try {
+        const found = await client.getTransactionReceipt({ hash });
+        return {
+          hash: found.transactionHash,
+          blockNumber: Number(found.blockNumber),
+          blockHash: found.blockHash,
+          succeeded: found.status === "success",
+          gasUsed: found.gasUsed,
+          gasPriceWei: found.effectiveGasPrice,
+          batches: batchesOf(found.logs),
+          transfers: transfersOf(found.logs),
+        };
+      } catch (error) {
+        if (error instanceof TransactionReceiptNotFoundError) return undefined;
+        throw error;
+      }
+    },
+    baseFee: async () => (await client.getBlock({ blockTag: "latest" })).baseFeePerGas ?? (await client.getGasPrice()),
+    tip: () => client.estimateMaxPriorityFeePerGas(),
+    balance: (account) => client.getBalance({ address: address(account) }),
+    code: async (account) => (await client.getCode({ address: address(account) })) ?? "0x",
+    call: async (to, data) => (await client.call({ to: address(to), data })).data ?? "0x",
+    async estimateGas({ from, to, valueWei, data }) {
+      try {
+        return { gas: await client.estimateGas({ account: address(from), to: address(to), value: valueWei, data }) };
+      } catch (error) {
+        const refused =
+          error instanceof BaseError &&
+          error.walk((one) => one instanceof ExecutionRevertedError || one instanceof InsufficientFundsError) !== null;
+        if (refused) return { refused: nodeErrorText(error) };
+        throw error;
+      }
+    },
+    async send(raw) {
+      await client.sendRawTransaction({ serializedTransaction: raw });
+    },
+  };
+}
+
+function batchesOf(logs: readonly Log[]): Receipt["batches"] {
+  return logs.flatMap((log): Receipt["batches"] => {
+    const [topic, payer, batch] = log.topics;
+    if (payer === undefined || batch === undefined || log.topics.length !== 3 || size(log.data) !== 32) return [];
+    const which = { contract: ourAddress(log.address), payer: party(payer), batch };
+    const number = Number(BigInt(log.data));
+    if (topic === UNPAID) return [{ ...which, says: "unpaid", place: number }];
+    return topic === PAID ? [{ ...which, says: "done", unpaid: number }] : [];
+  });
+}
+
+/** The address in a word of an event. */
+function party(word: Hex): WorkerAddress {
+  return ourAddress(`0x${word.slice(26)}`);
+}
+
+function transfersOf(logs: readonly Log[]): Receipt["transfers"] {
+  return logs.flatMap((log) => {
+    const [topic, from, to] = log.topics;
+    if (topic !== TRANSFER || from === undefined || to === undefined || log.topics.length !== 3) return [];
+    if (size(log.data) !== 32) return [];
+    return [{ token: ourAddress(log.address), from: party(from), to: party(to), amount: BigInt(log.data) }];
+  });
+}

@@ -1,0 +1,899 @@
+import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { exportRun } from "./export.ts";
+import { gasCosts, makePlan, payToOf, type Plan, type PlanRules } from "./planner.ts";
+import type { Calls, Chain, NonceFate, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
+import { nextTime } from "./schedule.ts";
+import type {
+  AssetPrice,
+  ExportFormat,
+  FiatPrice,
+  Halt,
+  Hex,
+  NextPayout,
+  PayoutIntent,
+  PayoutLine,
+  PayoutPort,
+  PayoutRun,
+  PayoutStatus,
+  PayToChange,
+  PayToRequest,
+  PlannedPayout,
+  RunDetail,
+  SignedTransaction,
+} from "./types.ts";
+
+/** The part of the rules that the terms promise. */
+type PromisedRules = "minimumWei" | "minimumOf" | "gasBorneBy";
+
+export interface PayoutTerms extends Pick<PlanRules, PromisedRules> {
+  /** Five fields of cron; undefined: a payout is planned only when asked. */
+  readonly schedule: string | undefined;
+  readonly timeZone: string;
+}
+
+export interface PayoutSettings {
+  readonly rules: Omit<PlanRules, PromisedRules>;
+  /** What workers know this pool by. */
+  readonly poolName: string;
+  /** Payees of one batch at most. */
+  readonly batchSize: number;
+  /** A transaction that is not mined for so long is offered again with a higher fee. */
+  readonly bumpAfterMs: number;
+  /** A change of where money goes counts after this. */
+  readonly payToDelayMs: number;
+  /** The multisig that pays, where `rules.method` is `safe`. */
+  readonly safe: WorkerAddress | undefined;
+}
+
+export interface PayoutDeps {
+  /** What is promised now: asked again for every plan. */
+  readonly terms: () => PayoutTerms;
+  /** Something was asked for that a step has to go on with. */
+  readonly wake?: (() => void) | undefined;
+  readonly store: PayoutStore;
+  readonly chain: Chain;
+  /** Undefined: nothing is signed here (a multisig pays). */
+  readonly signer: Signer | undefined;
+  readonly calls: Calls;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly newId: () => string;
+  /** What a token is worth, for this plan; undefined for ETH. */
+  readonly price?: (() => Promise<AssetPrice>) | undefined;
+  /** For the record only: a failure stops nothing. */
+  readonly fiat?: (() => Promise<FiatPrice | undefined>) | undefined;
+  /** May stop a plan or add notes to it. */
+  readonly review?:
+    | ((plan: {
+        readonly run: PayoutRun;
+        readonly lines: readonly PayoutLine[];
+      }) => Promise<{ readonly veto?: string | undefined; readonly notes: readonly string[] }>)
+    | undefined;
+  /** Tells the event log. A fact that gets lost here is still in the books. */
+  readonly tell?: ((event: PayoutEvent) => Promise<void>) | undefined;
+  /** Checks the signature of a change; see `chain/`. */
+  readonly signedBy?: ((request: PayToRequest) => Promise<boolean>) | undefined;
+}
+
+export interface PayoutEvent {
+  readonly type: string;
+  readonly worker?: WorkerAddress;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** So many intents are on their way at once: few nodes keep long queues for one account. */
+const WINDOW = 16;
+const PPM = 1_000_000n;
+/** What a payee's code may use beyond what an estimate saw, and what the contract wants to have left at its end. */
+const PAYEE_ROOM = 31_000n;
+const BATCH_ROOM = 120_000n;
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** A scheduled time that has passed by longer than this (the pool was down) is still made up for, once. */
+const MIN_WARN_FACTOR = 20n;
+
+/**
+ * Pays, exactly once. Every step reads where things stand from the store and the chain, does one thing, and writes it
+ * down; it can be cut off anywhere and begun again.
+ *
+ * Why nobody is paid twice: a line belongs to one intent at most. All transactions of an intent are written down before
+ * they are sent and have one nonce, so that the chain takes one of them at most. And a line is owed again only when the
+ * chain has finally decided about that nonce against it.
+ */
+export class PayoutEngine implements PayoutPort {
+  readonly #settings: PayoutSettings;
+  readonly #deps: PayoutDeps;
+  /** One thing at a time: steps, and what people ask for. */
+  #last: Promise<unknown> = Promise.resolve();
+  #waitingFor: string | undefined;
+  #busy = false;
+  #warnings: string[] = [];
+  #balanceWei: bigint | undefined;
+  /** When each intent's latest version was handed out, by our own clock that does not jump. */
+  readonly #sentAtMs = new Map<string, number>();
+  readonly #takenOnce = new Set<string>();
+
+  constructor(settings: PayoutSettings, deps: PayoutDeps) {
+    this.#settings = settings;
+    this.#deps = deps;
+  }
+
+  get payer(): WorkerAddress | undefined {
+    return this.#settings.rules.method === "safe" ? this.#settings.safe : this.#deps.signer?.address;
+  }
+
+  /** Something is under way, so that the chain should be looked at often. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  /** Moves everything on as far as it goes now. Errors of the database or the nodes: nothing was decided, try again. */
+  step(): Promise<void> {
+    return this.#alone(() => this.#step());
+  }
+
+  async #step(): Promise<void> {
+    const { store, clock } = this.#deps;
+    this.#waitingFor = undefined;
+    for (const change of await store.applyPayToChanges(clock.now())) {
+      await this.#tell({ type: "payto.changed", worker: change.worker, data: { payTo: change.payTo } });
+    }
+    const control = await store.control();
+    const stopped = control.paused !== undefined || control.halted !== undefined;
+    const open = await store.openRuns();
+    this.#busy = open.some(({ run }) => run.state === "approved" || run.state === "sending");
+    for (const { run, lines, intents } of open) {
+      const live = intents.filter((one) => isLive(one)).sort((a, b) => a.nonce - b.nonce);
+      // What the chain has decided is written down also while nothing may be paid.
+      for (const [place, intent] of live.slice(0, WINDOW).entries()) {
+        if (await this.#follow(intent, lines, { stopped, first: place === 0 })) return;
+      }
+      if (stopped || live.length > 0) continue;
+      if (run.state === "approved" || run.state === "sending") await this.#sign(run, lines);
+    }
+    if (stopped) {
+      this.#waitingFor = control.halted?.message ?? `payouts are paused: ${control.paused}`;
+      return;
+    }
+    await this.#keepSchedule();
+  }
+
+  /** Looks what the chain made of an intent and acts on it. True: payouts were halted. */
+  async #follow(
+    intent: PayoutIntent,
+    lines: readonly PayoutLine[],
+    { stopped, first }: { readonly stopped: boolean; readonly first: boolean },
+  ): Promise<boolean> {
+    const { store, chain, clock } = this.#deps;
+    const hashes = intent.transactions.map((one) => one.hash).reverse();
+    const fate = await chain.fate(intent.payer, intent.nonce, hashes);
+    if (fate.kind !== "taken") this.#takenOnce.delete(intent.id);
+    switch (fate.kind) {
+      case "mined": {
+        const { hash, blockNumber: block } = fate.receipt;
+        if (fate.final) return this.#settle(intent, lines, fate.receipt);
+        if (intent.state !== "confirmed" || intent.minedHash !== hash || intent.minedBlock !== block) {
+          await store.setIntentState(intent.id, "confirmed", clock.now(), { hash, block });
+        }
+        this.#waitingFor ??= `transaction ${hash} is in block ${block}; waiting until that is final`;
+        return false;
+      }
+      case "taken":
+        return this.#taken(intent, fate);
+      case "open":
+        if (intent.state === "confirmed") {
+          await store.setIntentState(intent.id, "sent", clock.now());
+          await this.#tell({ type: "payout.reorged", data: { intent: intent.id, hash: intent.minedHash } });
+        }
+        if (!stopped) await this.#offer(intent, first);
+        return false;
+      case "unsure":
+        this.#waitingFor ??= fate.why;
+        // It may be known to nobody. Sending the same bytes again can do no harm.
+        if (!stopped && intent.state === "signed") await this.#send(intent, clock.monotonicMs());
+        return false;
+    }
+  }
+
+  async #taken(intent: PayoutIntent, fate: Extract<NonceFate, { kind: "taken" }>): Promise<boolean> {
+    const { store, clock } = this.#deps;
+    if (intent.foreignAcknowledged) {
+      if (!fate.final) {
+        this.#waitingFor ??= `the foreign transaction with nonce ${intent.nonce} is not final yet`;
+        return false;
+      }
+      const reason = `another transaction took nonce ${intent.nonce}, for good`;
+      await store.settle({
+        intent: intent.id,
+        state: "lost",
+        minedHash: undefined,
+        minedBlock: undefined,
+        gasWei: 0n,
+        paid: [],
+        returned: intent.lines.map((line) => ({ line, reason, hold: false })),
+        atMs: clock.now(),
+      });
+      await this.#tell({ type: "payout.lost", data: { intent: intent.id, nonce: intent.nonce } });
+      return false;
+    }
+    // Balanced nodes can contradict themselves for a moment: what is so serious must be seen twice.
+    if (!this.#takenOnce.has(intent.id)) {
+      this.#takenOnce.add(intent.id);
+      this.#waitingFor ??= `nonce ${intent.nonce} seems to be used by another transaction; looking again`;
+      return false;
+    }
+    await this.#halt({
+      code: "payout/nonce-taken",
+      message: `Another transaction took nonce ${intent.nonce} of ${intent.payer}: something else signs with the pool's key. Find out what; then \`openpool payouts resume\`. The payments behind that nonce are made again once its block is final.`,
+      atMs: clock.now(),
+      intent: intent.id,
+      nonce: undefined,
+    });
+    return true;
+  }
+
+  /** Hands the newest version of an intent out again, or a better paid one when it has waited for long. */
+  async #offer(intent: PayoutIntent, first: boolean): Promise<void> {
+    const { clock } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const since = this.#sentAtMs.get(intent.id);
+    let current = intent;
+    // Later ones wait for the first, not for a better price.
+    if (first && since !== undefined && nowMs - since >= this.#settings.bumpAfterMs) {
+      const better = await this.#outbid(intent);
+      if (better) current = { ...intent, transactions: [...intent.transactions, better] };
+    }
+    await this.#send(current, nowMs);
+  }
+
+  async #outbid(intent: PayoutIntent): Promise<SignedTransaction | undefined> {
+    const { chain, store, signer, clock } = this.#deps;
+    const last = intent.transactions.at(-1);
+    if (!last || !signer || signer.address !== intent.payer) return undefined;
+    const prices = await chain.gasPrices();
+    // Nodes want a tenth more on both; an eighth leaves no doubt.
+    const more = (wei: bigint): bigint => (wei * 9n) / 8n + 1n;
+    const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+    const maxFeeWei = max(more(last.maxFeeWei), prices.maxFeeWei);
+    const maxTipWei = max(more(last.maxTipWei), prices.maxTipWei);
+    const limit = this.#settings.rules.maxGasPriceWei;
+    if (limit !== undefined && maxFeeWei > limit * 2n) {
+      this.#waitingFor ??= `transaction ${last.hash} is not mined, and twice the gas price limit was offered already`;
+      return undefined;
+    }
+    const { nonce, to, valueWei, data, gasLimit } = intent;
+    const version = { maxFeeWei, maxTipWei: maxTipWei > maxFeeWei ? maxFeeWei : maxTipWei };
+    const signed = await signer.sign({ chainId: intent.chainId, nonce, to, valueWei, data, gasLimit, ...version });
+    const transaction = { ...signed, ...version, signedAtMs: clock.now() };
+    await store.addTransaction(intent.id, transaction);
+    await this.#tell({ type: "payout.outbid", data: { intent: intent.id, hash: signed.hash, replaces: last.hash } });
+    return transaction;
+  }
+
+  async #send(intent: PayoutIntent, nowMs: number): Promise<void> {
+    const { store, chain, clock, logger } = this.#deps;
+    const last = intent.transactions.at(-1);
+    if (!last) return;
+    // Before: once it is out, nobody may believe that it never was.
+    if (intent.state === "signed") await store.setIntentState(intent.id, "sent", clock.now());
+    const known = intent.transactions.length;
+    const mark = `${intent.id}/${known}`;
+    if (!this.#sentAtMs.has(mark)) {
+      this.#sentAtMs.set(mark, nowMs);
+      this.#sentAtMs.set(intent.id, nowMs);
+    }
+    const answers = await chain.send(last.raw);
+    logger.debug("sent a payout transaction", { hash: last.hash, nonce: intent.nonce, answers });
+    this.#waitingFor ??= `transaction ${last.hash} is not in a block yet (${answers.join("; ")})`;
+  }
+
+  async #settle(intent: PayoutIntent, lines: readonly PayoutLine[], receipt: Receipt): Promise<boolean> {
+    const { store, clock, logger } = this.#deps;
+    const settlement = settlementOf(intent, lines, receipt, clock.now());
+    await store.settle(settlement);
+    this.#sentAtMs.delete(intent.id);
+    logger.info("a payout transaction is final", {
+      hash: receipt.hash,
+      paid: settlement.paid.length,
+      returned: settlement.returned.length,
+    });
+    const of = new Map(lines.map((line) => [line.id, line]));
+    for (const id of settlement.paid) {
+      const line = of.get(id);
+      if (!line) continue;
+      const data = { line: id, run: line.run, amountWei: line.amountWei, payTo: line.payTo, hash: receipt.hash };
+      await this.#tell({ type: "payout.paid", worker: line.worker, data });
+    }
+    for (const { line: id, reason } of settlement.returned) {
+      const line = of.get(id);
+      if (!line) continue;
+      const data = { line: id, run: line.run, amountWei: line.amountWei, payTo: line.payTo, reason };
+      await this.#tell({ type: "payout.returned", worker: line.worker, data });
+    }
+    if (settlement.halt) await this.#tellHalt(settlement.halt);
+    return settlement.halt !== undefined;
+  }
+
+  /** Turns an approved run into signed transactions with pinned nonces. */
+  async #sign(run: PayoutRun, lines: readonly PayoutLine[]): Promise<void> {
+    const { store, chain, signer, clock } = this.#deps;
+    const open = lines.filter((line) => line.state === "planned" && line.method !== "safe");
+    if (open.length === 0) return;
+    if (!signer) {
+      this.#waitingFor ??= "there is no key to sign with: name a keystore with --payout-keystore";
+      return;
+    }
+    if (signer.address !== run.payer || chain.chainId !== run.chainId) {
+      this.#waitingFor ??= `run ${run.id} was planned for ${run.payer} on chain ${run.chainId}: cancel it or go back to that key and chain`;
+      return;
+    }
+    const prices = await chain.gasPrices();
+    const { rules } = this.#settings;
+    if (rules.maxGasPriceWei !== undefined && prices.nowWei > rules.maxGasPriceWei) {
+      this.#waitingFor ??= `gas costs ${prices.nowWei} wei, the limit is ${rules.maxGasPriceWei}`;
+      return;
+    }
+    const drafts = await this.#drafts(run, open);
+    if (drafts === "wait") return;
+    const needWei = drafts.reduce((sum, one) => sum + one.valueWei + one.gasLimit * prices.maxFeeWei, 0n);
+    const haveWei = await chain.balance(signer.address);
+    this.#balanceWei = haveWei;
+    if (haveWei < needWei) {
+      this.#waitingFor ??= `${signer.address} holds ${haveWei} wei, the payout and its gas need ${needWei}`;
+      return;
+    }
+    const nonce = await this.#nextNonce(signer.address);
+    if (nonce === undefined) return;
+    const intents: PayoutIntent[] = [];
+    for (const [place, draft] of drafts.entries()) {
+      const { maxFeeWei, maxTipWei } = prices;
+      const { to, valueWei, data, gasLimit } = draft;
+      const unsigned = {
+        chainId: run.chainId,
+        nonce: nonce + place,
+        to,
+        valueWei,
+        data,
+        gasLimit,
+        maxFeeWei,
+        maxTipWei,
+      };
+      const signed = await signer.sign(unsigned);
+      intents.push({
+        id: draft.id,
+        run: run.id,
+        kind: draft.kind,
+        chainId: run.chainId,
+        payer: signer.address,
+        nonce: nonce + place,
+        to,
+        valueWei,
+        data,
+        gasLimit,
+        lines: draft.lines,
+        state: "signed",
+        transactions: [{ ...signed, maxFeeWei, maxTipWei, signedAtMs: clock.now() }],
+        minedHash: undefined,
+        minedBlock: undefined,
+        gasWei: undefined,
+        foreignAcknowledged: false,
+      });
+    }
+    if (!(await store.commitIntents(run.id, intents))) return;
+    for (const intent of intents) {
+      const data = { run: run.id, intent: intent.id, nonce: intent.nonce, hash: intent.transactions[0]?.hash };
+      await this.#tell({
+        type: "payout.signed",
+        data: { ...data, lines: intent.lines.length, valueWei: intent.valueWei },
+      });
+    }
+    for (const intent of intents.slice(0, WINDOW)) await this.#send(intent, clock.monotonicMs());
+  }
+
+  /** What has to be sent for these lines, without nonce and price. */
+  async #drafts(run: PayoutRun, lines: readonly PayoutLine[]): Promise<readonly Draft[] | "wait"> {
+    const { chain, calls, newId, store, clock } = this.#deps;
+    const { batchContract } = this.#settings.rules;
+    const { payer, asset } = run;
+    const drafts: Draft[] = [];
+    const inBatch = lines.filter((line) => line.method === "batch");
+    if (inBatch.length > 0) {
+      if (batchContract === undefined || !(await chain.hasBatchContract(batchContract))) {
+        this.#waitingFor ??= `there is no batch contract of ours at ${batchContract ?? "--payout-contract"}: deploy it with \`openpool payouts deploy\``;
+        return "wait";
+      }
+      if (asset !== "eth") {
+        const sum = inBatch.reduce((total, line) => total + line.sendAmount, 0n);
+        if ((await chain.tokenAllowance(asset, payer, batchContract)) < sum) {
+          const data = calls.tokenApprove(batchContract, sum);
+          const estimate = await chain.estimateGas({ from: payer, to: asset, valueWei: 0n, data });
+          if ("refused" in estimate) {
+            this.#waitingFor ??= `the token refuses to be paid out by the batch contract: ${estimate.refused}`;
+            return "wait";
+          }
+          const gasLimit = (estimate.gas * 13n) / 10n;
+          // Alone: what it allows can be estimated only once it is there.
+          return [{ id: newId(), kind: "approve", to: asset, valueWei: 0n, data, gasLimit, lines: [] }];
+        }
+      }
+    }
+    for (let i = 0; i < inBatch.length; i += this.#settings.batchSize) {
+      const part = inBatch.slice(i, i + this.#settings.batchSize);
+      const id = newId();
+      const payments = part.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
+      const batch = batchIdOf(id);
+      const data = asset === "eth" ? calls.payEth(batch, payments) : calls.payToken(batch, asset, payments);
+      const valueWei = asset === "eth" ? part.reduce((sum, line) => sum + line.sendAmount, 0n) : 0n;
+      const to = batchContract ?? payer;
+      const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
+      if ("refused" in estimate) {
+        this.#waitingFor ??= `the batch cannot be paid now: ${estimate.refused}`;
+        return "wait";
+      }
+      const room = asset === "eth" ? PAYEE_ROOM : 10n * PAYEE_ROOM;
+      const gasLimit = (estimate.gas * 13n) / 10n + BigInt(part.length) * PAYEE_ROOM + BATCH_ROOM + room;
+      drafts.push({ id, kind: "batch", to, valueWei, data, gasLimit, lines: part.map((line) => line.id) });
+    }
+    const refused: Settlement["returned"][number][] = [];
+    for (const line of lines.filter((one) => one.method === "transfer")) {
+      const [to, valueWei, data]: [WorkerAddress, bigint, Hex] =
+        asset === "eth"
+          ? [line.payTo, line.sendAmount, "0x"]
+          : [asset, 0n, calls.tokenTransfer(line.payTo, line.sendAmount)];
+      const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
+      if ("refused" in estimate) {
+        if ((await chain.balance(payer)) < valueWei) {
+          this.#waitingFor ??= `${payer} does not hold enough: ${estimate.refused}`;
+          return "wait";
+        }
+        refused.push({ line: line.id, reason: `its address refuses the payment: ${estimate.refused}`, hold: true });
+        continue;
+      }
+      const gasLimit = (estimate.gas * 13n) / 10n;
+      drafts.push({ id: newId(), kind: "transfer", to, valueWei, data, gasLimit, lines: [line.id] });
+    }
+    if (refused.length > 0) await store.dropLines(run.id, refused, clock.now());
+    return drafts.length === 0 ? "wait" : drafts;
+  }
+
+  /** The nonce to pin next; undefined: not now, and why is said. */
+  async #nextNonce(payer: WorkerAddress): Promise<number | undefined> {
+    const { store, chain, clock } = this.#deps;
+    const last = await store.lastNonce(chain.chainId, payer);
+    const { nonceFloor } = await store.control();
+    const onChain = await chain.nextNonce(payer);
+    // The first payout of an account takes it as it is.
+    const ours = Math.max(last === undefined ? onChain : last + 1, nonceFloor ?? 0);
+    if (onChain > ours) {
+      await this.#halt({
+        code: "payout/nonce-ahead",
+        message: `${payer} has made ${onChain} transactions, and the books know of ${ours}: something else signs with the pool's key, or the books were set back to a backup. Compare the account's transactions with \`openpool payouts list\`, enter what was paid, then \`openpool payouts resume\`.`,
+        atMs: clock.now(),
+        intent: undefined,
+        nonce: onChain,
+      });
+      return undefined;
+    }
+    if (onChain < ours) {
+      this.#waitingFor ??= `the RPC nodes know of ${onChain} transactions of ${payer}, the books of ${ours}: they are behind, or show another chain`;
+      return undefined;
+    }
+    return ours;
+  }
+
+  async #keepSchedule(): Promise<void> {
+    const { store, clock } = this.#deps;
+    const { schedule, timeZone } = this.#deps.terms();
+    const control = await store.control();
+    const nowMs = clock.now();
+    if (schedule === undefined) {
+      if (control.nextAtMs !== undefined) await store.setNextAt(undefined, undefined);
+      return;
+    }
+    const key = `${schedule} ${timeZone}`;
+    if (control.nextAtMs === undefined || control.schedule !== key) {
+      await store.setNextAt(nextTime(schedule, timeZone, nowMs), key);
+      return;
+    }
+    if (nowMs < control.nextAtMs) return;
+    const next = nextTime(schedule, timeZone, nowMs);
+    const planned = await this.#plan(false, next);
+    if (planned.run === undefined) await store.setNextAt(next, key);
+  }
+
+  async #plan(dryRun: boolean, nextAtMs?: number): Promise<PlannedPayout> {
+    const { store, chain, clock, newId, logger } = this.#deps;
+    const terms = this.#deps.terms();
+    let rules: PlanRules = { ...this.#settings.rules, ...terms };
+    const payer = this.payer;
+    const none = (refused: string): PlannedPayout => ({ run: undefined, lines: [], waiting: [], refused });
+    if (payer === undefined) return none("there is no account to pay from: name a keystore with --payout-keystore");
+    const control = await store.control();
+    if (!dryRun && control.halted) return none(control.halted.message);
+    if (!dryRun && control.paused !== undefined) return none(`payouts are paused: ${control.paused}`);
+    const [open] = await store.openRuns();
+    if (open) return none(`run ${open.run.id} is not done yet (${open.run.state})`);
+    if (rules.batchContract !== undefined && rules.method !== "transfers") {
+      if (await chain.hasBatchContract(rules.batchContract)) {
+        // It is ours.
+      } else if (rules.method === "auto") {
+        rules = { ...rules, batchContract: undefined };
+      } else {
+        return none(
+          `there is no batch contract of ours at ${rules.batchContract}: deploy it with \`openpool payouts deploy\``,
+        );
+      }
+    }
+    const payable = await store.payable();
+    const records = new Map((await store.payees()).map((one) => [one.worker, one]));
+    const payees = await chain.payees([...new Set(payable.map((one) => payToOf(one.worker, records)))]);
+    const gas = await chain.gasPrices();
+    const probe = await chain.estimateGas({ from: payer, to: payer, valueWei: 0n, data: "0x" });
+    const gasBalanceWei = await chain.balance(payer);
+    this.#balanceWei = gasBalanceWei;
+    const assetBalance = rules.asset === "eth" ? gasBalanceWei : await chain.tokenBalance(rules.asset, payer);
+    const plan = makePlan({
+      rules,
+      nowMs: clock.now(),
+      newId,
+      chainId: chain.chainId,
+      payer,
+      payable,
+      records,
+      payees,
+      gas,
+      costs: gasCosts(rules.asset, "gas" in probe ? probe.gas : 0n),
+      plannedWei: await store.plannedSince(clock.now() - DAY_MS),
+      assetBalance,
+      gasBalanceWei,
+      price: rules.asset === "eth" ? undefined : await this.#deps.price?.(),
+      fiat: await this.#deps.fiat?.().catch((error: unknown) => {
+        logger.warn("no fiat price for the record", { error: errorText(error) });
+        return undefined;
+      }),
+    });
+    if (rules.asset !== "eth" && plan.run !== undefined && plan.run.price === undefined) {
+      return none("a token is paid at a price: name its source with --payout-price");
+    }
+    this.#warnAboutBalance(plan, assetBalance);
+    if (!plan.run) return plan;
+    const reviewed = await this.#deps.review?.({ run: plan.run, lines: plan.lines });
+    if (reviewed?.veto !== undefined) return { ...plan, run: undefined, refused: reviewed.veto };
+    const run = { ...plan.run, notes: reviewed?.notes ?? [] };
+    if (dryRun) return { ...plan, run };
+    if (!(await store.commitPlan(run, plan.lines, nextAtMs))) {
+      return none("the books moved while the plan was made: plan again");
+    }
+    const data = { run: run.id, totalWei: run.totalWei, lines: run.lines, waiting: run.waiting.length };
+    await this.#tell({ type: "payout.planned", data: { ...data, approvalReason: run.approvalReason } });
+    return { ...plan, run };
+  }
+
+  /** A key that can move money should not hold much more than it has to pay soon. */
+  #warnAboutBalance(plan: Plan, balance: bigint): void {
+    const due = plan.lines.reduce((sum, line) => sum + line.sendAmount, 0n);
+    this.#warnings =
+      due > 0n && balance > due * MIN_WARN_FACTOR
+        ? [
+            `the paying account holds ${balance}, more than ${MIN_WARN_FACTOR} payouts like this one need: keep the rest elsewhere`,
+          ]
+        : [];
+  }
+
+  async #halt(halt: Halt): Promise<void> {
+    await this.#deps.store.halt(halt);
+    await this.#tellHalt(halt);
+  }
+
+  async #tellHalt(halt: Halt): Promise<void> {
+    this.#deps.logger.error(`payouts are halted: ${halt.message}`, { code: halt.code });
+    await this.#tell({ type: "payout.halted", data: { code: halt.code, message: halt.message } });
+  }
+
+  async #tell(event: PayoutEvent): Promise<void> {
+    await this.#deps.tell?.(event).catch((error: unknown) => {
+      this.#deps.logger.warn("a payout event was not written", { type: event.type, error: errorText(error) });
+    });
+  }
+
+  async #asked<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#alone(work);
+    } finally {
+      this.#deps.wake?.();
+    }
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work, work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  async status(): Promise<PayoutStatus> {
+    const { paused, halted } = await this.#deps.store.control();
+    return {
+      chainId: this.#deps.chain.chainId,
+      pool: this.#settings.poolName,
+      payToDelayMs: this.#settings.payToDelayMs,
+      payer: this.payer,
+      balanceWei: this.#balanceWei,
+      paused,
+      halted,
+      waitingFor: this.#waitingFor,
+      warnings: this.#warnings,
+    };
+  }
+
+  async next(): Promise<NextPayout> {
+    const { nextAtMs } = await this.#deps.store.control();
+    const { schedule, timeZone, minimumWei } = this.#deps.terms();
+    return { atMs: schedule === undefined ? undefined : nextAtMs, schedule, timeZone, minimumWei };
+  }
+
+  runs({ limit = 100 }: { readonly limit?: number } = {}): Promise<readonly PayoutRun[]> {
+    return this.#deps.store.runs(limit);
+  }
+
+  run(id: string): Promise<RunDetail | undefined> {
+    return this.#deps.store.run(id);
+  }
+
+  linesOf(worker: WorkerAddress, { limit = 100 }: { readonly limit?: number } = {}): Promise<readonly PayoutLine[]> {
+    return this.#deps.store.linesOf(worker, limit);
+  }
+
+  plan({ dryRun }: { readonly dryRun: boolean }): Promise<PlannedPayout> {
+    return this.#asked(() => this.#plan(dryRun));
+  }
+
+  approve(id: string, by: string): Promise<PayoutRun> {
+    return this.#asked(async () => {
+      if (!(await this.#deps.store.approve(id, by))) throw notIn(id, "is not waiting for approval");
+      await this.#tell({ type: "payout.approved", data: { run: id, by } });
+      return (await this.#mustFind(id)).run;
+    });
+  }
+
+  cancel(id: string): Promise<PayoutRun> {
+    return this.#asked(async () => {
+      if (!(await this.#deps.store.cancel(id, this.#deps.clock.now()))) {
+        throw notIn(id, "cannot be cancelled: something of it was signed or exported, or it is done");
+      }
+      await this.#tell({ type: "payout.cancelled", data: { run: id } });
+      return (await this.#mustFind(id)).run;
+    });
+  }
+
+  pause(reason: string): Promise<void> {
+    return this.#asked(async () => {
+      await this.#deps.store.setPaused(reason);
+      await this.#tell({ type: "payout.paused", data: { reason } });
+    });
+  }
+
+  resume(): Promise<void> {
+    return this.#asked(async () => {
+      await this.#deps.store.clearHalt();
+      await this.#deps.store.setPaused(undefined);
+      await this.#tell({ type: "payout.resumed", data: {} });
+    });
+  }
+
+  retry(lineId: string): Promise<PayoutLine> {
+    return this.#asked(async () => {
+      const line = await this.#deps.store.line(lineId);
+      if (!line || (line.state !== "returned" && line.state !== "failed")) {
+        throw new PoolError({ code: "payout/no-such-line" }, `There is no failed payment ${lineId}.`);
+      }
+      await this.#deps.store.retry(line.worker);
+      return line;
+    });
+  }
+
+  exportRun(id: string, format: ExportFormat): Promise<string> {
+    return this.#alone(async () => {
+      const detail = await this.#mustFind(id);
+      const { calls, store } = this.#deps;
+      const text = exportRun(detail, format, { calls, batchContract: this.#settings.rules.batchContract });
+      if (format === "safe" && detail.run.state === "approved") await store.markExported(id);
+      return text;
+    });
+  }
+
+  reconcile(id: string, hash: Hex): Promise<PayoutRun> {
+    return this.#asked(async () => {
+      const { chain, store, clock } = this.#deps;
+      const { run, lines } = await this.#mustFind(id);
+      if (run.state !== "exported") throw notIn(id, "was not exported for a multisig");
+      const receipt = await chain.finalReceipt(hash);
+      if ("none" in receipt) throw notIn(id, `is not paid by ${hash}: ${receipt.none}`);
+      const unpaid = unpaidPlaces(receipt, {
+        contract: this.#settings.rules.batchContract ?? run.payer,
+        payer: run.payer,
+        batch: batchIdOf(id),
+      });
+      if (!unpaid) throw notIn(id, `is not paid by ${hash}: the batch contract did not do that batch in it`);
+      const inOrder = lines.filter((line) => line.method === "safe");
+      const returned = inOrder
+        .filter((_line, place) => unpaid.has(place))
+        .map((line) => ({ line: line.id, reason: "its address did not take the payment", hold: true }));
+      const paid = inOrder.filter((_line, place) => !unpaid.has(place)).map((line) => line.id);
+      await store.settleExported(id, paid, returned, hash, clock.now());
+      return (await this.#mustFind(id)).run;
+    });
+  }
+
+  payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]> {
+    return this.#deps.store.payToChanges(worker);
+  }
+
+  requestPayTo(request: PayToRequest): Promise<PayToChange> {
+    return this.#asked(async () => {
+      const { store, clock, signedBy } = this.#deps;
+      const { worker, payTo, thresholdWei, nonce, signature } = request;
+      if (!(await signedBy?.(request))) {
+        throw new PoolError({ code: "payto/bad-signature" }, `The signature is not one of ${worker} for this change.`);
+      }
+      const requestedAtMs = clock.now();
+      const effectiveAtMs = requestedAtMs + this.#settings.payToDelayMs;
+      const change: PayToChange = {
+        worker,
+        payTo,
+        thresholdWei,
+        nonce,
+        requestedAtMs,
+        effectiveAtMs,
+        state: "waiting",
+      };
+      if (!(await store.addPayToChange(change, signature))) {
+        throw new PoolError(
+          { code: "payto/old-nonce" },
+          "A change with this nonce or a higher one was asked for before: sign one with a higher nonce.",
+        );
+      }
+      await this.#tell({ type: "payto.requested", worker, data: { payTo, thresholdWei, effectiveAtMs } });
+      return change;
+    });
+  }
+
+  cancelPayTo(worker: WorkerAddress): Promise<void> {
+    return this.#asked(async () => {
+      await this.#deps.store.cancelPayToChanges(worker, this.#deps.clock.now());
+      await this.#tell({ type: "payto.cancelled", worker, data: {} });
+    });
+  }
+
+  async #mustFind(id: string): Promise<RunDetail> {
+    const detail = await this.#deps.store.run(id);
+    if (detail) return detail;
+    throw new PoolError({ code: "payout/no-such-run" }, `There is no payout run ${id}: see \`openpool payouts list\`.`);
+  }
+}
+
+interface Draft {
+  readonly id: string;
+  readonly kind: PayoutIntent["kind"];
+  readonly to: WorkerAddress;
+  readonly valueWei: bigint;
+  readonly data: Hex;
+  readonly gasLimit: bigint;
+  readonly lines: readonly string[];
+}
+
+function isLive({ state }: PayoutIntent): boolean {
+  return state === "signed" || state === "sent" || state === "confirmed";
+}
+
+function notIn(id: string, what: string): PoolError {
+  return new PoolError({ code: "payout/wrong-state" }, `Run ${id} ${what}.`);
+}
+
+/** The id by which the batch contract knows a batch: it pays each once for each payer. */
+export function batchIdOf(id: string): Hex {
+  return `0x${id.replaceAll("-", "").padStart(64, "0")}`;
+}
+
+/** The places of a batch that were not paid; undefined: this transaction did not do that batch. */
+function unpaidPlaces(
+  { succeeded, batches }: Receipt,
+  which: { readonly contract: WorkerAddress; readonly payer: WorkerAddress; readonly batch: Hex },
+): ReadonlySet<number> | undefined {
+  const own = batches.filter(
+    (one) => one.contract === which.contract && one.payer === which.payer && one.batch === which.batch,
+  );
+  const done = own.find((one) => one.says === "done");
+  const unpaid = new Set(own.flatMap((one) => (one.says === "unpaid" ? [one.place] : [])));
+  return succeeded && done?.unpaid === unpaid.size ? unpaid : undefined;
+}
+
+/** What a final receipt means for an intent and its lines. */
+export function settlementOf(
+  intent: PayoutIntent,
+  lines: readonly PayoutLine[],
+  receipt: Receipt,
+  atMs: number,
+): Settlement {
+  const of = new Map(lines.map((line) => [line.id, line]));
+  const base = {
+    intent: intent.id,
+    minedHash: receipt.hash,
+    minedBlock: receipt.blockNumber,
+    gasWei: receipt.gasUsed * receipt.gasPriceWei,
+    atMs,
+  };
+  const halt = (code: string, message: string): Halt => ({ code, message, atMs, intent: intent.id, nonce: undefined });
+  if (!receipt.succeeded) {
+    const hold = intent.kind === "transfer";
+    const reason = hold ? "its address refused the payment" : "the whole batch was refused";
+    return {
+      ...base,
+      state: "reverted",
+      paid: [],
+      returned: intent.lines.map((line) => ({ line, reason, hold })),
+      ...(hold
+        ? {}
+        : {
+            halt: halt(
+              "payout/batch-reverted",
+              `Transaction ${receipt.hash} was mined and did nothing: its money is owed again. Look why (gas limit, contract, allowance), then \`openpool payouts resume\`.`,
+            ),
+          }),
+    };
+  }
+  const final = { ...base, state: "final" as const };
+  if (intent.kind === "batch") {
+    const which = { contract: intent.to, payer: intent.payer, batch: batchIdOf(intent.id) };
+    const unpaid = unpaidPlaces(receipt, which);
+    if (!unpaid) {
+      // It kept or spent the money in a way that we do not know: nothing may be paid again.
+      return {
+        ...final,
+        paid: [...intent.lines],
+        returned: [],
+        halt: halt(
+          "payout/contract-silent",
+          `Transaction ${receipt.hash} succeeded, but ${intent.to} did not say that it paid the batch: it is not our contract. Its lines count as paid until you know better: look at the transaction, enter corrections, then \`openpool payouts resume\`.`,
+        ),
+      };
+    }
+    return {
+      ...final,
+      paid: intent.lines.filter((_line, place) => !unpaid.has(place)),
+      returned: intent.lines
+        .filter((_line, place) => unpaid.has(place))
+        .map((line) => ({
+          line,
+          reason: "its address did not take the payment: it refused, or needs more gas than a batch gives",
+          hold: true,
+        })),
+    };
+  }
+  const [only] = intent.lines;
+  const line = only === undefined ? undefined : of.get(only);
+  if (intent.kind === "transfer" && line !== undefined && line.asset !== "eth") {
+    const moved = receipt.transfers
+      .filter((one) => one.token === line.asset && one.from === intent.payer && one.to === line.payTo)
+      .reduce((sum, one) => sum + one.amount, 0n);
+    if (moved === 0n) {
+      return { ...final, paid: [], returned: [{ line: line.id, reason: "the token moved nothing", hold: true }] };
+    }
+    if (moved < line.sendAmount) {
+      return {
+        ...final,
+        paid: [line.id],
+        returned: [],
+        halt: halt(
+          "payout/token-short",
+          `Token ${line.asset} delivered ${moved} of ${line.sendAmount} to ${line.payTo} (transaction ${receipt.hash}): it takes a fee. Pay in another asset or in batches, which notice it before; enter the rest as a correction, then \`openpool payouts resume\`.`,
+        ),
+      };
+    }
+  }
+  return { ...final, paid: [...intent.lines], returned: [] };
+}
+
+/** Part of a whole in per cent, for people. */
+export function percentOf(part: bigint, whole: bigint): string {
+  return whole === 0n ? "0" : `${Number((part * PPM) / whole) / 10_000}`;
+}

@@ -1,0 +1,253 @@
+import type { WorkerAddress } from "@openpool/protocol";
+
+/** `0x` and an even number of hex digits. */
+export type Hex = `0x${string}`;
+
+/** What is paid: the chain's own coin, or a token. */
+export type Asset = "eth" | WorkerAddress;
+
+/**
+ * A payout round, from its plan to its last wei:
+ *
+ * ```
+ * planned ─approve→ approved ─sign→ sending ─all lines decided→ done
+ *    └────cancel───────┴→ cancelled          exported ─reconciled→ done
+ * ```
+ */
+export type RunState = "planned" | "approved" | "sending" | "exported" | "done" | "cancelled";
+
+/**
+ * One worker's part of a run:
+ *
+ * ```
+ * planned → signed → sent ⇄ confirmed → final      paid, for ever
+ *    │                          └─────→ failed → returned   owed again, and held until someone looks
+ *    └→ returned                                    its run was cancelled
+ * ```
+ *
+ * `confirmed` goes back to `sent` when the chain drops the block. `failed` and `returned` fall together: the money is
+ * back in the same step that says why.
+ */
+export type LineState = "planned" | "signed" | "sent" | "confirmed" | "final" | "failed" | "returned";
+
+/** How a line is paid. */
+export type PayMethod = "batch" | "transfer" | "safe";
+
+export interface PayoutLine {
+  readonly id: string;
+  readonly run: string;
+  readonly worker: WorkerAddress;
+  readonly payTo: WorkerAddress;
+  /** What leaves the worker's balance, in wei. */
+  readonly amountWei: bigint;
+  /** The part of it that pays for gas, where the worker bears it; else 0. */
+  readonly gasShareWei: bigint;
+  /** What arrives: wei, or the smallest unit of the token. */
+  readonly sendAmount: bigint;
+  readonly asset: Asset;
+  readonly method: PayMethod;
+  /** Why this method, in words. */
+  readonly methodReason: string;
+  readonly state: LineState;
+  readonly intent: string | undefined;
+  /** Why it failed or was returned. */
+  readonly reason: string | undefined;
+  /** Of the transaction that is on chain, and its block. */
+  readonly txHash: Hex | undefined;
+  readonly block: number | undefined;
+  readonly plannedAtMs: number;
+  readonly sentAtMs: number | undefined;
+  /** When it was final or returned. */
+  readonly finishedAtMs: number | undefined;
+}
+
+/** How many of the smallest unit of the asset one ETH is worth, and where that was read. */
+export interface AssetPrice {
+  /** `sendAmount = ⌊wei × unitsPerEth / 10^18⌋` */
+  readonly unitsPerEth: bigint;
+  readonly source: string;
+  readonly atBlock: number | undefined;
+}
+
+/** What one ETH cost in money when the run was planned; for people and their tax office, never for our arithmetic. */
+export interface FiatPrice {
+  readonly currency: string;
+  /** A decimal number. */
+  readonly perEth: string;
+  readonly source: string;
+  readonly atMs: number;
+}
+
+/** A worker that a plan leaves out, and why. */
+export interface Waiting {
+  readonly worker: WorkerAddress;
+  readonly owedWei: bigint;
+  readonly reason: string;
+}
+
+export interface PayoutRun {
+  readonly id: string;
+  readonly state: RunState;
+  readonly createdAtMs: number;
+  readonly finishedAtMs: number | undefined;
+  readonly chainId: number;
+  readonly payer: WorkerAddress;
+  readonly asset: Asset;
+  readonly totalWei: bigint;
+  readonly lines: number;
+  /** Why a person has to approve it; undefined: nobody has to. */
+  readonly approvalReason: string | undefined;
+  readonly approvedBy: string | undefined;
+  readonly price: AssetPrice | undefined;
+  readonly fiat: FiatPrice | undefined;
+  readonly gasWei: bigint;
+  readonly waiting: readonly Waiting[];
+  /** What a hook or the planner has to say. */
+  readonly notes: readonly string[];
+}
+
+/** What an intent does when it is mined. */
+export type IntentKind = "batch" | "transfer" | "approve";
+
+/**
+ * ```
+ * signed → sent ⇄ confirmed → final | reverted      what the chain says at finality depth
+ *            └───────────────→ lost                 another transaction took the nonce, finally
+ * ```
+ */
+export type IntentState = "signed" | "sent" | "confirmed" | "final" | "reverted" | "lost";
+
+/** One signed version of an intent; all of an intent have its nonce, so that the chain takes one of them at most. */
+export interface SignedTransaction {
+  readonly hash: Hex;
+  readonly raw: Hex;
+  readonly maxFeeWei: bigint;
+  readonly maxTipWei: bigint;
+  readonly signedAtMs: number;
+}
+
+export interface PayoutIntent {
+  readonly id: string;
+  readonly run: string;
+  readonly kind: IntentKind;
+  readonly chainId: number;
+  readonly payer: WorkerAddress;
+  readonly nonce: number;
+  readonly to: WorkerAddress;
+  readonly valueWei: bigint;
+  readonly data: Hex;
+  readonly gasLimit: bigint;
+  /** The lines that it pays, in the order in which the transaction names them. */
+  readonly lines: readonly string[];
+  readonly state: IntentState;
+  /** Oldest first, never empty. */
+  readonly transactions: readonly SignedTransaction[];
+  readonly minedHash: Hex | undefined;
+  readonly minedBlock: number | undefined;
+  readonly gasWei: bigint | undefined;
+  /** The operator knows that a foreign transaction has its nonce. */
+  readonly foreignAcknowledged: boolean;
+}
+
+/** Why no payout is made until a person has looked. */
+export interface Halt {
+  /** `payout/…`, see docs/errors.md. */
+  readonly code: string;
+  readonly message: string;
+  readonly atMs: number;
+  readonly intent: string | undefined;
+  /** The next nonce that the chain gave, where that is what is wrong. */
+  readonly nonce: number | undefined;
+}
+
+/** What the engine does at the moment. */
+export interface PayoutStatus {
+  readonly chainId: number;
+  /** What workers know this pool by: part of what they sign. */
+  readonly pool: string;
+  /** How long after its signature a change of a payout address counts. */
+  readonly payToDelayMs: number;
+  readonly payer: WorkerAddress | undefined;
+  readonly balanceWei: bigint | undefined;
+  readonly paused: string | undefined;
+  readonly halted: Halt | undefined;
+  /** Why nothing moves although something should, in words: gas is high, a node does not answer. */
+  readonly waitingFor: string | undefined;
+  readonly warnings: readonly string[];
+}
+
+export interface NextPayout {
+  /** When the schedule plans next; undefined: only when asked. */
+  readonly atMs: number | undefined;
+  readonly schedule: string | undefined;
+  readonly timeZone: string;
+  readonly minimumWei: bigint;
+}
+
+/** What a plan would do, before it does anything. */
+export interface PlannedPayout {
+  /** Undefined: nothing would be paid. */
+  readonly run: PayoutRun | undefined;
+  readonly lines: readonly PayoutLine[];
+  readonly waiting: readonly Waiting[];
+  /** Why no run can be made at all. */
+  readonly refused: string | undefined;
+}
+
+export interface RunDetail {
+  readonly run: PayoutRun;
+  readonly lines: readonly PayoutLine[];
+  readonly intents: readonly PayoutIntent[];
+}
+
+/** A change of where a worker's money goes or from how much on: asked for by the worker's own signature. */
+export interface PayToChange {
+  readonly worker: WorkerAddress;
+  readonly payTo: WorkerAddress;
+  readonly thresholdWei: bigint;
+  readonly nonce: bigint;
+  readonly requestedAtMs: number;
+  readonly effectiveAtMs: number;
+  readonly state: "waiting" | "in-force" | "cancelled" | "replaced";
+}
+
+export type ExportFormat = "json" | "csv" | "safe";
+
+/** What API and commands may ask of the payouts. Refusals are `PoolError`s. Amounts are in wei. */
+export interface PayoutPort {
+  status(): Promise<PayoutStatus>;
+  next(): Promise<NextPayout>;
+  /** Newest first. */
+  runs(query?: { readonly limit?: number }): Promise<readonly PayoutRun[]>;
+  run(id: string): Promise<RunDetail | undefined>;
+  /** Newest first. */
+  linesOf(worker: WorkerAddress, query?: { readonly limit?: number }): Promise<readonly PayoutLine[]>;
+  /** `dryRun`: nothing is written. */
+  plan(query: { readonly dryRun: boolean }): Promise<PlannedPayout>;
+  approve(id: string, by: string): Promise<PayoutRun>;
+  /** Takes a run back that nothing was signed of; its money is owed again. */
+  cancel(id: string): Promise<PayoutRun>;
+  pause(reason: string): Promise<void>;
+  /** Ends a pause, and a halt that someone has looked at. */
+  resume(): Promise<void>;
+  /** Lets a worker whose payment failed be paid again, by a plain transfer. */
+  retry(lineId: string): Promise<PayoutLine>;
+  exportRun(id: string, format: ExportFormat): Promise<string>;
+  /** Says that the multisig executed an exported run in this transaction; checked against the chain. */
+  reconcile(id: string, hash: Hex): Promise<PayoutRun>;
+  payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;
+  /** Takes a signed change in; it counts after a delay. */
+  requestPayTo(change: PayToRequest): Promise<PayToChange>;
+  cancelPayTo(worker: WorkerAddress): Promise<void>;
+}
+
+/** What a worker signs (EIP-712): see docs/money.md. */
+export interface PayToRequest {
+  readonly worker: WorkerAddress;
+  readonly payTo: WorkerAddress;
+  /** Pay from this much on; 0 leaves it to the pool. */
+  readonly thresholdWei: bigint;
+  /** Grows with every change, so that an old signature changes nothing. */
+  readonly nonce: bigint;
+  readonly signature: Hex;
+}

@@ -1,0 +1,121 @@
+import { readFile } from "node:fs/promises";
+import { type Clock, errorText, type Logger, openScope, PoolError } from "@openpool/base";
+import {
+  batchPayerAddress,
+  calls,
+  checkChainId,
+  fiatPriceOf,
+  isSignedPayTo,
+  openChain,
+  parseKey,
+  signerOfKey,
+  signerOfKeystore,
+  tokenPriceOf,
+} from "./chain/index.ts";
+import { bigintsAsText } from "./api/admin-json.ts";
+import type { Terms, TermsBook } from "./ledger/terms.ts";
+import { PayoutEngine, type PayoutDeps, type PayoutEvent } from "./payouts/engine.ts";
+import type { PayoutOptions } from "./payouts/options.ts";
+import type { Signer } from "./payouts/ports.ts";
+import { PayoutRunner } from "./payouts/runner.ts";
+import type { PayoutPort } from "./payouts/types.ts";
+import { createUuidV7, type PgConnection, PgPayoutStore } from "./store/index.ts";
+
+export interface StartPayoutsDeps {
+  readonly connection: PgConnection;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** What workers know the pool by: part of what they sign. */
+  readonly poolName: string;
+  readonly terms: { readonly current: Terms; readonly book: TermsBook };
+  tell(event: PayoutEvent): Promise<void>;
+  readonly review?: PayoutDeps["review"];
+}
+
+export interface RunningPayouts extends AsyncDisposable {
+  readonly port: PayoutPort;
+}
+
+/** Reads a file that holds a secret; its content appears in no error. */
+async function readSecret(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    throw new PoolError({ code: "payout/unreadable-key" }, `${file} cannot be read: ${errorText(cause)}.`);
+  }
+}
+
+async function openSigner(options: PayoutOptions): Promise<Signer | undefined> {
+  if (options.keyFile !== undefined) return signerOfKey(parseKey(await readSecret(options.keyFile)));
+  if (options.keystoreFile === undefined || options.passwordFile === undefined) return undefined;
+  const password = (await readSecret(options.passwordFile)).replace(/\r?\n$/, "");
+  return signerOfKeystore(await readSecret(options.keystoreFile), password);
+}
+
+/** Starts paying. @throws PoolError when a key cannot be opened or a node is on another chain: nothing runs then. */
+export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDeps): Promise<RunningPayouts> {
+  const { clock, connection, terms } = deps;
+  const logger = deps.logger.child({ room: "payouts" });
+  const scope = openScope();
+  try {
+    const { chain, nodes } = openChain(options);
+    await checkChainId(nodes, options.chainId, logger);
+    const signer = await openSigner(options);
+    const newId = createUuidV7(() => clock.now());
+    const store = new PgPayoutStore(connection, { clock, newId });
+    scope.use(store);
+    const runner = scope.use(
+      new PayoutRunner({ busyMs: options.finality === "finalized" ? 4_000 : 500, idleMs: 15_000 }, { clock, logger }),
+    );
+    const { price, fiat } = options;
+    const engine = new PayoutEngine(
+      {
+        rules: {
+          method: options.method,
+          asset: options.asset,
+          dailyCapWei: options.dailyCapWei,
+          approvalAboveWei: options.approvalAboveWei,
+          maxGasPriceWei: options.maxGasPriceWei,
+          maxGasSharePpm: options.maxGasSharePpm,
+          batchContract: options.contract ?? batchPayerAddress,
+        },
+        poolName: deps.poolName,
+        batchSize: options.batchSize,
+        bumpAfterMs: options.bumpAfterMs,
+        payToDelayMs: options.payToDelayMs,
+        safe: options.safe,
+      },
+      {
+        terms() {
+          const { current, book } = terms;
+          return {
+            minimumWei: current.minimumPayoutWei,
+            minimumOf: (worker) => book.of(current, worker).minimumPayoutWei,
+            gasBorneBy: current.gasBorneBy,
+            schedule: current.schedule.cron,
+            timeZone: current.schedule.timeZone,
+          };
+        },
+        wake: () => runner.wake(),
+        store,
+        chain,
+        signer,
+        calls,
+        clock,
+        logger,
+        newId,
+        price: price && options.asset !== "eth" ? () => tokenPriceOf(price, options.asset, nodes, options) : undefined,
+        fiat: fiat && (() => fiatPriceOf(fiat, nodes, options, clock.now())),
+        tell: (event) => deps.tell({ ...event, data: JSON.parse(JSON.stringify(event.data, bigintsAsText)) }),
+        review: deps.review,
+        signedBy: (request) => isSignedPayTo(request, { chainId: options.chainId, pool: deps.poolName }),
+      },
+    );
+    runner.start(engine);
+    logger.info("payouts are on", { payer: engine.payer, chainId: options.chainId, method: options.method });
+    return { port: engine, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+  } catch (cause) {
+    await scope[Symbol.asyncDispose]().then(undefined, () => {});
+    throw cause;
+  }
+}

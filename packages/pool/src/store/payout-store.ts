@@ -1,0 +1,946 @@
+import { type Clock, errorCode, errorText, PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { Client, Pool, type QueryResultRow } from "pg";
+import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
+import type { Control, Payable, PayeeRecord, PayoutStore, Settlement } from "../payouts/ports.ts";
+import type {
+  Halt,
+  Hex,
+  PayoutIntent,
+  PayoutLine,
+  PayoutRun,
+  PayToChange,
+  RunDetail,
+  SignedTransaction,
+} from "../payouts/types.ts";
+import { postEntries } from "./ledger-store.ts";
+import { clientConfig, type PgConnection } from "./pg-connection.ts";
+
+/** Any constant of ours: who holds it pays. */
+const PAYER_LOCK = 7_105_237;
+const HALT_PREFIX = "payout/";
+
+interface RunRow {
+  readonly id: string;
+  readonly state: PayoutRun["state"];
+  readonly created_at: Date;
+  readonly finished_at: Date | null;
+  readonly chain_id: string;
+  readonly payer: WorkerAddress;
+  readonly asset: PayoutRun["asset"];
+  readonly total_wei: string;
+  readonly approval_reason: string | null;
+  readonly approved_by: string | null;
+  readonly details: RunDetails;
+  readonly lines: string;
+  readonly gas_wei: string;
+}
+
+/** The JSON of a run; wei as decimal strings. */
+interface RunDetails {
+  readonly price?: { readonly unitsPerEth: string; readonly source: string; readonly atBlock?: number };
+  readonly fiat?: PayoutRun["fiat"];
+  readonly waiting: readonly { readonly worker: WorkerAddress; readonly owedWei: string; readonly reason: string }[];
+  readonly notes: readonly string[];
+}
+
+interface LineRow {
+  readonly id: string;
+  readonly run: string;
+  readonly worker: WorkerAddress;
+  readonly pay_to: WorkerAddress;
+  readonly amount_wei: string;
+  readonly gas_share_wei: string;
+  readonly send_amount: string;
+  readonly asset: PayoutLine["asset"];
+  readonly method: PayoutLine["method"];
+  readonly method_reason: string;
+  readonly state: PayoutLine["state"];
+  readonly intent: string | null;
+  readonly reason: string | null;
+  readonly tx_hash: Hex | null;
+  readonly block: string | null;
+  readonly planned_at: Date;
+  readonly sent_at: Date | null;
+  readonly finished_at: Date | null;
+}
+
+interface IntentRow {
+  readonly id: string;
+  readonly run: string;
+  readonly kind: PayoutIntent["kind"];
+  readonly chain_id: string;
+  readonly payer: WorkerAddress;
+  readonly nonce: string;
+  readonly to_address: WorkerAddress;
+  readonly value_wei: string;
+  readonly data: Hex;
+  readonly gas_limit: string;
+  readonly lines: readonly string[];
+  readonly state: PayoutIntent["state"];
+  readonly mined_hash: Hex | null;
+  readonly mined_block: string | null;
+  readonly gas_wei: string | null;
+  readonly foreign_acknowledged: boolean;
+  readonly transactions: readonly {
+    readonly hash: Hex;
+    readonly raw: Hex;
+    readonly max_fee_wei: string;
+    readonly max_tip_wei: string;
+    readonly signed_at_ms: number;
+  }[];
+}
+
+const RUNS = `
+  select r.*, (select count(*) from openpool.payout_lines l where l.run = r.id) as lines,
+    (select coalesce(sum(gas_wei), 0) from openpool.payout_intents i where i.run = r.id) as gas_wei
+  from openpool.payout_runs r`;
+const INTENTS = `
+  select i.*, (
+    select json_agg(json_build_object('hash', t.hash, 'raw', t.raw, 'max_fee_wei', t.max_fee_wei::text,
+      'max_tip_wei', t.max_tip_wei::text, 'signed_at_ms', floor(extract(epoch from t.signed_at) * 1000)) order by t.version)
+    from openpool.payout_transactions t where t.intent = i.id) as transactions
+  from openpool.payout_intents i`;
+
+function toRun(row: RunRow): PayoutRun {
+  const { price, fiat, waiting, notes } = row.details;
+  return {
+    id: row.id,
+    state: row.state,
+    createdAtMs: row.created_at.getTime(),
+    finishedAtMs: row.finished_at?.getTime(),
+    chainId: Number(row.chain_id),
+    payer: row.payer,
+    asset: row.asset,
+    totalWei: BigInt(row.total_wei),
+    lines: Number(row.lines),
+    approvalReason: row.approval_reason ?? undefined,
+    approvedBy: row.approved_by ?? undefined,
+    price: price && { unitsPerEth: BigInt(price.unitsPerEth), source: price.source, atBlock: price.atBlock },
+    fiat,
+    gasWei: BigInt(row.gas_wei),
+    waiting: waiting.map((one) => ({ ...one, owedWei: BigInt(one.owedWei) })),
+    notes,
+  };
+}
+
+function toLine(row: LineRow): PayoutLine {
+  return {
+    id: row.id,
+    run: row.run,
+    worker: row.worker,
+    payTo: row.pay_to,
+    amountWei: BigInt(row.amount_wei),
+    gasShareWei: BigInt(row.gas_share_wei),
+    sendAmount: BigInt(row.send_amount),
+    asset: row.asset,
+    method: row.method,
+    methodReason: row.method_reason,
+    state: row.state,
+    intent: row.intent ?? undefined,
+    reason: row.reason ?? undefined,
+    txHash: row.tx_hash ?? undefined,
+    block: row.block === null ? undefined : Number(row.block),
+    plannedAtMs: row.planned_at.getTime(),
+    sentAtMs: row.sent_at?.getTime(),
+    finishedAtMs: row.finished_at?.getTime(),
+  };
+}
+
+function toIntent(row: IntentRow): PayoutIntent {
+  return {
+    id: row.id,
+    run: row.run,
+    kind: row.kind,
+    chainId: Number(row.chain_id),
+    payer: row.payer,
+    nonce: Number(row.nonce),
+    to: row.to_address,
+    valueWei: BigInt(row.value_wei),
+    data: row.data,
+    gasLimit: BigInt(row.gas_limit),
+    lines: row.lines,
+    state: row.state,
+    transactions: row.transactions.map((one) => ({
+      hash: one.hash,
+      raw: one.raw,
+      maxFeeWei: BigInt(one.max_fee_wei),
+      maxTipWei: BigInt(one.max_tip_wei),
+      signedAtMs: one.signed_at_ms,
+    })),
+    minedHash: row.mined_hash ?? undefined,
+    minedBlock: row.mined_block === null ? undefined : Number(row.mined_block),
+    gasWei: row.gas_wei === null ? undefined : BigInt(row.gas_wei),
+    foreignAcknowledged: row.foreign_acknowledged,
+  };
+}
+
+export interface PgPayoutStoreDeps {
+  readonly clock: Clock;
+  readonly newId: () => string;
+}
+
+/**
+ * The payouts' memory in PostgreSQL. Whatever changes something runs over one connection that holds the payer's lock:
+ * who has lost the connection has lost the lock, and can write nothing any more. So two processes never both pay.
+ */
+export class PgPayoutStore implements PayoutStore, AsyncDisposable {
+  readonly #connection: PgConnection;
+  readonly #deps: PgPayoutStoreDeps;
+  readonly #readers: Pool;
+  #leader: Client | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(connection: PgConnection, deps: PgPayoutStoreDeps) {
+    this.#connection = connection;
+    this.#deps = deps;
+    this.#readers = new Pool({
+      ...clientConfig(connection, `openpool payouts reader ${process.pid}`),
+      max: 2,
+      idleTimeoutMillis: 30_000,
+      statement_timeout: 60_000,
+      query_timeout: 65_000,
+      allowExitOnIdle: true,
+    });
+    this.#readers.on("error", () => {});
+  }
+
+  async payable(): Promise<readonly Payable[]> {
+    const rows = await this.#read<{ worker: WorkerAddress; balance_wei: string; since: Date | null }>(
+      `select worker, balance_wei, since from openpool.ledger_accounts
+       where worker is not null and account like '%:owed' and balance_wei > 0 order by worker`,
+    );
+    return rows.map(({ worker, balance_wei, since }) => ({
+      worker,
+      owedWei: BigInt(balance_wei),
+      oldestOwedAtMs: since?.getTime() ?? 0,
+    }));
+  }
+
+  async payees(): Promise<readonly PayeeRecord[]> {
+    const rows = await this.#read<{
+      worker: WorkerAddress;
+      pay_to: WorkerAddress | null;
+      threshold_wei: string;
+      held: string | null;
+      plain_only: boolean;
+    }>("select worker, pay_to, threshold_wei, held, plain_only from openpool.payout_payees");
+    return rows.map((row) => ({
+      worker: row.worker,
+      payTo: row.pay_to ?? row.worker,
+      thresholdWei: BigInt(row.threshold_wei),
+      held: row.held ?? undefined,
+      plainOnly: row.plain_only,
+    }));
+  }
+
+  async control(): Promise<Control> {
+    const [row] = await this.#read<{
+      paused: string | null;
+      next_at: Date | null;
+      schedule: string | null;
+      nonce_floor: string | null;
+    }>("select paused, next_at, schedule, nonce_floor from openpool.payout_control");
+    const [halt] = await this.#read<{
+      name: string;
+      reason: string;
+      details: { intent?: string; nonce?: number } | null;
+      since: Date;
+    }>("select name, reason, details, since from openpool.halts order by since, name limit 1");
+    return {
+      paused: row?.paused ?? undefined,
+      halted: halt && {
+        code: halt.name,
+        message: halt.reason,
+        atMs: halt.since.getTime(),
+        intent: halt.details?.intent,
+        nonce: halt.details?.nonce,
+      },
+      nextAtMs: row?.next_at?.getTime(),
+      schedule: row?.schedule ?? undefined,
+      nonceFloor: toNumber(row?.nonce_floor),
+    };
+  }
+
+  async plannedSince(atMs: number): Promise<bigint> {
+    const [row] = await this.#read<{ wei: string }>(
+      `select coalesce(sum(l.amount_wei), 0) as wei from openpool.payout_lines l
+       where l.planned_at > $1 and l.state not in ('returned', 'failed')`,
+      [new Date(atMs)],
+    );
+    return BigInt(row?.wei ?? "0");
+  }
+
+  commitPlan(run: PayoutRun, lines: readonly PayoutLine[], nextAtMs: number | undefined): Promise<boolean> {
+    return this.#write(async (client) => {
+      const { rows } = await client.query<{ id: string }>(
+        "select id from openpool.payout_runs where id = $1 or state not in ('done', 'cancelled')",
+        [run.id],
+      );
+      if (rows.length > 0) return rows[0]?.id === run.id;
+      const { rowCount: halts } = await client.query("select from openpool.halts limit 1");
+      if (halts !== 0) return false;
+      const details: RunDetails = {
+        ...(run.price
+          ? {
+              price: {
+                unitsPerEth: String(run.price.unitsPerEth),
+                source: run.price.source,
+                ...(run.price.atBlock === undefined ? {} : { atBlock: run.price.atBlock }),
+              },
+            }
+          : {}),
+        ...(run.fiat ? { fiat: run.fiat } : {}),
+        waiting: run.waiting.map((one) => ({ ...one, owedWei: String(one.owedWei) })),
+        notes: run.notes,
+      };
+      await client.query(
+        `insert into openpool.payout_runs
+           (id, state, created_at, chain_id, payer, asset, total_wei, approval_reason, approved_by, details)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+        [
+          run.id,
+          run.state,
+          new Date(run.createdAtMs),
+          run.chainId,
+          run.payer,
+          run.asset,
+          run.totalWei,
+          run.approvalReason ?? null,
+          run.approvedBy ?? null,
+          JSON.stringify(details),
+        ],
+      );
+      await client.query(
+        `insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
+           asset, method, method_reason, state, planned_at)
+         select l.id, $1, l.place, l.worker, l.pay_to, l.amount, l.gas_share, l.send, $2, l.method, l.reason, 'planned', $3
+         from unnest($4::uuid[], $5::text[], $6::text[], $7::numeric[], $8::numeric[], $9::numeric[], $10::text[],
+           $11::text[]) with ordinality as l (id, worker, pay_to, amount, gas_share, send, method, reason, place)`,
+        [
+          run.id,
+          run.asset,
+          new Date(run.createdAtMs),
+          lines.map((line) => line.id),
+          lines.map((line) => line.worker),
+          lines.map((line) => line.payTo),
+          lines.map((line) => line.amountWei),
+          lines.map((line) => line.gasShareWei),
+          lines.map((line) => line.sendAmount),
+          lines.map((line) => line.method),
+          lines.map((line) => line.methodReason),
+        ],
+      );
+      const terms = await termsVersion(client, run.createdAtMs);
+      await postEntries(
+        client,
+        lines.map((line) => this.#move(line, "plan", terms, run.createdAtMs, "owed", "paying")),
+      );
+      if (nextAtMs !== undefined) {
+        await client.query("update openpool.payout_control set next_at = $1", [new Date(nextAtMs)]);
+      }
+      return true;
+    }, "ledger/negative-balance");
+  }
+
+  approve(run: string, by: string): Promise<boolean> {
+    return this.#write(async (client) => {
+      const { rowCount } = await client.query(
+        "update openpool.payout_runs set state = 'approved', approved_by = $2 where id = $1 and state = 'planned'",
+        [run, by],
+      );
+      return rowCount === 1;
+    });
+  }
+
+  cancel(run: string, atMs: number): Promise<boolean> {
+    return this.#write(async (client) => {
+      const { rowCount } = await client.query(
+        `update openpool.payout_runs set state = 'cancelled', finished_at = $2
+         where id = $1 and state in ('planned', 'approved')
+           and not exists (select from openpool.payout_intents i where i.run = $1)`,
+        [run, new Date(atMs)],
+      );
+      if (rowCount !== 1) return false;
+      const { rows } = await client.query<LineRow>(
+        `update openpool.payout_lines set state = 'returned', reason = 'the run was cancelled', finished_at = $2
+         where run = $1 and state = 'planned' returning *`,
+        [run, new Date(atMs)],
+      );
+      const terms = await termsVersion(client, atMs);
+      const entries = rows.map((row) => this.#move(toLine(row), "returned", terms, atMs, "paying", "owed"));
+      await postEntries(client, entries);
+      return true;
+    });
+  }
+
+  async openRuns(): Promise<readonly RunDetail[]> {
+    return this.#write(async (client) => {
+      const { rows } = await client.query<RunRow>(
+        `${RUNS} where r.state not in ('done', 'cancelled') order by r.created_at`,
+      );
+      return Promise.all(rows.map((row) => detailOf(client, row)));
+    });
+  }
+
+  async lastNonce(chainId: number, payer: WorkerAddress): Promise<number | undefined> {
+    const [row] = await this.#read<{ nonce: string | null }>(
+      "select max(nonce) as nonce from openpool.payout_intents where chain_id = $1 and payer = $2",
+      [chainId, payer],
+    );
+    return toNumber(row?.nonce);
+  }
+
+  commitIntents(run: string, intents: readonly PayoutIntent[]): Promise<boolean> {
+    return this.#write(async (client) => {
+      const { rows } = await client.query<{ state: string }>(
+        "select state from openpool.payout_runs where id = $1 for update",
+        [run],
+      );
+      if (rows[0]?.state !== "approved" && rows[0]?.state !== "sending") return false;
+      const wanted = intents.flatMap((one) => one.lines);
+      const { rowCount: free } = await client.query(
+        "select from openpool.payout_lines where run = $1 and id = any ($2) and state = 'planned' and intent is null for update",
+        [run, wanted],
+      );
+      if (free !== wanted.length || new Set(wanted).size !== wanted.length) return false;
+      for (const intent of intents) {
+        await client.query(
+          `insert into openpool.payout_intents
+             (id, run, kind, chain_id, payer, nonce, to_address, value_wei, data, gas_limit, lines, state)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'signed')`,
+          [
+            intent.id,
+            run,
+            intent.kind,
+            intent.chainId,
+            intent.payer,
+            intent.nonce,
+            intent.to,
+            intent.valueWei,
+            intent.data,
+            intent.gasLimit,
+            intent.lines,
+          ],
+        );
+        for (const transaction of intent.transactions) await addTransaction(client, intent.id, transaction);
+        await client.query(
+          "update openpool.payout_lines set state = 'signed', intent = $1, tx_hash = $3 where id = any ($2)",
+          [intent.id, intent.lines, intent.transactions[0]?.hash ?? null],
+        );
+      }
+      await client.query("update openpool.payout_runs set state = 'sending' where id = $1", [run]);
+      return true;
+    });
+  }
+
+  dropLines(run: string, returned: Settlement["returned"], atMs: number): Promise<void> {
+    return this.#write(async (client) => {
+      await this.#returnLines(client, returned, "planned", undefined, atMs);
+      await finishRun(client, run, atMs);
+    });
+  }
+
+  addTransaction(intent: string, transaction: SignedTransaction): Promise<void> {
+    return this.#write((client) => addTransaction(client, intent, transaction));
+  }
+
+  setIntentState(
+    intent: string,
+    state: "sent" | "confirmed",
+    atMs: number,
+    mined?: { readonly hash: Hex; readonly block: number },
+  ): Promise<void> {
+    return this.#write(async (client) => {
+      const { rowCount } = await client.query(
+        `update openpool.payout_intents set state = $2, mined_hash = $3, mined_block = $4
+         where id = $1 and state in ('signed', 'sent', 'confirmed')`,
+        [intent, state, mined?.hash ?? null, mined?.block ?? null],
+      );
+      if (rowCount !== 1) return;
+      await client.query(
+        `update openpool.payout_lines set state = $2, sent_at = coalesce(sent_at, $3),
+           tx_hash = coalesce($4, tx_hash), block = $5 where intent = $1`,
+        [intent, state, new Date(atMs), mined?.hash ?? null, mined?.block ?? null],
+      );
+    });
+  }
+
+  settle(settlement: Settlement): Promise<void> {
+    const { intent, state, minedHash, minedBlock, gasWei, paid, returned, atMs, halt } = settlement;
+    return this.#write(async (client) => {
+      const { rows } = await client.query<{ run: string; nonce: string }>(
+        `update openpool.payout_intents set state = $2, mined_hash = $3, mined_block = $4, gas_wei = $5
+         where id = $1 and state in ('signed', 'sent', 'confirmed') returning run, nonce`,
+        [intent, state, minedHash ?? null, minedBlock ?? null, gasWei],
+      );
+      const [settled] = rows;
+      // Settled before: its answer had got lost.
+      if (!settled) return;
+      const terms = await termsVersion(client, atMs);
+      await this.#payLines(client, paid, minedHash, minedBlock, atMs, terms);
+      await this.#returnLines(client, returned, "live", minedHash, atMs);
+      if (gasWei > 0n) {
+        await postEntries(client, [
+          {
+            id: this.#deps.newId(),
+            source: `${intent}/gas`,
+            rule: "gas",
+            termsVersion: terms,
+            atMs,
+            postings: [
+              { account: poolAccounts.gas, amountWei: gasWei },
+              { account: poolAccounts.reserve, amountWei: -gasWei },
+            ],
+            data: { run: settled.run, intent, hash: minedHash, block: minedBlock },
+          },
+        ]);
+      }
+      if (halt) await insertHalt(client, halt);
+      await finishRun(client, settled.run, atMs);
+    });
+  }
+
+  markExported(run: string): Promise<boolean> {
+    return this.#write(async (client) => {
+      const { rowCount } = await client.query(
+        "update openpool.payout_runs set state = 'exported' where id = $1 and state = 'approved'",
+        [run],
+      );
+      return rowCount === 1;
+    });
+  }
+
+  settleExported(
+    run: string,
+    paid: readonly string[],
+    returned: Settlement["returned"],
+    hash: Hex,
+    atMs: number,
+  ): Promise<void> {
+    return this.#write(async (client) => {
+      const { rows } = await client.query<{ state: string }>(
+        "select state from openpool.payout_runs where id = $1 for update",
+        [run],
+      );
+      if (rows[0]?.state !== "exported") return;
+      await this.#payLines(client, paid, hash, undefined, atMs, await termsVersion(client, atMs));
+      await this.#returnLines(client, returned, "planned", hash, atMs);
+      await finishRun(client, run, atMs);
+    });
+  }
+
+  halt(halt: Halt): Promise<void> {
+    return this.#write((client) => insertHalt(client, halt));
+  }
+
+  setPaused(reason: string | undefined): Promise<void> {
+    return this.#write(async (client) => {
+      await client.query("update openpool.payout_control set paused = $1", [reason ?? null]);
+    });
+  }
+
+  clearHalt(): Promise<void> {
+    return this.#write(async (client) => {
+      const { rows } = await client.query<{ details: { intent?: string; nonce?: number } | null; name: string }>(
+        "delete from openpool.halts where starts_with(name, $1) returning name, details",
+        [HALT_PREFIX],
+      );
+      for (const { name, details } of rows) {
+        if (name === "payout/nonce-taken" && details?.intent !== undefined) {
+          await client.query("update openpool.payout_intents set foreign_acknowledged = true where id = $1", [
+            details.intent,
+          ]);
+        }
+        if (name === "payout/nonce-ahead" && details?.nonce !== undefined) {
+          await client.query(
+            "update openpool.payout_control set nonce_floor = greatest(coalesce(nonce_floor, 0), $1)",
+            [details.nonce],
+          );
+        }
+      }
+    });
+  }
+
+  setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void> {
+    return this.#write(async (client) => {
+      await client.query("update openpool.payout_control set next_at = $1, schedule = $2", [
+        nextAtMs === undefined ? null : new Date(nextAtMs),
+        schedule ?? null,
+      ]);
+    });
+  }
+
+  async runs(limit: number): Promise<readonly PayoutRun[]> {
+    const rows = await this.#read<RunRow>(`${RUNS} order by r.created_at desc limit $1`, [Math.min(limit, 10_000)]);
+    return rows.map(toRun);
+  }
+
+  async run(id: string): Promise<RunDetail | undefined> {
+    if (!/^[0-9a-f-]{36}$/.test(id)) return undefined;
+    const [row] = await this.#read<RunRow>(`${RUNS} where r.id = $1`, [id]);
+    return row && detailOf(this.#readers, row);
+  }
+
+  async linesOf(worker: WorkerAddress, limit: number): Promise<readonly PayoutLine[]> {
+    const rows = await this.#read<LineRow>(
+      "select * from openpool.payout_lines where worker = $1 order by planned_at desc, id desc limit $2",
+      [worker, Math.min(limit, 10_000)],
+    );
+    return rows.map(toLine);
+  }
+
+  async line(id: string): Promise<PayoutLine | undefined> {
+    if (!/^[0-9a-f-]{36}$/.test(id)) return undefined;
+    const [row] = await this.#read<LineRow>("select * from openpool.payout_lines where id = $1", [id]);
+    return row && toLine(row);
+  }
+
+  retry(worker: WorkerAddress): Promise<void> {
+    return this.#write(async (client) => {
+      await client.query("update openpool.payout_payees set held = null, plain_only = true where worker = $1", [
+        worker,
+      ]);
+    });
+  }
+
+  async payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]> {
+    const rows = await this.#read<ChangeRow>(
+      "select * from openpool.payto_changes where worker = $1 order by nonce desc limit 100",
+      [worker],
+    );
+    return rows.map(toChange);
+  }
+
+  addPayToChange(change: PayToChange, signature: Hex): Promise<boolean> {
+    return this.#write(async (client) => {
+      const { rows } = await client.query<{ nonce: string; signature: string }>(
+        "select nonce, signature from openpool.payto_changes where worker = $1 order by nonce desc limit 1 for update",
+        [change.worker],
+      );
+      const [last] = rows;
+      if (last && BigInt(last.nonce) === change.nonce && last.signature === signature) return true;
+      if (last && BigInt(last.nonce) >= change.nonce) return false;
+      await client.query(
+        "update openpool.payto_changes set state = 'replaced' where worker = $1 and state = 'waiting'",
+        [change.worker],
+      );
+      await client.query(
+        `insert into openpool.payto_changes
+           (worker, nonce, pay_to, threshold_wei, signature, requested_at, effective_at, state)
+         values ($1, $2, $3, $4, $5, $6, $7, 'waiting')`,
+        [
+          change.worker,
+          change.nonce,
+          change.payTo,
+          change.thresholdWei,
+          signature,
+          new Date(change.requestedAtMs),
+          new Date(change.effectiveAtMs),
+        ],
+      );
+      return true;
+    });
+  }
+
+  cancelPayToChanges(worker: WorkerAddress): Promise<void> {
+    return this.#write(async (client) => {
+      await client.query(
+        "update openpool.payto_changes set state = 'cancelled' where worker = $1 and state = 'waiting'",
+        [worker],
+      );
+    });
+  }
+
+  applyPayToChanges(nowMs: number): Promise<readonly PayToChange[]> {
+    return this.#write(async (client) => {
+      const { rows } = await client.query<ChangeRow>(
+        "update openpool.payto_changes set state = 'in-force' where state = 'waiting' and effective_at <= $1 returning *",
+        [new Date(nowMs)],
+      );
+      for (const row of rows) {
+        // A new address gets a new chance: what was held against the old one is over.
+        await client.query(
+          `insert into openpool.payout_payees (worker, pay_to, threshold_wei) values ($1, $2, $3)
+           on conflict (worker) do update set
+             held = case when payout_payees.pay_to is distinct from excluded.pay_to then null else payout_payees.held end,
+             plain_only = payout_payees.plain_only and payout_payees.pay_to is not distinct from excluded.pay_to,
+             pay_to = excluded.pay_to, threshold_wei = excluded.threshold_wei`,
+          [row.worker, row.pay_to, row.threshold_wei],
+        );
+        await client.query(
+          "update openpool.payto_changes set state = 'replaced' where worker = $1 and state = 'in-force' and nonce < $2",
+          [row.worker, row.nonce],
+        );
+      }
+      return rows.map(toChange);
+    });
+  }
+
+  async #payLines(
+    client: Client,
+    ids: readonly string[],
+    hash: Hex | undefined,
+    block: number | undefined,
+    atMs: number,
+    terms: number,
+  ): Promise<void> {
+    const { rows } = await client.query<LineRow>(
+      `update openpool.payout_lines set state = 'final', tx_hash = $2, block = $3, finished_at = $4
+       where id = any ($1) and state not in ('final', 'failed', 'returned') returning *`,
+      [ids, hash ?? null, block ?? null, new Date(atMs)],
+    );
+    await postEntries(
+      client,
+      rows.map((row): NewEntry => {
+        const line = toLine(row);
+        const { worker, amountWei, gasShareWei } = line;
+        return {
+          id: this.#deps.newId(),
+          source: `${line.id}/paid`,
+          rule: "paid",
+          termsVersion: terms,
+          atMs,
+          postings: [
+            { account: workerAccount(worker, "paying"), amountWei: -amountWei },
+            { account: workerAccount(worker, "paid"), amountWei: amountWei - gasShareWei },
+            // What the worker bears of the gas goes to the reserve, from which the gas is taken.
+            ...(gasShareWei > 0n ? [{ account: poolAccounts.reserve, amountWei: gasShareWei }] : []),
+          ],
+          data: {
+            run: line.run,
+            line: line.id,
+            payTo: line.payTo,
+            asset: line.asset,
+            sendAmount: String(line.sendAmount),
+            gasShareWei: String(gasShareWei),
+            hash,
+            block,
+          },
+        };
+      }),
+    );
+  }
+
+  async #returnLines(
+    client: Client,
+    returned: Settlement["returned"],
+    from: "planned" | "live",
+    hash: Hex | undefined,
+    atMs: number,
+  ): Promise<void> {
+    if (returned.length === 0) return;
+    const states = from === "planned" ? ["planned"] : ["signed", "sent", "confirmed"];
+    const terms = await termsVersion(client, atMs);
+    for (const { line: id, reason, hold } of returned) {
+      const { rows } = await client.query<LineRow>(
+        `update openpool.payout_lines set state = $5, reason = $2, tx_hash = $3, finished_at = $4
+         where id = $1 and state = any ($6) returning *`,
+        [id, reason, hash ?? null, new Date(atMs), hold ? "failed" : "returned", states],
+      );
+      const [row] = rows;
+      if (!row) continue;
+      await postEntries(client, [this.#move(toLine(row), "returned", terms, atMs, "paying", "owed")]);
+      if (!hold) continue;
+      await client.query(
+        `insert into openpool.payout_payees (worker, held) values ($1, $2)
+         on conflict (worker) do update set held = excluded.held`,
+        [row.worker, reason],
+      );
+    }
+  }
+
+  #move(
+    line: PayoutLine,
+    rule: "plan" | "returned",
+    termsVersion: number,
+    atMs: number,
+    from: "owed" | "paying",
+    to: "owed" | "paying",
+  ): NewEntry {
+    return {
+      id: this.#deps.newId(),
+      source: `${line.id}/${rule}`,
+      rule,
+      termsVersion,
+      atMs,
+      postings: [
+        { account: workerAccount(line.worker, from), amountWei: -line.amountWei },
+        { account: workerAccount(line.worker, to), amountWei: line.amountWei },
+      ],
+      data: { run: line.run, line: line.id, ...(line.reason === undefined ? {} : { reason: line.reason }) },
+    };
+  }
+
+  async #read<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    try {
+      return (await this.#readers.query<Row>(sql, [...values])).rows;
+    } catch (cause) {
+      throw failed(cause);
+    }
+  }
+
+  /** One transaction over the connection that holds the lock. `refusal`: an error of this code means "false". */
+  #write<T>(work: (client: Client) => Promise<T>, refusal?: string): Promise<T> {
+    const result = this.#last.then(
+      () => this.#transaction(work, refusal),
+      () => this.#transaction(work, refusal),
+    );
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  async #transaction<T>(work: (client: Client) => Promise<T>, refusal: string | undefined): Promise<T> {
+    const client = await this.#lead();
+    try {
+      await client.query("begin");
+      const result = await work(client);
+      await client.query("commit");
+      return result;
+    } catch (cause) {
+      if (cause instanceof PoolError) {
+        const undone = await client.query("rollback").then(
+          () => true,
+          () => false,
+        );
+        if (!undone) await this.#resign();
+        // Only asked for where the answer is a boolean.
+        if (cause.info.code === refusal) return false as T;
+        throw cause;
+      }
+      // What became of the transaction is not known: a new connection will read it.
+      await this.#resign();
+      throw failed(cause);
+    }
+  }
+
+  async #lead(): Promise<Client> {
+    if (this.#leader) return this.#leader;
+    if (this.#closed) throw new PoolError({ code: "store/unavailable" }, "The payouts are being stopped.");
+    const client = new Client({
+      ...clientConfig(this.#connection, `openpool payer ${process.pid}`),
+      statement_timeout: 60_000,
+      query_timeout: 65_000,
+    });
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      await client.query("set session characteristics as transaction isolation level read committed");
+      await client.query(
+        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
+      );
+      const { rows } = await client.query<{ won: boolean }>("select pg_try_advisory_lock($1) as won", [PAYER_LOCK]);
+      if (!rows[0]?.won) {
+        throw new PoolError(
+          { code: "payout/not-leader" },
+          "Another process of this pool pays: it holds the lock in the database.",
+        );
+      }
+    } catch (error) {
+      await client.end().catch(() => {});
+      throw error instanceof PoolError ? error : failed(error);
+    }
+    client.once("end", () => {
+      if (this.#leader === client) this.#leader = undefined;
+    });
+    this.#leader = client;
+    return client;
+  }
+
+  async #resign(): Promise<void> {
+    const client = this.#leader;
+    this.#leader = undefined;
+    await client?.end().catch(() => {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+    await this.#resign();
+    if (!this.#readers.ended) await this.#readers.end();
+  }
+}
+
+interface ChangeRow {
+  readonly worker: WorkerAddress;
+  readonly nonce: string;
+  readonly pay_to: WorkerAddress;
+  readonly threshold_wei: string;
+  readonly requested_at: Date;
+  readonly effective_at: Date;
+  readonly state: PayToChange["state"];
+}
+
+function toChange(row: ChangeRow): PayToChange {
+  return {
+    worker: row.worker,
+    payTo: row.pay_to,
+    thresholdWei: BigInt(row.threshold_wei),
+    nonce: BigInt(row.nonce),
+    requestedAtMs: row.requested_at.getTime(),
+    effectiveAtMs: row.effective_at.getTime(),
+    state: row.state,
+  };
+}
+
+async function detailOf(client: Client | Pool, row: RunRow): Promise<RunDetail> {
+  const lines = await client.query<LineRow>("select * from openpool.payout_lines where run = $1 order by place", [
+    row.id,
+  ]);
+  const intents = await client.query<IntentRow>(`${INTENTS} where i.run = $1 order by i.nonce`, [row.id]);
+  return { run: toRun(row), lines: lines.rows.map(toLine), intents: intents.rows.map(toIntent) };
+}
+
+async function addTransaction(client: Client, intent: string, transaction: SignedTransaction): Promise<void> {
+  const { hash, raw, maxFeeWei, maxTipWei, signedAtMs } = transaction;
+  await client.query(
+    `insert into openpool.payout_transactions (hash, intent, version, raw, max_fee_wei, max_tip_wei, signed_at)
+     select $1, $2, count(*), $3, $4, $5, $6 from openpool.payout_transactions where intent = $2
+     on conflict (hash) do nothing`,
+    [hash, intent, raw, maxFeeWei, maxTipWei, new Date(signedAtMs)],
+  );
+}
+
+async function insertHalt(client: Client, { code, message, atMs, intent, nonce }: Halt): Promise<void> {
+  await client.query(
+    "insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4) on conflict (name) do nothing",
+    [code, message, JSON.stringify({ intent, nonce }), new Date(atMs)],
+  );
+}
+
+/** A run is done when nothing of it is under way any more. */
+async function finishRun(client: Client, run: string, atMs: number): Promise<void> {
+  await client.query(
+    `update openpool.payout_runs r set state = 'done', finished_at = $2
+     where r.id = $1 and r.state in ('approved', 'sending', 'exported')
+       and not exists (select from openpool.payout_lines l
+         where l.run = r.id and l.state not in ('final', 'failed', 'returned'))
+       and not exists (select from openpool.payout_intents i
+         where i.run = r.id and i.state in ('signed', 'sent', 'confirmed'))`,
+    [run, new Date(atMs)],
+  );
+}
+
+/** The terms in force, which every entry names. */
+async function termsVersion(client: Client, atMs: number): Promise<number> {
+  const { rows } = await client.query<{ version: number }>(
+    "select version from openpool.terms where effective_at <= $1 order by version desc limit 1",
+    [new Date(atMs)],
+  );
+  return rows[0]?.version ?? 1;
+}
+
+function failed(cause: unknown): PoolError {
+  const code = errorCode(cause);
+  return new PoolError(
+    { code: code?.startsWith("23") ? "store/conflict" : "store/unavailable" },
+    `The database did not answer the payouts: ${errorText(cause)}.`,
+    { cause },
+  );
+}
+
+/** A bigint column that a `number` holds. */
+function toNumber(text: string | null | undefined): number | undefined {
+  return text === null || text === undefined ? undefined : Number(text);
+}
