@@ -181,9 +181,13 @@ class PgRollups implements Rollups {
     return row.behind !== "0";
   }
 
-  async catchUp(): Promise<void> {
+  async head(): Promise<bigint> {
     const [head] = await this.#read<{ position: string }>("select position from openpool.log_head");
-    const wanted = BigInt(head?.position ?? 0);
+    return BigInt(head?.position ?? 0);
+  }
+
+  async catchUp(): Promise<void> {
+    const wanted = await this.head();
     while (this.#position < wanted && !this.#closed) {
       await (this.#working ??= this.#step(STEP_EVENTS).finally(() => (this.#working = undefined)));
     }

@@ -75,6 +75,8 @@ export interface JobCursor {
 export interface Rollups extends AsyncDisposable {
   /** Events up to this position are counted. */
   readonly position: bigint;
+  /** Position of the newest event in the log. */
+  head(): Promise<bigint>;
   /** Resolves when everything that is in the log at this moment is counted. */
   catchUp(): Promise<void>;
   /** Counts everything anew from the events that there are; sums of events that were dropped since are kept. */

@@ -1,0 +1,32 @@
+const WEI_PER_ETH = 10n ** 18n;
+
+/** Wei as people read it in a sentence: up to six decimals, never rounded up. `0.003111 ETH`; tiny amounts in wei. */
+export function eth(wei: bigint): string {
+  const sign = wei < 0n ? "-" : "";
+  const abs = wei < 0n ? -wei : wei;
+  if (abs > 0n && abs < 10n ** 12n) return `${sign}${abs} wei`;
+  const micro = (abs % WEI_PER_ETH) / 10n ** 12n;
+  const decimals = micro.toString().padStart(6, "0").replace(/0+$/, "");
+  return `${sign}${abs / WEI_PER_ETH}${decimals === "" ? "" : `.${decimals}`} ETH`;
+}
+
+/** 250 000 parts per million: `25 %`. */
+export function percent(ppm: number | bigint): string {
+  return `${Number(ppm) / 10_000} %`;
+}
+
+/** `3 h 40 min`, for sentences. */
+export function duration(ms: number): string {
+  const minutes = Math.max(0, Math.round(ms / 60_000));
+  if (minutes < 1) return "less than a minute";
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+  const days = Math.floor(hours / 24);
+  return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
+}
+
+/** `1 rig`, `3 rigs`. */
+export function many(count: number, one: string, more = `${one}s`): string {
+  return `${count} ${count === 1 ? one : more}`;
+}

@@ -1,0 +1,708 @@
+import type {
+  Decision,
+  EarningsAnswer,
+  Job,
+  JobsAnswer,
+  LeaderboardAnswer,
+  Reason,
+  RigAnswer,
+  RigsAnswer,
+  RigSummary,
+  WhyAnswer,
+  Windows,
+  WorkerAddress,
+  WorkerAnswer,
+  WorkersAnswer,
+  WorkerSummary,
+} from "@openpool/protocol";
+import type { z } from "zod";
+import type {
+  earningsQuerySchema,
+  jobsQuerySchema,
+  leaderboardQuerySchema,
+  rigsQuerySchema,
+  WindowName,
+  workersQuerySchema,
+} from "@openpool/protocol";
+import type { KnownSubject, RollupLine, RollupPoint, RollupStep, RollupSubject } from "../../store/rollup-types.ts";
+import { noSums } from "../../store/rollup-types.ts";
+import { LATENCY_BOUNDS_MS } from "../../store/schema/4-rollups.ts";
+import { duration, many } from "./amounts.ts";
+import { type Board, type Context, liveRigsOf } from "./context.ts";
+import { decodeCursor, encodeCursor, pageOf } from "./cursor.ts";
+import { moneyOf } from "./money.ts";
+import type { LiveRig } from "./ports.ts";
+import { ApiError } from "./problem.ts";
+import {
+  realTimeRatio,
+  STEP_MS,
+  successPpm,
+  sumsJson,
+  time,
+  timeOrNull,
+  WINDOW_NAMES,
+  WINDOWS,
+  windowStart,
+} from "./sums.ts";
+import { HOUR_MS, rigReasons, supplyOf } from "./why.ts";
+
+const MINUTES_KEPT_MS = 48 * HOUR_MS;
+const STATE_ORDER = { online: 0, draining: 1, offline: 2 } as const;
+
+/** Jobs of each of the last 24 hours, oldest first. */
+function sparkOf(line: RollupLine | undefined, fromMs: number): number[] {
+  return Array.from({ length: 24 }, (_, i) => line?.hourly.get(fromMs + i * HOUR_MS) ?? 0);
+}
+
+function latest(...times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((one) => one !== undefined);
+  return known.length === 0 ? undefined : Math.max(...known);
+}
+
+/** A rig from what is going on (`live`) and what is counted (`line`); one of the two may be missing. */
+function rigSummary(
+  name: { readonly worker: WorkerAddress; readonly rig: string },
+  live: LiveRig | undefined,
+  line: RollupLine | undefined,
+  board: Board,
+  nowMs: number,
+  known?: KnownSubject,
+): RigSummary {
+  const state = live?.state ?? "offline";
+  const lastSeenMs = latest(live?.lastSeenMs, line?.seenAtMs, line?.lastJobAtMs, known?.seenAtMs, known?.lastJobAtMs);
+  const sums = line?.sums ?? noSums;
+  return {
+    worker: name.worker,
+    rig: name.rig,
+    name: `${name.worker}.${name.rig}`,
+    state,
+    stateReason: stateReason(live, lastSeenMs, nowMs),
+    standing: live?.standing ?? null,
+    standingReason: live?.standingReason ?? null,
+    device: live?.device ?? null,
+    software: live?.software ?? null,
+    capacity: live?.capacity ?? 0,
+    streams: live?.streams ?? 0,
+    jobsInFlight: live?.jobsInFlight ?? 0,
+    successPpm: live ? Math.round(live.success * 1_000_000) : successPpm(sums),
+    realTimeRatio: realTimeRatio(sums),
+    firstSeenAt: timeOrNull(line?.firstAtMs ?? known?.firstAtMs),
+    lastSeenAt: timeOrNull(lastSeenMs),
+    lastJobAt: timeOrNull(latest(line?.lastJobAtMs, known?.lastJobAtMs)),
+    jobs24h: Number(sums.jobs),
+    earned24hWei: sums.earnedWei.toString(),
+    spark: sparkOf(line, board.fromMs),
+  };
+}
+
+function stateReason(live: LiveRig | undefined, lastSeenMs: number | undefined, nowMs: number): string {
+  if (live === undefined || live.state === "offline") {
+    return lastSeenMs === undefined
+      ? "It is not connected."
+      : `It is not connected; it was last seen ${duration(nowMs - lastSeenMs)} ago.`;
+  }
+  if (live.state === "draining") return "The operator takes it out of work; it gets no new streams.";
+  if (live.standing === "barred" || live.standing === "probation") {
+    return `It is connected and ${live.standing === "barred" ? "barred" : "on probation"}: ${live.standingReason}.`;
+  }
+  if (live.streams >= live.capacity) return "It is connected and all its places are taken.";
+  return live.streams === 0
+    ? `It is connected and has room for ${many(live.capacity, "stream")}.`
+    : `It is connected and has room for ${many(live.capacity - live.streams, "more stream", "more streams")}.`;
+}
+
+function allRigs(context: Context, board: Board): RigSummary[] {
+  const live = context.live();
+  const nowMs = context.clock.now();
+  const out: RigSummary[] = [];
+  for (const [key, rig] of live.rigs) out.push(rigSummary(rig, rig, board.rigs.get(key), board, nowMs));
+  for (const [key, line] of board.rigs) {
+    if (!live.rigs.has(key)) out.push(rigSummary(line, undefined, line, board, nowMs));
+  }
+  return out;
+}
+
+const matches = (search: string | undefined, ...texts: readonly string[]): boolean =>
+  search === undefined || texts.some((text) => text.toLowerCase().includes(search.toLowerCase()));
+
+export async function rigsAnswer(context: Context, query: z.infer<typeof rigsQuerySchema>): Promise<RigsAnswer> {
+  const board = await context.board("24h");
+  const rows = allRigs(context, board).filter(
+    (rig) =>
+      (query.state === undefined || rig.state === query.state) &&
+      (query.standing === undefined || rig.standing === query.standing) &&
+      (query.device === undefined || rig.device === query.device) &&
+      matches(query.search, rig.name),
+  );
+  const value = (rig: RigSummary): number | string | null => {
+    switch (query.sort) {
+      case "earned":
+        return Number(rig.earned24hWei);
+      case "jobs":
+        return rig.jobs24h;
+      case "success":
+        return rig.successPpm;
+      case "speed":
+        return rig.realTimeRatio;
+      case "streams":
+        return rig.streams;
+      case "seen":
+        return rig.lastSeenAt;
+      case "name":
+        return rig.name;
+    }
+  };
+  const page = pageOf(
+    rows.map((item) => ({ item, value: value(item), name: item.name })),
+    query,
+  );
+  return { items: [...page.items], next: page.next, total: rows.length, ...context.age(context.live().atMs) };
+}
+
+export async function workersAnswer(
+  context: Context,
+  query: z.infer<typeof workersQuerySchema>,
+): Promise<WorkersAnswer> {
+  const board = await context.board("24h");
+  const live = context.live();
+  const byWorker = new Map<WorkerAddress, LiveRig[]>();
+  for (const rig of live.rigs.values()) {
+    const rigs = byWorker.get(rig.worker);
+    if (rigs) rigs.push(rig);
+    else byWorker.set(rig.worker, [rig]);
+  }
+  const rows: WorkerSummary[] = [];
+  for (const worker of new Set([...byWorker.keys(), ...board.workers.keys()])) {
+    const rigs = byWorker.get(worker) ?? [];
+    const state = bestState(rigs);
+    if (query.state !== undefined && state !== query.state) continue;
+    if (!matches(query.search, worker)) continue;
+    rows.push(workerSummary(worker, rigs, board));
+  }
+  const value = (one: WorkerSummary): number | string | null => {
+    switch (query.sort) {
+      case "earned":
+        return Number(one.earned24hWei);
+      case "jobs":
+        return one.jobs24h;
+      case "success":
+        return one.successPpm;
+      case "speed":
+        return one.realTimeRatio;
+      case "seen":
+        return one.lastSeenAt;
+      case "worker":
+        return one.worker;
+    }
+  };
+  const page = pageOf(
+    rows.map((item) => ({ item, value: value(item), name: item.worker })),
+    query,
+  );
+  return { items: [...page.items], next: page.next, total: rows.length, ...context.age(live.atMs) };
+}
+
+function bestState(rigs: readonly Pick<LiveRig, "state">[]): LiveRig["state"] {
+  if (rigs.some((rig) => rig.state === "online")) return "online";
+  return rigs.some((rig) => rig.state === "draining") ? "draining" : "offline";
+}
+
+function workerSummary(worker: WorkerAddress, rigs: readonly LiveRig[], board: Board): WorkerSummary {
+  const line = board.workers.get(worker);
+  const sums = line?.sums ?? noSums;
+  const names = new Set([...rigs.map((rig) => rig.rig), ...(board.rigsOf.get(worker) ?? []).map((one) => one.rig)]);
+  const lastSeenMs = latest(line?.seenAtMs, line?.lastJobAtMs, ...rigs.map((rig) => rig.lastSeenMs));
+  return {
+    worker,
+    state: bestState(rigs),
+    rigsOnline: rigs.filter((rig) => rig.state !== "offline").length,
+    rigs: names.size,
+    streams: rigs.reduce((sum, rig) => sum + rig.streams, 0),
+    jobsInFlight: rigs.reduce((sum, rig) => sum + rig.jobsInFlight, 0),
+    firstSeenAt: timeOrNull(line?.firstAtMs),
+    lastSeenAt: timeOrNull(lastSeenMs),
+    lastJobAt: timeOrNull(line?.lastJobAtMs),
+    jobs24h: Number(sums.jobs),
+    earned24hWei: sums.earnedWei.toString(),
+    successPpm: successPpm(sums),
+    realTimeRatio: realTimeRatio(sums),
+    spark: sparkOf(line, board.fromMs),
+  };
+}
+
+/** The sums of the four windows, exact to the last counted event. */
+export async function windowsOf(context: Context, subject: RollupSubject): Promise<Windows> {
+  const nowMs = context.clock.now();
+  const since = WINDOW_NAMES.map((name) => ({
+    step: WINDOWS[name].step,
+    fromMs: windowStart(nowMs, WINDOWS[name].step, WINDOWS[name].count),
+  }));
+  const sums = await context.port.rollups.sums(subject, since);
+  const entries = WINDOW_NAMES.map((name, i) => [name, sumsJson(sums[i] ?? noSums, since[i]?.fromMs ?? nowMs, nowMs)]);
+  return Object.fromEntries(entries) as Windows;
+}
+
+/** The rigs of one worker: working ones first, those of long ago last. */
+export async function rigsOfWorker(
+  context: Context,
+  worker: WorkerAddress,
+  known: readonly KnownSubject[],
+): Promise<RigSummary[]> {
+  const board = await context.board("24h");
+  const nowMs = context.clock.now();
+  const live = new Map(liveRigsOf(context.live(), worker).map((rig) => [rig.rig, rig]));
+  const remembered = new Map(known.filter((one) => one.rig !== "").map((one) => [one.rig, one]));
+  return [...new Set([...live.keys(), ...remembered.keys()])]
+    .map((rig) =>
+      rigSummary({ worker, rig }, live.get(rig), board.rigs.get(`${worker}.${rig}`), board, nowMs, remembered.get(rig)),
+    )
+    .toSorted(
+      (a, b) =>
+        STATE_ORDER[a.state] - STATE_ORDER[b.state] ||
+        (a.state === "offline" ? (b.lastSeenAt ?? "").localeCompare(a.lastSeenAt ?? "") : 0) ||
+        a.rig.localeCompare(b.rig),
+    );
+}
+
+const REFUSALS: Record<string, string> = {
+  "wrong-password": "the pool's password was wrong or missing",
+  "joining-closed": "the pool does not let rigs join in this way",
+  "unknown-credential": "the pool wants a credential that its operator issues",
+  revoked: "its credential was revoked",
+  locked: "the address is locked to issued credentials",
+  banned: "the address is banned",
+  "address-mismatch": "the secret names another address than the registration",
+  "bad-rig-name": "the rig's name is not valid",
+  "bad-checksum": "the address has a typo",
+  "zero-capacity": "it offered no place for a stream",
+};
+
+export async function workerAnswer(context: Context, worker: WorkerAddress): Promise<WorkerAnswer> {
+  const { port } = context;
+  const live = context.live();
+  const known = await port.rollups.known(worker);
+  const [rigs, windows, totals, money] = await Promise.all([
+    rigsOfWorker(context, worker, known),
+    windowsOf(context, { worker }),
+    port.rollups.totals({ worker }),
+    moneyOf(context, worker),
+  ]);
+  const rules = port.worker(worker);
+  const self = known.find((one) => one.rig === "");
+  const isKnown = known.length > 0 || rigs.length > 0 || rules !== undefined;
+  return {
+    ...context.age(live.atMs),
+    worker,
+    known: isKnown,
+    nextAction: nextAction({
+      isKnown,
+      rigs,
+      banned: rules?.banned,
+      refused: self?.refused,
+      worked: totals.jobs > 0n,
+      nowMs: context.clock.now(),
+    }),
+    state: bestState(rigs),
+    banned: rules?.banned ?? null,
+    locked: rules?.locked ?? false,
+    payTo: money.payTo,
+    firstSeenAt: timeOrNull(self?.firstAtMs),
+    lastSeenAt: rigs.map((rig) => rig.lastSeenAt).reduce((a, b) => ((a ?? "") > (b ?? "") ? a : b), null),
+    lastJobAt: timeOrNull(self?.lastJobAtMs),
+    totals: {
+      jobs: totals.jobs.toString(),
+      pixels: totals.pixels.toString(),
+      earnedWei: totals.earnedWei.toString(),
+    },
+    balance: money.balance,
+    nextPayout: money.nextPayout,
+    unpaidReasons: money.unpaid,
+    windows,
+    rigs,
+  };
+}
+
+function nextAction(facts: {
+  readonly isKnown: boolean;
+  readonly rigs: readonly RigSummary[];
+  readonly banned: string | undefined;
+  readonly refused: KnownSubject["refused"];
+  readonly worked: boolean;
+  readonly nowMs: number;
+}): string | null {
+  if (facts.banned !== undefined) return `The operator has banned this address: ${facts.banned}. Ask the operator.`;
+  const lastSeenMs = facts.rigs.map((rig) => Date.parse(rig.lastSeenAt ?? "")).filter(Number.isFinite);
+  if (facts.refused && facts.refused.atMs > Math.max(0, ...lastSeenMs)) {
+    const why = REFUSALS[facts.refused.reason] ?? "it could not show who it is";
+    return `A rig tried to join in this name ${duration(facts.nowMs - facts.refused.atMs)} ago and was refused: ${why}.`;
+  }
+  if (!facts.isKnown) {
+    return "This address has never worked here. Start a rig with it as its secret: the join page has the command.";
+  }
+  if (facts.rigs.every((rig) => rig.state === "offline")) {
+    return "None of its rigs is connected. Start one, or look into its log: it says whether it reaches the pool.";
+  }
+  return facts.worked ? null : "It is connected and waits for its first stream; the page says why it has none yet.";
+}
+
+function decisionsOf(context: Context, worker: WorkerAddress, rig: string, sinceMs: number): Decision[] {
+  const nowMs = context.clock.now();
+  return context.port
+    .decisions(worker, rig)
+    .filter((one) => one.atMs >= sinceMs)
+    .map((one) => ({
+      at: time(one.atMs),
+      ageMs: Math.max(0, Math.round(nowMs - one.atMs)),
+      rig,
+      chosen: one.chosen,
+      reason: one.reason,
+      times: one.times,
+    }));
+}
+
+export async function rigAnswer(context: Context, worker: WorkerAddress, rig: string): Promise<RigAnswer> {
+  const { port, clock } = context;
+  const pool = context.live();
+  const live = pool.rigs.get(`${worker}.${rig}`);
+  const known = (await port.rollups.known(worker)).find((one) => one.rig === rig);
+  if (live === undefined && known === undefined) {
+    throw new ApiError({ code: "api/not-found" }, `No rig ${rig} of ${worker} has ever connected here.`);
+  }
+  const subject = { worker, rig };
+  const nowMs = clock.now();
+  const [board, windows, day, week] = await Promise.all([
+    context.board("24h"),
+    windowsOf(context, subject),
+    port.rollups.latency(subject, windowStart(nowMs, "hour", 24)),
+    port.rollups.latency(subject, windowStart(nowMs, "hour", 168)),
+  ]);
+  const histogram = (counts: readonly number[]) => ({ boundsMs: [...LATENCY_BOUNDS_MS], counts: [...counts] });
+  return {
+    ...context.age(pool.atMs),
+    ...rigSummary(subject, live, board.rigs.get(`${worker}.${rig}`), board, nowMs, known),
+    // Of the roll-ups themselves: the board may be some seconds behind.
+    jobs24h: windows["24h"].jobs,
+    earned24hWei: windows["24h"].earnedWei,
+    realTimeRatio: windows["24h"].realTimeRatio,
+    standingSince: timeOrNull(live?.standingSinceMs),
+    connections: (live?.connections ?? []).map((one) => ({
+      since: time(one.sinceMs),
+      software: one.software ?? null,
+      capacity: one.capacity,
+      streams: one.streams,
+      jobsInFlight: one.jobsInFlight,
+      draining: one.draining,
+      avoided: one.avoided,
+      lastHeardAt: timeOrNull(one.lastHeardMs),
+    })),
+    windows,
+    latency: { "24h": histogram(day), "7d": histogram(week) },
+    speeds: (live?.speeds ?? []).map((one) => ({ ...one, realTimeRatio: Math.round(one.realTimeRatio * 100) / 100 })),
+    claims: {
+      measuredPixels24h: windows["24h"].pixels,
+      claimedPixels24h: windows["24h"].claimedPixels,
+      differed: live?.claimsDiffered ?? 0,
+      lied: live?.claimsLied ?? 0,
+    },
+    accepted: live?.accepted ?? 0,
+    failed: live?.failed ?? 0,
+    decisions: decisionsOf(context, worker, rig, nowMs - HOUR_MS),
+    preflight: null,
+  };
+}
+
+export async function whyAnswer(context: Context, worker: WorkerAddress): Promise<WhyAnswer> {
+  const { port, clock } = context;
+  const live = context.live();
+  const nowMs = clock.now();
+  const sinceMs = nowMs - HOUR_MS;
+  const rigs = liveRigsOf(live, worker).toSorted(
+    (a, b) => STATE_ORDER[a.state] - STATE_ORDER[b.state] || b.streams - a.streams || a.rig.localeCompare(b.rig),
+  );
+  const hour = { step: "minute" as const, fromMs: windowStart(nowMs, "minute", 60) };
+  const [[poolHour], [ownHour], known, money] = await Promise.all([
+    port.rollups.sums({}, [hour]),
+    port.rollups.sums({ worker }, [hour]),
+    port.rollups.known(worker),
+    moneyOf(context, worker),
+  ]);
+  const supply = supplyOf(live);
+  const online = rigs.filter((rig) => rig.state !== "offline");
+  const decisions = rigs.map((rig) => decisionsOf(context, worker, rig.rig, sinceMs));
+  const cases = rigs.map((rig, i) => {
+    const own = decisions[i] ?? [];
+    const count = (chosen: boolean): number =>
+      own.filter((one) => one.chosen === chosen).reduce((sum, one) => sum + one.times, 0);
+    const ahead = rig.state === "online" ? supply.aheadOf(rig) : supply.freeRigs;
+    const facts = { live, rig, ahead, supply, chosen: count(true), passedOver: count(false) };
+    return { rig, ahead, facts, reasons: rigReasons(facts) };
+  });
+  const streams = rigs.reduce((sum, rig) => sum + rig.streams, 0);
+  const idle = rigs.every((rig) => rig.jobsInFlight === 0);
+  const rules = port.worker(worker);
+  const reasons: Reason[] = [];
+  if (rules?.banned !== undefined) {
+    reasons.push({
+      code: "banned",
+      sentence: `The operator has banned this address: ${rules.banned}.`,
+      action: "Ask the operator.",
+    });
+  }
+  const refused = known.find((one) => one.rig === "")?.refused;
+  if (online.length === 0 && refused && refused.atMs > sinceMs) {
+    reasons.push({
+      code: "refused",
+      sentence: `A rig tried to join in this name ${duration(nowMs - refused.atMs)} ago and was refused: ${REFUSALS[refused.reason] ?? "it could not show who it is"}.`,
+      action: "Correct its secret and start it again.",
+    });
+  }
+  if (rigs.length === 0 && known.length === 0) {
+    reasons.push({
+      code: "never-joined",
+      sentence: "No rig has ever connected in this name.",
+      action: "Start a rig with this address as its secret: the join page has the command.",
+    });
+  } else if (online.length === 0) {
+    reasons.push({
+      code: "offline",
+      sentence: "None of its rigs is connected.",
+      action: "Start one, or look into its log: it says whether it reaches the pool.",
+    });
+  }
+  if (online.length > 0) {
+    const seen = new Set<string>();
+    for (const { rig, reasons: own } of cases) {
+      if (rig.state === "offline") continue;
+      for (const reason of own.slice(0, 2)) {
+        if (seen.has(reason.code)) continue;
+        seen.add(reason.code);
+        reasons.push(reason);
+      }
+    }
+  }
+  return {
+    ...context.age(live.atMs),
+    worker,
+    idle,
+    sentence: whySentence({
+      streams,
+      poolStreams: live.streams,
+      online: online.length,
+      ahead: cases[0]?.ahead,
+      reasons,
+    }),
+    reasons,
+    demand: {
+      streams: live.streams,
+      jobsInFlight: live.jobsInFlight,
+      jobsLastHour: Number(poolHour?.jobs ?? 0n),
+      waiting: live.waiting,
+    },
+    supply: {
+      rigsOnline: supply.rigsOnline,
+      capacity: supply.capacity,
+      free: supply.free,
+      freeRigs: supply.freeRigs,
+      freeAhead:
+        online.length === 0
+          ? supply.freeRigs
+          : Math.min(...cases.filter((c) => c.rig.state !== "offline").map((c) => c.ahead)),
+    },
+    own: {
+      rigsOnline: online.length,
+      capacity: online.reduce((sum, rig) => sum + rig.capacity, 0),
+      streams,
+      jobsLastHour: Number(ownHour?.jobs ?? 0n),
+    },
+    rigs: cases.map(({ rig, ahead, facts, reasons: own }) => ({
+      rig: rig.rig,
+      state: rig.state,
+      standing: rig.standing,
+      standingReason: rig.standingReason,
+      standingSince: time(rig.standingSinceMs),
+      capacity: rig.capacity,
+      streams: rig.streams,
+      freeAhead: ahead,
+      chosenLastHour: facts.chosen,
+      passedOverLastHour: facts.passedOver,
+      reasons: own,
+    })),
+    decisions: decisions
+      .flat()
+      .toSorted((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0))
+      .slice(0, 100),
+    unpaid: money.unpaid,
+  };
+}
+
+function whySentence(facts: {
+  readonly streams: number;
+  readonly poolStreams: number;
+  readonly online: number;
+  readonly ahead: number | undefined;
+  readonly reasons: readonly Reason[];
+}): string {
+  if (facts.online === 0) return facts.reasons[0]?.sentence ?? "None of its rigs is connected.";
+  if (facts.streams > 0) {
+    return `Its rigs have ${facts.streams} of the ${many(facts.poolStreams, "stream")} on the pool now.`;
+  }
+  const demand =
+    facts.poolStreams === 0
+      ? "No stream is on the pool now"
+      : `${many(facts.poolStreams, "stream")} ${facts.poolStreams === 1 ? "is" : "are"} on the pool now and its rigs have none`;
+  const ahead = facts.ahead ?? 0;
+  if (facts.poolStreams === 0 || ahead === 0) return `${demand}. ${facts.reasons[0]?.sentence ?? ""}`.trim();
+  return `${demand}; ${many(ahead, "free rig")} ${ahead === 1 ? "is" : "are"} ahead of them for the next one.`;
+}
+
+export async function jobsAnswer(
+  context: Context,
+  worker: WorkerAddress,
+  query: z.infer<typeof jobsQuerySchema>,
+): Promise<JobsAnswer> {
+  const after = decodeCursor(query.cursor, 2);
+  const [minute, position] = after ?? [];
+  if (after && (typeof minute !== "number" || !/^\d{1,18}$/.test(String(position)))) {
+    throw new ApiError({ code: "api/bad-cursor" }, "Give back `next` of the page before, unchanged, or leave it out.");
+  }
+  const before = after ? { minuteMs: Number(minute), position: BigInt(String(position)) } : undefined;
+  const { events, next } = await context.port.rollups.jobs({ worker, rig: query.rig }, before, query.limit);
+  return {
+    since: time(context.clock.now() - MINUTES_KEPT_MS),
+    items: events.map((event) => jobJson(event.time, event.rig ?? "", event.data)),
+    next: next ? encodeCursor([next.minuteMs, next.position.toString()]) : null,
+  };
+}
+
+const text = (value: unknown, otherwise = "0"): string =>
+  typeof value === "string" || typeof value === "number" ? String(value) : otherwise;
+const whole = (value: unknown): number => (typeof value === "number" ? Math.max(0, Math.round(value)) : 0);
+
+/** The public part of a `job.credited` event. */
+export function jobJson(at: string, rig: string, data: Readonly<Record<string, unknown>>): Job {
+  const price = (data["price"] ?? {}) as Record<string, unknown>;
+  const renditions = Array.isArray(data["renditions"]) ? (data["renditions"] as Record<string, unknown>[]) : [];
+  return {
+    job: text(data["job"], ""),
+    at,
+    rig,
+    seq: data["seq"] === undefined ? null : text(data["seq"]),
+    sourceMs: whole(data["durationMs"]),
+    workMs: whole(data["tookMs"]),
+    renditions: renditions.map((one) => ({
+      width: whole(one["width"]),
+      height: whole(one["height"]),
+      frames: whole(one["frames"]),
+      pixels: text(one["pixels"]),
+      claimedPixels: one["claimedPixels"] === undefined ? null : text(one["claimedPixels"]),
+    })),
+    pixels: text(data["pixels"]),
+    price: { pricePerUnitWei: text(price["pricePerUnitWei"]), pixelsPerUnit: text(price["pixelsPerUnit"], "1") },
+    feeWei: text(data["feeWei"]),
+    commissionWei: text(data["commissionWei"]),
+    earnedWei: text(data["earnedWei"]),
+    attempts: whole(data["attempts"]),
+    hedged: data["hedged"] === true,
+  };
+}
+
+const STEPS: Record<WindowName, readonly RollupStep[]> = {
+  "1h": ["minute"],
+  "24h": ["hour", "minute"],
+  "7d": ["hour", "day"],
+  "30d": ["day", "hour"],
+};
+/** How many points a window has at each step, the current one included. */
+const SPAN_MS: Record<WindowName, number> = {
+  "1h": HOUR_MS,
+  "24h": 24 * HOUR_MS,
+  "7d": 168 * HOUR_MS,
+  "30d": 720 * HOUR_MS,
+};
+
+export async function earningsAnswer(
+  context: Context,
+  subject: RollupSubject,
+  query: Omit<z.infer<typeof earningsQuerySchema>, "rig">,
+): Promise<EarningsAnswer> {
+  const { window } = query;
+  const step = query.step ?? STEPS[window][0] ?? "hour";
+  if (!STEPS[window].includes(step)) {
+    const problem = `is too ${STEP_MS[step] > HOUR_MS || window === "1h" ? "coarse" : "fine"} for ${window}: take ${STEPS[window].join(" or ")}`;
+    throw new ApiError({ code: "api/bad-request", issues: [{ where: "step", problem }] }, `step ${problem}.`);
+  }
+  const nowMs = context.clock.now();
+  const count = Math.round(SPAN_MS[window] / STEP_MS[step]);
+  const fromMs = windowStart(nowMs, step, count);
+  const found = new Map((await context.port.rollups.series(subject, step, fromMs)).map((one) => [one.atMs, one]));
+  const sums = { ...noSums };
+  for (const point of found.values()) {
+    for (const name of Object.keys(noSums) as (keyof typeof noSums)[]) sums[name] += point[name];
+  }
+  const points = Array.from({ length: count }, (_, i): RollupPoint => {
+    const atMs = fromMs + i * STEP_MS[step];
+    return found.get(atMs) ?? { atMs, ...noSums };
+  });
+  return {
+    window,
+    step,
+    from: time(fromMs),
+    to: time(nowMs),
+    sums: sumsJson(sums, fromMs, nowMs),
+    points: points.map((point) => ({
+      at: time(point.atMs),
+      jobs: Number(point.jobs),
+      lostJobs: Number(point.lostJobs),
+      failedAttempts: Number(point.failedAttempts),
+      pixels: point.pixels.toString(),
+      feeWei: point.feeWei.toString(),
+      earnedWei: point.earnedWei.toString(),
+      realTimeRatio: realTimeRatio(point),
+    })),
+  };
+}
+
+export async function leaderboardAnswer(
+  context: Context,
+  query: z.infer<typeof leaderboardQuerySchema>,
+): Promise<LeaderboardAnswer> {
+  const board = await context.board(query.window);
+  const live = context.live();
+  const online = new Map<string, number>();
+  for (const rig of live.rigs.values()) {
+    if (rig.state !== "offline") online.set(rig.worker, (online.get(rig.worker) ?? 0) + 1);
+  }
+  const rows = [...board.workers.values()].filter((line) => line.sums.jobs > 0n);
+  const value = ({ sums }: RollupLine): number | null => {
+    switch (query.by) {
+      case "earned":
+        return Number(sums.earnedWei);
+      case "jobs":
+        return Number(sums.jobs);
+      case "pixels":
+        return Number(sums.pixels);
+      case "success":
+        return successPpm(sums);
+      case "speed":
+        return realTimeRatio(sums);
+    }
+  };
+  const page = pageOf(
+    rows.map((item) => ({ item, value: value(item), name: item.worker })),
+    { ...query, order: "desc" },
+  );
+  return {
+    ...context.age(board.atMs),
+    window: query.window,
+    by: query.by,
+    better: "more",
+    total: rows.length,
+    next: page.next,
+    items: page.items.map((line, i) => ({
+      rank: page.start + i + 1,
+      worker: line.worker,
+      rigsOnline: online.get(line.worker) ?? 0,
+      sums: sumsJson(line.sums, board.fromMs, board.toMs),
+    })),
+  };
+}

@@ -1,0 +1,132 @@
+import { type Clock, PoolError } from "@openpool/base";
+import {
+  type Age,
+  isAddressProblem,
+  parseAddress,
+  type PoolLive,
+  type WindowName,
+  type WorkerAddress,
+} from "@openpool/protocol";
+import type { RollupLine } from "../../store/rollup-types.ts";
+import { type Cached, cached } from "./cached.ts";
+import type { LivePool, LiveRig, PublicPort } from "./ports.ts";
+import { ApiError } from "./problem.ts";
+import { time, WINDOW_NAMES, WINDOWS, windowStart } from "./sums.ts";
+
+const LIVE_FRESH_MS = 1_000;
+
+/** Every worker and rig that ever worked, and its sums of a window. */
+export interface Board {
+  readonly atMs: number;
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** By `<address>.<name>`. */
+  readonly rigs: ReadonlyMap<string, RollupLine>;
+  readonly workers: ReadonlyMap<WorkerAddress, RollupLine>;
+  /** Rigs by worker. */
+  readonly rigsOf: ReadonlyMap<WorkerAddress, readonly RollupLine[]>;
+}
+
+/** What the answers share: the port, and what of it is remembered for a moment. */
+export interface Context {
+  readonly port: PublicPort;
+  readonly clock: Clock;
+  /** Not older than a second. */
+  live(): LivePool;
+  /** Ages of numbers that were taken at this time (unix ms). */
+  age(atMs: number): Age;
+  board(window: WindowName): Promise<Board>;
+}
+
+export function createContext(port: PublicPort, clock: Clock): Context {
+  let kept: { readonly pool: LivePool; readonly takenMs: number } | undefined;
+  const makeBoard = async (window: WindowName): Promise<Board> => {
+    const nowMs = clock.now();
+    const { step, count } = WINDOWS[window];
+    const fromMs = windowStart(nowMs, step, count);
+    const lines = await port.rollups.lines(step, fromMs);
+    const rigs = new Map<string, RollupLine>();
+    const workers = new Map<WorkerAddress, RollupLine>();
+    const rigsOf = new Map<WorkerAddress, RollupLine[]>();
+    for (const line of lines) {
+      if (line.rig === "") {
+        workers.set(line.worker, line);
+        continue;
+      }
+      rigs.set(`${line.worker}.${line.rig}`, line);
+      const siblings = rigsOf.get(line.worker);
+      if (siblings) siblings.push(line);
+      else rigsOf.set(line.worker, [line]);
+    }
+    return { atMs: nowMs, fromMs, toMs: nowMs, rigs, workers, rigsOf };
+  };
+  const boards = Object.fromEntries(
+    WINDOW_NAMES.map((window) => [
+      window,
+      // A look at thousands of rigs takes a while: readers get the last one meanwhile.
+      cached(clock, { freshMs: 15_000, staleMs: 900_000 }, () => makeBoard(window)),
+    ]),
+  ) as Record<WindowName, Cached<Board>>;
+  return {
+    port,
+    clock,
+    live() {
+      const nowMs = clock.monotonicMs();
+      if (kept === undefined || nowMs - kept.takenMs > LIVE_FRESH_MS) kept = { pool: port.live(), takenMs: nowMs };
+      return kept.pool;
+    },
+    age: (atMs) => ({ asOf: time(atMs), ageMs: Math.max(0, Math.round(clock.now() - atMs)) }),
+    board: (window) => boards[window].get(),
+  };
+}
+
+/** An address as it came, in its one right form. @throws ApiError */
+export function readAddress(text: string): WorkerAddress {
+  const parsed = parseAddress(text);
+  if (!isAddressProblem(parsed)) return parsed;
+  const why = {
+    "bad-checksum": "has a typo: its mixed case does not fit its digits",
+    "zero-address": "is the zero address, which nobody owns",
+    "not-an-address": "must be 0x and 40 hex digits",
+  }[parsed];
+  throw new ApiError({ code: "api/bad-address" }, `This address ${why}.`);
+}
+
+/** What goes on now, as everybody may see it. */
+export function liveJson(context: Context): PoolLive {
+  const live = context.live();
+  const devices = new Map<string, number>();
+  const workers = new Set<string>();
+  let rigsOnline = 0;
+  for (const rig of live.rigs.values()) {
+    if (rig.state === "offline") continue;
+    rigsOnline++;
+    workers.add(rig.worker);
+    if (rig.device !== undefined) devices.set(rig.device, (devices.get(rig.device) ?? 0) + 1);
+  }
+  return {
+    ...context.age(live.atMs),
+    workersOnline: workers.size,
+    rigsOnline,
+    rigsKnown: live.rigs.size,
+    devices: [...devices]
+      .map(([device, rigs]) => ({ device, rigs }))
+      .toSorted((a, b) => b.rigs - a.rigs || (a.device < b.device ? -1 : 1))
+      .slice(0, 50),
+    capacity: live.capacity,
+    sessionsHeld: live.sessionsHeld,
+    streams: live.streams,
+    jobsInFlight: live.jobsInFlight,
+    latencyMs: live.latencyMs ?? null,
+  };
+}
+
+/** The rigs of a worker that are connected or remembered. */
+export function liveRigsOf(live: LivePool, worker: WorkerAddress): LiveRig[] {
+  return [...live.rigs.values()].filter((rig) => rig.worker === worker);
+}
+
+/** The database did not answer, as opposed to a fault of ours. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof PoolError && String(error.info.code) === "store/unavailable";
+}

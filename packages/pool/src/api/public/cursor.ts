@@ -1,0 +1,70 @@
+import { ApiError } from "./problem.ts";
+
+/** A cursor that readers cannot take apart for meaning: they only give it back. */
+export function encodeCursor(parts: readonly (string | number | null)[]): string {
+  return Buffer.from(JSON.stringify(parts)).toString("base64url");
+}
+
+export function decodeCursor(
+  text: string | undefined,
+  length: number,
+): readonly (string | number | null)[] | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(text, "base64url").toString());
+    const fits = (one: unknown): boolean => one === null || typeof one === "string" || Number.isFinite(one);
+    if (Array.isArray(parsed) && parsed.length === length && parsed.every(fits)) {
+      return parsed as (string | number | null)[];
+    }
+  } catch {
+    // Said below.
+  }
+  throw new ApiError({ code: "api/bad-cursor" }, "Give back `next` of the page before, unchanged, or leave it out.");
+}
+
+/** A row of a list that is sorted by a value and then by name. */
+export interface Keyed<T> {
+  readonly item: T;
+  /** Null: no value; always last. */
+  readonly value: number | string | null;
+  readonly name: string;
+}
+
+/**
+ * One page of rows sorted by value. The cursor is the value and name of the last row, so that rows which move between two
+ * questions shift nothing.
+ */
+export function pageOf<T>(
+  rows: readonly Keyed<T>[],
+  {
+    order,
+    limit,
+    cursor,
+  }: { readonly order: "asc" | "desc"; readonly limit: number; readonly cursor?: string | undefined },
+): { readonly items: readonly T[]; readonly next: string | null; readonly start: number } {
+  const sign = order === "asc" ? 1 : -1;
+  const compare = (a: Omit<Keyed<T>, "item">, b: Omit<Keyed<T>, "item">): number => {
+    if (a.value !== b.value) {
+      if (a.value === null) return 1;
+      if (b.value === null) return -1;
+      return a.value < b.value ? -sign : sign;
+    }
+    return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+  };
+  const sorted = rows.toSorted(compare);
+  const after = decodeCursor(cursor, 2);
+  let start = 0;
+  if (after !== undefined) {
+    const [value, name] = after;
+    const from = { value: value ?? null, name: String(name) };
+    const found = sorted.findIndex((row) => compare(row, from) > 0);
+    start = found === -1 ? sorted.length : found;
+  }
+  const page = sorted.slice(start, start + limit);
+  const last = page.at(-1);
+  return {
+    items: page.map((row) => row.item),
+    next: last && start + limit < sorted.length ? encodeCursor([last.value, last.name]) : null,
+    start,
+  };
+}

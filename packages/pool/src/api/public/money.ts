@@ -1,0 +1,141 @@
+import type { Balance, NotConfigured, Reason, WorkerAddress, WorkerNextPayout } from "@openpool/protocol";
+import { termsFor } from "../../ledger/terms.ts";
+import type { AccountBalance } from "../../ledger/types.ts";
+import { duration, eth } from "./amounts.ts";
+import type { Context } from "./context.ts";
+import { STEP_MS, time, timeOrNull } from "./sums.ts";
+import { currentTerms } from "./terms.ts";
+
+export const NO_PAYOUTS: NotConfigured = {
+  configured: false,
+  why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+};
+
+/** All that pages say about one worker's money. */
+export interface WorkerMoney {
+  readonly payTo: WorkerAddress;
+  readonly balance: Balance | null;
+  readonly nextPayout: NotConfigured | WorkerNextPayout;
+  readonly unpaid: Reason[];
+}
+
+export async function moneyOf(context: Context, worker: WorkerAddress): Promise<WorkerMoney> {
+  const { port, clock } = context;
+  const { payouts, books } = port;
+  const nowMs = clock.now();
+  const payTo = (await payouts?.payTo(worker)) ?? port.worker(worker)?.payTo ?? worker;
+  const accounts = await books?.balance(worker);
+  const terms = termsFor(currentTerms(port.terms(), nowMs), worker);
+  if (accounts === undefined) {
+    return { payTo, balance: null, nextPayout: NO_PAYOUTS, unpaid: [] };
+  }
+  const oldestHeldMs = accounts.heldWei > 0n ? await books?.oldestHeldReleaseMs?.(worker) : undefined;
+  const unpaidWei = accounts.heldWei + accounts.owedWei + accounts.payingWei;
+  const balance: Balance = {
+    ...context.age(nowMs),
+    earnedWei: (unpaidWei + accounts.paidWei).toString(),
+    heldWei: accounts.heldWei.toString(),
+    owedWei: accounts.owedWei.toString(),
+    payingWei: accounts.payingWei.toString(),
+    paidWei: accounts.paidWei.toString(),
+    unpaidWei: unpaidWei.toString(),
+    oldestHeldReleaseAt: timeOrNull(oldestHeldMs),
+  };
+  if (!payouts) {
+    return { payTo, balance, nextPayout: NO_PAYOUTS, unpaid: unpaidReasons({ accounts, nowMs, oldestHeldMs }) };
+  }
+  const [nextAtMs, stopped, minimumWei, waits] = await Promise.all([
+    payouts.nextAtMs(),
+    payouts.stopped(),
+    payouts.minimumWei(worker),
+    accounts.owedWei > 0n ? payouts.waits(worker) : undefined,
+  ]);
+  const estimateWei =
+    accounts.owedWei +
+    (nextAtMs === undefined ? 0n : await releasedBy(context, worker, accounts.heldWei, nextAtMs - terms.holdMs, nowMs));
+  const payout = { nextAtMs, stopped: stopped?.why, minimumWei, waits };
+  return {
+    payTo,
+    balance,
+    nextPayout: {
+      configured: true,
+      at: stopped ? null : timeOrNull(nextAtMs),
+      paused: stopped?.why ?? null,
+      minimumWei: minimumWei.toString(),
+      progressPpm: progressOf(accounts.owedWei, minimumWei),
+      estimateWei: (estimateWei >= minimumWei ? estimateWei : 0n).toString(),
+    },
+    unpaid: unpaidReasons({ accounts, nowMs, oldestHeldMs, payout }),
+  };
+}
+
+function progressOf(owedWei: bigint, minimumWei: bigint): number {
+  if (minimumWei === 0n) return 1_000_000;
+  const ppm = (owedWei * 1_000_000n) / minimumWei;
+  return Number(ppm > 1_000_000_000n ? 1_000_000_000n : ppm);
+}
+
+/** How much of what is held now was earned before `untilMs`, and so is released by the next payout. */
+async function releasedBy(
+  context: Context,
+  worker: WorkerAddress,
+  heldWei: bigint,
+  untilMs: number,
+  nowMs: number,
+): Promise<bigint> {
+  if (heldWei === 0n || untilMs >= nowMs) return heldWei;
+  const step = nowMs - untilMs < 47 * STEP_MS.hour ? "minute" : "hour";
+  const [later] = await context.port.rollups.sums({ worker }, [{ step, fromMs: untilMs }]);
+  const rest = heldWei - (later?.earnedWei ?? 0n);
+  return rest > 0n ? rest : 0n;
+}
+
+/** Why money is not there yet, most important first. */
+function unpaidReasons(facts: {
+  readonly accounts: AccountBalance;
+  readonly nowMs: number;
+  readonly oldestHeldMs: number | undefined;
+  readonly payout?: {
+    readonly nextAtMs: number | undefined;
+    readonly stopped: string | undefined;
+    readonly minimumWei: bigint;
+    readonly waits: string | undefined;
+  };
+}): Reason[] {
+  const { accounts, payout, nowMs, oldestHeldMs } = facts;
+  const reasons: Reason[] = [];
+  const say = (code: string, sentence: string, action: string | null = null): void =>
+    void reasons.push({ code, sentence, action });
+  if (accounts.payingWei > 0n) {
+    say("payout-under-way", `${eth(accounts.payingWei)} are in a payout that is under way.`);
+  }
+  if (accounts.owedWei > 0n) {
+    if (!payout) {
+      say("payouts-not-configured", NO_PAYOUTS.why, "Ask the operator.");
+    } else if (payout.stopped !== undefined) {
+      say("payouts-stopped", `Payouts are stopped: ${payout.stopped}`);
+    } else if (accounts.owedWei < payout.minimumWei) {
+      say(
+        "below-minimum",
+        `${eth(accounts.owedWei)} are owed, ${eth(payout.minimumWei - accounts.owedWei)} less than the minimum of ${eth(payout.minimumWei)}.`,
+      );
+    } else if (payout.waits !== undefined) {
+      say("waits", payout.waits);
+    } else if (payout.nextAtMs === undefined) {
+      say("by-hand", "Payouts are made by hand by the operator; no time is set for the next one.");
+    } else {
+      say(
+        "waits-for-payout",
+        `${eth(accounts.owedWei)} are owed and over the minimum; the next payout is in ${duration(payout.nextAtMs - nowMs)}, at ${time(payout.nextAtMs)}.`,
+      );
+    }
+  }
+  if (accounts.heldWei > 0n) {
+    const release =
+      oldestHeldMs === undefined
+        ? ""
+        : ` The oldest of it is released ${oldestHeldMs <= nowMs ? "now" : `in ${duration(oldestHeldMs - nowMs)}`}.`;
+    say("held", `${eth(accounts.heldWei)} are held for checks.${release}`);
+  }
+  return reasons;
+}

@@ -1,0 +1,27 @@
+import type { Asset, PayoutLine, PayoutRun, WorkerAddress } from "@openpool/protocol";
+
+/** Payouts as public pages show them; whoever pays implements it. Lists are newest first. */
+export interface PayoutsView {
+  /** Undefined: by hand only. */
+  nextAtMs(): Promise<number | undefined>;
+  /** Why no payout is made at the moment, in a sentence for everybody; undefined when all is well. */
+  stopped(): Promise<
+    { readonly kind: "paused" | "halted"; readonly why: string; readonly sinceMs: number | undefined } | undefined
+  >;
+  readonly explorer: string | undefined;
+  readonly payer: WorkerAddress | undefined;
+  readonly asset: Asset;
+  /** From how much on this worker is paid. */
+  minimumWei(worker: WorkerAddress): Promise<bigint>;
+  /** Where its money goes if it chose so by its own signature. */
+  payTo(worker: WorkerAddress): Promise<WorkerAddress | undefined>;
+  /** Who would be paid if it were now. */
+  due(): Promise<{ readonly workers: number; readonly totalWei: bigint }>;
+  /** Why this worker would be left out of a payout now although it is owed enough; undefined when it would not. */
+  waits(worker: WorkerAddress): Promise<string | undefined>;
+  runs(limit: number, before: string | undefined): Promise<readonly PayoutRun[]>;
+  run(id: string): Promise<{ readonly run: PayoutRun; readonly lines: readonly PayoutLine[] } | undefined>;
+  linesOf(worker: WorkerAddress, limit: number, before: string | undefined): Promise<readonly PayoutLine[]>;
+  /** Final ones. */
+  paid(worker: WorkerAddress): Promise<{ readonly count: number; readonly paidWei: bigint }>;
+}

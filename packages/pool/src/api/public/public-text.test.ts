@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import { publicDecision, publicReason } from "./public-text.ts";
+
+test("reasons in the pool's own words are public as they are", () => {
+  for (const reason of [
+    "no work done yet",
+    "12 good results in a row",
+    "slow: 0.8 × real time, others do the same work at about 2.4 ×",
+    "success down to 55 %, the last failure: no answer before the deadline",
+    "4 grossly false claims, the last: claimed pixels that were not in the result",
+  ]) {
+    expect(publicReason(reason)).toBe(reason);
+  }
+});
+
+test("what a rig said is replaced by the kind of trouble that it is", () => {
+  const said = "success down to 40 %, the last failure: ";
+  expect(publicReason(`${said}/home/bob/secret.ts: Invalid data found when processing input`)).toBe(
+    `${said}it called the segment bad, and others did not`,
+  );
+  expect(publicReason(`${said}CUDA_ERROR_OUT_OF_MEMORY on 10.1.2.3`)).toBe(
+    `${said}trouble with its own disk, memory or GPU`,
+  );
+  expect(publicReason(`${said}<script>alert(1)</script>\nmore`)).not.toContain("script");
+  expect(publicReason("anything else")).toBe("the pool's operator knows why");
+  expect(publicDecision(`not chosen: barred (${said}dial tcp 10.0.0.7: connection refused)`)).toBe(
+    `not chosen: barred (${said}it could not fetch the segment)`,
+  );
+  expect(publicDecision("not chosen: full")).toBe("not chosen: full");
+});

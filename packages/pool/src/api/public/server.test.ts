@@ -1,0 +1,403 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@openpool/base";
+import {
+  jobsAnswerSchema,
+  poolAnswerSchema,
+  problemSchema,
+  rigAnswerSchema,
+  solvencyAnswerSchema,
+  whyAnswerSchema,
+  workerAnswerSchema,
+  workersAnswerSchema,
+} from "@openpool/protocol";
+import { format, resolveConfig } from "prettier";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ada, bob, liveRig, openWorld, START, type World } from "./testing/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await openWorld();
+  await world.store.append([
+    { type: "pool.started", data: { generation: 1, version: "0.1.0", pid: 7 } },
+    { type: "rig.joined", worker: ada, rig: "rig1", data: { capacity: 4, version: "0.8.12", connection: "c1" } },
+  ]);
+  for (let i = 0; i < 5; i++) {
+    world.clock.advance(1_000);
+    await world.work(ada, i % 2 ? "attic" : "rig1", 13_824_000n + BigInt(i));
+  }
+  await world.work(bob, "big", 27_648_000n, { attempts: 2, tookMs: 320 });
+  await world.store.append([
+    {
+      type: "attempt.failed",
+      worker: ada,
+      rig: "attic",
+      data: { kind: "disconnected", text: "secret words", tookMs: 9 },
+    },
+    { type: "job.failed", data: { job: "x", seq: "1", reason: "r", text: "t" } },
+  ]);
+  await world.rollups.catchUp();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const unknown = "0x00000000000000000000000000000000000000A1";
+
+/** The requests of the examples, by the route that they show. */
+const requests: readonly (readonly [route: string, name: string, url: string])[] = [
+  ["/v1/pool", "pool", "/v1/pool"],
+  ["/v1/earnings", "day", "/v1/earnings?window=30d&step=day"],
+  ["/v1/terms", "terms", "/v1/terms"],
+  ["/v1/solvency", "solvency", "/v1/solvency"],
+  ["/v1/status", "status", "/v1/status"],
+  ["/v1/workers", "online", "/v1/workers?state=online&sort=earned&limit=10"],
+  ["/v1/rigs", "fast", "/v1/rigs?sort=speed&limit=1"],
+  ["/v1/leaderboard", "jobs", "/v1/leaderboard?by=jobs&window=7d"],
+  ["/v1/workers/{address}", "known", `/v1/workers/${ada}`],
+  ["/v1/workers/{address}", "unknown", `/v1/workers/${unknown}`],
+  ["/v1/workers/{address}", "typo", `/v1/workers/${ada.replace("0xA1a1", "0xA1A1")}`],
+  ["/v1/workers/{address}/rigs", "rigs", `/v1/workers/${ada}/rigs`],
+  ["/v1/workers/{address}/rigs/{name}", "rig", `/v1/workers/${ada}/rigs/rig1`],
+  ["/v1/workers/{address}/rigs/{name}", "missing", `/v1/workers/${ada}/rigs/nobody`],
+  ["/v1/workers/{address}/why", "why", `/v1/workers/${ada}/why`],
+  ["/v1/workers/{address}/jobs", "newest", `/v1/workers/${ada}/jobs?limit=1`],
+  ["/v1/workers/{address}/earnings", "hour", `/v1/workers/${ada}/earnings?window=7d&step=day`],
+  ["/v1/workers/{address}/earnings", "too-coarse", `/v1/workers/${ada}/earnings?window=1h&step=day`],
+  ["/v1/workers/{address}/payouts", "payouts", `/v1/workers/${ada}/payouts`],
+  ["/v1/workers/{address}/statements.csv", "all", `/v1/workers/${ada}/statements.csv`],
+  ["/v1/payouts", "payouts", "/v1/payouts"],
+  ["/v1/payouts/{id}", "none", "/v1/payouts/1"],
+  ["/v1/problems", "problems", "/v1/problems"],
+];
+
+test("every example of the description is what the pool answers, and every route has one", async () => {
+  const made: unknown[] = [];
+  for (const [route, name, url] of requests) {
+    const { status, body } = await world.get(url);
+    made.push({ route, name, url, status, body });
+  }
+  const file = join(import.meta.dirname, "examples.gen.ts");
+  const text = `/** What the example requests answered in the test of the examples, which makes this file anew with \`vitest -u\`. */
+export const examples: readonly {
+  readonly route: string;
+  readonly name: string;
+  readonly url: string;
+  readonly status: number;
+  readonly body: unknown;
+}[] = ${JSON.stringify(made)};
+`;
+  const style = (await resolveConfig(file)) ?? {};
+  await expect(await format(text, { ...style, filepath: file })).toMatchFileSnapshot(file);
+  const { body } = await world.get("/v1/openapi.json");
+  const paths = Object.keys((body as { paths: object }).paths);
+  expect(paths.filter((path) => path !== "/v1/events" && !requests.some(([route]) => route === path))).toEqual([]);
+  expect(requests.filter(([route]) => !paths.includes(route))).toEqual([]);
+});
+
+test("the description is OpenAPI 3.1 with the meaning of every field, and a page for people without a script", async () => {
+  const { body, headers } = await world.get("/v1/openapi.json");
+  const document = body as { openapi: string; paths: Record<string, { get: { responses: object } }> };
+  expect(document.openapi).toBe("3.1.0");
+  expect(headers.get("content-type")).toContain("application/json");
+  const text = JSON.stringify(document.paths["/v1/workers/{address}"]);
+  expect(text).toContain("in all: heldWei + owedWei + payingWei + paidWei");
+  const page = String((await world.get("/v1/docs")).body);
+  expect(page).toContain("/v1/workers/{address}/why");
+  expect(page).not.toContain("<script");
+});
+
+describe("answers", () => {
+  test("of the pool and of a worker add up", async () => {
+    const pool = poolAnswerSchema.parse((await world.get("/v1/pool")).body);
+    expect(pool.windows["24h"]).toMatchObject({ jobs: 6, lostJobs: 1, rescuedJobs: 1, failedAttempts: 1 });
+    expect(pool.live).toMatchObject({ rigsOnline: 2, workersOnline: 2, streams: 4 });
+    expect(pool.nextPayout).toMatchObject({ configured: false });
+    const worker = workerAnswerSchema.parse((await world.get(`/v1/workers/${ada}`)).body);
+    expect(worker.windows["1h"].jobs).toBe(5);
+    expect(worker.balance?.earnedWei).toBe(worker.totals.earnedWei);
+    expect(worker.unpaidReasons.map((one) => one.code)).toEqual(["held"]);
+    expect(worker.rigs.map((rig) => [rig.rig, rig.state, rig.jobs24h])).toEqual([
+      ["rig1", "online", 3],
+      ["attic", "offline", 2],
+    ]);
+    const list = workersAnswerSchema.parse((await world.get("/v1/workers")).body);
+    expect(list.items.map((one) => one.jobs24h)).toEqual([5, 1]);
+    const { books } = solvencyAnswerSchema.parse((await world.get("/v1/solvency")).body);
+    expect(BigInt(books.creditedWei) + BigInt(books.commissionWei)).toBe(BigInt(books.feesWei));
+  });
+
+  test("to an address that never worked name the next action", async () => {
+    const worker = workerAnswerSchema.parse((await world.get(`/v1/workers/${unknown.toLowerCase()}`)).body);
+    expect(worker).toMatchObject({ known: false, state: "offline", rigs: [] });
+    expect(worker.nextAction).toContain("join page");
+    const why = whyAnswerSchema.parse((await world.get(`/v1/workers/${unknown}/why`)).body);
+    expect(why.reasons[0]?.code).toBe("never-joined");
+  });
+
+  test("about a rig hold its latencies, speeds and decisions", async () => {
+    const rig = rigAnswerSchema.parse((await world.get(`/v1/workers/${ada}/rigs/rig1`)).body);
+    expect(rig.latency["24h"].counts[2]).toBe(3);
+    expect(rig.decisions.map((one) => [one.chosen, one.times])).toEqual([
+      [true, 4],
+      [false, 1],
+    ]);
+    expect(rig.spark).toHaveLength(24);
+  });
+
+  test("list jobs page by page", async () => {
+    const seen: string[] = [];
+    let next: string | null = "";
+    while (next !== null) {
+      const path: string = `/v1/workers/${ada}/jobs?limit=2${next === "" ? "" : `&cursor=${next}`}`;
+      const page = jobsAnswerSchema.parse((await world.get(path)).body);
+      seen.push(...page.items.map((job) => job.pixels));
+      ({ next } = page);
+    }
+    expect(seen).toEqual(["13824004", "13824003", "13824002", "13824001", "13824000"]);
+  });
+
+  test("page through workers and rigs without leaving one out", async () => {
+    for (const list of ["workers", "rigs"]) {
+      const first = (await world.get(`/v1/${list}?limit=1`)).body as { items: unknown[]; next: string; total: number };
+      const rest = (await world.get(`/v1/${list}?cursor=${first.next}`)).body as { items: unknown[]; next: null };
+      expect(first.items.length + rest.items.length).toBe(first.total);
+      expect(rest.next).toBeNull();
+    }
+  });
+
+  test("say why a rig gets no work: what is ahead, its standing, its last decisions", async () => {
+    const why = whyAnswerSchema.parse((await world.get(`/v1/workers/${ada}/why`)).body);
+    expect(why.sentence).toBe("Its rigs have 1 of the 4 streams on the pool now.");
+    expect(why.rigs.map((rig) => [rig.rig, rig.freeAhead, rig.reasons.map((one) => one.code)])).toEqual([
+      ["rig1", 1, ["working", "others-ahead"]],
+      ["attic", 2, ["offline"]],
+    ]);
+    expect(why.unpaid[0]?.code).toBe("held");
+  });
+
+  test("never hold what a rig said, addresses of machines, or streams' names", async () => {
+    for (const [, , url] of requests) {
+      const text = JSON.stringify((await world.get(url)).body);
+      expect(text, url).not.toMatch(/secret words|127\.0\.0\.1|remoteAddress|manifest/);
+    }
+  });
+});
+
+describe("requests", () => {
+  test("that make no sense are refused with everything that is wrong with them", async () => {
+    const cases: readonly (readonly [string, number, string])[] = [
+      ["/v1/workers?limit=0", 400, "api/bad-request"],
+      ["/v1/workers?limit=1000000", 400, "api/bad-request"],
+      ["/v1/workers?stat=online", 400, "api/bad-request"],
+      ["/v1/workers?search=%27%3Bdrop%20table", 400, "api/bad-request"],
+      ["/v1/workers?cursor=AAAA", 400, "api/bad-cursor"],
+      ["/v1/workers/0x12", 400, "api/bad-address"],
+      [`/v1/workers/${ada}/rigs/${"x".repeat(50)}`, 400, "api/bad-request"],
+      [`/v1/workers/${ada}/jobs?cursor=WzEsMl0x`, 400, "api/bad-cursor"],
+      [`/v1/workers/${ada}/statements.csv?from=yesterday`, 400, "api/bad-request"],
+      ["/v1/nothing", 404, "api/not-found"],
+      ["/v1/../../etc/passwd.txt", 404, "api/not-found"],
+      ["/..%2f..%2fpackage.json", 404, "api/not-found"],
+    ];
+    for (const [url, status, code] of cases) {
+      const answer = await world.get(url);
+      expect(answer.headers.get("content-type"), url).toContain("application/problem+json");
+      expect(problemSchema.parse(answer.body), url).toMatchObject({ status, code });
+      expect(answer.status).toBe(status);
+    }
+  });
+
+  test("that would change something are not there", async () => {
+    const answer = await fetch(`${world.api.url}/v1/pool`, { method: "POST", body: "{}" });
+    expect([answer.status, answer.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+  });
+
+  test("for an unchanged answer cost a few bytes", async () => {
+    const first = await world.get(`/v1/workers/${ada}`);
+    const tag = first.headers.get("etag")!;
+    const again = await fetch(`${world.api.url}/v1/workers/${ada}`, { headers: { "if-none-match": tag } });
+    expect([again.status, await again.text()]).toEqual([304, ""]);
+    expect((await world.get(`/v1/workers/${bob}`, { "if-none-match": tag })).status).toBe(200);
+  });
+
+  test("from pages of others are allowed to read, and answers carry what protects readers", async () => {
+    const { headers } = await world.get("/v1/pool", { origin: "https://elsewhere.example" });
+    expect(headers.get("access-control-allow-origin")).toBe("*");
+    expect(headers.get("content-security-policy")).toMatch(/script-src 'self';/);
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+    expect(headers.get("ratelimit-limit")).toBe("1200");
+    expect(headers.get("strict-transport-security")).toBeNull();
+    const packed = await fetch(`${world.api.url}/v1/pool`, { headers: { "accept-encoding": "br" } });
+    expect(packed.headers.get("content-encoding")).toBe("br");
+  });
+
+  test("beyond the limit of an address are told when to come back", async () => {
+    await using strict = await openWorld({ requestsPerMinute: 2 });
+    const statuses = [];
+    for (let i = 0; i < 3; i++) statuses.push(await strict.get("/v1/terms"));
+    expect(statuses.map((one) => one.status)).toEqual([200, 200, 429]);
+    const last = statuses.at(-1);
+    expect(last?.body).toMatchObject({ code: "api/too-many-requests" });
+    expect(Number(last?.headers.get("retry-after"))).toBeGreaterThan(0);
+  });
+
+  test("with forged forwarding headers are counted by the address that they come from", async () => {
+    await using strict = await openWorld({ requestsPerMinute: 1 });
+    await strict.get("/v1/terms", { "x-forwarded-for": "203.0.113.1" });
+    expect((await strict.get("/v1/terms", { "x-forwarded-for": "203.0.113.2" })).status).toBe(429);
+    await using proxied = await openWorld({ requestsPerMinute: 1, trustProxy: true });
+    await proxied.get("/v1/terms", { "x-forwarded-for": "203.0.113.1" });
+    expect((await proxied.get("/v1/terms", { "x-forwarded-for": "203.0.113.2" })).status).toBe(200);
+  });
+});
+
+test("statements are CSV that no spreadsheet takes for a formula", async () => {
+  const { body, headers } = await world.get(`/v1/workers/${ada}/statements.csv`);
+  const [header, ...lines] = String(body).trimEnd().split("\r\n");
+  expect(headers.get("content-disposition")).toContain("attachment");
+  expect(header).toMatch(/^id,time,kind,amount_wei,/);
+  expect(lines.every((line) => line.split(",").length === header?.split(",").length)).toBe(true);
+});
+
+describe("pages", () => {
+  test("come from the built files, and every path without one is the program's", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "openpool-pages-"));
+    await mkdir(join(dir, "assets"));
+    await writeFile(join(dir, "index.html"), "<!doctype html><title>pages</title>");
+    await writeFile(join(dir, "assets", "main-abc.js"), "export {};");
+    await using served = await openWorld({ dashboardDir: dir });
+    for (const path of ["/", `/w/${ada}`, `/w/${ada}/rig1.x`, "/join?address=x"]) {
+      const page = await served.get(path);
+      expect([page.status, String(page.body)], path).toEqual([200, "<!doctype html><title>pages</title>"]);
+    }
+    const script = await served.get("/assets/main-abc.js");
+    expect(script.headers.get("cache-control")).toContain("immutable");
+    expect((await served.get("/assets/none.js")).status).toBe(404);
+    expect((await served.get("/assets/..%2f..%2f..%2fetc%2fpasswd")).status).toBeGreaterThanOrEqual(400);
+    await rm(dir, { recursive: true });
+  });
+
+  test("that are not built say where the API is", async () => {
+    expect(String((await world.get("/")).body)).toContain("/v1/docs");
+  });
+});
+
+describe("events", () => {
+  /** Reads messages of a stream until `wanted` of a name are there. */
+  async function messages(
+    served: World,
+    path: string,
+    name: string,
+    wanted: number,
+    headers: Record<string, string> = {},
+    meanwhile: () => Promise<void> = async () => {},
+  ): Promise<{ id: string | undefined; data: Record<string, never> }[]> {
+    const end = new AbortController();
+    const answer = await fetch(`${served.api.url}${path}`, { headers, signal: end.signal });
+    expect(answer.headers.get("content-type")).toContain("text/event-stream");
+    const found: { id: string | undefined; data: Record<string, never> }[] = [];
+    let text = "";
+    let started = false;
+    try {
+      for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+        text += chunk;
+        if (!started && text.includes("event: live")) {
+          started = true;
+          await meanwhile();
+        }
+        const parts = text.split("\n\n");
+        text = parts.pop() ?? "";
+        for (const part of parts) {
+          const field = (key: string): string | undefined =>
+            part
+              .split("\n")
+              .find((line) => line.startsWith(`${key}: `))
+              ?.slice(key.length + 2);
+          if (field("event") === name) found.push({ id: field("id"), data: JSON.parse(field("data") ?? "{}") });
+        }
+        if (found.length >= wanted) break;
+      }
+    } finally {
+      end.abort();
+    }
+    return found;
+  }
+
+  test("are told as they happen: counted for everybody, listed for who asks for a worker", async () => {
+    await using served = await openWorld({}, {}, systemClock);
+    const work = async (): Promise<void> => {
+      await served.work(ada, "rig1", 1_000n);
+      await served.work(bob, "big", 500n);
+      await served.store.append([
+        {
+          type: "rig.standing",
+          worker: bob,
+          rig: "big",
+          data: {
+            standing: "probation",
+            reason: "success down to 50 %, the last failure: Error /home/bob/x.ts: moov atom not found",
+          },
+        },
+        { type: "rig.refused", data: { reason: "bad-secret", explanation: "x" } },
+      ]);
+    };
+    const sum = (found: readonly { data: Record<string, unknown> }[], name: string): number =>
+      found.reduce((total, one) => total + Number(one.data[name]), 0);
+    const facts = (found: readonly { data: Record<string, unknown> }[]) =>
+      found.flatMap((one) => one.data["facts"] as { type: string; data: Record<string, unknown> }[]);
+    const own = await messages(served, `/v1/events?worker=${ada}`, "facts", 1, {}, work);
+    expect(sum(own, "jobs")).toBeGreaterThan(0);
+    expect(facts(own).filter((fact) => fact.type === "job.credited").length).toBeLessThanOrEqual(1);
+    // From the beginning again: everything, once, and nothing that is nobody's business.
+    const all = await messages(served, `/v1/events?worker=${ada}`, "facts", 1, { "last-event-id": "0" });
+    expect([sum(all, "jobs"), sum(all, "pixels")]).toEqual([2, 1_500]);
+    expect(facts(all).map((fact) => fact.type)).toEqual(["job.credited", "rig.standing"]);
+    expect(facts(all)[1]?.data["reason"]).toBe(
+      "success down to 50 %, the last failure: it called the segment bad, and others did not",
+    );
+  });
+
+  test("that were missed are told from where the reader was, or it is told to read the pages again", async () => {
+    await using served = await openWorld({}, {}, systemClock);
+    await served.work(ada, "rig1", 1n);
+    await served.work(ada, "rig1", 2n);
+    const [missed] = await messages(served, "/v1/events", "facts", 1, { "last-event-id": "1" });
+    expect(missed).toMatchObject({ id: "2", data: { jobs: 1, pixels: "2" } });
+    const [reset] = await messages(served, "/v1/events", "reset", 1, { "last-event-id": "99999" });
+    expect(reset?.data).toEqual({});
+  });
+
+  test("streams of one address are limited, and end with the server", async () => {
+    const served = await openWorld({ streamsPerAddress: 2 }, {}, systemClock);
+    const first = await fetch(`${served.api.url}/v1/events`);
+    const second = await fetch(`${served.api.url}/v1/events`);
+    expect((await served.get("/v1/events")).status).toBe(429);
+    await second.body?.cancel();
+    await expect.poll(async () => (await fetch(`${served.api.url}/v1/events`)).status).toBe(200);
+    await served[Symbol.asyncDispose]();
+    await first.text().catch(() => "cut off");
+  });
+});
+
+test("a name that is no host of ours, and many headers, are harmless", async () => {
+  const { port } = new URL(world.api.url);
+  const status = await new Promise<number | undefined>((resolve, reject) => {
+    request({ host: "127.0.0.1", port, path: "/v1/terms", headers: { host: "evil.example" } }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    })
+      .on("error", reject)
+      .end();
+  });
+  expect(status).toBe(200);
+});
+
+test("a pool without a rig, or that cannot write, says so", async () => {
+  await using served = await openWorld();
+  served.live = { ...served.live, rigs: new Map(), logWritable: false, capacity: 0 };
+  const { body } = await served.get("/v1/status");
+  expect(body).toMatchObject({ health: "down" });
+  served.live = { ...served.live, rigs: new Map([[`${ada}.a`, liveRig(ada, "a")]]) };
+  expect(START).toBe(new Date(served.clock.now()).toISOString());
+});

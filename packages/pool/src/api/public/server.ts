@@ -1,0 +1,345 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { Server } from "node:http";
+import { isIP, type Socket } from "node:net";
+import { join } from "node:path";
+import compress from "@fastify/compress";
+import cors from "@fastify/cors";
+import helmet from "@fastify/helmet";
+import rateLimit from "@fastify/rate-limit";
+import fastifyStatic from "@fastify/static";
+import { type Clock, errorCode, errorText, formatHostPort, type Logger, PoolError } from "@openpool/base";
+import fastify, { type FastifyInstance } from "fastify";
+import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import type { TlsIdentity } from "../../front/certificate.ts";
+import type { ListenAddress } from "../../options.ts";
+import { createContext, isUnavailable, liveJson } from "./context.ts";
+import { EventHub } from "./event-hub.ts";
+import { describeApi } from "./openapi.ts";
+import type { PublicPort } from "./ports.ts";
+import { ApiError, type ProblemCode } from "./problem.ts";
+import { addressGroup, sendProblem } from "./reply.ts";
+import { routes } from "./routes.ts";
+
+export interface PublicApiOptions {
+  /** Serve HTTPS with this; undefined: plain HTTP. */
+  readonly identity: TlsIdentity | undefined;
+  /** Believe `X-Forwarded-For` and `-Proto`: a proxy of the operator's own stands in front. */
+  readonly trustProxy: boolean;
+  /** Requests that one address may make in a minute. */
+  readonly requestsPerMinute: number;
+  /** Event streams that one address may have open. */
+  readonly streamsPerAddress: number;
+  /** The built pages; undefined: a short page says where the API is. */
+  readonly dashboardDir: string | undefined;
+}
+
+export const defaultPublicApiOptions = { requestsPerMinute: 1_200, streamsPerAddress: 50 } as const;
+
+export interface PublicApiDeps {
+  readonly port: PublicPort;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** The public API and the pages without a listening socket, for whoever accepts connections elsewhere. */
+export interface PublicApiHandler extends AsyncDisposable {
+  accept(socket: Socket): void;
+}
+
+export interface PublicApiServer extends AsyncDisposable {
+  readonly address: ListenAddress;
+  /** By which a program on this machine reaches it. */
+  readonly url: string;
+}
+
+export class PublicApiError extends PoolError<{
+  readonly code: "api/address-in-use" | "api/address-unusable";
+  readonly address: string;
+}> {}
+
+/** Whether only programs on this machine can reach an address. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+/** As {@link startPublicApi}, on connections that are handed in, with nothing read from them yet. */
+export async function openPublicApi(options: PublicApiOptions, deps: PublicApiDeps): Promise<PublicApiHandler> {
+  const { app, close } = await createApp(options, deps);
+  await app.ready();
+  // Without it Node enforces no timeouts on a server that never listens.
+  app.server.emit("listening");
+  return {
+    accept(socket) {
+      app.server.emit("connection", socket);
+      socket.resume();
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = close();
+      app.server.close(() => {});
+      app.server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/**
+ * What everybody may read: the HTTP API, its description, and the pages. Nothing can be changed here.
+ *
+ * @throws PublicApiError when the named address cannot be listened on; a default one that is taken is replaced.
+ */
+export async function startPublicApi(
+  options: PublicApiOptions & { readonly listen: ListenAddress; readonly named: boolean },
+  deps: PublicApiDeps,
+): Promise<PublicApiServer> {
+  const { app, close } = await createApp(options, deps);
+  const { host } = options.listen;
+  const wanted = formatHostPort(options.listen);
+  try {
+    await app.listen({ host, port: options.listen.port });
+  } catch (error) {
+    if (errorCode(error) !== "EADDRINUSE") {
+      await close();
+      const message = `The public API cannot listen on ${wanted} (${errorText(error)}): choose another --api-listen.`;
+      throw new PublicApiError({ code: "api/address-unusable", address: wanted }, message, { cause: error });
+    }
+    if (options.named) {
+      await close();
+      const message = `${wanted} is taken by another program: stop that one or choose another --api-listen.`;
+      throw new PublicApiError({ code: "api/address-in-use", address: wanted }, message, { cause: error });
+    }
+    await app.listen({ host, port: 0 });
+    deps.logger.info("the default port of the public API is taken, using a free one", {
+      taken: options.listen.port,
+      port: boundPort(app),
+    });
+  }
+  const address = { host, port: boundPort(app) };
+  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  const url = `${options.identity ? "https" : "http"}://${formatHostPort({ host: reachable, port: address.port })}`;
+  return { address, url, [Symbol.asyncDispose]: close };
+}
+
+function boundPort(app: FastifyInstance<Server>): number {
+  const bound = app.server.address();
+  return typeof bound === "object" && bound !== null ? bound.port : 0;
+}
+
+async function createApp(
+  options: PublicApiOptions,
+  { port, logger, clock }: PublicApiDeps,
+): Promise<{ readonly app: FastifyInstance<Server>; close(): Promise<void> }> {
+  const common = {
+    logger: false as const,
+    trustProxy: options.trustProxy,
+    bodyLimit: 1_024,
+    forceCloseConnections: true,
+    requestTimeout: 30_000,
+    // A page that is left open costs a socket and nothing else.
+    keepAliveTimeout: 75_000,
+    routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
+  };
+  const { identity } = options;
+  // Both servers are used alike; the types of Fastify tell them apart.
+  const app: FastifyInstance<Server> =
+    identity === undefined
+      ? fastify(common)
+      : (fastify({
+          ...common,
+          https: { cert: identity.certPem, key: identity.keyPem },
+        }) as unknown as FastifyInstance<Server>);
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+
+  answerProblems(app, logger);
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'self'"],
+        scriptSrc: ["'self'"],
+        // Charts and menus place things by style attributes; scripts are what must not be injected.
+        styleSrc: ["'self'", "'unsafe-inline'"],
+        imgSrc: ["'self'", "data:", "https:"],
+        fontSrc: ["'self'"],
+        connectSrc: ["'self'"],
+        objectSrc: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'self'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+    // A certificate of our own would lock readers out for good; an operator with a real one has a proxy that says it.
+    hsts: false,
+    crossOriginResourcePolicy: { policy: "cross-origin" },
+    crossOriginEmbedderPolicy: false,
+    referrerPolicy: { policy: "no-referrer" },
+  });
+  await app.register(cors, {
+    origin: "*",
+    methods: ["GET", "HEAD"],
+    allowedHeaders: ["If-None-Match", "Last-Event-ID", "Accept"],
+    exposedHeaders: [
+      "ETag",
+      "RateLimit-Limit",
+      "RateLimit-Remaining",
+      "RateLimit-Reset",
+      "Retry-After",
+      "Content-Disposition",
+    ],
+    maxAge: 86_400,
+  });
+  await app.register(rateLimit, {
+    global: true,
+    max: options.requestsPerMinute,
+    timeWindow: 60_000,
+    enableDraftSpec: true,
+    cache: 20_000,
+    // An IPv6 site has a whole /64 to choose from.
+    keyGenerator: (request) => addressGroup(request.ip),
+    errorResponseBuilder: (_request, limits) =>
+      Object.assign(new Error(`Wait ${limits.after}: one address may ask ${limits.max} times a minute.`), {
+        statusCode: 429,
+        problem: "api/too-many-requests" satisfies ProblemCode,
+      }),
+  });
+  addEtags(app);
+  await app.register(compress, { global: true, threshold: 1_024, encodings: ["br", "gzip"] });
+
+  const context = createContext(port, clock);
+  const hub = new EventHub({
+    logger,
+    clock,
+    events: (query) => port.events(query),
+    onEvents: (callback) => port.onEvents(callback),
+    head: () => port.rollups.head(),
+    live: () => liveJson(context),
+  });
+  await describeApi(app, port.facts);
+  await app.register(async (scope) => {
+    await routes(scope, { context, hub, logger, streamsPerAddress: options.streamsPerAddress });
+  });
+  await servePages(app, options.dashboardDir);
+
+  let closed: Promise<void> | undefined;
+  return {
+    app,
+    close() {
+      hub.close();
+      return (closed ??= app.close());
+    },
+  };
+}
+
+interface ValidationIssue {
+  readonly instancePath: string;
+  readonly message?: string;
+}
+
+function answerProblems(app: FastifyInstance<Server>, logger: Logger): void {
+  app.setErrorHandler((error: unknown, request, reply) => {
+    if (error instanceof ApiError) {
+      const issues = error.info.code === "api/bad-request" ? [...error.info.issues] : undefined;
+      return sendProblem(reply, error.info.code, error.message.replace(/^\[[^\]]*\] /, ""), issues);
+    }
+    const facts = typeof error === "object" && error !== null ? (error as Record<string, unknown>) : {};
+    if (facts["problem"] === "api/too-many-requests") {
+      return sendProblem(reply, "api/too-many-requests", errorText(error));
+    }
+    if (Array.isArray(facts["validation"])) {
+      const where = facts["validationContext"] === "params" ? "path" : "query";
+      const issues = (facts["validation"] as ValidationIssue[]).map((one) => ({
+        where: one.instancePath.replace(/^\//, "") || where,
+        problem: one.message ?? "is not valid",
+      }));
+      const text = issues.map((one) => `${one.where}: ${one.problem}`).join("; ");
+      return sendProblem(reply, "api/bad-request", `${text}.`, issues);
+    }
+    const status = Number(facts["statusCode"]);
+    if (status >= 400 && status < 500) {
+      return sendProblem(reply, "api/bad-request", errorText(error), []);
+    }
+    if (isUnavailable(error)) {
+      reply.header("retry-after", "2");
+      return sendProblem(reply, "api/unavailable", "The database does not answer; try again in a moment.");
+    }
+    logger.error("a request to the public API failed", {
+      path: request.url.split("?", 1)[0],
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    return sendProblem(reply, "api/failed", "The pool could not answer this; its log says why.");
+  });
+}
+
+/**
+ * Every answer has a tag, so that a page that asks again is told in a few bytes that nothing changed. How old an answer
+ * is does not make it another one.
+ */
+function addEtags(app: FastifyInstance<Server>): void {
+  app.addHook("onSend", async (request, reply, payload) => {
+    if (reply.statusCode !== 200 || typeof payload !== "string") return payload;
+    if (request.method !== "GET" && request.method !== "HEAD") return payload;
+    if (reply.getHeader("cache-control") === undefined) reply.header("cache-control", "no-cache");
+    const same = payload.replaceAll(/"ageMs":\d+/g, "");
+    const tag = `W/"${createHash("sha1").update(same).digest("base64url")}"`;
+    reply.header("etag", tag);
+    const given = request.headers["if-none-match"];
+    if (given === undefined || !given.split(",").some((one) => one.trim() === tag || one.trim() === "*"))
+      return payload;
+    reply.code(304);
+    reply.removeHeader("content-type");
+    reply.removeHeader("content-length");
+    return null;
+  });
+}
+
+const NO_PAGES = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Open Pool</title>
+<meta name="viewport" content="width=device-width">
+<h1>Open Pool</h1><p>The pages of this pool are not built. Everything that they show is in the API:
+<a href="/v1/docs">its description</a>, <a href="/v1/pool">the pool</a>, <a href="/v1/status">its state</a>.</p>
+`;
+
+/** The built pages: every path without a file is one of theirs, and the program in the page knows which. */
+async function servePages(app: FastifyInstance<Server>, dir: string | undefined): Promise<void> {
+  const index = dir === undefined ? undefined : readFileSync(join(dir, "index.html"), "utf8");
+  if (dir !== undefined) {
+    await app.register(fastifyStatic, {
+      root: dir,
+      index: false,
+      wildcard: false,
+      dotfiles: "ignore",
+      preCompressed: true,
+      cacheControl: false,
+      // Built files are named by what is in them.
+      setHeaders: (response, path) => {
+        response.setHeader(
+          "cache-control",
+          /[\\/]assets[\\/]/.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
+        );
+      },
+    });
+  }
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split("?", 1)[0] ?? "/";
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return sendProblem(reply.header("allow", "GET, HEAD"), "api/not-allowed", "Nothing can be changed here.");
+    }
+    // Files of the pages are there or not.
+    const isPage =
+      !path.startsWith("/assets/") &&
+      !path.startsWith("/v1/") &&
+      path !== "/v1" &&
+      !/\.[a-z0-9]{1,8}$/i.test(path.split("/").at(-1) ?? "");
+    // A rig's page ends in its name, which may look like a file's.
+    if (!isPage && !path.startsWith("/w/")) {
+      return sendProblem(reply, "api/not-found", "Nothing is served at this path; /v1/docs says what is.");
+    }
+    if (index === undefined && path !== "/") {
+      return sendProblem(reply, "api/not-found", "The pages of this pool are not built; /v1/docs describes the API.");
+    }
+    return reply
+      .type("text/html; charset=utf-8")
+      .header("cache-control", "no-cache")
+      .send(index ?? NO_PAGES);
+  });
+}

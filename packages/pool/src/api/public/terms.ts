@@ -1,0 +1,82 @@
+import type { Terms as TermsJson, TermsAnswer } from "@openpool/protocol";
+import type { Terms } from "../../ledger/terms.ts";
+import { duration, eth, percent } from "./amounts.ts";
+import { time } from "./sums.ts";
+
+/** The terms as everybody reads them. Who has terms of its own is that worker's business: only how many is told. */
+export function termsJson(terms: Terms): TermsJson {
+  const share = 1_000_000n - terms.commissionPpm;
+  const schedule = terms.schedule.cron === "" ? null : `${terms.schedule.cron} (${terms.schedule.timeZone})`;
+  return {
+    version: terms.version,
+    announcedAt: time(terms.announcedAtMs),
+    effectiveAt: time(terms.effectiveAtMs),
+    commissionPpm: Number(terms.commissionPpm),
+    scheme: terms.scheme,
+    schemeOptions: { ...terms.schemeOptions },
+    holdMs: terms.holdMs,
+    minimumPayoutWei: terms.minimumPayoutWei.toString(),
+    schedule,
+    gasBorneBy: terms.gasBorneBy,
+    overrides: terms.overrides.length,
+    sentence:
+      `Of every fee the pool keeps ${percent(terms.commissionPpm)} and ${percent(share)} goes to ${goesTo(terms.scheme)}; ` +
+      `${terms.holdMs === 0 ? "owed at once" : `held ${duration(terms.holdMs)} for checks`}, ` +
+      `paid from ${eth(terms.minimumPayoutWei)} on, gas on the ${terms.gasBorneBy}.`,
+    formula: formulaOf(terms.scheme),
+  };
+}
+
+function goesTo(scheme: string): string {
+  switch (scheme) {
+    case "unit":
+      return "the worker who did the job";
+    case "segment":
+      return "a pot that pays a fixed amount for each segment";
+    case "proportional":
+      return "the workers, by their part of the pool's work in a period";
+    case "blend":
+      return "the workers, partly by job and partly by their part of a period's work";
+    default:
+      return `the workers by the scheme "${scheme}"`;
+  }
+}
+
+function formulaOf(scheme: string): string[] {
+  const fee = [
+    "fee = floor(pixels × pricePerUnitWei / pixelsPerUnit)",
+    "commission = floor(fee × commissionPpm / 1000000)",
+  ];
+  switch (scheme) {
+    case "unit":
+      return [...fee, "earned = fee - commission"];
+    case "segment":
+      return [...fee, "earned = the fixed amount of schemeOptions for each segment or rendition-second"];
+    case "proportional":
+      return [...fee, "earned = income of the period, less commission, × own work / all work"];
+    case "blend":
+      return [...fee, "earned = lambda × unit + (1 - lambda) × proportional, lambda as in schemeOptions"];
+    default:
+      return [...fee, "earned: as schemeOptions say"];
+  }
+}
+
+/** Which of all versions is in force, which come, which were. */
+export function termsAnswer(versions: readonly Terms[], nowMs: number): TermsAnswer {
+  const current = currentTerms(versions, nowMs);
+  const upcoming = versions.filter((one) => one.version > current.version && one.effectiveAtMs > nowMs);
+  const gone = versions.filter((one) => one !== current && !upcoming.includes(one));
+  return {
+    current: termsJson(current),
+    upcoming: upcoming.toSorted((a, b) => a.effectiveAtMs - b.effectiveAtMs).map(termsJson),
+    history: gone.toSorted((a, b) => b.version - a.version).map(termsJson),
+  };
+}
+
+/** @throws when there are no versions, which the port rules out. */
+export function currentTerms(versions: readonly Terms[], nowMs: number): Terms {
+  const sorted = versions.toSorted((a, b) => a.version - b.version);
+  const found = sorted.findLast((one) => one.effectiveAtMs <= nowMs) ?? sorted[0];
+  if (!found) throw new Error("a pool has terms");
+  return found;
+}
