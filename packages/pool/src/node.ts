@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
 import { formatRig, GrpcStatus, INVALID_VIDEO, parseOpenSecret, type RigName, segmentText } from "@openpool/protocol";
+import { createLiveView } from "./api/public/live-view.ts";
+import type { PublicPort } from "./api/public/ports.ts";
 import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
 import { startKeccak } from "./bodies/keccak.ts";
 import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
-import { loadTlsIdentity } from "./front/certificate.ts";
+import { loadTlsIdentity, type TlsIdentity } from "./front/certificate.ts";
 import { answerText, type Exchange, exchangeOfRequest } from "./front/exchange.ts";
 import { openFront } from "./front/front.ts";
 import { endGrpc } from "./front/grpc.ts";
@@ -26,7 +28,7 @@ import type { PoolOptions } from "./options.ts";
 import { startPayouts } from "./start-payouts.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
-import { describeConnection, openStore, type PgConnection } from "./store/index.ts";
+import { describeConnection, openRollups, openStore, type PgConnection } from "./store/index.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { WorkersDoor } from "./workers/door.ts";
@@ -51,6 +53,10 @@ export interface PoolNode extends AsyncDisposable {
   /** Takes a connection of the public port. */
   acceptPublic(socket: Socket): void;
   readonly admin: AdminPort;
+  /** What everybody may read; undefined when the options leave the pages out. */
+  readonly publicApi: PublicPort | undefined;
+  /** The certificate of the public port. */
+  readonly identity: TlsIdentity;
   /**
    * Stops taking registrations and new streams, lets every segment in flight finish, and lets the workers go in the way
    * that costs them least. Resolves when nothing is left, or `signal` aborts.
@@ -482,6 +488,62 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         })),
     };
 
+    const { api } = options;
+    let publicApi: PublicPort | undefined;
+    if (api) {
+      const view = createLiveView({
+        clock,
+        rigs: (nowMs) => dispatcher.rigs(nowMs),
+        connections: () => connections.all(),
+        decisions: (rig) => dispatcher.decisions(rig),
+        capacity: () => dispatcher.capacity(),
+        load: () => dispatcher.load(),
+        streams: () => gateways.sessions.count + upstreams.sessions,
+        jobsInFlight: () => desk.jobsInFlight,
+        waiting: () => dispatcher.size().waiting,
+        latency: () => metrics.summary(),
+        draining: () => draining,
+        logWritable: () => store.writable,
+      });
+      const onAppended = (callback: () => void): (() => void) => store.onAppended(callback);
+      publicApi = {
+        facts: {
+          identity: api.identity,
+          version: deps.version,
+          startedAtMs: startedAt,
+          network: options.network,
+          serviceUri: options.serviceUri,
+          join: {
+            open: options.joinOpen,
+            registered: options.joinRegistered,
+            passwordNeeded: options.joinPassword !== undefined,
+          },
+          price: options.price,
+        },
+        live: () => view.live(),
+        decisions: (worker, rig) => view.decisions({ worker, rig }),
+        worker: (address) => identities.worker(address),
+        rollups: scope.use(await openRollups(deps.connection, { logger, clock, onAppended })),
+        events: (query) => store.events(query),
+        onEvents: onAppended,
+        terms: () => books.terms.book.versions,
+        books: {
+          balance: (worker) => books.store.balance(worker),
+          totals: () => books.store.totals(),
+          halts: () => books.store.halts(),
+          statement: (...args) => books.store.statement(...args),
+          statementSums: (...args) => books.store.statementSums(...args),
+          oldestHeldReleaseMs: (worker, holdMs) => books.store.nextReleaseMs(worker, holdMs),
+          lastCheck() {
+            const last = books.port.lastCheck();
+            return last && { atMs: last.atMs, differences: last.violations.map((one) => one.message) };
+          },
+        },
+        payouts: undefined,
+        income: undefined,
+      };
+    }
+
     // The process before this one leaves its orchestrators as soon as this one serves.
     if (!(await upstreams.takenOver(TAKE_OVER_MS))) {
       logger.warn("not every orchestrator has taken this process yet; what it sends the one before is still answered");
@@ -490,6 +552,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     return {
       acceptPublic: (socket) => front.accept(socket),
       admin,
+      publicApi,
+      identity,
       async drain(signal) {
         draining = true;
         front.goAway();

@@ -7,7 +7,12 @@ function optionsOf(flags: Record<string, string>, joinPassword?: string): PoolOp
   const source: OptionSource = { origin: "flag", label: (name) => name, values: new Map(Object.entries(flags)) };
   const resolved = resolveOptions(poolOptions, [source]);
   if (!resolved.ok) return resolved.problems.map((one) => one.where);
-  const options = toPoolOptions(resolved.values, { adminListenNamed: false, joinPassword, terminal: false });
+  const options = toPoolOptions(resolved.values, {
+    adminListenNamed: false,
+    apiListenNamed: false,
+    joinPassword,
+    terminal: false,
+  });
   return "problems" in options ? options.problems.map((one) => one.where) : options;
 }
 

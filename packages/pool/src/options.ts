@@ -21,6 +21,7 @@ import {
   urlValue,
   type ValueKind,
 } from "@openpool/base";
+import type { PoolIdentity } from "@openpool/protocol";
 import type { TermsDocument } from "./ledger/terms.ts";
 import { payoutOptionDefinitions, type PayoutOptions, toPayoutOptions } from "./payouts/options.ts";
 
@@ -49,6 +50,17 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** What everybody may read of the pool, and where. */
+export interface PublicApiSettings {
+  readonly listen: ListenAddress;
+  /** The address was asked for by name: a taken port is then an error instead of a reason to take another one. */
+  readonly named: boolean;
+  /** A proxy of the operator's own stands in front: it does TLS, and says who asks. */
+  readonly trustProxy: boolean;
+  /** What the operator says of the pool; plain text. */
+  readonly identity: PoolIdentity;
+}
+
 /** Everything a pool node is told; parsed once, at the edge. */
 export interface PoolOptions {
   /** Where the pool keeps what must survive: database, keys, certificate, spool. */
@@ -63,6 +75,8 @@ export interface PoolOptions {
   readonly adminListen: ListenAddress;
   /** The admin address was asked for by name: a taken port is then an error instead of a reason to take another one. */
   readonly adminListenNamed: boolean;
+  /** The public API and pages; without it the pool serves none. */
+  readonly api?: PublicApiSettings | undefined;
   readonly joinOpen: boolean;
   readonly joinRegistered: boolean;
   /** Workers append `:password` to their secret when set. */
@@ -170,6 +184,40 @@ const hostsValue: ValueKind<readonly string[]> = {
   format: (value) => value.join(","),
 };
 
+/** Text for pages: one line, without control characters. */
+function shownText(placeholder: string, most: number): ValueKind<string> {
+  return {
+    placeholder,
+    allowed: `text of up to ${most} characters`,
+    parse(text) {
+      if (text.length === 0 || text.length > most) return new BadValue(`must have 1 to ${most} characters`);
+      return /\p{Cc}/u.test(text) ? new BadValue("must be one line of plain text") : text;
+    },
+    format: (value) => value,
+  };
+}
+
+type Contact = PoolIdentity["contacts"][number];
+
+/** `LABEL=URL`, several with commas. */
+const contactsValue: ValueKind<readonly Contact[]> = {
+  placeholder: "LABEL=URL,…",
+  allowed: "`LABEL=https://…` or `LABEL=mailto:…`, several with commas",
+  parse(text) {
+    const contacts: Contact[] = [];
+    for (const part of text.split(",")) {
+      const [, label, url] = /^\s*([^=,]{1,40})=(\S{1,300})\s*$/.exec(part) ?? [];
+      const parsed = url !== undefined && URL.canParse(url) ? new URL(url) : undefined;
+      if (label === undefined || !parsed || (parsed.protocol !== "https:" && parsed.protocol !== "mailto:")) {
+        return new BadValue(`has "${part.trim()}", which is not LABEL=https://… or LABEL=mailto:…`);
+      }
+      contacts.push({ label: label.trim(), url: parsed.href });
+    }
+    return contacts;
+  },
+  format: (contacts) => contacts.map(({ label, url }) => `${label}=${url}`).join(","),
+};
+
 /** Every setting of `openpool pool`. */
 export const poolOptions = {
   dataDir: option({
@@ -213,6 +261,59 @@ export const poolOptions = {
     details:
       "Reading needs no password, so keep it away from strangers. When the default port is taken a free one is used and logged; a port that you name and that is taken is an error.",
     group: "Pool",
+  }),
+  apiListen: option({
+    name: "api-listen",
+    kind: hostPortValue({ anyHost: "0.0.0.0", minPort: 0 }),
+    default: "127.0.0.1:8936",
+    help: "where everybody may read: the pages and the HTTP API",
+    details:
+      "Nothing can be changed there. On an address of this machine alone, and behind `trust-proxy`, it speaks plain HTTP; elsewhere HTTPS with the certificate of `tls-cert` or the pool's own. When the default port is taken a free one is used and logged; a port that you name and that is taken is an error.",
+    group: "Pages",
+  }),
+  trustProxy: option({
+    name: "trust-proxy",
+    kind: switchValue,
+    default: "false",
+    help: "a reverse proxy of yours stands in front of `api-listen` and says who asks",
+    details:
+      "`X-Forwarded-For` and `X-Forwarded-Proto` are believed then. Without a proxy that sets them, anybody could pass for anybody.",
+    group: "Pages",
+  }),
+  poolName: option({
+    name: "pool-name",
+    kind: shownText("TEXT", 60),
+    default: "Open Pool",
+    help: "the name of the pool on its pages",
+    group: "Pages",
+  }),
+  poolLogo: option({
+    name: "pool-logo",
+    kind: urlValue("https://…", ["https:"]),
+    defaultNote: "no logo",
+    help: "a picture beside the name",
+    group: "Pages",
+  }),
+  poolContact: option({
+    name: "pool-contact",
+    kind: contactsValue,
+    defaultNote: "none",
+    help: "how to reach you: LABEL=https://… or LABEL=mailto:…, several with commas",
+    group: "Pages",
+  }),
+  poolHardware: option({
+    name: "pool-hardware",
+    kind: shownText("TEXT", 500),
+    defaultNote: "nothing is said",
+    help: "what a rig must have to be of use here",
+    group: "Pages",
+  }),
+  poolNotice: option({
+    name: "pool-notice",
+    kind: shownText("TEXT", 1_000),
+    defaultNote: "no notice",
+    help: "what every page says on top",
+    group: "Pages",
   }),
   tlsCert: option({
     name: "tls-cert",
@@ -402,6 +503,8 @@ export const poolOptions = {
 export interface PoolSurroundings {
   /** The address of `adminListen` came from the user and not from the default. */
   readonly adminListenNamed: boolean;
+  /** Likewise of `apiListen`. */
+  readonly apiListenNamed: boolean;
   /** What the file of `joinPasswordFile` holds. */
   readonly joinPassword: string | undefined;
   /** Logs go to a terminal. */
@@ -455,6 +558,18 @@ export function toPoolOptions(
     listen,
     adminListen: values.adminListen,
     adminListenNamed: surroundings.adminListenNamed,
+    api: {
+      listen: values.apiListen,
+      named: surroundings.apiListenNamed,
+      trustProxy: values.trustProxy,
+      identity: {
+        name: values.poolName,
+        logoUrl: values.poolLogo ?? null,
+        contacts: [...(values.poolContact ?? [])],
+        hardware: values.poolHardware ?? null,
+        notice: values.poolNotice ?? null,
+      },
+    },
     joinOpen: values.join.includes("open"),
     joinRegistered: values.join.includes("registered"),
     joinPassword: surroundings.joinPassword,

@@ -2,6 +2,7 @@ import net from "node:net";
 import { type Clock, type Logger, openScope } from "@openpool/base";
 import { openAdminToken, removeAdminFile, writeAdminFile } from "./api/admin-file.ts";
 import { startAdminServer } from "./api/admin-server.ts";
+import { publicApiOptions, startPublicApi } from "./api/public/server.ts";
 import { type PoolNode, startPoolNode } from "./node.ts";
 import type { ListenAddress, PoolOptions } from "./options.ts";
 import { type PgConnection, startManagedPostgres } from "./store/index.ts";
@@ -11,6 +12,8 @@ export interface RunningPool extends AsyncDisposable {
   readonly listen: ListenAddress;
   readonly serviceUri: string;
   readonly adminUrl: string;
+  /** Where the pages and the public API are; undefined without them. */
+  readonly publicUrl: string | undefined;
 }
 
 /**
@@ -51,10 +54,30 @@ export async function startPool(
         { port: node.admin, logger: deps.logger },
       ),
     );
+    const pages =
+      options.api && node.publicApi
+        ? scope.use(
+            await startPublicApi(
+              {
+                ...publicApiOptions(options.api, node.identity),
+                listen: options.api.listen,
+                named: options.api.named,
+              },
+              { port: node.publicApi, logger: deps.logger, clock: deps.clock },
+            ),
+          )
+        : undefined;
     await writeAdminFile(options.dataDir, { url: admin.url, tokenFile, pid: process.pid });
     scope.defer(() => removeAdminFile(options.dataDir, process.pid));
-    deps.logger.info("the pool serves", { listen, serviceUri, admin: admin.url });
-    return { node, listen, serviceUri, adminUrl: admin.url, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+    deps.logger.info("the pool serves", { listen, serviceUri, admin: admin.url, pages: pages?.url });
+    return {
+      node,
+      listen,
+      serviceUri,
+      adminUrl: admin.url,
+      publicUrl: pages?.url,
+      [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+    };
   } catch (cause) {
     await scope[Symbol.asyncDispose]().then(undefined, () => {});
     throw cause;

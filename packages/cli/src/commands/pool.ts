@@ -49,6 +49,7 @@ function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions
   const passwordFile = values.joinPasswordFile;
   const options = toPoolOptions(values, {
     adminListenNamed: inForce.adminListen.origin !== "default",
+    apiListenNamed: inForce.apiListen.origin !== "default",
     joinPassword: passwordFile === undefined ? undefined : readSecretFile(passwordFile, inForce.joinPasswordFile.from),
     terminal: io.errIsTerminal,
   });

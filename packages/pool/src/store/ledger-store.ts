@@ -101,6 +101,8 @@ export interface LedgerStore extends AsyncDisposable {
   /** Workers to whom something is owed, the largest sum first. */
   payable(): Promise<readonly Payable[]>;
   balance(worker: WorkerAddress): Promise<AccountBalance>;
+  /** When the oldest credit that is held for its time becomes owed, unix ms; undefined when none is. */
+  nextReleaseMs(worker: WorkerAddress, holdMs: number): Promise<number | undefined>;
   /** Of all workers that ever had an account, by address. */
   balances(): Promise<ReadonlyMap<WorkerAddress, AccountBalance>>;
   totals(): Promise<LedgerTotals>;
@@ -321,6 +323,21 @@ export class PgLedgerStore implements LedgerStore {
       [worker],
     );
     return rows.reduce((sum, row) => ({ ...sum, [`${row.state}Wei`]: BigInt(row.balance_wei) }), EMPTY);
+  }
+
+  async nextReleaseMs(worker: WorkerAddress, holdMs: number): Promise<number | undefined> {
+    // Lines have no index on their release; those that are held are not older than the hold time, an hour allowed for terms
+    // that held for longer.
+    const [row] = await this.#read<{ at: Date | null }>(
+      `select l.release_at as at from openpool.ledger_lines l, openpool.ledger_cursor c
+       where l.worker = (select id from openpool.ledger_workers where worker = $1)
+         and l.at >= coalesce(
+           case when isfinite(c.released_through) then c.released_through end - $2 * interval '1 millisecond', '-infinity')
+         and l.release_at > c.released_through and isfinite(l.release_at)
+       order by l.at limit 1`,
+      [worker, holdMs + 3_600_000],
+    );
+    return row?.at?.getTime();
   }
 
   async balances(): Promise<ReadonlyMap<WorkerAddress, AccountBalance>> {

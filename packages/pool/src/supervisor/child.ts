@@ -1,7 +1,16 @@
 import net, { type Socket } from "node:net";
 import { errorCode, errorText, type Clock, type Logger, type LogFields, openScope, PoolError } from "@openpool/base";
 import { BACKLOG } from "./listening.ts";
-import { ADMIN_FD, CHANNEL_VERSION, type FromChild, PUBLIC_FD, type StartMessage, type ToChild } from "./messages.ts";
+import {
+  ADMIN_FD,
+  API_FD,
+  CHANNEL_VERSION,
+  type DoorSetting,
+  type FromChild,
+  PUBLIC_FD,
+  type StartMessage,
+  type ToChild,
+} from "./messages.ts";
 import { openRelay, type Relay } from "./relay.ts";
 import { openSpool } from "./spool.ts";
 import type { ServedNode, StartNode } from "./types.ts";
@@ -79,6 +88,8 @@ export async function runPoolChild(deps: ChildDeps): Promise<number> {
       await acceptOn(PUBLIC_FD, "listen", acceptPublic, logger),
       await acceptOn(ADMIN_FD, "admin-listen", (socket) => node.acceptAdmin(socket), logger),
     ];
+    const { acceptApi } = node;
+    if (start.options.api && acceptApi) doors.push(await acceptOn(API_FD, "api-listen", acceptApi, logger));
     channel.send?.({ kind: "ready" });
     const order = await orders.drain;
     for (const door of doors) door.close();
@@ -156,9 +167,9 @@ function openOrders(channel: Channel): Orders {
 }
 
 class DoorError extends Error {
-  readonly setting: "listen" | "admin-listen";
+  readonly setting: DoorSetting;
   readonly code: string;
-  constructor(setting: "listen" | "admin-listen", cause: unknown) {
+  constructor(setting: DoorSetting, cause: unknown) {
     super(`cannot accept on the socket of --${setting}: ${errorText(cause)}`, { cause });
     this.setting = setting;
     this.code = errorCode(cause) ?? "unknown";
@@ -172,13 +183,13 @@ function errorCodeOf(error: unknown): string {
 /** Accepts on an inherited socket. Closing it takes nothing from others who accept on the same one. */
 function acceptOn(
   fd: number,
-  setting: DoorError["setting"],
+  setting: DoorSetting,
   accept: (socket: Socket) => void,
   logger: Logger,
 ): Promise<net.Server> {
   return new Promise((resolve, reject) => {
     // Half-open as `http.Server` has it: a client that has sent its request may close its side and still be answered.
-    const server = net.createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: setting === "admin-listen" });
+    const server = net.createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: setting !== "listen" });
     server.on("connection", accept);
     server.on("error", (error) => {
       if (server.listening) logger.warn("a connection could not be accepted", { setting, error: errorText(error) });

@@ -100,14 +100,15 @@ export async function bindSocket(setting: string, wanted: ListenAddress): Promis
 export interface InheritedSockets {
   readonly public: number | undefined;
   readonly admin: number | undefined;
+  readonly api: number | undefined;
 }
 
 const FIRST_FD = 3;
 
 /**
  * What systemd's socket activation says in the environment: `LISTEN_FDS` sockets from descriptor 3 on, meant for process
- * `LISTEN_PID`, named by `FileDescriptorName=` in the socket unit. One named `admin` is the admin port; the first other
- * one is the public port. Undefined when nothing was handed to this process.
+ * `LISTEN_PID`, named by `FileDescriptorName=` in the socket unit. One named `admin` is the admin port, one named `api`
+ * that of the pages; the first other one is the public port. Undefined when nothing was handed to this process.
  */
 export function inheritedSockets(
   env: Readonly<Record<string, string | undefined>>,
@@ -117,7 +118,8 @@ export function inheritedSockets(
   const names = (env["LISTEN_FDNAMES"] ?? "").split(":");
   const fds = Array.from({ length: Number(env["LISTEN_FDS"]) }, (_, i) => ({ fd: FIRST_FD + i, name: names[i] }));
   return {
-    public: fds.find(({ name }) => name !== "admin")?.fd,
+    public: fds.find(({ name }) => name !== "admin" && name !== "api")?.fd,
     admin: fds.find(({ name }) => name === "admin")?.fd,
+    api: fds.find(({ name }) => name === "api")?.fd,
   };
 }

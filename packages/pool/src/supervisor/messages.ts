@@ -12,6 +12,10 @@ export const CHANNEL_VERSION = 1;
 /** Descriptors of a child: 0 to 2 as ever, 3 the channel, then the sockets to accept on. */
 export const PUBLIC_FD = 4;
 export const ADMIN_FD = 5;
+/** Only when the options have a public API. */
+export const API_FD = 6;
+/** The settings whose sockets are handed to children. */
+export type DoorSetting = "listen" | "admin-listen" | "api-listen";
 
 export interface StartMessage {
   readonly kind: "start";
@@ -39,7 +43,7 @@ export type FromChild =
       readonly kind: "failed";
       readonly code: string;
       readonly message: string;
-      readonly setting?: "listen" | "admin-listen";
+      readonly setting?: DoorSetting;
     }
   | { readonly kind: "pong" }
   | {

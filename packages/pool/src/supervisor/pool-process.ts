@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { type Clock, errorText, type Logger } from "@openpool/base";
-import type { FromChild, StartMessage, ToChild } from "./messages.ts";
+import type { DoorSetting, FromChild, StartMessage, ToChild } from "./messages.ts";
 
 /** What a child is started with, besides its orders. */
 export interface PoolProcessOptions {
@@ -9,6 +9,8 @@ export interface PoolProcessOptions {
   readonly execArgv: readonly string[];
   readonly publicFd: number;
   readonly adminFd: number;
+  /** Undefined: no public API. */
+  readonly apiFd: number | undefined;
   /** How long until it serves; then it is killed. */
   readonly startTimeoutMs: number;
   /** A child whose event loop stands still this long is killed: it serves nobody and holds everybody. */
@@ -22,7 +24,7 @@ export type StartOutcome =
       readonly code: string;
       readonly message: string;
       /** The setting whose address it could not listen on. */
-      readonly setting: "listen" | "admin-listen" | undefined;
+      readonly setting: DoorSetting | undefined;
     };
 
 export interface ExitReport {
@@ -69,7 +71,15 @@ export class PoolProcess {
     this.#logger = deps.logger.child({ generation: start.generation });
     const child = spawn(process.execPath, [...options.execArgv, options.entry], {
       // The order that `messages.ts` promises the child.
-      stdio: ["ignore", "inherit", "inherit", "ipc", options.publicFd, options.adminFd],
+      stdio: [
+        "ignore",
+        "inherit",
+        "inherit",
+        "ipc",
+        options.publicFd,
+        options.adminFd,
+        ...(options.apiFd === undefined ? [] : [options.apiFd]),
+      ],
       // Options hold bigints, log fields may hold errors.
       serialization: "advanced",
     });

@@ -1,6 +1,7 @@
 import { formatHostPort, openScope } from "@openpool/base";
 import { openAdminToken, removeAdminFile, writeAdminFile } from "../api/admin-file.ts";
 import { openAdminHandler } from "../api/admin-server.ts";
+import { openPublicApi, publicApiOptions } from "../api/public/server.ts";
 import { startPoolNode } from "../node.ts";
 import type { PoolOptions } from "../options.ts";
 import type { ServedNode, ServedNodeDeps } from "./types.ts";
@@ -13,6 +14,16 @@ export async function startServedNode(options: PoolOptions, deps: ServedNodeDeps
     const { token, tokenFile } = await openAdminToken(options.dataDir);
     const { host, port } = options.adminListen;
     const admin = scope.use(await openAdminHandler({ token, host }, { port: node.admin, logger: deps.logger }));
+    const pages =
+      options.api && node.publicApi
+        ? scope.use(
+            await openPublicApi(publicApiOptions(options.api, node.identity), {
+              port: node.publicApi,
+              logger: deps.logger,
+              clock: deps.clock,
+            }),
+          )
+        : undefined;
     const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
     await writeAdminFile(options.dataDir, {
       url: `http://${formatHostPort({ host: reachable, port })}`,
@@ -24,6 +35,7 @@ export async function startServedNode(options: PoolOptions, deps: ServedNodeDeps
     return {
       acceptPublic: (socket) => node.acceptPublic(socket),
       acceptAdmin: (socket) => admin.accept(socket),
+      acceptApi: pages && ((socket) => pages.accept(socket)),
       drain: (signal) => node.drain(signal),
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };

@@ -17,7 +17,7 @@ import { parseDatabaseUrl, type PgConnection, startManagedPostgres } from "../st
 import { commandPool, type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
 import { generationAfter, nextGeneration } from "./generation.ts";
 import { type BoundSocket, bindSocket, type InheritedSockets, ListenError, listenError } from "./listening.ts";
-import { CHANNEL_VERSION } from "./messages.ts";
+import { CHANNEL_VERSION, type DoorSetting } from "./messages.ts";
 import { PoolProcess, type StartOutcome } from "./pool-process.ts";
 import { anyoneAnswers, relaySocket, removeDeadSockets } from "./relay.ts";
 import { cleanSpool, SPOOL_KEEP_MS, type SpoolPlace, spoolPlace } from "./spool.ts";
@@ -122,8 +122,11 @@ interface Sockets {
   readonly adminFd: number;
   readonly listen: ListenAddress;
   readonly adminListen: ListenAddress;
-  /** The default admin port turned out to be taken after all: takes a free one. */
-  replaceAdmin(): Promise<Sockets>;
+  /** Undefined: no public API. */
+  readonly apiFd: number | undefined;
+  readonly apiListen: ListenAddress | undefined;
+  /** A default port turned out to be taken after all: takes a free one. */
+  replace(setting: "admin-listen" | "api-listen"): Promise<Sockets>;
   close(): void;
 }
 
@@ -132,7 +135,7 @@ const ORPHAN_PATIENCE_MS = 5_000;
 
 /** Binds; an address that a process of a killed supervisor has still open is waited for. */
 async function bindPatiently(
-  setting: "listen" | "admin-listen",
+  setting: DoorSetting,
   address: ListenAddress,
   clock: Clock,
   runDir: string,
@@ -154,42 +157,51 @@ function isInUse(error: unknown): boolean {
 
 async function openSockets(options: PoolOptions, deps: SupervisorDeps, runDir: string): Promise<Sockets> {
   const { inherited, logger, clock } = deps;
-  const bindAdmin = async (address: ListenAddress): Promise<BoundSocket> => {
+  /** A default port that is taken is replaced by a free one; an address that was named is an error then. */
+  const bindOrReplace = async (
+    setting: "admin-listen" | "api-listen",
+    address: ListenAddress,
+    named: boolean,
+  ): Promise<BoundSocket> => {
     try {
-      return await bindPatiently("admin-listen", address, clock, runDir);
+      return await bindPatiently(setting, address, clock, runDir);
     } catch (error) {
-      if (!isInUse(error) || options.adminListenNamed) throw error;
-      const free = await bindSocket("admin-listen", { host: address.host, port: 0 });
-      logger.info("the default admin port is taken, using a free one", {
-        taken: address.port,
-        port: free.address.port,
-      });
+      if (!isInUse(error) || named) throw error;
+      const free = await bindSocket(setting, { host: address.host, port: 0 });
+      const what = setting === "admin-listen" ? "the default admin port" : "the default port of the pages";
+      logger.info(`${what} is taken, using a free one`, { taken: address.port, port: free.address.port });
       return free;
     }
   };
-  const door =
-    inherited?.public === undefined ? await bindPatiently("listen", options.listen, clock, runDir) : undefined;
-  let admin: BoundSocket | undefined;
+  const { adminListen, adminListenNamed, api } = options;
+  const bound: { [setting in DoorSetting]?: BoundSocket | undefined } = {};
+  const close = (): void => {
+    for (const socket of Object.values(bound)) socket?.close();
+  };
   try {
-    if (inherited?.admin === undefined) admin = await bindAdmin(options.adminListen);
+    if (inherited?.public === undefined) bound.listen = await bindPatiently("listen", options.listen, clock, runDir);
+    if (inherited?.admin === undefined)
+      bound["admin-listen"] = await bindOrReplace("admin-listen", adminListen, adminListenNamed);
+    if (api && inherited?.api === undefined)
+      bound["api-listen"] = await bindOrReplace("api-listen", api.listen, api.named);
   } catch (error) {
-    door?.close();
+    close();
     throw error;
   }
   const current = (): Sockets => ({
-    publicFd: inherited?.public ?? door?.fd ?? -1,
-    adminFd: inherited?.admin ?? admin?.fd ?? -1,
-    listen: door?.address ?? options.listen,
-    adminListen: admin?.address ?? options.adminListen,
-    async replaceAdmin() {
-      admin?.close();
-      admin = await bindAdmin({ host: options.adminListen.host, port: 0 });
+    publicFd: inherited?.public ?? bound.listen?.fd ?? -1,
+    adminFd: inherited?.admin ?? bound["admin-listen"]?.fd ?? -1,
+    apiFd: api && (inherited?.api ?? bound["api-listen"]?.fd),
+    listen: bound.listen?.address ?? options.listen,
+    adminListen: bound["admin-listen"]?.address ?? adminListen,
+    apiListen: bound["api-listen"]?.address ?? api?.listen,
+    async replace(setting) {
+      bound[setting]?.close();
+      const { host } = setting === "admin-listen" || !api ? adminListen : api.listen;
+      bound[setting] = await bindSocket(setting, { host, port: 0 });
       return current();
     },
-    close() {
-      door?.close();
-      admin?.close();
-    },
+    close,
   });
   return current();
 }
@@ -252,6 +264,10 @@ class RunningSupervisor implements Supervisor {
     return this.#sockets.adminListen;
   }
 
+  get apiListen(): ListenAddress | undefined {
+    return this.#sockets.apiListen;
+  }
+
   get generation(): number | undefined {
     return this.#current?.generation;
   }
@@ -261,18 +277,20 @@ class RunningSupervisor implements Supervisor {
     await removeDeadSockets(this.#held.lock.runDir);
     this.#clock.after(SPOOL_KEEP_MS + 1_000, () => void this.#tidy());
     let outcome = await this.#startChild();
-    if (outcome.kind === "failed" && outcome.setting === "admin-listen" && outcome.code === "EADDRINUSE") {
-      // Somebody bound the same port as we did and listened first. Rare: two pools started in the same second.
-      if (!this.#options.adminListenNamed) {
-        this.#sockets = await this.#sockets.replaceAdmin();
-        outcome = await this.#startChild();
-      }
+    // Somebody bound the same port as we did and listened first. Rare: two pools started in the same second.
+    for (let tries = 0; tries < 2 && outcome.kind === "failed" && outcome.code === "EADDRINUSE"; tries++) {
+      const { setting } = outcome;
+      if (setting !== "admin-listen" && setting !== "api-listen") break;
+      if (setting === "admin-listen" ? this.#options.adminListenNamed : this.#options.api?.named) break;
+      this.#sockets = await this.#sockets.replace(setting);
+      outcome = await this.#startChild();
     }
     if (outcome.kind === "failed") throw startError(outcome, this.#sockets);
-    const { listen, adminListen } = this.#sockets;
+    const { listen, adminListen, apiListen } = this.#sockets;
     this.#logger.info("the pool serves", {
       listen: formatHostPort(listen),
       admin: formatHostPort(adminListen),
+      ...(apiListen === undefined ? {} : { pages: formatHostPort(apiListen) }),
       generation: this.generation,
       pid: this.#current?.pid,
     });
@@ -324,13 +342,16 @@ class RunningSupervisor implements Supervisor {
       next.dataDir !== dataDir ||
       next.databaseUrl !== databaseUrl ||
       !same(next.listen, listen) ||
-      !same(next.adminListen, adminListen)
+      !same(next.adminListen, adminListen) ||
+      (kept.api && next.api ? !same(next.api.listen, kept.api.listen) : kept.api !== next.api)
     ) {
       this.#logger.warn(
-        "a restart does not change data-dir, listen, admin-listen and database-url: for those stop the pool and start it again",
+        "a restart does not change data-dir, listen, admin-listen, api-listen and database-url: for those stop the pool and start it again",
       );
     }
-    return { ...next, dataDir, listen, adminListen, adminListenNamed, databaseUrl };
+    // The socket stays; what the pages say may change.
+    const api = kept.api && { ...(next.api ?? kept.api), listen: kept.api.listen, named: kept.api.named };
+    return { ...next, dataDir, listen, adminListen, adminListenNamed, api, databaseUrl };
   }
 
   /** Starts a child when it is its turn and makes it the current one. */
@@ -346,7 +367,8 @@ class RunningSupervisor implements Supervisor {
 
   async #launch(): Promise<LaunchOutcome> {
     const { connection, lock, spool } = this.#held;
-    const { publicFd, adminFd, listen, adminListen } = this.#sockets;
+    const { publicFd, adminFd, apiFd, listen, adminListen, apiListen } = this.#sockets;
+    const { api } = this.#options;
     const generation = await this.#nextGeneration();
     if (this.#ending) {
       return { kind: "failed", code: "supervisor/stopping", message: "The pool is stopping.", setting: undefined };
@@ -357,6 +379,7 @@ class RunningSupervisor implements Supervisor {
         execArgv: this.#deps.execArgv ?? process.execArgv.filter((argument) => !argument.startsWith("--inspect")),
         publicFd,
         adminFd,
+        apiFd,
         startTimeoutMs: this.#limits.startTimeoutMs,
         hangTimeoutMs: this.#limits.hangTimeoutMs,
       },
@@ -368,6 +391,7 @@ class RunningSupervisor implements Supervisor {
           ...this.#options,
           listen,
           adminListen,
+          api: api && { ...api, listen: apiListen ?? api.listen },
           serviceUri: this.#options.serviceUri.replace(/:0$/, `:${listen.port}`),
         },
         version: this.#deps.version,
@@ -493,7 +517,11 @@ function startError(outcome: StartOutcome & { kind: "failed" }, sockets: Sockets
   if (outcome.setting) {
     return listenError(
       outcome.setting,
-      outcome.setting === "listen" ? sockets.listen : sockets.adminListen,
+      outcome.setting === "listen"
+        ? sockets.listen
+        : outcome.setting === "api-listen"
+          ? (sockets.apiListen ?? sockets.adminListen)
+          : sockets.adminListen,
       outcome.code,
     );
   }

@@ -11,6 +11,8 @@ export interface ServedNode extends AsyncDisposable {
   acceptPublic(socket: Socket): void;
   /** Takes a connection of the admin port, likewise. */
   acceptAdmin(socket: Socket): void;
+  /** Takes a connection of the public API, likewise; undefined when it serves none. */
+  readonly acceptApi?: ((socket: Socket) => void) | undefined;
   /** Stops taking sessions, finishes what it holds, and resolves when nothing is left or `signal` aborts. */
   drain(signal: AbortSignal): Promise<void>;
 }
@@ -41,6 +43,8 @@ export interface Supervisor extends AsyncDisposable {
   readonly listen: ListenAddress;
   /** Not always the one asked for: a default admin port that is taken is replaced by a free one. */
   readonly adminListen: ListenAddress;
+  /** Likewise of the public API; undefined without one. */
+  readonly apiListen: ListenAddress | undefined;
   /** The generation that takes new connections; undefined while one is being started after a crash. */
   readonly generation: number | undefined;
   /** Replaces the working process by a new one, which runs the code that is on the disk now. Loses nothing. */

@@ -95,7 +95,7 @@ export type BooksView = Pick<LedgerStore, "balance" | "totals" | "halts" | "stat
   /** What the last check of the books found; undefined before the first. */
   readonly lastCheck?: () => { readonly atMs: number; readonly differences: readonly string[] } | undefined;
   /** When the oldest credit that is held becomes owed; undefined when none is. */
-  readonly oldestHeldReleaseMs?: (worker: WorkerAddress) => Promise<number | undefined>;
+  readonly oldestHeldReleaseMs?: (worker: WorkerAddress, holdMs: number) => Promise<number | undefined>;
 };
 
 /** What really came in, once the pool knows how to look. */

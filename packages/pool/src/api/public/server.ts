@@ -12,8 +12,9 @@ import { type Clock, errorCode, errorText, formatHostPort, type Logger, PoolErro
 import fastify, { type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { TlsIdentity } from "../../front/certificate.ts";
-import type { ListenAddress } from "../../options.ts";
+import type { ListenAddress, PublicApiSettings } from "../../options.ts";
 import { createContext, isUnavailable, liveJson } from "./context.ts";
+import { findDashboard } from "./dashboard-dir.ts";
 import { EventHub } from "./event-hub.ts";
 import { describeApi } from "./openapi.ts";
 import type { PublicPort } from "./ports.ts";
@@ -35,6 +36,19 @@ export interface PublicApiOptions {
 }
 
 export const defaultPublicApiOptions = { requestsPerMinute: 1_200, streamsPerAddress: 50 } as const;
+
+/**
+ * How a pool serves its pages: plain HTTP where only this machine reaches them or a proxy does TLS, HTTPS elsewhere,
+ * since browsers keep the clipboard and wallets from pages that came over the network in the clear.
+ */
+export function publicApiOptions(settings: PublicApiSettings, identity: TlsIdentity): PublicApiOptions {
+  return {
+    ...defaultPublicApiOptions,
+    identity: settings.trustProxy || isLoopback(settings.listen.host) ? undefined : identity,
+    trustProxy: settings.trustProxy,
+    dashboardDir: findDashboard(),
+  };
+}
 
 export interface PublicApiDeps {
   readonly port: PublicPort;
