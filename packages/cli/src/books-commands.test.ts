@@ -25,6 +25,7 @@ beforeAll(async () => {
   if (!resolved.ok) throw new Error(JSON.stringify(resolved.problems));
   const options = toPoolOptions(resolved.values, {
     adminListenNamed: true,
+    apiListenNamed: true,
     joinPassword: undefined,
     terminal: false,
   });
