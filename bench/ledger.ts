@@ -3,8 +3,8 @@
  * rebuild is and how much memory it takes, and how long a worker waits for its balance and its last 100 lines with a big
  * table behind them. Run it with `npx tsx --conditions=source bench/ledger.ts [jobs] [rows behind]`.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
@@ -116,12 +116,25 @@ async function fillLines(client: Client, count: number): Promise<void> {
   await client.query("vacuum analyze openpool.ledger_lines");
 }
 
+/** CPU milliseconds that the server's processes have used; those that ended are not counted. */
+async function postgresCpuMs(cluster: string): Promise<number> {
+  let ns = 0;
+  for (const pid of await readdir("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    if ((await readlink(`/proc/${pid}/cwd`).catch(() => "")) !== cluster) continue;
+    ns += Number((await readFile(`/proc/${pid}/schedstat`, "utf8").catch(() => "0")).split(" ")[0]);
+  }
+  return ns / 1e6;
+}
+
 function percentiles(waits: number[]): { p50ms: number; p99ms: number; maxMs: number } {
   waits.sort((a, b) => a - b);
   const at = (q: number): number => round(waits[Math.min(waits.length - 1, Math.floor(waits.length * q))] ?? 0, 2);
   return { p50ms: at(0.5), p99ms: at(0.99), maxMs: at(1) };
 }
 
+/** What else ran on the machine: above its number of cores, times are those of a crowd. */
+const loadAtStart = loadavg().map((one) => round(one, 1));
 const dataDir = await mkdtemp(join(tmpdir(), "openpool-bench-"));
 const results: Record<string, unknown> = {};
 {
@@ -140,6 +153,7 @@ const results: Record<string, unknown> = {};
   await client.query("checkpoint");
   const numbers = new WorkerNumbers();
   const cpu = process.cpuUsage();
+  const serverMs = await postgresCpuMs(postgres.clusterDir);
   const begin = performance.now();
   for (;;) {
     const step = await ledgerStep(client, { terms, bookJob: bookUnit, numbers, nowMs: nowMs(), newId: uuid });
@@ -147,14 +161,18 @@ const results: Record<string, unknown> = {};
   }
   const bookMs = performance.now() - begin;
   const used = process.cpuUsage(cpu);
+  const server = (await postgresCpuMs(postgres.clusterDir)) - serverMs;
   results["events to ledger"] = {
     jobs,
     "jobs/s": round((jobs * 1000) / bookMs),
     "node CPU ms/job": round((used.user + used.system) / 1000 / jobs, 4),
-    "jobs/s of one core of node": round((jobs * 1e6) / (used.user + used.system)),
+    "postgres CPU ms/job": round(server / jobs, 4),
+    "jobs/s that a whole core of node can do": round((jobs * 1e6) / (used.user + used.system)),
+    "jobs/s that a whole core of postgres can do": round((jobs * 1000) / server),
   };
 
   const rebuilt: { rssMb: number }[] = [];
+  const rebuildCpu = process.cpuUsage();
   const from = performance.now();
   const result = await rebuildLedger(connection, {
     terms,
@@ -167,8 +185,10 @@ const results: Record<string, unknown> = {};
   });
   const rebuildMs = performance.now() - from;
   if (result.differences.length > 0) throw new Error(`the rebuild differs: ${JSON.stringify(result.differences)}`);
+  const rebuildUsed = process.cpuUsage(rebuildCpu);
   results["rebuild"] = {
     jobs: result.jobs,
+    "node CPU ms/job": round((rebuildUsed.user + rebuildUsed.system) / 1000 / jobs, 4),
     "jobs/s": round((jobs * 1000) / rebuildMs),
     "10 million jobs, extrapolated, min": round((1e7 / jobs) * (rebuildMs / 60_000), 1),
     "MB of memory, first and last": [rebuilt.at(0)?.rssMb, rebuilt.at(-1)?.rssMb],
@@ -231,7 +251,7 @@ function creditOfBench(worker: WorkerAddress) {
 
 const report = {
   at: new Date().toISOString(),
-  machine: { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version },
+  machine: { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, loadAtStart: loadAtStart[0] },
   results,
 };
 const text = `${JSON.stringify(report, undefined, 2)}\n`;

@@ -17,7 +17,7 @@ export default function setup(): () => void {
   // An older build would be tested, and pass or fail for reasons that nobody can see.
   if (status !== 0) throw new Error("tsc -b failed: see above; tests that start the program need what it builds");
   // Media that is made once is for all runs.
-  process.env["OPENPOOL_TEST_MEDIA"] ??= join(tmpdir(), "openpool-test-media");
+  process.env["TEST_MEDIA_DIR"] ??= join(tmpdir(), "openpool-test-media");
   const run = openRunTempDir();
   process.env["TMPDIR"] = run.path;
   return () => run.remove();

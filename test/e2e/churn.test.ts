@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
-import { startTestPool, type TestPool } from "./pool.ts";
+import { startTestPool, type TestPool, until } from "./pool.ts";
 
 let pool: TestPool;
 beforeAll(async () => {
@@ -86,4 +86,7 @@ test("fifty workers that come and go at random cost twenty streams nothing, and 
     segments: STREAMS * SEGMENTS,
     creditedWei: BigInt(STREAMS * SEGMENTS) * EARNED_WEI,
   });
+  const ledger = pool.running.node.admin.ledger!; // a pool has its books
+  await until(() => ledger.progress().jobsBooked === STREAMS * SEGMENTS);
+  expect(await ledger.check(true), `seed ${seed}`).toMatchObject({ violations: [], jobs: STREAMS * SEGMENTS });
 }, 60_000);

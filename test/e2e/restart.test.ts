@@ -23,6 +23,12 @@ async function credited(program: Program): Promise<{ segments: number; creditedW
   };
 }
 
+/** What the books hold for workers, once they are up with the log. */
+async function bookedWei(program: Program): Promise<bigint> {
+  const balances = (await program.admin("/ledger/balances")) as readonly { heldWei: string; owedWei: string }[];
+  return balances.reduce((sum, one) => sum + BigInt(one.heldWei) + BigInt(one.owedWei), 0n);
+}
+
 function gatewayOf(program: Program): GatewayClient {
   return openGatewayClient({ orchestrator: `https://${program.addr}` }, { logger: silentLogger, clock: systemClock });
 }
@@ -103,6 +109,8 @@ test("a process that is killed is replaced while connections wait, and no answer
   expect(segments).toBeGreaterThanOrEqual(answered);
   expect(segments).toBeLessThanOrEqual(traffic.outcomes.length);
   expect(creditedWei).toBe(BigInt(segments) * EARNED_WEI);
+  await until(async () => (await bookedWei(program)) >= creditedWei);
+  expect(await bookedWei(program)).toBe(creditedWei);
   for (const rig of rigs) await rig[Symbol.asyncDispose]();
 }, 90_000);
 
@@ -125,6 +133,8 @@ test("everything but the database is killed: the next start takes the books over
       process.stderr.write(second.log());
     });
     expect(await credited(second)).toEqual({ segments: 5, creditedWei: 5n * EARNED_WEI });
+    await until(async () => (await bookedWei(second)) >= 5n * EARNED_WEI);
+    expect(await bookedWei(second)).toBe(5n * EARNED_WEI);
   } finally {
     await rm(dataDir, { recursive: true, force: true });
   }

@@ -1,0 +1,161 @@
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { stoppedClock } from "@openpool/base";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { releaseAtMs } from "./hold.ts";
+import { defaultTerms, MIN_NOTICE_MS, TermsKeeper } from "./terms-keeper.ts";
+import {
+  diffTerms,
+  parseTermsDocument,
+  type Terms,
+  TermsBook,
+  termsDocumentJson,
+  TermsError,
+  termsFor,
+} from "./terms.ts";
+
+const ada = parseAddress(`0x${"11".repeat(20)}`) as WorkerAddress;
+const bob = parseAddress(`0x${"22".repeat(20)}`) as WorkerAddress;
+
+function version(number: number, change: Partial<Terms> = {}): Terms {
+  return { version: number, effectiveAtMs: 0, announcedAtMs: 0, ...defaultTerms, ...change };
+}
+
+describe("a document of terms", () => {
+  test("is read back as it was written", () => {
+    const document = {
+      ...defaultTerms,
+      commissionPpm: 12_345n,
+      schemeOptions: { amountWei: "10" },
+      overrides: [{ name: "own", workers: [ada, bob], commissionPpm: 0n, holdMs: 5, minimumPayoutWei: 10n ** 30n }],
+    };
+    expect(parseTermsDocument(JSON.parse(JSON.stringify(termsDocumentJson(document))))).toEqual(document);
+  });
+
+  test.each([
+    [{ commissionPpm: "1000001" }, "commissionPpm"],
+    [{ commissionPpm: "0.25" }, "commissionPpm"],
+    [{ holdMs: -1 }, "holdMs"],
+    [{ minimumPayoutWei: "1e18" }, "minimumPayoutWei"],
+    [{ scheme: "Unit!" }, "scheme"],
+    [{ gasBorneBy: "nobody" }, "gasBorneBy"],
+    [{ comission: "250000" }, "comission"],
+    [{ overrides: [{ name: "x", workers: ["0x12"] }] }, "overrides"],
+  ])("with %j is refused", (change, field) => {
+    const parse = (): unknown => parseTermsDocument({ ...termsDocumentJson(defaultTerms), ...change });
+    expect(parse).toThrow(TermsError);
+    expect(parse).toThrow(field);
+  });
+});
+
+test("a worker has the terms of the first override that names it, and another scheme begins with its own parameters", () => {
+  const terms = version(1, {
+    schemeOptions: { a: "1" },
+    overrides: [
+      { name: "own", workers: [ada], commissionPpm: 0n, scheme: "segment" },
+      { name: "all", workers: [ada, bob], commissionPpm: 1n, holdMs: 1 },
+    ],
+  });
+  expect(termsFor(terms, ada)).toMatchObject({
+    commissionPpm: 0n,
+    scheme: "segment",
+    schemeOptions: {},
+    holdMs: 3_600_000,
+  });
+  expect(termsFor(terms, bob)).toMatchObject({
+    commissionPpm: 1n,
+    scheme: "unit",
+    schemeOptions: { a: "1" },
+    holdMs: 1,
+  });
+});
+
+test("at every moment the last version that has begun is in force, and a later one replaces what was announced before it", () => {
+  const versions = fc.array(fc.nat(20), { maxLength: 8 });
+  fc.assert(
+    fc.property(versions, fc.nat(25), (effective, now) => {
+      const all = [0, ...effective].map((effectiveAtMs, i) => version(i + 1, { effectiveAtMs }));
+      const book = new TermsBook(all);
+      const begun = all.filter((one) => one.effectiveAtMs <= now);
+      expect(book.at(now).version).toBe(Math.max(...begun.map((one) => one.version)));
+    }),
+  );
+});
+
+test("a hold is never shorter than promised, and at most ten minutes longer", () => {
+  fc.assert(
+    fc.property(fc.nat(2 ** 31), fc.nat(40 * 86_400_000), (at, hold) => {
+      const longer = releaseAtMs(at, hold) - (at + hold);
+      expect(longer).toBeGreaterThanOrEqual(0);
+      expect(longer).toBeLessThan(600_000);
+    }),
+  );
+  expect(releaseAtMs(1_234, 0)).toBe(1_234);
+  expect(releaseAtMs(1_234, 5_000)).toBe(7_000);
+  expect(releaseAtMs(1_234, 3_600_000)).toBe(3_660_000);
+});
+
+describe("the keeper of the terms", () => {
+  const t0 = Date.parse("2026-01-01T00:00:00Z");
+  function openKeeper(clock = stoppedClock(t0), kept: Terms[] = []) {
+    const recorded: unknown[] = [];
+    return {
+      clock,
+      kept,
+      recorded,
+      keeper: TermsKeeper.open(defaultTerms, {
+        clock,
+        store: {
+          terms: async () => [...kept],
+          async addTerms(terms) {
+            if (kept.some((one) => one.version === terms.version)) throw new Error("conflict");
+            kept.push(terms);
+          },
+        },
+        record: async (_type, data) => void recorded.push(data),
+        checkScheme(scheme) {
+          if (scheme !== "unit") throw new TermsError({ code: "terms/invalid" }, `no ${scheme}`);
+        },
+      }),
+    };
+  }
+
+  test("makes version 1 of the settings once, and keeps it whatever the settings become", async () => {
+    const first = openKeeper();
+    expect((await first.keeper).current).toMatchObject({ version: 1, effectiveAtMs: t0, commissionPpm: 250_000n });
+    const second = openKeeper(stoppedClock(t0 + 1), first.kept);
+    expect((await second.keeper).current).toMatchObject({ version: 1, effectiveAtMs: t0 });
+    expect([first.recorded.length, second.recorded.length]).toEqual([1, 0]);
+  });
+
+  test("announces a change ahead of time, never backwards, and lets it count from its moment on", async () => {
+    const { clock, keeper: opening, recorded } = openKeeper();
+    const keeper = await opening;
+    const change = { ...termsDocumentJson(defaultTerms), commissionPpm: "100000" };
+    for (const atMs of [t0 - 1, t0, t0 + MIN_NOTICE_MS - 1]) {
+      await expect(keeper.announce(change, atMs)).rejects.toMatchObject({ info: { code: "terms/retroactive" } });
+    }
+    await expect(keeper.announce({ ...change, scheme: "luck" }, t0 + MIN_NOTICE_MS)).rejects.toThrow("no luck");
+    expect(await keeper.announce(change, t0 + MIN_NOTICE_MS)).toMatchObject({ version: 2, announcedAtMs: t0 });
+    await expect(keeper.announce(change, t0 + 2 * MIN_NOTICE_MS)).rejects.toMatchObject({
+      info: { code: "terms/unchanged" },
+    });
+    expect(keeper.current.version).toBe(1);
+    clock.advance(MIN_NOTICE_MS);
+    expect(keeper.current).toMatchObject({ version: 2, commissionPpm: 100_000n });
+    expect(recorded).toHaveLength(2);
+    expect(diffTerms(keeper.book.version(1), keeper.book.version(2))).toEqual([
+      { field: "commissionPpm", from: "250000", to: "100000" },
+    ]);
+    await keeper[Symbol.asyncDispose]();
+  });
+
+  test("sees what another node announced", async () => {
+    const { clock, keeper: opening, kept } = openKeeper();
+    const keeper = await opening;
+    kept.push(version(2, { announcedAtMs: t0, effectiveAtMs: t0 + 60_000, commissionPpm: 0n }));
+    clock.advance(15_000);
+    await expect.poll(() => keeper.book.versions.length).toBe(2);
+    await keeper[Symbol.asyncDispose]();
+  });
+});
