@@ -1,6 +1,7 @@
 import { errorText, PoolError } from "@openpool/base";
 import { Command, CommanderError } from "commander";
 import { addBalancesCommand } from "./commands/balances.ts";
+import { addBackupCommand, addRestoreCommand } from "./commands/backup.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDocsCommand } from "./commands/docs.ts";
@@ -79,6 +80,8 @@ Every setting can be a flag, a variable (--listen is OPENPOOL_LISTEN) or a line 
   addPayoutsCommand(registry);
   addPayToCommand(registry);
   addRestartCommand(registry);
+  addBackupCommand(registry);
+  addRestoreCommand(registry);
   program.commandsGroup("Find out:");
   addDoctorCommand(registry);
   addConfigCommand(registry);

@@ -13,9 +13,11 @@ export type { AdminServer, AdminServerOptions } from "./api/admin-server.ts";
 export type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 export type { UpstreamStatus } from "./upstream/door.ts";
 export {
+  backupBooks,
   deployPayoutContract,
   newPayoutKey,
   payToDocument,
+  restoreBooks,
   startAdminServer,
   startLocalChain,
   startPool,

@@ -5,6 +5,12 @@
 export const startPool: typeof import("./start-pool.ts").startPool = async (...args) =>
   (await import("./start-pool.ts")).startPool(...args);
 
+export const backupBooks: typeof import("./store/books.ts").backupBooks = async (...args) =>
+  (await import("./store/books.ts")).backupBooks(...args);
+
+export const restoreBooks: typeof import("./store/books.ts").restoreBooks = async (...args) =>
+  (await import("./store/books.ts")).restoreBooks(...args);
+
 export const startAdminServer: typeof import("./api/admin-server.ts").startAdminServer = async (...args) =>
   (await import("./api/admin-server.ts")).startAdminServer(...args);
 

@@ -8,6 +8,7 @@ import type { PostgresBinaries } from "./postgres-binaries.ts";
 import {
   CLUSTER_PORT,
   CLUSTER_USER,
+  findCluster,
   makeSocketDir,
   type Place,
   prepareCluster,
@@ -102,6 +103,32 @@ export async function startManagedPostgres(
     await supervisor[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/**
+ * Lends the database of a data directory: the server of the pool that runs, or else one of our own for as long as it takes.
+ *
+ * Rejects with `store/no-books` where there is none.
+ */
+export async function withManagedPostgres<T>(
+  dataDir: string,
+  deps: ManagedPostgresDeps,
+  work: (connection: PgConnection) => Promise<T>,
+): Promise<T> {
+  const cluster = await findCluster(dataDir);
+  if (cluster === undefined) {
+    throw new PoolError(
+      { code: "store/no-books" },
+      `There is no database in ${dataDir}: name the pool's data directory, or its --database-url where it has one.`,
+    );
+  }
+  const seen = await inspectCluster(cluster);
+  if (seen.kind === "alive") {
+    const { socketDir, port } = seen;
+    return work({ kind: "socket", socketDir, port, user: CLUSTER_USER, database: DATABASE });
+  }
+  await using postgres = await startManagedPostgres({ dataDir }, deps);
+  return work(postgres.connection);
 }
 
 /** The postmaster that we look after: our own child, or one that was there. */

@@ -11,7 +11,7 @@ import type { Migration } from "./schema/migration.ts";
  * Append only: what has run somewhere is never edited, a change is a new migration. Everything lies in the schema
  * `openpool`, so that a database may be shared with other programs.
  */
-const migrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream];
+export const knownMigrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream];
 
 /** Any constant of ours: two nodes that start together migrate one after the other. */
 const MIGRATION_LOCK = 7_105_232;
@@ -20,10 +20,12 @@ const MIGRATION_LOCK = 7_105_232;
 export async function migrate(
   client: Client,
   { logger }: { logger: Logger },
-  known: readonly Migration[] = migrations,
+  known: readonly Migration[] = knownMigrations,
+  { restoring = false }: { readonly restoring?: boolean } = {},
 ): Promise<void> {
-  await client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+  await lockMigrations(client);
   try {
+    if (!restoring) await refuseHalfRestored(client);
     const { rows: found } = await client.query<{ there: boolean }>(
       "select to_regclass('openpool.schema_migrations') is not null as there",
     );
@@ -67,4 +69,22 @@ export async function migrate(
   } finally {
     await client.query("select pg_advisory_unlock($1)", [MIGRATION_LOCK]).catch(() => {});
   }
+}
+
+/** Of this session until it ends, or is unlocked as often as it was locked. */
+export async function lockMigrations(client: Client): Promise<void> {
+  await client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+}
+
+/** A table that is there while a backup is being restored. */
+export const RESTORING = "openpool.restoring";
+
+/** A pool that started now would begin with empty books. */
+async function refuseHalfRestored(client: Client): Promise<void> {
+  const { rows } = await client.query<{ begun: boolean }>("select to_regclass($1) is not null as begun", [RESTORING]);
+  if (!rows[0]?.begun) return;
+  throw new PoolError(
+    { code: "store/restore-unfinished" },
+    "A restore into this database was not finished: its books are not whole. Run `openpool restore` again.",
+  );
 }

@@ -155,6 +155,15 @@ async function writeRecord(dataDir: string, place: Place): Promise<void> {
   await syncDirectory(dataDir);
 }
 
+/** Where the cluster of a data directory is, when it has one; looks and changes nothing. */
+export async function findCluster(dataDir: string): Promise<string | undefined> {
+  const home = await realpath(dataDir).catch(() => undefined);
+  const recorded = home === undefined ? undefined : await readRecord(home);
+  if (home === undefined || recorded === undefined) return undefined;
+  const cluster = join(resolve(home, recorded), "cluster");
+  return (await stat(cluster).catch(() => undefined)) && cluster;
+}
+
 async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, "r");
   try {
@@ -263,7 +272,7 @@ export async function prepareCluster(
     else if (Number(version) !== binaries.major) {
       throw new PoolError(
         { code: "store/postgres-version" },
-        `The database in ${place.cluster} was made by PostgreSQL ${version.trim()} and this is ${binaries.major}. Run the version of Open Pool that made it, export, and import here.`,
+        `The database in ${place.cluster} was made by PostgreSQL ${version.trim()} and this is ${binaries.major}. Back it up with the version of Open Pool that made it (\`openpool backup\`) and restore it into a new data directory with this one (\`openpool restore\`).`,
       );
     }
     await writeRecord(dataDir, place);
