@@ -241,7 +241,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
     return {
       async drain() {
         draining = true;
-        logger.info("draining", { segmentsInFlight: tasks.running });
+        logger.debug("draining", { segmentsInFlight: tasks.running });
         opened.leave();
         await tasks.idle();
         await scope[Symbol.asyncDispose]();

@@ -41,8 +41,11 @@ async function code(work: Promise<unknown>): Promise<unknown> {
 describe("a backup", () => {
   test("brings back every row as it was: odd text, old months, numbers given out; and goes on from there", async () => {
     await using store = await openTestStore();
-    for (let i = 0; i < 300; i++)
-      await store.credit(creditOf(i % 2 ? ada : bob, `rig${i % 7}`, BigInt(i) * 10n ** 15n));
+    await Promise.all(
+      Array.from({ length: 300 }, (_, i) =>
+        store.credit(creditOf(i % 2 ? ada : bob, `rig${i % 7}`, BigInt(i) * 10n ** 15n)),
+      ),
+    );
     const odd = 'tab\t line\n back\\slash \\. quote\' "double" \u2028 ключ \u{1F600}';
     await store.append([{ type: "fact", data: { odd } }]);
     await store.putWorker({ worker: ada, locked: true, banned: undefined, payTo: bob, note: odd });
@@ -106,7 +109,7 @@ describe("a backup", () => {
 
   test("that is cut short, changed or something else is refused before anything is touched", async () => {
     await using store = await openTestStore();
-    for (let i = 0; i < 50; i++) await store.credit(creditOf(ada, "rig", 1_000n));
+    await Promise.all(Array.from({ length: 50 }, () => store.credit(creditOf(ada, "rig", 1_000n))));
     const file = join(dir, "good");
     await writeBackup(store.database.connection, file, "test", deps);
     const bytes = await readFile(file);

@@ -1,6 +1,7 @@
 import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
 import { Client } from "pg";
 import {
+  type BackupHeader,
   type BackupTable,
   type BackupTableEnd,
   createBackupFile,
@@ -111,9 +112,10 @@ export async function restoreBackup(
   file: string,
   { logger, clock }: BackupDeps,
   signal?: AbortSignal,
+  verified: { readonly header: BackupHeader } | undefined = undefined,
 ): Promise<BackupReport> {
-  // All of it, before anything is touched.
-  const { header } = await verifyBackupFile(file);
+  // All of it is read, before anything is touched.
+  const { header } = verified ?? (await verifyBackupFile(file));
   const unknown = header.schema.filter((version) => !knownMigrations.some((one) => one.version === version));
   if (unknown.length > 0) {
     throw new PoolError(

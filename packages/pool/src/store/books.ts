@@ -1,5 +1,6 @@
 import { PoolError } from "@openpool/base";
 import { type BackupDeps, type BackupReport, restoreBackup, writeBackup } from "./backup.ts";
+import { verifyBackupFile } from "./backup-file.ts";
 import { startManagedPostgres, withManagedPostgres } from "./managed-postgres.ts";
 import { parseDatabaseUrl } from "./pg-connection.ts";
 import { findCluster } from "./postgres-cluster.ts";
@@ -36,6 +37,8 @@ export async function restoreBooks(
 ): Promise<BackupReport> {
   const { dataDir, databaseUrl } = place;
   if (databaseUrl !== undefined) return restoreBackup(parseDatabaseUrl(databaseUrl), file, deps, signal);
+  // Before a database is made for it.
+  const verified = await verifyBackupFile(file);
   const there = await findCluster(dataDir);
   await using postgres = await startManagedPostgres({ dataDir }, deps).catch((error: unknown) => {
     // The pool itself runs on it: its books are there.
@@ -48,5 +51,5 @@ export async function restoreBooks(
         )
       : error;
   });
-  return restoreBackup(postgres.connection, file, deps, signal);
+  return await restoreBackup(postgres.connection, file, deps, signal, verified);
 }

@@ -128,7 +128,7 @@ export async function withManagedPostgres<T>(
     return work({ kind: "socket", socketDir, port, user: CLUSTER_USER, database: DATABASE });
   }
   await using postgres = await startManagedPostgres({ dataDir }, deps);
-  return work(postgres.connection);
+  return await work(postgres.connection);
 }
 
 /** The postmaster that we look after: our own child, or one that was there. */
