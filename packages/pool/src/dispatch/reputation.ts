@@ -34,7 +34,7 @@ type ReputationOptions = Pick<
 export class Reputation {
   readonly #options: ReputationOptions;
   standing: Standing = "new";
-  reason = "no work done yet";
+  reason = "too new to be judged";
   sinceMs: number;
   /** Success of late, 0 to 1: an average that forgets. */
   health = 1;

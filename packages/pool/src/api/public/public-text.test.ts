@@ -3,7 +3,7 @@ import { publicDecision, publicReason } from "./public-text.ts";
 
 test("reasons in the pool's own words are public as they are", () => {
   for (const reason of [
-    "no work done yet",
+    "too new to be judged",
     "12 good results in a row",
     "slow: 0.8 × real time, others do the same work at about 2.4 ×",
     "success down to 55 %, the last failure: no answer before the deadline",

@@ -12,7 +12,7 @@ const OWN_FAILURES = [
 
 /** Reasons for a standing that the pool itself puts into words. */
 const OWN_REASONS = [
-  /^no work done yet$/,
+  /^too new to be judged$/,
   /^\d+ good (results|retrials) in a row$/,
   /^slow: [\d.]+ × real time, others do the same work at about [\d.]+ ×$/,
   /^claimed pixels that were not in the result$/,
