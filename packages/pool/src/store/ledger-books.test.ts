@@ -28,9 +28,25 @@ function rebuild(world: World, verify: boolean, nowMs: () => number) {
   return rebuildLedger(world.connection, { ...rules(world), verify, nowMs });
 }
 
-/** The money part of a payout: planned, then final or failed. */
+async function head(client: Client): Promise<bigint> {
+  return BigInt((await client.query<{ position: string }>("select position from openpool.log_head")).rows[0]!.position);
+}
+
+/** What the books see of a payout: planned, then final or failed, beside its line. */
 async function pay(world: World, worker: WorkerAddress, amountWei: bigint, atMs: number, final: boolean) {
   const line = newJob();
+  const run = newJob();
+  await world.client.query(
+    `insert into openpool.payout_runs (id, state, created_at, finished_at, chain_id, payer, asset, total_wei, details)
+     values ($1, 'done', $2, $2, 1, $3, 'eth', $4, '{}')`,
+    [run, new Date(atMs), ada, amountWei],
+  );
+  await world.client.query(
+    `insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount, asset, method,
+       method_reason, state, tx_hash, planned_at, finished_at)
+     values ($1, $2, 1, $3, $3, $4, 0, $4, 'eth', 'transfer', 'a test', $5, $6, $7, $7)`,
+    [line, run, worker, amountWei, final ? "final" : "returned", final ? "0x12" : null, new Date(atMs)],
+  );
   const move = (rule: string, from: "owed" | "paying", to: "paying" | "paid" | "owed") => ({
     id: newJob(),
     source: `${line}/${rule}`,
@@ -345,6 +361,26 @@ describe("the check", () => {
       expect(await ledger.halts()).toEqual([]);
     },
   );
+
+  test("finds a payout that is final and not booked, and one that is booked and was never made", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock);
+    const { store, ledger, client } = world;
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    await pay(world, ada, 1_000n, clock.now(), true);
+    await pay(world, ada, 500n, clock.now(), false);
+    const look = async (): Promise<readonly string[]> =>
+      (await checkLedger(client, rules(world), await head(client))).violations.map((one) => one.message);
+    expect(await look()).toEqual([]);
+    expect(await ledger.balance(ada)).toMatchObject({ owedWei: 2_000n, payingWei: 0n, paidWei: 1_000n });
+    await client.query("update openpool.payout_lines set amount_wei = 999 where state = 'final'");
+    expect(await look()).toEqual([expect.stringContaining("paid 999 wei in transaction 0x12; booked are 1000")]);
+    await client.query("delete from openpool.payout_lines where state = 'final'");
+    expect(await look()).toEqual([expect.stringContaining("pays a line that does not exist")]);
+    await client.query("update openpool.payout_lines set state = 'final'");
+    expect(await look()).toHaveLength(2);
+  });
 
   test("of what is new looks at that alone, and goes on where it was", async () => {
     await using world = await openLedgerWorld(systemClock);

@@ -139,21 +139,32 @@ async function checkPaid(client: ClientBase): Promise<readonly Violation[]> {
   );
   if (!tables[0]?.there) return [];
   const { rows } = await client.query<{ message: string }>(
-    `select case when l.id is null then 'the entry ' || e.source || ' pays a line that does not exist'
+    `select case when l.id is null then 'the entry ' || e.source || ' pays a line that does not exist or is not final'
          when e.id is null then 'the payout line ' || l.id || ' of ' || l.worker || ' is final and not booked as paid'
-         else 'the payout line ' || l.id || ' of ' || l.worker || ' is booked as paid: it is ' || l.state || ' with '
-           || coalesce('transaction ' || l.tx_hash, 'no transaction') || ', ' || l.amount_wei || ' wei, booked '
-           || coalesce(e.wei, 0) end as message
+         else 'the payout line ' || l.id || ' of ' || l.worker || ' paid ' || (l.amount_wei - l.gas_share_wei)
+           || ' wei in ' || coalesce('transaction ' || l.tx_hash, 'no transaction') || '; booked are ' || coalesce(e.wei, 0)
+       end as message
      from (
-         select e.id, e.source, split_part(e.source, '/', 1) as line, sum(p.amount_wei) filter (where a.account like '%:paid') as wei
-         from openpool.ledger_entries e join openpool.ledger_postings p on p.entry = e.id
-           join openpool.ledger_accounts a on a.id = p.account
+         select e.id, e.source, split_part(e.source, '/', 1) as line,
+           sum(p.amount_wei) filter (where a.account like '%:paid') as wei
+         from openpool.ledger_entries e left join openpool.ledger_postings p on p.entry = e.id
+           left join openpool.ledger_accounts a on a.id = p.account
          where e.rule = 'paid' group by 1
        ) e full join (select * from openpool.payout_lines where state = 'final') l on l.id::text = e.line
-     where l.id is null or e.id is null or l.tx_hash is null or e.wei is distinct from l.amount_wei
+     where l.id is null or e.id is null or l.tx_hash is null or e.wei is distinct from l.amount_wei - l.gas_share_wei
      limit ${MAX_TOLD}`,
   );
-  return rows.map(({ message }) => ({ check: "paid", message }));
+  const { rows: open } = await client.query<{ message: string }>(
+    `select 'worker:' || coalesce(a.worker, l.worker) || ':paying is ' || coalesce(a.balance_wei, 0)
+       || ' wei, its payouts that are not over sum to ' || coalesce(l.wei, 0) as message
+     from (select worker, balance_wei from openpool.ledger_accounts where account like 'worker:%:paying') a
+       full join (
+         select worker, sum(amount_wei) as wei from openpool.payout_lines
+         where state in ('planned', 'signed', 'sent', 'confirmed') group by 1
+       ) l on l.worker = a.worker
+     where coalesce(a.balance_wei, 0) <> coalesce(l.wei, 0) limit ${MAX_TOLD}`,
+  );
+  return [...rows, ...open].map(({ message }) => ({ check: "paid", message }));
 }
 
 async function compareWithLog(
