@@ -59,10 +59,12 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
   const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
   const median = (values: bigint[]): bigint => values.sort(byValue)[Math.floor(values.length / 2)] ?? 0n;
 
+  const finalBlock = async (node: ChainNode): Promise<number> =>
+    options.finality === "finalized" ? node.finalizedBlock() : (await node.latestBlock()) - options.finality + 1;
+
   async function sight(node: ChainNode, account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<Sight> {
     // In this order: what is mined between two questions then shows as its receipt, never as someone else's.
-    const latest = await node.latestBlock();
-    const final = options.finality === "finalized" ? await node.finalizedBlock() : latest - options.finality + 1;
+    const final = await finalBlock(node);
     const count = await node.transactionCount(account, "latest");
     for (const hash of hashes) {
       const receipt = await node.receipt(hash);
@@ -102,8 +104,12 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
 
   return {
     chainId: options.chainId,
-    async nextNonce(account) {
-      const counts = await ask((node) => node.transactionCount(account, "latest"));
+    async nextNonce(account, at) {
+      const counts = await ask(async (node) => {
+        if (at === "latest") return node.transactionCount(account, at);
+        const final = await finalBlock(node);
+        return final < 0 ? 0 : node.transactionCount(account, final);
+      });
       // At least a quorum has come this far; who lags or boasts does not count.
       return counts.sort((a, b) => b - a)[quorum - 1] ?? 0;
     },
@@ -123,8 +129,7 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       const sights = await ask(async (node): Promise<Sight> => {
         const receipt = await node.receipt(hash);
         if (!receipt) return { kind: "open" };
-        const latest = await node.latestBlock();
-        const final = options.finality === "finalized" ? await node.finalizedBlock() : latest - options.finality + 1;
+        const final = await finalBlock(node);
         const canonical = (await node.blockHash(receipt.blockNumber)) === receipt.blockHash;
         return { kind: "mined", final: canonical && receipt.blockNumber <= final, receipt };
       });

@@ -461,9 +461,15 @@ export class PayoutEngine implements PayoutPort {
     const { store, chain, clock } = this.#deps;
     const last = await store.lastNonce(chain.chainId, payer);
     const { nonceFloor } = await store.control();
-    const onChain = await chain.nextNonce(payer);
-    // The first payout of an account takes it as it is.
-    const ours = Math.max(last === undefined ? onChain : last + 1, nonceFloor ?? 0);
+    const onChain = await chain.nextNonce(payer, "latest");
+    // The first payout of an account takes it as it is; so does one behind foreign transactions that the operator knows.
+    const adopted = last === undefined || (onChain > last + 1 && onChain <= (nonceFloor ?? 0));
+    const ours = adopted ? onChain : last + 1;
+    if (adopted && (await chain.nextNonce(payer, "final")) !== onChain) {
+      // Should they vanish, a payment behind them would wait for ever.
+      this.#waitingFor ??= `the transactions of ${payer} before this payout are not final yet`;
+      return undefined;
+    }
     if (onChain > ours) {
       await this.#halt({
         code: "payout/nonce-ahead",

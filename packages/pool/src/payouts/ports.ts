@@ -84,8 +84,8 @@ export interface GasPrices {
 /** The chain, as enough of its nodes agree. Throws `payout/no-quorum` where they do not. */
 export interface Chain {
   readonly chainId: number;
-  /** Transactions of an account in mined blocks: its next nonce. */
-  nextNonce(account: WorkerAddress): Promise<number>;
+  /** Transactions of an account in mined, or in final, blocks: its next nonce. */
+  nextNonce(account: WorkerAddress, at: "latest" | "final"): Promise<number>;
   fate(account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<NonceFate>;
   gasPrices(): Promise<GasPrices>;
   balance(account: WorkerAddress): Promise<bigint>;

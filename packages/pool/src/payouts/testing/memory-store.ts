@@ -1,0 +1,264 @@
+import { PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import type { Control, Payable, PayeeRecord, PayoutStore, Settlement } from "../ports.ts";
+import type { Halt, Hex, PayoutIntent, PayoutLine, PayoutRun, PayToChange, RunDetail, SignedTransaction } from "../types.ts";
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** What a worker has in the books of the double. */
+export interface MemoryBalance {
+  owedWei: bigint;
+  payingWei: bigint;
+  paidWei: bigint;
+}
+
+/** The payouts' memory as the database keeps it: what was written survives every crash of the engine. */
+export class MemoryPayoutStore implements PayoutStore {
+  readonly books = new Map<WorkerAddress, MemoryBalance>();
+  gasWei = 0n;
+  readonly #runs = new Map<string, Mutable<PayoutRun>>();
+  readonly #lines = new Map<string, Mutable<PayoutLine>>();
+  readonly #intents = new Map<string, Mutable<PayoutIntent>>();
+  readonly #held = new Map<WorkerAddress, { held: string | undefined; plainOnly: boolean }>();
+  #control: Mutable<Control> = {
+    paused: undefined,
+    halted: undefined,
+    nextAtMs: undefined,
+    schedule: undefined,
+    nonceFloor: undefined,
+  };
+
+  credit(worker: WorkerAddress, wei: bigint): void {
+    this.#balance(worker).owedWei += wei;
+  }
+
+  get held(): ReadonlySet<WorkerAddress> {
+    return new Set([...this.#held].flatMap(([worker, { held }]) => (held === undefined ? [] : [worker])));
+  }
+
+  get intents(): readonly PayoutIntent[] {
+    return [...this.#intents.values()];
+  }
+
+  #balance(worker: WorkerAddress): MemoryBalance {
+    const found = this.books.get(worker) ?? { owedWei: 0n, payingWei: 0n, paidWei: 0n };
+    this.books.set(worker, found);
+    return found;
+  }
+
+  async payable(): Promise<readonly Payable[]> {
+    return [...this.books]
+      .filter(([, { owedWei }]) => owedWei > 0n)
+      .map(([worker, { owedWei }]) => ({ worker, owedWei, oldestOwedAtMs: 0 }));
+  }
+
+  async payees(): Promise<readonly PayeeRecord[]> {
+    return [...this.#held].map(([worker, one]) => ({ worker, payTo: worker, thresholdWei: 0n, ...one }));
+  }
+
+  async control(): Promise<Control> {
+    return { ...this.#control };
+  }
+
+  async plannedSince(): Promise<bigint> {
+    return 0n;
+  }
+
+  async commitPlan(run: PayoutRun, lines: readonly PayoutLine[], nextAtMs: number | undefined): Promise<boolean> {
+    if (this.#runs.has(run.id)) return true;
+    if (this.#control.halted || this.#open().length > 0) return false;
+    if (lines.some((line) => this.#balance(line.worker).owedWei < line.amountWei)) return false;
+    this.#runs.set(run.id, { ...run });
+    for (const line of lines) {
+      this.#lines.set(line.id, { ...line });
+      this.#balance(line.worker).owedWei -= line.amountWei;
+      this.#balance(line.worker).payingWei += line.amountWei;
+    }
+    if (nextAtMs !== undefined) this.#control.nextAtMs = nextAtMs;
+    return true;
+  }
+
+  async approve(run: string): Promise<boolean> {
+    const found = this.#runs.get(run);
+    if (found?.state !== "planned") return false;
+    found.state = "approved";
+    return true;
+  }
+
+  async cancel(run: string): Promise<boolean> {
+    const found = this.#runs.get(run);
+    if (!found || !["planned", "approved"].includes(found.state)) return false;
+    if ([...this.#intents.values()].some((one) => one.run === run)) return false;
+    found.state = "cancelled";
+    this.#return([...this.#lines.values()].filter((line) => line.run === run).map((line) => cancelled(line.id)));
+    return true;
+  }
+
+  #open(): Mutable<PayoutRun>[] {
+    return [...this.#runs.values()].filter((run) => run.state !== "done" && run.state !== "cancelled");
+  }
+
+  async openRuns(): Promise<readonly RunDetail[]> {
+    return this.#open().map((run) => this.#detail(run));
+  }
+
+  #detail(run: PayoutRun): RunDetail {
+    return {
+      run: { ...run },
+      lines: [...this.#lines.values()].filter((one) => one.run === run.id).map((one) => ({ ...one })),
+      intents: [...this.#intents.values()].filter((one) => one.run === run.id).map((one) => ({ ...one })),
+    };
+  }
+
+  async lastNonce(): Promise<number | undefined> {
+    const nonces = [...this.#intents.values()].map((one) => one.nonce);
+    return nonces.length === 0 ? undefined : Math.max(...nonces);
+  }
+
+  async commitIntents(run: string, intents: readonly PayoutIntent[]): Promise<boolean> {
+    const found = this.#runs.get(run);
+    if (found?.state !== "approved" && found?.state !== "sending") return false;
+    const lines = intents.flatMap((one) => one.lines).map((id) => this.#lines.get(id));
+    if (lines.some((line) => line?.state !== "planned" || line.intent !== undefined)) return false;
+    if (intents.some((one) => this.intents.some((other) => other.nonce === one.nonce))) {
+      throw new PoolError({ code: "store/conflict" }, "A nonce has its intent.");
+    }
+    for (const intent of intents) {
+      this.#intents.set(intent.id, { ...intent });
+      for (const id of intent.lines) Object.assign(this.#lines.get(id) ?? {}, { state: "signed", intent: intent.id });
+    }
+    found.state = "sending";
+    return true;
+  }
+
+  async dropLines(run: string, returned: Settlement["returned"], atMs: number): Promise<void> {
+    this.#return(returned.filter(({ line }) => this.#lines.get(line)?.state === "planned"));
+    this.#finish(run, atMs);
+  }
+
+  async addTransaction(intent: string, transaction: SignedTransaction): Promise<void> {
+    const found = this.#intents.get(intent);
+    if (!found || found.transactions.some((one) => one.hash === transaction.hash)) return;
+    found.transactions = [...found.transactions, transaction];
+  }
+
+  async setIntentState(
+    intent: string,
+    state: "sent" | "confirmed",
+    _atMs: number,
+    mined?: { readonly hash: Hex; readonly block: number },
+  ): Promise<void> {
+    const found = this.#intents.get(intent);
+    if (!found || !isLive(found)) return;
+    Object.assign(found, { state, minedHash: mined?.hash, minedBlock: mined?.block });
+    for (const line of this.#lines.values()) if (line.intent === intent) line.state = state;
+  }
+
+  async settle({ intent, state, gasWei, paid, returned, atMs, halt }: Settlement): Promise<void> {
+    const found = this.#intents.get(intent);
+    if (!found || !isLive(found)) return;
+    found.state = state;
+    this.gasWei += gasWei;
+    for (const id of paid) this.#pay(id);
+    this.#return(returned);
+    if (halt) this.#control.halted ??= halt;
+    this.#finish(found.run, atMs);
+  }
+
+  #pay(id: string): void {
+    const line = this.#lines.get(id);
+    if (!line || ["final", "failed", "returned"].includes(line.state)) return;
+    line.state = "final";
+    this.#balance(line.worker).payingWei -= line.amountWei;
+    this.#balance(line.worker).paidWei += line.amountWei;
+  }
+
+  #return(returned: Settlement["returned"]): void {
+    for (const { line: id, reason, hold } of returned) {
+      const line = this.#lines.get(id);
+      if (!line || ["final", "failed", "returned"].includes(line.state)) continue;
+      Object.assign(line, { state: hold ? "failed" : "returned", reason });
+      this.#balance(line.worker).payingWei -= line.amountWei;
+      this.#balance(line.worker).owedWei += line.amountWei;
+      if (hold) this.#held.set(line.worker, { held: reason, plainOnly: this.#held.get(line.worker)?.plainOnly ?? false });
+    }
+  }
+
+  #finish(run: string, atMs: number): void {
+    const found = this.#runs.get(run);
+    if (!found) return;
+    const { lines, intents } = this.#detail(found);
+    if (lines.some((one) => !["final", "failed", "returned"].includes(one.state)) || intents.some(isLive)) return;
+    Object.assign(found, { state: "done", finishedAtMs: atMs });
+  }
+
+  async markExported(): Promise<boolean> {
+    return false;
+  }
+
+  async settleExported(): Promise<void> {}
+
+  async halt(halt: Halt): Promise<void> {
+    this.#control.halted ??= halt;
+  }
+
+  async setPaused(reason: string | undefined): Promise<void> {
+    this.#control.paused = reason;
+  }
+
+  async clearHalt(): Promise<void> {
+    const { halted } = this.#control;
+    if (!halted) return;
+    const intent = this.#intents.get(halted.intent ?? "");
+    if (intent && halted.code === "payout/nonce-taken") intent.foreignAcknowledged = true;
+    if (halted.nonce !== undefined) this.#control.nonceFloor = Math.max(this.#control.nonceFloor ?? 0, halted.nonce);
+    this.#control.halted = undefined;
+  }
+
+  async setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void> {
+    Object.assign(this.#control, { nextAtMs, schedule });
+  }
+
+  async runs(): Promise<readonly PayoutRun[]> {
+    return [...this.#runs.values()].reverse();
+  }
+
+  async run(id: string): Promise<RunDetail | undefined> {
+    const found = this.#runs.get(id);
+    return found && this.#detail(found);
+  }
+
+  async linesOf(worker: WorkerAddress): Promise<readonly PayoutLine[]> {
+    return [...this.#lines.values()].filter((line) => line.worker === worker);
+  }
+
+  async line(id: string): Promise<PayoutLine | undefined> {
+    return this.#lines.get(id);
+  }
+
+  async retry(worker: WorkerAddress): Promise<void> {
+    this.#held.set(worker, { held: undefined, plainOnly: true });
+  }
+
+  async payToChanges(): Promise<readonly PayToChange[]> {
+    return [];
+  }
+
+  async addPayToChange(): Promise<boolean> {
+    return false;
+  }
+
+  async cancelPayToChanges(): Promise<void> {}
+
+  async applyPayToChanges(): Promise<readonly PayToChange[]> {
+    return [];
+  }
+}
+
+function isLive({ state }: PayoutIntent): boolean {
+  return state === "signed" || state === "sent" || state === "confirmed";
+}
+
+function cancelled(line: string): Settlement["returned"][number] {
+  return { line, reason: "the run was cancelled", hold: false };
+}

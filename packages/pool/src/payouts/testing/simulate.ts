@@ -1,0 +1,473 @@
+import { createHash } from "node:crypto";
+import { type Clock, PoolError, silentLogger } from "@openpool/base";
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
+import type { ChainNode } from "../../chain/node.ts";
+import { openQuorumChain } from "../../chain/quorum.ts";
+import { PayoutEngine, type PayoutSettings } from "../engine.ts";
+import type { Calls, PayoutStore, Receipt, Signer, UnsignedTransaction } from "../ports.ts";
+import type { Hex } from "../types.ts";
+import { MemoryPayoutStore } from "./memory-store.ts";
+
+/** A small generator of chance (mulberry32): a seed tells a whole run. */
+export function chanceOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+const address = (n: number): WorkerAddress =>
+  parseAddress(`0x${n.toString(16).padStart(40, "1")}`) as WorkerAddress;
+const PAYER = address(0xaaaa);
+const CONTRACT = address(0xcccc);
+const RUNTIME: Hex = "0xc0de";
+const DEPTH = 6;
+
+const toHex = (value: unknown): Hex =>
+  `0x${Buffer.from(JSON.stringify(value, (_key, one: unknown) => (typeof one === "bigint" ? `${one}n` : one))).toString("hex")}`;
+const fromHex = (hex: Hex): unknown =>
+  JSON.parse(Buffer.from(hex.slice(2), "hex").toString(), (_key, one: unknown) =>
+    typeof one === "string" && /^\d+n$/.test(one) ? BigInt(one.slice(0, -1)) : one,
+  );
+const hashOf = (text: string): Hex => `0x${createHash("sha256").update(text).digest("hex")}`;
+
+interface Payment {
+  readonly to: WorkerAddress;
+  readonly amount: bigint;
+}
+interface Batch {
+  readonly batch: Hex;
+  readonly payments: readonly Payment[];
+}
+
+const simCalls: Calls = {
+  payEth: (batch, payments) => toHex({ batch, payments } satisfies Batch),
+  payToken: () => "0x",
+  tokenTransfer: () => "0x",
+  tokenApprove: () => "0x",
+};
+
+const simSigner: Signer = {
+  address: PAYER,
+  async sign(transaction) {
+    const raw = toHex(transaction);
+    return { raw, hash: hashOf(raw) };
+  },
+};
+
+interface State {
+  readonly nonce: number;
+  readonly received: ReadonlyMap<WorkerAddress, bigint>;
+  readonly balance: bigint;
+}
+interface Block {
+  readonly number: number;
+  readonly hash: Hex;
+  readonly state: State;
+  readonly receipts: ReadonlyMap<Hex, Receipt>;
+}
+
+/** A chain with blocks that can vanish, a pool of waiting transactions that forgets, and a foreigner with our key. */
+class World {
+  readonly chance: () => number;
+  blocks: Block[];
+  /** The highest block that is final for ever. */
+  final = 0;
+  readonly waiting = new Map<Hex, UnsignedTransaction>();
+  readonly refusing: ReadonlySet<WorkerAddress>;
+  baseFee = 100n;
+  #salt = 0;
+  foreigners: number;
+  healthy = false;
+
+  constructor(chance: () => number, refusing: ReadonlySet<WorkerAddress>, foreigners: number) {
+    this.chance = chance;
+    this.refusing = refusing;
+    this.foreigners = foreigners;
+    const state = { nonce: Math.floor(chance() * 5), received: new Map(), balance: 10n ** 24n };
+    this.blocks = [{ number: 0, hash: hashOf("genesis"), state, receipts: new Map() }];
+  }
+
+  get tip(): Block {
+    return this.blocks.at(-1)!;
+  }
+
+  tick(): void {
+    const { chance } = this;
+    if (!this.healthy) {
+      this.baseFee = BigInt(Math.max(1, Math.floor(Number(this.baseFee) * (0.7 + 0.7 * chance()))));
+      if (this.baseFee > 5_000n) this.baseFee = 500n;
+      for (const hash of this.waiting.keys()) if (chance() < 0.08) this.waiting.delete(hash);
+      if (chance() < 0.08) this.reorg();
+      if (chance() < 0.4) return;
+    } else {
+      this.baseFee = 10n;
+    }
+    this.mine();
+  }
+
+  mine(): void {
+    const { tip, chance } = this;
+    let { nonce, balance } = tip.state;
+    const received = new Map(tip.state.received);
+    const receipts = new Map<Hex, Receipt>();
+    const number = tip.number + 1;
+    const blockHash = hashOf(`${number} ${tip.hash} ${this.#salt++}`);
+    if (!this.healthy && this.foreigners > 0 && chance() < 0.03) {
+      this.foreigners -= 1;
+      nonce += 1;
+    }
+    for (;;) {
+      const next = [...this.waiting].filter(([, one]) => one.nonce === nonce && one.maxFeeWei >= this.baseFee);
+      // Not always the best paid: whoever makes the block decides.
+      const [chosen] = next.sort(() => chance() - 0.5);
+      if (!chosen || (!this.healthy && chance() < 0.3)) break;
+      const [hash, transaction] = chosen;
+      this.waiting.delete(hash);
+      nonce += 1;
+      const gasUsed = 21_000n;
+      const base = { hash, blockNumber: number, blockHash, gasUsed, gasPriceWei: this.baseFee, transfers: [] };
+      balance -= gasUsed * this.baseFee;
+      if (transaction.to === CONTRACT) {
+        const { batch, payments } = fromHex(transaction.data) as Batch;
+        const which = { contract: CONTRACT, payer: PAYER, batch };
+        const unpaid = payments.flatMap((one, place) => (this.refusing.has(one.to) ? [place] : []));
+        for (const [place, { to, amount }] of payments.entries()) {
+          if (unpaid.includes(place)) continue;
+          received.set(to, (received.get(to) ?? 0n) + amount);
+          balance -= amount;
+        }
+        receipts.set(hash, {
+          ...base,
+          succeeded: true,
+          batches: [
+            ...unpaid.map((place) => ({ ...which, says: "unpaid" as const, place })),
+            { ...which, says: "done" as const, unpaid: unpaid.length },
+          ],
+        });
+      } else {
+        const succeeded = !this.refusing.has(transaction.to);
+        if (succeeded) {
+          received.set(transaction.to, (received.get(transaction.to) ?? 0n) + transaction.valueWei);
+          balance -= transaction.valueWei;
+        }
+        receipts.set(hash, { ...base, succeeded, batches: [] });
+      }
+    }
+    this.blocks.push({ number, hash: blockHash, state: { nonce, received, balance }, receipts });
+    this.final = Math.max(this.final, number - DEPTH + 1);
+  }
+
+  reorg(): void {
+    const most = this.tip.number - this.final;
+    const depth = Math.min(most, 1 + Math.floor(this.chance() * (DEPTH - 1)));
+    if (depth < 1) return;
+    const gone = this.blocks.splice(this.blocks.length - depth);
+    for (const hash of gone.flatMap((block) => [...block.receipts.keys()])) {
+      const transaction = this.sent.get(hash);
+      if (transaction && this.chance() < 0.5) this.waiting.set(hash, transaction);
+    }
+    for (let i = 0; i <= depth; i++) this.mine();
+  }
+
+  /** Everything that any node was ever handed. */
+  readonly sent = new Map<Hex, UnsignedTransaction>();
+
+  take(raw: Hex): void {
+    const hash = hashOf(raw);
+    const transaction = fromHex(raw) as UnsignedTransaction;
+    this.sent.set(hash, transaction);
+    if (transaction.nonce < this.tip.state.nonce) throw new Error("nonce too low");
+    if (this.waiting.has(hash)) throw new Error("already known");
+    this.waiting.set(hash, transaction);
+  }
+}
+
+/** A node that shows the world well, late, wrongly, or not at all. */
+class SimNode implements ChainNode {
+  readonly name: string;
+  readonly #world: World;
+  mode: "well" | "late" | "lying" | "down" = "well";
+  #stale: Block[] = [];
+
+  constructor(name: string, world: World) {
+    this.name = name;
+    this.#world = world;
+  }
+
+  setMode(mode: SimNode["mode"]): void {
+    this.mode = mode;
+    this.#stale = [...this.#world.blocks];
+  }
+
+  #blocks(): readonly Block[] {
+    if (this.#world.chance() < 0.02 && !this.#world.healthy) this.#world.tick();
+    if (this.mode === "down") throw new Error("no answer");
+    return this.mode === "late" ? this.#stale : this.#world.blocks;
+  }
+
+  #lie(): boolean {
+    return this.mode === "lying" && this.#world.chance() < 0.7;
+  }
+
+  async chainId(): Promise<number> {
+    return 1;
+  }
+  async latestBlock(): Promise<number> {
+    return (this.#blocks().at(-1)?.number ?? 0) + (this.#lie() ? 100 : 0);
+  }
+  async finalizedBlock(): Promise<number> {
+    return (await this.latestBlock()) - DEPTH + 1;
+  }
+  async blockHash(number: number): Promise<Hex | undefined> {
+    if (this.#lie()) return hashOf("a lie");
+    return this.#blocks().find((one) => one.number === number)?.hash;
+  }
+  async transactionCount(_account: WorkerAddress, at: "latest" | number): Promise<number> {
+    const blocks = this.#blocks();
+    const block = at === "latest" ? blocks.at(-1) : blocks.find((one) => one.number === at);
+    if (!block) throw new Error("no such block");
+    return block.state.nonce + (this.#lie() ? Math.floor(this.#world.chance() * 7) - 3 : 0);
+  }
+  async receipt(hash: Hex): Promise<Receipt | undefined> {
+    const blocks = this.#blocks();
+    for (const block of blocks) {
+      const receipt = block.receipts.get(hash);
+      if (!receipt) continue;
+      if (!this.#lie()) return receipt;
+      return this.#world.chance() < 0.5 ? undefined : { ...receipt, succeeded: !receipt.succeeded, batches: [] };
+    }
+    if (!this.#lie()) return undefined;
+    const tip = blocks.at(-1);
+    const fake = { blockNumber: 0, blockHash: hashOf("genesis"), gasUsed: 1n, gasPriceWei: 1n, batches: [], transfers: [] };
+    return tip && { ...fake, hash, succeeded: this.#world.chance() < 0.5 };
+  }
+  async baseFee(): Promise<bigint> {
+    this.#blocks();
+    return this.#lie() ? 10n ** 30n : this.#world.baseFee;
+  }
+  async tip(): Promise<bigint> {
+    return 1n;
+  }
+  async balance(account: WorkerAddress): Promise<bigint> {
+    const state = this.#blocks().at(-1)?.state;
+    if (account !== PAYER) return state?.received.get(account) ?? 0n;
+    return this.#lie() ? 0n : (state?.balance ?? 0n);
+  }
+  async code(account: WorkerAddress): Promise<Hex> {
+    this.#blocks();
+    return account === CONTRACT ? RUNTIME : "0x";
+  }
+  async call(): Promise<Hex> {
+    return "0x";
+  }
+  async estimateGas(): Promise<{ readonly gas: bigint }> {
+    this.#blocks();
+    return { gas: 21_000n };
+  }
+  async send(raw: Hex): Promise<void> {
+    this.#blocks();
+    // A liar takes it and tells nobody.
+    if (this.#lie()) return;
+    this.#world.take(raw);
+  }
+}
+
+class Crash extends Error {}
+
+/** Everything asked through it can crash the asker before or after it happened, or fail, or find that another leads. */
+function unsteady<T extends object>(target: T, trouble: () => "crash" | "fail" | undefined, mayUse: (name: string) => boolean): T {
+  return new Proxy(target, {
+    get(of, name) {
+      const value: unknown = Reflect.get(of, name);
+      if (typeof value !== "function" || typeof name !== "string") return value;
+      return async (...args: unknown[]): Promise<unknown> => {
+        const act = (): void => {
+          const what = trouble();
+          if (what === "crash") throw new Crash(name);
+          if (what === "fail") throw new PoolError({ code: "store/unavailable" }, `no answer to ${name}`);
+        };
+        act();
+        if (!mayUse(name)) throw new PoolError({ code: "payout/not-leader" }, "Another process pays.");
+        const result: unknown = await Reflect.apply(value, of, args);
+        act();
+        return result;
+      };
+    },
+  });
+}
+
+const READS = new Set(["payable", "payees", "control", "plannedSince", "lastNonce", "runs", "run", "linesOf", "line"]);
+
+export interface Simulated {
+  readonly crashes: number;
+  readonly reorgedBlocks: number;
+  readonly runs: number;
+  readonly lostIntents: number;
+  readonly versions: number;
+  readonly halts: number;
+  readonly paidWei: bigint;
+}
+
+/**
+ * Runs a pool's payouts through a bad world and then lets it heal. Throws what was wrong: somebody was paid twice, or
+ * never, or the books differ from the chain, or it did not come to an end.
+ */
+export async function simulatePayouts(seed: number): Promise<Simulated> {
+  const chance = chanceOf(seed);
+  const pick = (n: number): number => Math.floor(chance() * n);
+  const workers = Array.from({ length: 2 + pick(5) }, (_, i) => address(0x100 + i));
+  const refusing = new Set(workers.filter(() => chance() < 0.15));
+  const world = new World(chance, refusing, chance() < 0.3 ? 1 + pick(2) : 0);
+  const nodes = [0, 1, 2].map((i) => new SimNode(`node ${i}`, world));
+  const store = new MemoryPayoutStore();
+  const credited = new Map<WorkerAddress, bigint>();
+  const crashRate = chance() < 0.2 ? 0 : 0.03 * chance();
+  const failRate = 0.02 * chance();
+  let nowMs = 1_700_000_000_000;
+  let monotonicMs = 0;
+  let crashes = 0;
+  let halts = 0;
+  let ids = 0;
+  /** Which of the two processes holds the lock. */
+  let leader = 0;
+  const clock: Clock = { now: () => nowMs, monotonicMs: () => monotonicMs, after: () => () => {} };
+  const settings: PayoutSettings = {
+    rules: {
+      method: chance() < 0.5 ? "batch" : chance() < 0.5 ? "transfers" : "auto",
+      asset: "eth",
+      dailyCapWei: undefined,
+      approvalAboveWei: undefined,
+      maxGasPriceWei: undefined,
+      maxGasSharePpm: undefined,
+      batchContract: CONTRACT,
+    },
+    poolName: "sim",
+    batchSize: 1 + pick(4),
+    bumpAfterMs: 60_000,
+    payToDelayMs: 0,
+    safe: undefined,
+  };
+  const trouble = (): "crash" | "fail" | undefined => {
+    if (world.healthy) return undefined;
+    const roll = chance();
+    return roll < crashRate ? "crash" : roll < crashRate + failRate ? "fail" : undefined;
+  };
+  const chain = openQuorumChain(nodes, {
+    chainId: 1,
+    quorum: 2,
+    finality: DEPTH,
+    maxGasPriceWei: undefined,
+    batchRuntime: RUNTIME,
+    encodeBalanceOf: () => "0x",
+    encodeAllowance: () => "0x",
+  });
+  const openEngine = (me: number): PayoutEngine =>
+    new PayoutEngine(settings, {
+      terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC" }),
+      store: unsteady<PayoutStore>(store, trouble, (name) => READS.has(name) || leader === me),
+      chain: unsteady(chain, trouble, () => true),
+      signer: unsteady(simSigner, trouble, () => true),
+      calls: simCalls,
+      clock,
+      logger: silentLogger,
+      newId: () => `00000000-0000-7000-8000-${(++ids).toString(16).padStart(12, "0")}`,
+    });
+  const engines = [openEngine(0), openEngine(1)];
+  const drive = async (me: number, plan: boolean): Promise<void> => {
+    try {
+      if (plan) await engines[me]!.plan({ dryRun: false });
+      await engines[me]!.step();
+    } catch (error) {
+      if (error instanceof Crash) {
+        crashes += 1;
+        engines[me] = openEngine(me);
+        // Its database connection is gone with it, and the lock with that.
+        if (chance() < 0.5) leader = 1 - leader;
+      } else if (!(error instanceof PoolError)) throw error;
+    }
+  };
+  const check = (where: string): void => {
+    for (const [worker, received] of world.tip.state.received) {
+      const due = credited.get(worker) ?? 0n;
+      if (received > due) throw new Error(`seed ${seed}, ${where}: ${worker} got ${received} of ${due}`);
+    }
+    for (const worker of workers) {
+      const { owedWei = 0n, payingWei = 0n, paidWei = 0n } = store.books.get(worker) ?? {};
+      if (owedWei < 0n || payingWei < 0n || owedWei + payingWei + paidWei !== (credited.get(worker) ?? 0n)) {
+        throw new Error(`seed ${seed}, ${where}: the books of ${worker} do not sum`);
+      }
+    }
+  };
+  const operator = async (): Promise<void> => {
+    if ((await store.control()).halted === undefined) return;
+    halts += 1;
+    await store.clearHalt();
+  };
+
+  for (let round = 0; round < 60; round++) {
+    if (chance() < 0.3) {
+      const worker = workers[pick(workers.length)]!;
+      const wei = BigInt(1 + pick(1_000_000));
+      credited.set(worker, (credited.get(worker) ?? 0n) + wei);
+      store.credit(worker, wei);
+    }
+    if (chance() < 0.2) {
+      // At most one of three lies; others may be late or gone at the same time.
+      const modes: SimNode["mode"][] = ["well", "well", "late", "down", "lying"];
+      const bad = pick(3);
+      for (const [i, node] of nodes.entries()) {
+        const mode = modes[pick(i === bad ? 5 : 4)]!;
+        node.setMode(mode);
+      }
+    }
+    monotonicMs += 20_000;
+    // The wall clock jumps as it likes.
+    nowMs += chance() < 0.05 ? Math.floor((chance() - 0.5) * 10 ** 9) : 20_000;
+    if (chance() < 0.05) leader = 1 - leader;
+    const plan = chance() < 0.3;
+    if (chance() < 0.3) await Promise.all([drive(0, plan), drive(1, plan)]);
+    else await drive(leader, plan);
+    check(`round ${round}`);
+    world.tick();
+    check(`round ${round}`);
+    if (chance() < 0.3) await operator();
+  }
+
+  world.healthy = true;
+  for (const node of nodes) node.setMode("well");
+  const settled = async (): Promise<boolean> =>
+    (await store.openRuns()).length === 0 &&
+    [...store.books].every(([worker, { owedWei }]) => owedWei === 0n || store.held.has(worker));
+  for (let round = 0; !(await settled()); round++) {
+    if (round > 400) throw new Error(`seed ${seed}: it does not come to an end: ${(await engines[leader]!.status()).waitingFor}`);
+    await operator();
+    await drive(leader, (await store.openRuns()).length === 0);
+    world.tick();
+    monotonicMs += 20_000;
+    nowMs += 20_000;
+    check(`healing ${round}`);
+  }
+  for (let i = 0; i < DEPTH; i++) world.mine();
+  check("the end");
+  for (const worker of workers) {
+    const paid = store.books.get(worker)?.paidWei ?? 0n;
+    const received = world.tip.state.received.get(worker) ?? 0n;
+    if (paid !== received) throw new Error(`seed ${seed}: ${worker} has ${received} and the books say ${paid}`);
+    if (!refusing.has(worker) && paid !== (credited.get(worker) ?? 0n)) {
+      throw new Error(`seed ${seed}: ${worker} was not paid all`);
+    }
+  }
+  return {
+    crashes,
+    reorgedBlocks: 0,
+    runs: (await store.runs()).length,
+    lostIntents: store.intents.filter((one) => one.state === "lost").length,
+    versions: store.intents.reduce((sum, one) => sum + one.transactions.length, 0),
+    halts,
+    paidWei: [...store.books.values()].reduce((sum, one) => sum + one.paidWei, 0n),
+  };
+}
