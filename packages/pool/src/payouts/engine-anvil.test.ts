@@ -1,7 +1,10 @@
-import { silentLogger, systemClock } from "@openpool/base";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { silentLogger, stoppedClock, systemClock, type Clock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { Client } from "pg";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { calls, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
 import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
 import { poolAccounts, workerAccount } from "../ledger/types.ts";
@@ -11,32 +14,44 @@ import { clientConfig } from "../store/pg-connection.ts";
 import { newJob } from "../store/testing/sample-credit.ts";
 import { openTestDatabase } from "../store/testing/test-store.ts";
 import { PayoutEngine, type PayoutSettings } from "./engine.ts";
+import type { Hex } from "./types.ts";
 
 let local: LocalChain;
+let contract: WorkerAddress;
 beforeAll(async () => {
   local = await startLocalChain();
+  const deployer = signerOfKey(parseKey(local.richKeys[1] ?? ""));
+  contract = (await deployBatchPayer(local.url, deployer, { pollMs: 20 })).address;
 });
 afterAll(() => local[Symbol.asyncDispose]());
 
-const worker = (n: number): WorkerAddress =>
-  parseAddress(`0x${n.toString(16).padStart(2, "0").repeat(20)}`) as WorkerAddress;
+/** Nobody else is paid at it: every test looks at balances. */
+let made = 0;
+const newWorker = (): WorkerAddress => parseAddress(`0x${(++made).toString(16).padStart(40, "7")}`) as WorkerAddress;
 
-async function open(change: Partial<PayoutSettings["rules"]> = {}) {
+interface Setup {
+  readonly rules?: Partial<PayoutSettings["rules"]>;
+  readonly settings?: Partial<PayoutSettings>;
+  readonly chainId?: number;
+  readonly finality?: number;
+  readonly clock?: Clock;
+  readonly key?: Hex;
+}
+
+const FINALITY = 3;
+
+async function open({
+  rules = {},
+  settings: more = {},
+  chainId,
+  finality = FINALITY,
+  clock = systemClock,
+  key,
+}: Setup = {}) {
   const database = await openTestDatabase();
   const client = new Client(clientConfig(database.connection, "test"));
   await client.connect();
-  const ledger = new PgLedgerStore(database.connection, { logger: silentLogger, clock: systemClock });
-  const store = new PgPayoutStore(database.connection, { clock: systemClock, newId: newJob });
-  const { chain } = openChain({
-    rpcUrls: [local.url],
-    chainId: local.chainId,
-    quorum: undefined,
-    finality: 1,
-    maxGasPriceWei: undefined,
-  });
-  const deployer = signerOfKey(parseKey(local.richKeys[1]!));
-  const contract = (await deployBatchPayer(local.url, deployer, { pollMs: 20 })).address;
-  const signer = signerOfKey(parseKey(local.richKeys[0]!));
+  const ledger = new PgLedgerStore(database.connection, { logger: silentLogger, clock });
   const settings: PayoutSettings = {
     rules: {
       method: "batch",
@@ -46,33 +61,50 @@ async function open(change: Partial<PayoutSettings["rules"]> = {}) {
       maxGasPriceWei: undefined,
       maxGasSharePpm: undefined,
       batchContract: contract,
-      ...change,
+      ...rules,
     },
     poolName: "https://pool.example.com:8935",
     batchSize: 100,
     bumpAfterMs: 60_000,
     payToDelayMs: 0,
     safe: undefined,
+    ...more,
   };
-  const engine = new PayoutEngine(settings, {
-    terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC" }),
-    store,
-    chain,
-    signer,
-    calls,
-    clock: systemClock,
-    logger: silentLogger,
-    newId: newJob,
+  const { chain } = openChain({
+    rpcUrls: [local.url],
+    chainId: chainId ?? local.chainId,
+    quorum: undefined,
+    finality,
+    maxGasPriceWei: undefined,
   });
+  const signer = signerOfKey(parseKey(key ?? local.richKeys[0] ?? ""));
+  const openEngine = () => {
+    const store = new PgPayoutStore(database.connection, { clock, newId: newJob });
+    const engine = new PayoutEngine(settings, {
+      terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC" }),
+      store,
+      chain,
+      signer,
+      calls,
+      clock,
+      logger: silentLogger,
+      newId: newJob,
+    });
+    return { store, engine };
+  };
+  const { store, engine } = openEngine();
   return {
+    database,
+    client,
     engine,
+    openEngine,
     ledger,
     store,
     chain,
-    async owe(amounts: ReadonlyMap<WorkerAddress, bigint>) {
-      await postEntries(
-        client,
-        [...amounts].map(([one, amountWei]) => ({
+    signer,
+    async owe(worker: WorkerAddress, amountWei: bigint) {
+      await postEntries(client, [
+        {
           id: newJob(),
           source: `${newJob()}/test`,
           rule: "test",
@@ -80,11 +112,21 @@ async function open(change: Partial<PayoutSettings["rules"]> = {}) {
           atMs: Date.now(),
           postings: [
             { account: poolAccounts.gateway, amountWei: -amountWei },
-            { account: workerAccount(one, "owed"), amountWei },
+            { account: workerAccount(worker, "owed"), amountWei },
           ],
           data: {},
-        })),
-      );
+        },
+      ]);
+      return worker;
+    },
+    /** Steps and mines until nothing is under way, as a healthy world does. */
+    async finish(steps: PayoutEngine = engine) {
+      for (let i = 0; i < 60; i++) {
+        await steps.step();
+        if ((await store.runs(1))[0]?.state === "done") return;
+        await mine();
+      }
+      throw new Error(`it does not end: ${(await steps.status()).waitingFor}`);
     },
     async [Symbol.asyncDispose]() {
       await store[Symbol.asyncDispose]();
@@ -94,18 +136,20 @@ async function open(change: Partial<PayoutSettings["rules"]> = {}) {
   };
 }
 
+const mine = (blocks = 1): Promise<unknown> => local.request("anvil_mine", [`0x${blocks.toString(16)}`]);
+async function manualMining(on: boolean): Promise<void> {
+  await local.request("evm_setAutomine", [!on]);
+}
+
 test("a batch pays every worker exactly what it is owed, in one transaction, and the books say the same", async () => {
   await using pool = await open();
-  const owed = new Map([worker(0x11), worker(0x12), worker(0x13)].map((one, i) => [one, 10n ** 15n + BigInt(i)]));
-  await pool.owe(owed);
+  const owed = new Map([newWorker(), newWorker(), newWorker()].map((one, i) => [one, 10n ** 15n + BigInt(i)]));
+  for (const [one, amount] of owed) await pool.owe(one, amount);
   const planned = await pool.engine.plan({ dryRun: false });
-  expect(planned.refused).toBeUndefined();
-  expect(planned.lines).toHaveLength(3);
-  await pool.engine.step();
-  await pool.engine.step();
+  expect([planned.refused, planned.lines.length]).toEqual([undefined, 3]);
+  await pool.finish();
   const detail = await pool.engine.run(planned.run?.id ?? "");
-  expect(detail?.run.state).toBe("done");
-  expect(detail?.intents).toHaveLength(1);
+  expect([detail?.run.state, detail?.intents.length]).toEqual(["done", 1]);
   for (const [one, amount] of owed) {
     expect(await pool.chain.balance(one)).toBe(amount);
     expect(await pool.ledger.balance(one)).toEqual({ heldWei: 0n, owedWei: 0n, payingWei: 0n, paidWei: amount });
@@ -113,4 +157,213 @@ test("a batch pays every worker exactly what it is owed, in one transaction, and
   const totals = await pool.ledger.totals();
   expect(totals.gasWei).toBeGreaterThan(0n);
   expect(totals.gasWei).toBe(-totals.reserveWei);
+});
+
+describe("when blocks are made by hand", () => {
+  beforeAll(() => manualMining(true));
+  afterAll(() => manualMining(false));
+
+  test("a payment whose block vanishes is sent again and made once", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 12_345n);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    await mine();
+    await pool.engine.step();
+    expect((await pool.engine.run(run?.id ?? ""))?.lines[0]?.state).toBe("confirmed");
+    await local.request("anvil_reorg", [1, []]);
+    expect(await pool.chain.balance(worker)).toBe(0n);
+    await pool.engine.step();
+    expect((await pool.engine.run(run?.id ?? ""))?.lines[0]?.state).toBe("sent");
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(12_345n);
+    expect((await pool.ledger.balance(worker)).paidWei).toBe(12_345n);
+  });
+
+  test("a transaction that the node forgets is handed to it again", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 777n);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    const hash = (await pool.engine.run(run?.id ?? ""))?.intents[0]?.transactions[0]?.hash;
+    await local.request("anvil_dropTransaction", [hash]);
+    await mine();
+    expect(await pool.chain.balance(worker)).toBe(0n);
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(777n);
+  });
+
+  test("a transaction that is not mined is outbid with the same nonce, and one of the two is mined", async () => {
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using pool = await open({ clock });
+    const worker = await pool.owe(newWorker(), 888n);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    clock.advance(61_000);
+    await pool.engine.step();
+    const intent = (await pool.engine.run(run?.id ?? ""))?.intents[0];
+    expect(intent?.transactions.length).toBe(2);
+    expect((intent?.transactions[1]?.maxFeeWei ?? 0n) * 10n).toBeGreaterThan(
+      (intent?.transactions[0]?.maxFeeWei ?? 0n) * 11n,
+    );
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(888n);
+  });
+
+  test("a foreign transaction on the nonce halts; after a look the payment is made with another", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 999n);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    const ours = (await pool.engine.run(run?.id ?? ""))?.intents[0];
+    const foreign = await pool.signer.sign({
+      chainId: local.chainId,
+      nonce: ours?.nonce ?? 0,
+      to: pool.signer.address,
+      valueWei: 0n,
+      data: "0x",
+      gasLimit: 21_000n,
+      maxFeeWei: 10n ** 12n,
+      maxTipWei: 10n ** 11n,
+    });
+    await local.request("anvil_dropTransaction", [ours?.transactions[0]?.hash]);
+    await local.request("eth_sendRawTransaction", [foreign.raw]);
+    await mine();
+    await pool.engine.step();
+    await pool.engine.step();
+    expect((await pool.engine.status()).halted?.code).toBe("payout/nonce-taken");
+    expect((await pool.engine.plan({ dryRun: false })).refused).toContain("something else signs");
+    await mine(FINALITY);
+    await pool.engine.step();
+    // Owed is what a person has looked at, not before.
+    expect((await pool.ledger.balance(worker)).payingWei).toBe(999n);
+    await pool.engine.resume();
+    await pool.engine.step();
+    expect(await pool.ledger.balance(worker)).toMatchObject({ owedWei: 999n, payingWei: 0n });
+    await pool.engine.plan({ dryRun: false });
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(999n);
+  });
+
+  test("a process that is killed at any of its steps, again and again, pays once", async () => {
+    await using pool = await open();
+    const workers = [await pool.owe(newWorker(), 1_001n), await pool.owe(newWorker(), 1_002n)];
+    const program = fileURLToPath(new URL("testing/payer-process.ts", import.meta.url));
+    const settings = {
+      connection: pool.database.connection,
+      url: local.url,
+      chainId: local.chainId,
+      contract,
+      finality: FINALITY,
+    };
+    for (const dieAt of [3, 9, 14, 19, 23, 27]) {
+      const args = ["--conditions=source", "--import", "tsx", program, JSON.stringify({ ...settings, dieAt })];
+      const child = spawn(process.execPath, args, {
+        env: { ...process.env, KEY: local.richKeys[0] ?? "" },
+        stdio: "inherit",
+      });
+      const [, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+      expect(signal).toBe("SIGKILL");
+      await mine();
+    }
+    await pool.finish();
+    expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([1_001n, 1_002n]);
+    for (const [place, one] of workers.entries())
+      expect((await pool.ledger.balance(one)).paidWei).toBe(1_001n + BigInt(place));
+  }, 120_000);
+});
+
+describe("bad input", () => {
+  test("two processes never both pay: who does not hold the lock changes nothing", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 5_000n);
+    await pool.engine.step();
+    const other = pool.openEngine();
+    await expect(other.engine.step()).rejects.toThrow(/payout\/not-leader/);
+    await expect(other.engine.plan({ dryRun: false })).rejects.toThrow(/payout\/not-leader/);
+    // The first one's connection breaks, as when its machine is cut off: then the other one leads, and the first cannot.
+    await pool.database.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'openpool payer%'",
+    );
+    await expect
+      .poll(() =>
+        other.engine.step().then(
+          () => "leads",
+          () => "follows",
+        ),
+      )
+      .toBe("leads");
+    await expect(pool.engine.plan({ dryRun: false })).rejects.toThrow(/payout\/not-leader|store\/unavailable/);
+    await other.engine.plan({ dryRun: false });
+    await pool.finish(other.engine);
+    expect(await pool.chain.balance(worker)).toBe(5_000n);
+    await other.store[Symbol.asyncDispose]();
+  });
+
+  test("an account without money plans nothing and says why", async () => {
+    await using pool = await open({ key: `0x${"5".repeat(64)}` });
+    await pool.owe(newWorker(), 5_000n);
+    const planned = await pool.engine.plan({ dryRun: false });
+    expect(planned.run).toBeUndefined();
+    expect(planned.waiting[0]?.reason).toContain("does not hold enough");
+  });
+
+  test("a contract that is not ours, or is not there, is never called", async () => {
+    await using pool = await open({ rules: { batchContract: newWorker() } });
+    await pool.owe(newWorker(), 5_000n);
+    expect((await pool.engine.plan({ dryRun: false })).refused).toContain("no batch contract of ours");
+  });
+
+  test("our own address, one that nobody holds and more than a chain can hold are left out with the reason", async () => {
+    await using pool = await open();
+    await pool.owe(pool.signer.address, 1_000n);
+    await pool.owe(contract, 1_000n);
+    await pool.owe(parseAddress(`0x${"0".repeat(39)}4`) as WorkerAddress, 1_000n);
+    await pool.owe(newWorker(), 10n ** 77n * 9n);
+    const fine = await pool.owe(newWorker(), 1_000n);
+    const planned = await pool.engine.plan({ dryRun: false });
+    expect(planned.lines.map((line) => line.worker)).toEqual([fine]);
+    expect(planned.waiting.map((one) => one.reason).sort()).toEqual([
+      "its address is one that nobody holds",
+      "its address is the batch contract",
+      "its address is the paying account itself",
+      expect.stringMatching(/larger than a chain can hold|does not hold enough/),
+    ]);
+    await pool.finish();
+  });
+
+  test("a worker that is taken out of the books' list of workers mid-run is paid all the same", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 4_000n);
+    await pool.engine.plan({ dryRun: false });
+    await pool.database.query("delete from openpool.workers where worker = $1", [worker]);
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(4_000n);
+  });
+
+  test("a clock that jumps by years changes nothing about a payment", async () => {
+    let offsetMs = 0;
+    await using pool = await open({ clock: { ...systemClock, now: () => Date.now() + offsetMs } });
+    const worker = await pool.owe(newWorker(), 4_100n);
+    await pool.engine.plan({ dryRun: false });
+    offsetMs = -5 * 365 * 86_400_000;
+    await pool.engine.step();
+    offsetMs = 5 * 365 * 86_400_000;
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(4_100n);
+  });
+
+  test("a payout above the limit waits for a person; a cancelled one is owed again", async () => {
+    await using pool = await open({ rules: { approvalAboveWei: 1_000n } });
+    const worker = await pool.owe(newWorker(), 1_001n);
+    const first = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    expect((await pool.engine.run(first.run?.id ?? ""))?.run.state).toBe("planned");
+    await pool.engine.cancel(first.run?.id ?? "");
+    expect((await pool.ledger.balance(worker)).owedWei).toBe(1_001n);
+    const second = await pool.engine.plan({ dryRun: false });
+    await pool.engine.approve(second.run?.id ?? "", "ada");
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(1_001n);
+  });
 });

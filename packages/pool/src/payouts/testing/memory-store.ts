@@ -1,7 +1,16 @@
 import { PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Control, Payable, PayeeRecord, PayoutStore, Settlement } from "../ports.ts";
-import type { Halt, Hex, PayoutIntent, PayoutLine, PayoutRun, PayToChange, RunDetail, SignedTransaction } from "../types.ts";
+import type {
+  Halt,
+  Hex,
+  PayoutIntent,
+  PayoutLine,
+  PayoutRun,
+  PayToChange,
+  RunDetail,
+  SignedTransaction,
+} from "../types.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -180,7 +189,8 @@ export class MemoryPayoutStore implements PayoutStore {
       Object.assign(line, { state: hold ? "failed" : "returned", reason });
       this.#balance(line.worker).payingWei -= line.amountWei;
       this.#balance(line.worker).owedWei += line.amountWei;
-      if (hold) this.#held.set(line.worker, { held: reason, plainOnly: this.#held.get(line.worker)?.plainOnly ?? false });
+      if (hold)
+        this.#held.set(line.worker, { held: reason, plainOnly: this.#held.get(line.worker)?.plainOnly ?? false });
     }
   }
 

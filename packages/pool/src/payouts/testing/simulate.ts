@@ -19,8 +19,7 @@ export function chanceOf(seed: number): () => number {
   };
 }
 
-const address = (n: number): WorkerAddress =>
-  parseAddress(`0x${n.toString(16).padStart(40, "1")}`) as WorkerAddress;
+const address = (n: number): WorkerAddress => parseAddress(`0x${n.toString(16).padStart(40, "1")}`) as WorkerAddress;
 const PAYER = address(0xaaaa);
 const CONTRACT = address(0xcccc);
 const RUNTIME: Hex = "0xc0de";
@@ -242,7 +241,14 @@ class SimNode implements ChainNode {
     }
     if (!this.#lie()) return undefined;
     const tip = blocks.at(-1);
-    const fake = { blockNumber: 0, blockHash: hashOf("genesis"), gasUsed: 1n, gasPriceWei: 1n, batches: [], transfers: [] };
+    const fake = {
+      blockNumber: 0,
+      blockHash: hashOf("genesis"),
+      gasUsed: 1n,
+      gasPriceWei: 1n,
+      batches: [],
+      transfers: [],
+    };
     return tip && { ...fake, hash, succeeded: this.#world.chance() < 0.5 };
   }
   async baseFee(): Promise<bigint> {
@@ -279,7 +285,11 @@ class SimNode implements ChainNode {
 class Crash extends Error {}
 
 /** Everything asked through it can crash the asker before or after it happened, or fail, or find that another leads. */
-function unsteady<T extends object>(target: T, trouble: () => "crash" | "fail" | undefined, mayUse: (name: string) => boolean): T {
+function unsteady<T extends object>(
+  target: T,
+  trouble: () => "crash" | "fail" | undefined,
+  mayUse: (name: string) => boolean,
+): T {
   return new Proxy(target, {
     get(of, name) {
       const value: unknown = Reflect.get(of, name);
@@ -443,7 +453,8 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     (await store.openRuns()).length === 0 &&
     [...store.books].every(([worker, { owedWei }]) => owedWei === 0n || store.held.has(worker));
   for (let round = 0; !(await settled()); round++) {
-    if (round > 400) throw new Error(`seed ${seed}: it does not come to an end: ${(await engines[leader]!.status()).waitingFor}`);
+    if (round > 400)
+      throw new Error(`seed ${seed}: it does not come to an end: ${(await engines[leader]!.status()).waitingFor}`);
     await operator();
     await drive(leader, (await store.openRuns()).length === 0);
     world.tick();
