@@ -6,6 +6,7 @@ import { setFlagsFromString } from "node:v8";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
 import { formatRig, GrpcStatus, INVALID_VIDEO, parseOpenSecret, type RigName, segmentText } from "@openpool/protocol";
 import { createLiveView } from "./api/public/live-view.ts";
+import { createPayoutsView } from "./api/public/payout-view.ts";
 import type { PublicPort } from "./api/public/ports.ts";
 import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
@@ -539,7 +540,20 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
             return last && { atMs: last.atMs, differences: last.violations.map((one) => one.message) };
           },
         },
-        payouts: undefined,
+        payouts:
+          options.payouts &&
+          payouts &&
+          createPayoutsView({
+            port: payouts.port,
+            clock,
+            minimumOf: (worker) => books.terms.book.of(books.terms.current, worker).minimumPayoutWei,
+            payable: () => books.store.payable(),
+            halts: () => books.store.halts(),
+            paidWei: async (worker) => (await books.store.balance(worker)).paidWei,
+            asset: options.payouts.asset,
+            payer: (await payouts.port.status()).payer,
+            chainId: options.payouts.chainId,
+          }),
         income: undefined,
       };
     }

@@ -13,7 +13,13 @@ import {
 export const assetSchema = z.object({
   symbol: z.string(),
   token: z.string().nullable().describe("the contract of the ERC-20; null for ETH"),
-  decimals: z.number().int().min(0).max(77),
+  decimals: z
+    .number()
+    .int()
+    .min(0)
+    .max(77)
+    .nullable()
+    .describe("18 for ETH; null when the pool does not know the token's"),
 });
 export type Asset = z.infer<typeof assetSchema>;
 

@@ -1,0 +1,111 @@
+import { payoutLineSchema, payoutRunSchema } from "@openpool/protocol";
+import { expect, test } from "vitest";
+import type { PayoutLine, PayoutPort, PayoutRun } from "../../payouts/types.ts";
+import { ada, bob } from "../../store/testing/sample-credit.ts";
+import { createPayoutsView, fiatOf } from "./payout-view.ts";
+
+const hash = `0x${"ab".repeat(32)}` as const;
+const fiat = { currency: "USD", perEth: "3318.4217", source: "feed", atMs: 0 };
+const line = (n: number, state: PayoutLine["state"], worker = ada): PayoutLine => ({
+  id: `line-${n}`,
+  run: `run-${n}`,
+  worker,
+  payTo: worker,
+  amountWei: 16_204_000_000_000_000n,
+  gasShareWei: 0n,
+  sendAmount: 16_204_000_000_000_000n,
+  asset: "eth",
+  method: "batch",
+  methodReason: "cheaper",
+  state,
+  intent: "i",
+  reason: state === "returned" ? "execution reverted: secret words" : undefined,
+  txHash: hash,
+  block: 7,
+  plannedAtMs: 1_000 * n,
+  sentAtMs: 2_000 * n,
+  finishedAtMs: 3_000 * n,
+});
+const run = (n: number, state: PayoutRun["state"]): PayoutRun => ({
+  id: `run-${n}`,
+  state,
+  createdAtMs: 1_000 * n,
+  finishedAtMs: undefined,
+  chainId: 42_161,
+  payer: bob,
+  asset: "eth",
+  totalWei: 16_204_000_000_000_000n,
+  lines: 1,
+  approvalReason: state === "planned" ? "it is more than the limit" : undefined,
+  approvedBy: undefined,
+  price: undefined,
+  fiat,
+  gasWei: 31n,
+  waiting: [{ worker: bob, owedWei: 5n, reason: "Gas is over its limit." }],
+  notes: [],
+});
+
+function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?: string) {
+  const port = {
+    status: async () => ({ paused, halted: undefined }),
+    next: async () => ({ atMs: 99 }),
+    runs: async () => runs,
+    run: async (id: string) => {
+      const found = runs.find((one) => one.id === id);
+      return found && { run: found, lines: lines.filter((one) => one.run === id), intents: [] };
+    },
+    linesOf: async () => lines,
+    payToChanges: async () => [{ state: "in-force", payTo: bob, thresholdWei: 50n }],
+  } as unknown as PayoutPort;
+  return createPayoutsView({
+    port,
+    clock: { monotonicMs: () => 0 },
+    minimumOf: () => 10n,
+    payable: async () => [
+      { worker: ada, owedWei: 12n, oldestOwedAtMs: 0 },
+      { worker: bob, owedWei: 9n, oldestOwedAtMs: 0 },
+    ],
+    halts: async () => [],
+    paidWei: async () => 77n,
+    asset: "eth",
+    payer: bob,
+    chainId: 42_161,
+  });
+}
+
+test("runs and lines are what the schemas promise, page by page, and hold no word of a node", async () => {
+  const lines = [line(3, "sent"), line(2, "returned"), line(1, "final")];
+  const shown = view(lines, [run(3, "planned"), run(2, "done"), run(1, "done")]);
+  const runs = await shown.runs(2, undefined);
+  for (const one of runs) payoutRunSchema.parse(one);
+  expect(runs.map((one) => [one.id, one.state, one.paidWei, one.waitsFor])).toEqual([
+    ["run-3", "planned", "0", "An approval by the operator: it is more than the limit"],
+    ["run-2", "final", "0", null],
+  ]);
+  expect((await shown.runs(2, "run-2")).map((one) => [one.id, one.paidWei])).toEqual([["run-1", "16204000000000000"]]);
+  expect(await shown.runs(2, "nothing")).toEqual([]);
+  const own = await shown.linesOf(ada, 10, undefined);
+  for (const one of own) payoutLineSchema.parse(one);
+  expect(own.map((one) => [one.state, one.fiat?.amount])).toEqual([
+    ["sent", "53.77"],
+    ["returned", "53.77"],
+    ["final", "53.77"],
+  ]);
+  expect(JSON.stringify([runs, own])).not.toContain("secret words");
+  expect(await shown.paid(ada)).toEqual({ count: 1, paidWei: 77n });
+});
+
+test("what is due, from how much on, where to, and why not", async () => {
+  const shown = view([], [run(1, "done")], "moving house");
+  expect(await shown.due()).toEqual({ workers: 1, totalWei: 12n });
+  expect([await shown.minimumWei(ada), await shown.payTo(ada)]).toEqual([50n, bob]);
+  expect(await shown.waits(bob)).toBe("Gas is over its limit.");
+  expect(await shown.stopped()).toMatchObject({ kind: "paused", why: "The operator has paused payouts: moving house" });
+});
+
+test("fiat is counted in integers and never rounded up", () => {
+  expect(fiatOf(10n ** 18n, fiat)?.amount).toBe("3318.42");
+  expect(fiatOf(1n, fiat)?.amount).toBe("0.00");
+  expect(fiatOf(10n ** 18n, { ...fiat, perEth: "3000" })?.amount).toBe("3000.00");
+  expect(fiatOf(1n, { ...fiat, perEth: "much" })).toBeNull();
+});

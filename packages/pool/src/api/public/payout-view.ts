@@ -1,0 +1,205 @@
+import {
+  type Asset as AssetJson,
+  type PayoutLine as LineJson,
+  type PayoutRun as RunJson,
+  type WorkerAddress,
+} from "@openpool/protocol";
+import type {
+  Asset,
+  FiatPrice,
+  LineState,
+  PayoutLine,
+  PayoutPort,
+  PayoutRun,
+  RunDetail,
+  RunState,
+} from "../../payouts/types.ts";
+import type { Payable } from "../../store/ledger-store.ts";
+import { cached } from "./cached.ts";
+import type { PayoutsView } from "./payout-port.ts";
+import { time, timeOrNull } from "./sums.ts";
+
+export interface PayoutViewDeps {
+  readonly port: PayoutPort;
+  readonly clock: { monotonicMs(): number };
+  /** What the terms say of a worker. */
+  readonly minimumOf: (worker: WorkerAddress) => bigint;
+  readonly payable: () => Promise<readonly Payable[]>;
+  /** Reasons of the books for which nothing is paid. */
+  readonly halts: () => Promise<readonly { readonly sinceMs: number }[]>;
+  readonly paidWei: (worker: WorkerAddress) => Promise<bigint>;
+  readonly asset: Asset;
+  readonly payer: WorkerAddress | undefined;
+  readonly chainId: number;
+}
+
+/** Lists of the port go so far back. */
+const MOST = 1_000;
+
+const EXPLORERS: Readonly<Record<number, string>> = {
+  42_161: "https://arbiscan.io",
+  421_614: "https://sepolia.arbiscan.io",
+};
+
+const RUN_STATES: Record<RunState, RunJson["state"]> = {
+  planned: "planned",
+  approved: "approved",
+  sending: "sending",
+  exported: "sending",
+  done: "final",
+  cancelled: "abandoned",
+};
+const LINE_STATES: Record<LineState, LineJson["state"]> = {
+  planned: "planned",
+  signed: "planned",
+  sent: "sent",
+  confirmed: "confirmed",
+  final: "final",
+  failed: "returned",
+  returned: "returned",
+};
+
+export function assetJson(asset: Asset): AssetJson {
+  return asset === "eth"
+    ? { symbol: "ETH", token: null, decimals: 18 }
+    : { symbol: `token ${asset.slice(0, 6)}…${asset.slice(-4)}`, token: asset, decimals: null };
+}
+
+/** What an amount was worth, to the cent, rounded down; by integers, as the price is a decimal number of any length. */
+export function fiatOf(amountWei: bigint, { currency, perEth, source }: FiatPrice): LineJson["fiat"] {
+  const [, whole, decimals = ""] = /^(\d+)(?:\.(\d+))?$/.exec(perEth) ?? [];
+  if (whole === undefined) return null;
+  const scaled = BigInt(whole + decimals) * amountWei;
+  const cents = (scaled * 100n) / 10n ** BigInt(18 + decimals.length);
+  return { currency, amount: `${cents / 100n}.${(cents % 100n).toString().padStart(2, "0")}`, source };
+}
+
+/** The payouts of this pool as everybody may see them. */
+export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
+  const { port, clock } = deps;
+  /** Of runs that are over: they never change. */
+  const finished = new Map<string, RunJson>();
+  const runs = cached(clock, { freshMs: 3_000, staleMs: 30_000 }, () => port.runs({ limit: MOST }));
+  const inForce = async (worker: WorkerAddress): Promise<{ payTo: WorkerAddress; thresholdWei: bigint } | undefined> =>
+    (await port.payToChanges(worker)).find((one) => one.state === "in-force");
+
+  const runJson = (run: PayoutRun, detail: RunDetail): RunJson => {
+    const { lines, intents } = detail;
+    const sum = (of: readonly PayoutLine[]): bigint => of.reduce((total, line) => total + line.amountWei, 0n);
+    const hashes = new Set([
+      ...intents.flatMap((intent) => intent.minedHash ?? intent.transactions.at(-1)?.hash ?? []),
+      ...lines.flatMap((line) => line.txHash ?? []),
+    ]);
+    return {
+      id: run.id,
+      state: RUN_STATES[run.state],
+      waitsFor: waitsFor(run),
+      createdAt: time(run.createdAtMs),
+      finishedAt: timeOrNull(run.finishedAtMs),
+      asset: assetJson(run.asset),
+      workers: run.lines,
+      totalWei: run.totalWei.toString(),
+      paidWei: sum(lines.filter((line) => line.state === "final")).toString(),
+      gasWei: run.gasWei === 0n ? null : run.gasWei.toString(),
+      transactions: [...hashes],
+    };
+  };
+  const described = async (run: PayoutRun): Promise<RunJson> => {
+    const kept = finished.get(run.id);
+    if (kept) return kept;
+    const detail = await port.run(run.id);
+    const json = runJson(run, detail ?? { run, lines: [], intents: [] });
+    if (run.state === "done" || run.state === "cancelled") finished.set(run.id, json);
+    return json;
+  };
+  const lineJson = (line: PayoutLine, fiat: FiatPrice | undefined): LineJson => ({
+    id: line.id,
+    run: line.run,
+    worker: line.worker,
+    payTo: line.payTo,
+    amountWei: line.amountWei.toString(),
+    asset: assetJson(line.asset),
+    assetAmount: line.sendAmount.toString(),
+    state: LINE_STATES[line.state],
+    plannedAt: time(line.plannedAtMs),
+    sentAt: timeOrNull(line.sentAtMs),
+    finalAt: line.state === "final" ? timeOrNull(line.finishedAtMs) : null,
+    transaction: line.txHash ?? null,
+    block: line.block === undefined ? null : String(line.block),
+    gasWei: line.gasShareWei === 0n ? null : line.gasShareWei.toString(),
+    fiat: fiat ? fiatOf(line.amountWei, fiat) : null,
+    // What a contract or a node said may be anything; the pool's own words are in its log.
+    reason: line.state === "returned" || line.state === "failed" ? "It could not be paid and is owed again." : null,
+  });
+  const behind = <T extends { readonly id: string }>(
+    all: readonly T[],
+    before: string | undefined,
+    limit: number,
+  ): readonly T[] => {
+    const start = before === undefined ? 0 : all.findIndex((one) => one.id === before) + 1;
+    return before !== undefined && start === 0 ? [] : all.slice(start, start + limit);
+  };
+
+  return {
+    explorer: EXPLORERS[deps.chainId],
+    payer: deps.payer,
+    asset: assetJson(deps.asset),
+    nextAtMs: async () => (await port.next()).atMs,
+    async stopped() {
+      const [{ paused, halted }, [halt]] = await Promise.all([port.status(), deps.halts()]);
+      if (halted || halt) {
+        return {
+          kind: "halted",
+          why: "Payouts are halted until the operator has looked; what is owed stays owed.",
+          sinceMs: halted?.atMs ?? halt?.sinceMs,
+        };
+      }
+      return paused === undefined
+        ? undefined
+        : { kind: "paused", why: `The operator has paused payouts: ${paused}`, sinceMs: undefined };
+    },
+    async minimumWei(worker) {
+      const own = (await inForce(worker))?.thresholdWei ?? 0n;
+      const common = deps.minimumOf(worker);
+      return own > common ? own : common;
+    },
+    payTo: async (worker) => (await inForce(worker))?.payTo,
+    async due() {
+      const ready = (await deps.payable()).filter((one) => one.owedWei >= deps.minimumOf(one.worker));
+      return { workers: ready.length, totalWei: ready.reduce((sum, one) => sum + one.owedWei, 0n) };
+    },
+    async waits(worker) {
+      const [last] = await runs.get();
+      return last?.waiting.find((one) => one.worker === worker)?.reason;
+    },
+    async runs(limit, before) {
+      const page = behind(await runs.get(), before, limit);
+      return Promise.all(page.map(described));
+    },
+    async run(id) {
+      const detail = await port.run(id);
+      if (!detail) return undefined;
+      const { fiat } = detail.run;
+      return { run: runJson(detail.run, detail), lines: detail.lines.map((line) => lineJson(line, fiat)) };
+    },
+    async linesOf(worker, limit, before) {
+      const page = behind(await port.linesOf(worker, { limit: MOST }), before, limit);
+      const fiat = new Map((await runs.get()).map((run) => [run.id, run.fiat]));
+      return page.map((line) => lineJson(line, fiat.get(line.run)));
+    },
+    async paid(worker) {
+      const lines = await port.linesOf(worker, { limit: MOST });
+      return {
+        count: lines.filter((line) => line.state === "final").length,
+        paidWei: await deps.paidWei(worker),
+      };
+    },
+  };
+}
+
+function waitsFor(run: PayoutRun): string | null {
+  if (run.state === "planned" && run.approvalReason !== undefined) {
+    return `An approval by the operator: ${run.approvalReason}`;
+  }
+  return run.state === "exported" ? "The operator pays it by hand from a multisig." : null;
+}
