@@ -23,18 +23,24 @@ export interface ClosedPeriod {
  * behind the log.
  */
 export async function closePeriods(client: ClientBase, nowMs: number): Promise<readonly string[]> {
+  const { rows: begins } = await client.query<{ first: Date | null; last: Date | null }>(
+    // Ids of entries grow with time: the first one by its id is as good as the oldest, and needs no look at all of them.
+    `select (select time from openpool.ledger_entries order by id limit 1) as first,
+       (select max(ends_at) from openpool.ledger_periods) as last`,
+  );
+  const begin = begins[0]?.last ?? begins[0]?.first;
+  if (!begin || nextMonth(begin.getTime()) + CLOSE_AFTER_MS > nowMs) return [];
   await client.query("begin");
   try {
     // Nobody posts meanwhile.
     await client.query("select pg_advisory_xact_lock(7105236)");
-    const { rows } = await client.query<{ position: string; head: string; first: Date | null; last: Date | null }>(
-      `select c.position, h.position as head,
-         (select min(time) from openpool.ledger_entries) as first, (select max(ends_at) from openpool.ledger_periods) as last
+    const { rows } = await client.query<{ position: string; head: string; last: Date | null }>(
+      `select c.position, h.position as head, (select max(ends_at) from openpool.ledger_periods) as last
        from openpool.ledger_cursor c, openpool.log_head h for update of c`,
     );
     const [now] = rows;
-    const begin = now?.last ?? now?.first;
-    if (!now || !begin || now.position !== now.head) {
+    // Behind the log, or another node closed it meanwhile.
+    if (!now || now.position !== now.head || now.last?.getTime() !== begins[0]?.last?.getTime()) {
       await client.query("rollback");
       return [];
     }
