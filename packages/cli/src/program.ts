@@ -16,6 +16,7 @@ import { addRestartCommand } from "./commands/restart.ts";
 import { addRigsCommand } from "./commands/rigs.ts";
 import { addStatementsCommand } from "./commands/statements.ts";
 import { addTermsCommand } from "./commands/terms.ts";
+import { addUpstreamCommand } from "./commands/upstream.ts";
 import { addWorkerCommand } from "./commands/worker.ts";
 import { addWorkersCommand } from "./commands/workers.ts";
 import { type ExitCode, exitCode, type Io } from "./io.ts";
@@ -72,6 +73,7 @@ Every setting can be a flag, a variable (--listen is OPENPOOL_LISTEN) or a line 
   program.commandsGroup("Look after a running pool:");
   addWorkersCommand(registry);
   addRigsCommand(registry);
+  addUpstreamCommand(registry);
   addEventsCommand(registry);
   addBalancesCommand(registry);
   addTermsCommand(registry);

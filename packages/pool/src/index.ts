@@ -6,6 +6,7 @@ export {
   poolOptions,
   type PoolSurroundings,
   toPoolOptions,
+  toUpstreams,
   type UpstreamOptions,
 } from "./options.ts";
 export { type AdminFile, openAdminToken, readAdminFile, removeAdminFile, writeAdminFile } from "./api/admin-file.ts";
@@ -17,12 +18,15 @@ export {
   deployPayoutContract,
   newPayoutKey,
   payToDocument,
+  probeOrchestrator,
   restoreBooks,
   startAdminServer,
   startLocalChain,
   startPool,
 } from "./lazy.ts";
 export type { LocalChain } from "./chain/local-chain.ts";
+export type { OrchestratorProbe } from "./upstream/probe.ts";
+export { secretFor } from "./upstream/secret-file.ts";
 export type { PoolDeps, PoolNode } from "./node.ts";
 export type { RunningPool } from "./start-pool.ts";
 export { type InheritedSockets, inheritedSockets } from "./supervisor/listening.ts";

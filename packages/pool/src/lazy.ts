@@ -42,3 +42,6 @@ export async function payToDocument(
 ): Promise<string> {
   return (await import("./chain/index.ts")).payToJson(change, place);
 }
+
+export const probeOrchestrator: typeof import("./upstream/probe.ts").probeOrchestrator = async (...args) =>
+  (await import("./upstream/probe.ts")).probeOrchestrator(...args);

@@ -602,8 +602,14 @@ export function toPoolOptions(
   };
 }
 
-/** Upstreams with their names, and the CLI port that belongs to each. */
-function toUpstreams(values: OptionValues<typeof poolOptions>, problems: OptionProblem[]): UpstreamOptions[] {
+/** Orchestrators with their names, and the CLI port that belongs to each; adds to `problems` what does not fit together. */
+export function toUpstreams(
+  values: {
+    readonly upstream?: readonly NamedAddress[] | undefined;
+    readonly upstreamCli?: readonly NamedAddress[] | undefined;
+  },
+  problems: OptionProblem[],
+): UpstreamOptions[] {
   const clis = values.upstreamCli ?? [];
   const given = values.upstream ?? [];
   const upstreams = given.map(({ name, address: where }): UpstreamOptions => {

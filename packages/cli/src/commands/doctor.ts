@@ -1,6 +1,13 @@
 import { tmpdir } from "node:os";
-import { BadValue, type HostPort, hostPortValue, type OptionDefinitions } from "@openpool/base";
-import { poolOptions } from "@openpool/pool";
+import {
+  BadValue,
+  errorText,
+  type HostPort,
+  hostPortValue,
+  type OptionDefinitions,
+  type OptionProblem,
+} from "@openpool/base";
+import { poolOptions, secretFor, toUpstreams } from "@openpool/pool";
 import {
   checkClock,
   checkDataDir,
@@ -13,16 +20,21 @@ import {
   checkRunningPool,
   type Finding,
 } from "../doctor/checks.ts";
+import { checkUpstream } from "../doctor/upstream.ts";
 import { exitCode } from "../io.ts";
 import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { settingsError, settle } from "../settings/settle.ts";
+import { readFileSync } from "node:fs";
 
 const doctorSettings = {
   dataDir: poolOptions.dataDir,
   listen: poolOptions.listen,
   adminListen: poolOptions.adminListen,
+  upstream: poolOptions.upstream,
+  upstreamSecretFile: poolOptions.upstreamSecretFile,
+  upstreamCli: poolOptions.upstreamCli,
 } satisfies OptionDefinitions;
 
 export function addDoctorCommand({ program, run }: Registry): void {
@@ -38,6 +50,9 @@ export function addDoctorCommand({ program, run }: Registry): void {
 Examples:
   openpool doctor
   openpool doctor --pool pool.example.com:8935
+  openpool doctor --upstream 127.0.0.1:8935 --upstream-secret-file orch.secret
+
+With --upstream it looks whether the pool could work for that orchestrator. It registers nothing and changes nothing.
 
 Exits 0 unless something fails; a warning is no failure.`,
     );
@@ -53,6 +68,10 @@ Exits 0 unless something fails; a warning is no failure.`,
         io,
         { othersInFile: true },
       );
+      const problems: OptionProblem[] = [];
+      const upstreams = toUpstreams(values, problems);
+      if (problems.length > 0) throw settingsError(problems);
+      const secretFile = upstreams.length > 0 ? readOptional(values.upstreamSecretFile) : undefined;
       const colour = io.outIsTerminal && !io.env["NO_COLOR"];
       const findings: Finding[] = [];
       const tell = async (...found: readonly Finding[]): Promise<void> => {
@@ -73,11 +92,26 @@ Exits 0 unless something fails; a warning is no failure.`,
         await tell(await checkPort("public port", values.listen, "--listen"));
         await tell(await checkPort("admin port", values.adminListen, "--admin-listen"));
       }
+      for (const upstream of upstreams) {
+        const secret =
+          secretFile === undefined ? "" : secretFor(upstream.name, secretFile, values.upstreamSecretFile ?? "");
+        await tell(...(await checkUpstream(upstream, secret, io.stop)));
+      }
       if (endpoint) await tell(...(await checkEndpoint(endpoint)));
       if (json) await io.out(`${JSON.stringify(findings, undefined, 2)}\n`);
       return findings.some((one) => one.level === "fail") ? exitCode.failed : exitCode.ok;
     }),
   );
+}
+
+/** The text of a file that may not be named; one that is named must be readable. */
+function readOptional(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw settingsError([{ where: "--upstream-secret-file", problem: `cannot be read: ${errorText(error)}` }]);
+  }
 }
 
 function readEndpoint(text: string): HostPort {

@@ -24,6 +24,10 @@ Examples:
   openpool pool --service-uri https://pool.example.com:8935
   openpool pool --service-uri https://203.0.113.7:8935 --join open,registered --commission 10%
   openpool pool --config pool.yaml
+  openpool pool --upstream 127.0.0.1:8935 --upstream-secret-file orch.secret --listen 0.0.0.0:8945 \\
+    --service-uri https://203.0.113.7:8945
+
+The last one works for a go-livepeer orchestrator, as one large transcoder of it; see docs/attached.md.
 
 A worker then joins with
   openpool worker --pool pool.example.com:8935 --address 0xYOURS --name rig1

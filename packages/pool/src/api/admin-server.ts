@@ -254,6 +254,7 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   app.get("/balances", async (_request, reply) => json(reply, (await port.balances()).map(balanceJson)));
   if (port.ledger) addLedgerRoutes(app, port.ledger, { json, parse });
   app.get("/rigs", (_request, reply) => json(reply, port.status().rigs));
+  app.get("/upstreams", (_request, reply) => json(reply, port.status().upstreams));
   app.get("/workers", async (_request, reply) => json(reply, await port.workers()));
   app.get("/events", (request, reply) => {
     const query = parse(eventsQuery, request.query);
@@ -291,6 +292,14 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   });
   app.post<{ Params: { name: string } }>("/rigs/:name/drain", async (request, reply) => {
     await port.drainRig(request.params.name);
+    return reply.code(204).send();
+  });
+  app.post<{ Params: { name: string } }>("/upstreams/:name/drain", async (request, reply) => {
+    await port.setUpstreamDrained(request.params.name, true);
+    return reply.code(204).send();
+  });
+  app.post<{ Params: { name: string } }>("/upstreams/:name/undrain", async (request, reply) => {
+    await port.setUpstreamDrained(request.params.name, false);
     return reply.code(204).send();
   });
   app.post<{ Params: { name: string } }>("/rigs/:name/undrain", async (request, reply) => {

@@ -1,0 +1,27 @@
+import { expect, test } from "vitest";
+import { sourceUrl } from "./source.ts";
+
+const policy = { address: { host: "10.0.0.5", port: 8935 }, allowedHosts: new Set(["s3.example.com", "minio:9000"]) };
+
+test.each([
+  ["as it is called", "https://10.0.0.5:8935/stream/ab/0.tempfile", "https://10.0.0.5:8935/stream/ab/0.tempfile"],
+  [
+    "under its public name",
+    "https://orch.example.com:443/stream/ab/0.tempfile?x=1",
+    "https://10.0.0.5:8935/stream/ab/0.tempfile?x=1",
+  ],
+  ["that names somebody else", "http://169.254.169.254/stream/x", "https://10.0.0.5:8935/stream/x"],
+  [
+    "in a store that is allowed",
+    "https://s3.example.com/bucket/0.ts?sig=1",
+    "https://s3.example.com/bucket/0.ts?sig=1",
+  ],
+  ["in one that is allowed with its port", "http://minio:9000/b/0.ts", "http://minio:9000/b/0.ts"],
+  ["in one that is not", "https://storage.example.com/bucket/0.ts", undefined],
+  ["in the metadata of a cloud", "http://169.254.169.254/latest/meta-data", undefined],
+  ["with a login", "https://a:b@10.0.0.5:8935/stream/0", undefined],
+  ["that is a file", "file:///etc/passwd", undefined],
+  ["that is none", "source", undefined],
+])("a source %s", (_name, given, expected) => {
+  expect(sourceUrl(given, policy)?.href).toBe(expected);
+});

@@ -1,0 +1,129 @@
+import { once } from "node:events";
+import http from "node:http";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { ADA, until } from "../e2e/pool.ts";
+import type { FakeTranscoder } from "../peers/fake-transcoder.ts";
+import { sourceSegment } from "../peers/media.ts";
+import { type AttachedPool, startAttachedPool } from "./pool.ts";
+
+let attached: AttachedPool;
+let worker: FakeTranscoder;
+let sessions = 0;
+
+beforeAll(async () => {
+  attached = await startAttachedPool();
+  worker = await attached.pool.transcoder({ secret: `${ADA}.rig`, capacity: 16 });
+  await until(() => attached.orchestrator.live.length === 1);
+});
+afterAll(() => attached[Symbol.asyncDispose]());
+afterEach(async () => {
+  attached.orchestrator.source = undefined;
+  // Whatever came before: it still works, and nothing is held for what is over.
+  expect(await transcode()).toMatchObject({ kind: "done" });
+  const { admin } = attached.pool.running.node;
+  await until(() => admin.status().jobsInFlight === 0 && admin.status().bytesInFlight === 0);
+  expect(attached.status()).toMatchObject({ state: "registered", tasksInFlight: 0 });
+  expect(attached.orchestrator.complaints).toMatchObject({ ejected: 0, duplicateResults: 0, unknownResults: 0 });
+});
+
+const transcode = (url?: string) =>
+  attached.orchestrator.transcode({ session: `bad-${++sessions}`, seq: 0, ...(url === undefined ? {} : { url }) });
+const lost = { kind: "error", text: "TranscoderInvalidVideo" };
+
+test("a source that is a redirect is not followed", async () => {
+  attached.orchestrator.source = (response) => {
+    response.writeHead(302, { location: "http://127.0.0.1:1/" });
+    response.end();
+    return true;
+  };
+  expect(await transcode()).toMatchObject(lost);
+});
+
+test("a source without an end is given up after the time that a download has", async () => {
+  attached.orchestrator.source = (response) => {
+    response.writeHead(200);
+    const more = (): void => void response.write(Buffer.alloc(16_384));
+    const timer = setInterval(more, 50);
+    response.on("close", () => clearInterval(timer));
+    return true;
+  };
+  expect(await transcode()).toMatchObject(lost);
+}, 20_000);
+
+test("a source that stands still is given up", async () => {
+  attached.orchestrator.source = (response) => {
+    response.writeHead(200, { "content-length": sourceSegment.length });
+    response.write(sourceSegment.subarray(0, 10_000));
+    return true;
+  };
+  expect(await transcode()).toMatchObject(lost);
+}, 20_000);
+
+test.each([
+  ["more than it gets", sourceSegment.length + 100],
+  ["more than a segment may have", 300_000_001],
+])("a source that announces %s is lost, and nobody else's", async (_what, announced) => {
+  attached.orchestrator.source = (response) => {
+    response.socket?.write(`HTTP/1.1 200 OK\r\ncontent-length: ${announced}\r\n\r\n`);
+    response.socket?.end(sourceSegment);
+    return true;
+  };
+  expect(await transcode()).toMatchObject(lost);
+});
+
+test("a source elsewhere is not fetched: the pool asks only the orchestrator itself", async () => {
+  const asked: string[] = [];
+  await using elsewhere = {
+    server: http.createServer((request, response) => {
+      asked.push(String(request.url));
+      response.end(sourceSegment);
+    }),
+    async [Symbol.asyncDispose]() {
+      this.server.close();
+      await once(this.server, "close");
+    },
+  };
+  elsewhere.server.listen(0, "127.0.0.1");
+  await once(elsewhere.server, "listening");
+  const address = elsewhere.server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  for (const url of [
+    `http://127.0.0.1:${port}/latest/meta-data`,
+    "file:///etc/passwd",
+    "no url",
+    "https://a:b@127.0.0.1/x",
+  ]) {
+    expect(await transcode(url)).toMatchObject(lost);
+  }
+  // What looks like one of its sources is looked for at its own address, whatever host it names.
+  expect(await transcode(`http://127.0.0.1:${port}/stream/none/0.tempfile`)).toMatchObject(lost);
+  expect(asked).toEqual([]);
+});
+
+test("ten thousand tasks at once are all answered, most of them with an error, and the pool lives", async () => {
+  const [registration] = attached.orchestrator.live;
+  const before = attached.orchestrator.results.length;
+  const taskIds = Array.from({ length: 10_000 }, (_, i) => BigInt(1_000_000 + i));
+  for (const taskId of taskIds) {
+    registration?.send({
+      url: `https://${attached.orchestrator.addr}/stream/none/0.tempfile`,
+      taskId,
+      segData: { authToken: { sessionId: "flood" }, duration: 2_000, fullProfiles: [{ width: 426, height: 240 }] },
+    });
+  }
+  await attached.orchestrator.until(() => attached.orchestrator.results.length >= before + taskIds.length, 25_000);
+  const answered = new Set(attached.orchestrator.results.slice(before).map(({ taskId }) => taskId));
+  expect(taskIds.every((taskId) => answered.has(taskId.toString()))).toBe(true);
+  attached.orchestrator.complaints.unknownResults = 0;
+}, 40_000);
+
+test("messages that mean nothing, and what is no message at all, do no harm", async () => {
+  const [registration] = attached.orchestrator.live;
+  registration?.send({});
+  registration?.send({ segData: { authToken: { sessionId: "" } } });
+  registration?.send({ segData: { authToken: { sessionId: "x".repeat(100_000) } } });
+  registration?.send({ url: "https://127.0.0.1:1/x", taskId: 77n });
+  await attached.orchestrator.until(() => attached.orchestrator.results.some(({ taskId }) => taskId === "77"));
+  attached.orchestrator.complaints.unknownResults = 0;
+  expect(worker.state.kind).toBe("registered");
+});
