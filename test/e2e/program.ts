@@ -26,7 +26,9 @@ interface AdminFile {
 }
 
 /** Starts the program on free ports and waits until it serves. The same data directory may be used again. */
-export async function startProgram(at: { dataDir?: string; port?: number } = {}): Promise<Program> {
+export async function startProgram(
+  at: { dataDir?: string; port?: number; flags?: readonly string[] } = {},
+): Promise<Program> {
   const dataDir = at.dataDir ?? (await mkdtemp(join(tmpdir(), "openpool-program-")));
   const address = `127.0.0.1:${at.port ?? 0}`;
   const child = spawn(
@@ -44,6 +46,7 @@ export async function startProgram(at: { dataDir?: string; port?: number } = {})
       "127.0.0.1:0",
       "--log-format",
       "json",
+      ...(at.flags ?? []),
     ],
     { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, NODE_OPTIONS: "" } },
   );

@@ -86,6 +86,8 @@ export interface RegisteredTranscoder {
   readonly load: number;
   /** Ends its registration as a restart of the connection would. */
   drop(): void;
+  /** Sends bytes as one message. */
+  sendBytes(bytes: Uint8Array): void;
   /** Sends any message at all. */
   send(notify: MessageInitShape<typeof NotifySegmentSchema>): void;
 }
@@ -125,6 +127,8 @@ export interface StockOrchestrator extends AsyncDisposable {
   price: string | undefined;
   /** How a source is served; undefined: as it should be. */
   source: ((response: http.ServerResponse, path: string) => boolean) | undefined;
+  /** Serves a source at a path. */
+  serve(path: string, data: Buffer): void;
   /** Does what a segment from a gateway leads to. Segments of one session run one after another. */
   transcode(order: SegmentOrder): Promise<Transcoded>;
   /** Ends a session: its transcoder is told. */
@@ -209,9 +213,12 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
         : DEFAULT_CAPABILITIES,
       live: true,
       load: 0,
-      send(notify) {
+      sendBytes(bytes) {
         open();
-        stream.write(encodeGrpcFrame(toBinary(NotifySegmentSchema, create(NotifySegmentSchema, notify))));
+        stream.write(encodeGrpcFrame(bytes));
+      },
+      send(notify) {
+        this.sendBytes(toBinary(NotifySegmentSchema, create(NotifySegmentSchema, notify)));
       },
       drop() {
         open();
@@ -495,6 +502,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     secret: options.secret,
     price: options.price,
     source: undefined,
+    serve: (path, data) => void sources.set(path, data),
     transcode(order) {
       const before = queues.get(order.session) ?? Promise.resolve();
       const mine = before.then(() => transcodeNow(order));
