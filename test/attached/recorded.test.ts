@@ -1,4 +1,5 @@
-import { fromBinary, multipartBoundary, NotifySegmentSchema, RegisterRequestSchema, SegDataSchema } from "@openpool/protocol";
+import { fromBinary } from "@bufbuild/protobuf";
+import { multipartBoundary, NotifySegmentSchema, RegisterRequestSchema, SegDataSchema } from "@openpool/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   bodyOf,
@@ -86,7 +87,8 @@ test.each(replays)(
     await orchestrator.until(() => orchestrator.results.some((one) => one.taskId === taskId));
     const ours = orchestrator.results.findLast((one) => one.taskId === taskId);
     for (const [name, value] of exchange.request.headers) {
-      if (name.startsWith(":") || ["credentials", "content-type", "accept-encoding", "user-agent"].includes(name)) continue;
+      if (name.startsWith(":") || ["credentials", "content-type", "accept-encoding", "user-agent"].includes(name))
+        continue;
       expect([name, ours?.headers[name]]).toEqual([name, value]);
     }
     const from = multipartBoundary(String(ours?.headers["content-type"])) ?? "";
