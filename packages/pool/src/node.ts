@@ -339,6 +339,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       serviceUri: options.serviceUri,
       listen: `${options.listen.host}:${options.listen.port}`,
       adminListen: `${options.adminListen.host}:${options.adminListen.port}`,
+      publicListen: options.api && `${options.api.listen.host}:${options.api.listen.port}`,
       dataDir: options.dataDir,
       database: {
         kind: deps.connection.kind === "url" ? "external" : "managed",
@@ -406,6 +407,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         }),
       events: (query) => store.events(query),
       onEvents: (callback) => store.onAppended(callback),
+      record: (data) => store.append([{ type: "admin.requested", data }]),
       balances: () => store.balances(),
       ledger: books.port,
       async workers() {

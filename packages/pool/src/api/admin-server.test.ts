@@ -47,6 +47,9 @@ class MemoryPort implements AdminPort {
     this.listeners.add(callback);
     return () => void this.listeners.delete(callback);
   }
+  async record(data: Readonly<Record<string, unknown>>): Promise<void> {
+    this.append("admin.requested", { ...data });
+  }
   balances: AdminPort["balances"] = async () => [
     {
       worker: ada,
@@ -200,6 +203,25 @@ describe("changes", () => {
       ["undrain", `${ada}.rig1`],
       ["revoke", "c1"],
     ]);
+  });
+
+  test("are recorded before they are done, newest first, without secrets; those without the token are not", async () => {
+    await fetch(`${server.url}/rigs/x/drain`, { method: "POST" });
+    await fetch(`${server.url}/rigs/${ada}.rig1/drain`, { method: "POST", headers: withToken });
+    await fetch(`${server.url}/workers/${ada}`, {
+      method: "PATCH",
+      headers: json,
+      body: JSON.stringify({ note: "a friend", password: "hunter2" }),
+    });
+    const { items, next } = (await (await fetch(`${server.url}/admin/v1/audit?limit=1`)).json()) as {
+      items: unknown[];
+      next: string;
+    };
+    expect(items).toMatchObject([
+      { action: `PATCH /workers/${ada}`, body: { note: "a friend", password: "(not recorded)" } },
+    ]);
+    const older = await (await fetch(`${server.url}/admin/v1/audit?cursor=${next}`)).json();
+    expect(older).toMatchObject({ items: [{ action: `POST /rigs/${ada}.rig1/drain` }], next: null });
   });
 
   test("that make no sense are refused with what is wrong", async () => {

@@ -8,6 +8,7 @@ import { z } from "zod";
 import type { ListenAddress } from "../options.ts";
 import type { EventQuery } from "../store/types.ts";
 import { sameSecret } from "./admin-file.ts";
+import { adminOverview, auditAnswer, auditData } from "./admin-overview.ts";
 import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { payoutRoutes } from "./payout-routes.ts";
@@ -61,6 +62,14 @@ const eventsQuery = z.strictObject({
   type: z.union([z.string(), z.array(z.string())]).optional(),
   limit: z.coerce.number().int().min(1).max(1_000_000).optional(),
   follow: bool.default(false),
+});
+
+const auditQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+  cursor: z
+    .string()
+    .regex(/^\d{1,18}$/)
+    .optional(),
 });
 
 /** Events are read in pages of this many, so that a long history never lies in memory at once. */
@@ -249,6 +258,15 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   app.get("/readyz", (_request, reply) => health(port.unready(), reply));
   app.get("/metrics", async (_request, reply) =>
     reply.type("text/plain; version=0.0.4; charset=utf-8").send(await port.metrics()),
+  );
+  // A write that leaves no trace is not made: the trace comes first.
+  app.addHook("preHandler", async (request) => {
+    if (request.method === "GET" || request.method === "HEAD") return;
+    await port.record?.(auditData(request.method, request.url.split("?", 1)[0] ?? "", request.body));
+  });
+  app.get("/admin/v1/overview", async (_request, reply) => json(reply, await adminOverview(port, Date)));
+  app.get("/admin/v1/audit", async (request, reply) =>
+    json(reply, await auditAnswer(port, parse(auditQuery, request.query))),
   );
   app.get("/status", (_request, reply) => json(reply, port.status()));
   app.get("/balances", async (_request, reply) => json(reply, (await port.balances()).map(balanceJson)));

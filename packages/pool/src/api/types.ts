@@ -31,6 +31,8 @@ export interface PoolStatus {
   readonly serviceUri: string;
   readonly listen: string;
   readonly adminListen: string;
+  /** Where the pages listen; absent when the pool serves none. */
+  readonly publicListen?: string | undefined;
   readonly dataDir: string;
   readonly database: { readonly kind: "managed" | "external"; readonly writable: boolean; readonly where: string };
   readonly doors: { readonly gateways: boolean; readonly workers: boolean };
@@ -89,6 +91,8 @@ export interface AdminPort {
   metrics(): Promise<string>;
   events(query: EventQuery): Promise<readonly StoredEvent[]>;
   onEvents(callback: () => void): () => void;
+  /** Records a write before it is done; what cannot be recorded is not done. */
+  record?(data: Readonly<Record<string, unknown>>): Promise<void>;
   balances(): Promise<readonly WorkerBalance[]>;
   /** The books; absent where there are none. */
   readonly ledger?: LedgerPort | undefined;

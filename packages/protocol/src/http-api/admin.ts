@@ -18,7 +18,7 @@ export const adminOverviewSchema = ageSchema.extend({
     version: z.string(),
     startedAt: timeSchema,
     serviceUri: z.string(),
-    publicUrl: z.string().nullable().describe("where the public pages are; null when they are off"),
+    publicUrl: z.string().nullable().describe("HOST:PORT where the public pages listen; null when they are off"),
     dataDir: z.string(),
     database: z.string(),
     sessions: countSchema,

@@ -1,0 +1,272 @@
+/**
+ * What the public API costs with a year behind it: latencies of every route, how fast roll-ups are counted, what event
+ * streams cost, sizes on disk. Run it with `npx tsx --conditions=source bench/api.ts [rigs] [days] [jobs]`; it writes
+ * `bench/results/api-<time>.json`. History is made by SQL: hours and days of every rig and worker, minutes of the last two
+ * days for a part of them, and as many real `job.credited` events as asked for.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import http from "node:http";
+import os, { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger, systemClock } from "@openpool/base";
+import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
+import { Client } from "pg";
+import { startPublicApi } from "../packages/pool/src/api/public/server.ts";
+import { liveRig, terms } from "../packages/pool/src/api/public/testing/world.ts";
+import type { PublicPort } from "../packages/pool/src/api/public/ports.ts";
+import { openRollups, openStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
+import { clientConfig } from "../packages/pool/src/store/pg-connection.ts";
+
+const [rigCount = 3_000, days = 365, jobCount = 500_000] = process.argv.slice(2).map(Number);
+const RIGS_OF_A_WORKER = 3;
+const workerCount = Math.ceil(rigCount / RIGS_OF_A_WORKER);
+const WARM_UP = 20;
+const ASKED = 300;
+const STREAMS = 2_000;
+const STREAM_SECONDS = 10;
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+const address = (i: number): WorkerAddress => {
+  const bytes = new Uint8Array(20).fill(0xa0);
+  new DataView(bytes.buffer).setUint32(16, i + 1);
+  return checksumAddress(bytes);
+};
+
+const dir = await mkdtemp(join(tmpdir(), "openpool-bench-"));
+const postgres = await startManagedPostgres(
+  { dataDir: dir, systemDir: `${dir}-system` },
+  { logger: silentLogger, clock: systemClock },
+);
+const store = await openStore(postgres.connection, { logger: silentLogger, clock: systemClock });
+const client = new Client(clientConfig(postgres.connection, "openpool bench"));
+await client.connect();
+
+async function timed(what: string, sql: string, values: readonly unknown[] = []): Promise<number> {
+  const startedMs = performance.now();
+  await client.query(sql, [...values]);
+  const tookMs = performance.now() - startedMs;
+  say(`${what}: ${(tookMs / 1_000).toFixed(1)} s`);
+  return tookMs;
+}
+
+const sums = "jobs, lost, rescued, failed, pixels, claimed, fee, earned, source_ms, work_ms";
+const oneHour = "120, 0, 1, 2, 6635520000, 6635520000, 6635520000000, 4976640000000, 240000, 80000";
+await client.query("set synchronous_commit = off; set work_mem = '64MB'");
+await client.query("create temp table w (i int, worker text)");
+await client.query("insert into w select i - 1, a from unnest($1::text[]) with ordinality as u (a, i)", [
+  Array.from({ length: workerCount }, (_, i) => address(i)),
+]);
+await client.query(`
+  insert into openpool.rollup_subjects (worker, rig, first_at, seen_at) values ('', '', now() - interval '${days} days', null);
+  insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
+    select worker, '', now() - interval '${days} days', now() from w;
+  insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
+    select worker, 'rig' || n, now() - interval '${days} days', now()
+    from w, generate_series(1, ${RIGS_OF_A_WORKER}) n where w.i * ${RIGS_OF_A_WORKER} + n <= ${rigCount}`);
+// In the order of time, as they come in life.
+const hoursMs = await timed(
+  "hours of a year",
+  `insert into openpool.rollup_hours (subject, at, ${sums}, l2, l3, l4)
+     select s.id, h, ${oneHour}, 80, 30, 10
+     from generate_series(date_trunc('hour', now(), 'UTC') - interval '${days} days', date_trunc('hour', now(), 'UTC'), '1 hour') h,
+       openpool.rollup_subjects s`,
+);
+await timed(
+  "days of a year",
+  `insert into openpool.rollup_days (subject, at, ${sums}, l2, l3, l4)
+     select s.id, h, 2880, 0, 24, 48, 159252480000, 159252480000, 159252480000000, 119439360000000, 5760000, 1920000, 1920, 720, 240
+     from generate_series(date_trunc('day', now(), 'UTC') - interval '${days} days', date_trunc('day', now(), 'UTC'), '1 day') h,
+       openpool.rollup_subjects s`,
+);
+const jobsMs = await timed(
+  `${jobCount} raw jobs`,
+  `insert into openpool.events (position, id, time, type, worker, rig, data)
+     select n, gen_random_uuid(), now() - interval '20 hours' * (1 - n / $1::float), 'job.credited', w.worker,
+       'rig' || (n % ${RIGS_OF_A_WORKER} + 1),
+       json_build_object('job', gen_random_uuid(), 'segments', 1, 'pixels', '55296000', 'feeWei', '55296000000',
+         'commissionWei', '13824000000', 'earnedWei', '41472000000', 'durationMs', 2000, 'tookMs', 300 + n % 900,
+         'attempts', 1, 'hedged', false, 'seq', n::text, 'price', json_build_object('pricePerUnitWei', '1000', 'pixelsPerUnit', '1'),
+         'renditions', json_build_array(json_build_object('width', 1280, 'height', 720, 'frames', 60, 'pixels', '55296000', 'claimedPixels', '55296000')))
+     from generate_series(1, $1::int) n join w on w.i = (n * 7919) % ${workerCount}`,
+  [jobCount],
+);
+await client.query("update openpool.log_head set position = $1", [jobCount]);
+await timed("analyze", "analyze openpool.rollup_hours; ");
+await client.query("analyze openpool.rollup_days; analyze openpool.rollup_subjects; analyze openpool.events");
+
+const onAppended = (callback: () => void): (() => void) => store.onAppended(callback);
+const countedFromMs = performance.now();
+const rollups = await openRollups(postgres.connection, { logger: silentLogger, clock: systemClock, onAppended });
+await rollups.catchUp();
+const jobsPerSecond = Math.round(jobCount / ((performance.now() - countedFromMs) / 1_000));
+say(`counted ${jobsPerSecond} jobs/s, in steps of 5000`);
+
+const rigs = new Map(
+  Array.from({ length: rigCount }, (_, i) => {
+    const rig = liveRig(address(Math.floor(i / RIGS_OF_A_WORKER)), `rig${(i % RIGS_OF_A_WORKER) + 1}`);
+    return [`${rig.worker}.${rig.rig}`, rig] as const;
+  }),
+);
+const port: PublicPort = {
+  facts: {
+    identity: { name: "Bench", logoUrl: null, contacts: [], hardware: null, notice: null },
+    version: "0",
+    startedAtMs: Date.now(),
+    network: "offchain",
+    serviceUri: "https://127.0.0.1:8935",
+    join: { open: true, registered: false, passwordNeeded: false },
+    price: { pricePerUnitWei: 1_000n, pixelsPerUnit: 1n },
+  },
+  live: () => ({
+    atMs: Date.now(),
+    rigs,
+    capacity: rigCount * 4,
+    sessionsHeld: rigCount,
+    streams: rigCount,
+    jobsInFlight: rigCount,
+    waiting: 0,
+    latencyMs: { p50: 600, p99: 1_900 },
+    draining: false,
+    logWritable: true,
+  }),
+  decisions: () => [],
+  worker: () => undefined,
+  rollups,
+  events: (query) => store.events(query),
+  onEvents: onAppended,
+  terms: () => [terms],
+  books: undefined,
+  payouts: undefined,
+  income: undefined,
+};
+const api = await startPublicApi(
+  {
+    identity: undefined,
+    trustProxy: false,
+    requestsPerMinute: 1e9,
+    streamsPerAddress: 1e9,
+    dashboardDir: undefined,
+    listen: { host: "127.0.0.1", port: 0 },
+    named: true,
+  },
+  { port, logger: silentLogger, clock: systemClock },
+);
+
+const agent = new http.Agent({ keepAlive: true });
+const ask = (path: string): Promise<{ bytes: number; status: number }> =>
+  new Promise((resolve, reject) => {
+    http
+      .get(`${api.url}${path}`, { agent }, (answer) => {
+        let bytes = 0;
+        answer.on("data", (chunk: Buffer) => (bytes += chunk.length));
+        answer.on("end", () => resolve({ bytes, status: answer.statusCode ?? 0 }));
+      })
+      .on("error", reject);
+  });
+const some = (i: number): WorkerAddress => address((i * 7919) % workerCount);
+const routes: readonly (readonly [string, (i: number) => string])[] = [
+  ["/v1/pool", () => "/v1/pool"],
+  ["/v1/status", () => "/v1/status"],
+  ["/v1/earnings 30d by hour", () => "/v1/earnings?window=30d&step=hour"],
+  ["/v1/workers", () => "/v1/workers?limit=100"],
+  ["/v1/rigs by speed", () => "/v1/rigs?sort=speed&limit=100"],
+  ["/v1/leaderboard 30d", () => "/v1/leaderboard?window=30d"],
+  ["/v1/workers/{address}", (i) => `/v1/workers/${some(i)}`],
+  ["…/rigs", (i) => `/v1/workers/${some(i)}/rigs`],
+  ["…/rigs/{name}", (i) => `/v1/workers/${some(i)}/rigs/rig1`],
+  ["…/why", (i) => `/v1/workers/${some(i)}/why`],
+  ["…/jobs", (i) => `/v1/workers/${some(i)}/jobs?limit=50`],
+  ["…/earnings 30d by day", (i) => `/v1/workers/${some(i)}/earnings?window=30d`],
+  ["…/earnings 24h by minute", (i) => `/v1/workers/${some(i)}/earnings?window=24h&step=minute`],
+];
+const measured: Record<string, { p50Ms: number; p99Ms: number; firstMs: number; bytes: number }> = {};
+for (const [name, path] of routes) {
+  const firstFromMs = performance.now();
+  await ask(path(0));
+  const firstMs = performance.now() - firstFromMs;
+  for (let i = 0; i < WARM_UP; i++) await ask(path(i));
+  const took: number[] = [];
+  let bytes = 0;
+  for (let i = 0; i < ASKED; i++) {
+    const fromMs = performance.now();
+    const answer = await ask(path(i + WARM_UP));
+    took.push(performance.now() - fromMs);
+    if (answer.status !== 200) throw new Error(`${path(i)} answered ${answer.status}`);
+    bytes = answer.bytes;
+  }
+  took.sort((a, b) => a - b);
+  const at = (share: number): number => Math.round((took[Math.floor(took.length * share)] ?? 0) * 10) / 10;
+  measured[name] = { p50Ms: at(0.5), p99Ms: at(0.99), firstMs: Math.round(firstMs * 10) / 10, bytes };
+  say(
+    `${name}: p50 ${measured[name]?.p50Ms} ms, p99 ${measured[name]?.p99Ms} ms, first ${measured[name]?.firstMs} ms, ${bytes} bytes`,
+  );
+}
+
+// The readers are in this process too: what is measured is the server's part and the readers' together, an upper bound.
+const streams = await Promise.all(
+  Array.from(
+    { length: STREAMS },
+    () =>
+      new Promise<http.IncomingMessage>((resolve, reject) => {
+        http.get(`${api.url}/v1/events`, (answer) => resolve(answer.resume())).on("error", reject);
+      }),
+  ),
+);
+const before = process.cpuUsage();
+const streamsFromMs = performance.now();
+for (let i = 0; i < STREAM_SECONDS * 2; i++) {
+  await store.append([{ type: "rig.left", worker: address(i), rig: "rig1", data: {} }]);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+}
+const used = process.cpuUsage(before);
+const streamCores = (used.user + used.system) / 1_000 / (performance.now() - streamsFromMs);
+say(`${STREAMS} event streams: ${streamCores.toFixed(2)} cores, readers included`);
+for (const one of streams) one.destroy();
+
+const sizes = (
+  await client.query<{ name: string; bytes: string; rows: string }>(
+    `select c.relname as name, pg_total_relation_size(c.oid) as bytes, c.reltuples::bigint as rows from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+       where n.nspname = 'openpool' and c.relkind = 'r' and (c.relname like 'rollup%' or c.relname like 'events_%') order by 2 desc`,
+  )
+).rows;
+for (const { name, bytes, rows } of sizes) say(`${name}: ${Math.round(Number(bytes) / 2 ** 20)} MiB, ${rows} rows`);
+
+const results = {
+  what: "public API with history",
+  date: new Date().toISOString(),
+  machine: {
+    cpu: os.cpus()[0]?.model,
+    cores: os.cpus().length,
+    memoryGiB: Math.round(os.totalmem() / 2 ** 30),
+    node: process.version,
+    // Others that run on the machine make every number worse.
+    loadAverage: os.loadavg().map((one) => Math.round(one * 10) / 10),
+  },
+  seeded: {
+    rigs: rigCount,
+    workers: workerCount,
+    days,
+    jobs: jobCount,
+    hoursMs: Math.round(hoursMs),
+    jobsMs: Math.round(jobsMs),
+  },
+  rollupJobsPerSecond: jobsPerSecond,
+  routes: measured,
+  eventStreams: { streams: STREAMS, coresWithReaders: Math.round(streamCores * 100) / 100 },
+  sizes,
+};
+const out = new URL("results/", import.meta.url);
+await mkdir(out, { recursive: true });
+await writeFile(
+  new URL(`api-${results.date.replaceAll(/[:.]/g, "-")}.json`, out),
+  `${JSON.stringify(results, undefined, 2)}\n`,
+);
+
+await api[Symbol.asyncDispose]();
+await rollups[Symbol.asyncDispose]();
+await client.end();
+await store[Symbol.asyncDispose]();
+await postgres[Symbol.asyncDispose]();
+await rm(dir, { recursive: true, force: true });
+await rm(`${dir}-system`, { recursive: true, force: true });

@@ -1,0 +1,143 @@
+import { statfs } from "node:fs/promises";
+import { errorText, type Clock } from "@openpool/base";
+import type { AdminException, AdminOverview, AuditAnswer } from "@openpool/protocol";
+import type { StoredEvent } from "../store/types.ts";
+import type { AdminPort } from "./types.ts";
+
+/** Below this there is too little room for the event log of a busy week. */
+const LOW_DISK_BYTES = 5 * 2 ** 30;
+const RANK = { halt: 0, warning: 1, note: 2 } as const;
+const AUDIT_PAGE = 1_000;
+/** Names of fields whose values are not recorded. */
+const SECRET = /secret|password|token|key|signature/i;
+
+/** What an operator should look at, worst first, and how the pool goes. */
+export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">): Promise<AdminOverview> {
+  const status = port.status();
+  const exceptions: AdminException[] = [];
+  const say = (
+    severity: AdminException["severity"],
+    code: string,
+    sentence: string,
+    more: { readonly action?: string; readonly sinceMs?: number; readonly subject?: string } = {},
+  ): void =>
+    void exceptions.push({
+      severity,
+      code,
+      sentence,
+      action: more.action ?? null,
+      since: more.sinceMs === undefined ? null : new Date(more.sinceMs).toISOString(),
+      subject: more.subject ?? null,
+    });
+
+  for (const reason of port.unhealthy()) say("halt", "unhealthy", `${reason}.`);
+  try {
+    for (const halt of (await port.ledger?.halts()) ?? []) {
+      say("halt", "payouts-halted", halt.reason, { sinceMs: halt.sinceMs, subject: halt.name });
+    }
+    for (const violation of port.ledger?.lastCheck()?.violations ?? []) {
+      say("halt", "books-differ", violation.message, {
+        action: "See `openpool ledger check`.",
+        subject: violation.check,
+      });
+    }
+    const payouts = await port.payouts?.status();
+    if (payouts?.halted) {
+      say("halt", "payouts-halted", payouts.halted.message, {
+        sinceMs: payouts.halted.atMs,
+        action: "Look at the transactions, then `openpool payouts resume`.",
+      });
+    }
+    if (payouts?.paused !== undefined) {
+      say("note", "payouts-paused", `Payouts are paused: ${payouts.paused}`, { action: "`openpool payouts resume`" });
+    }
+    if (payouts?.waitingFor !== undefined) say("warning", "payouts-wait", payouts.waitingFor);
+    for (const warning of payouts?.warnings ?? []) say("warning", "payouts-warning", warning);
+    for (const run of (await port.payouts?.runs({ limit: 50 })) ?? []) {
+      if (run.state !== "planned" || run.approvalReason === undefined) continue;
+      say("warning", "approval-needed", `A payout run waits for an approval: ${run.approvalReason}`, {
+        subject: run.id,
+        sinceMs: run.createdAtMs,
+        action: `\`openpool payouts approve ${run.id}\``,
+      });
+    }
+  } catch (error) {
+    say("halt", "books-unreadable", `The books cannot be read now: ${errorText(error)}`);
+  }
+  const disk = await statfs(status.dataDir).catch(() => undefined);
+  const diskFreeBytes = disk ? disk.bavail * disk.bsize : null;
+  if (diskFreeBytes !== null && diskFreeBytes < LOW_DISK_BYTES) {
+    say("warning", "disk-low", `${Math.round(diskFreeBytes / 2 ** 20)} MiB are free where the pool keeps its data.`, {
+      action: "Make room: when the disk is full, no work is answered.",
+    });
+  }
+  const rigs = status.rigs.filter((rig) => rig.state !== "gone");
+  if (rigs.length === 0) say("warning", "no-rigs", "No rig is connected.");
+  for (const rig of rigs) {
+    if (rig.standing !== "barred" && rig.standing !== "probation") continue;
+    say(rig.standing === "barred" ? "warning" : "note", rig.standing, rig.reason, {
+      subject: `${rig.worker}.${rig.rig}`,
+    });
+  }
+  exceptions.sort((a, b) => RANK[a.severity] - RANK[b.severity]);
+  const halted = exceptions.some((one) => one.severity === "halt");
+  return {
+    asOf: new Date(clock.now()).toISOString(),
+    ageMs: 0,
+    health: port.unhealthy().length > 0 ? "down" : halted ? "degraded" : "ok",
+    exceptions,
+    pool: {
+      version: status.version,
+      startedAt: status.startedAt,
+      serviceUri: status.serviceUri,
+      publicUrl: status.publicListen ?? null,
+      dataDir: status.dataDir,
+      database: status.database.where,
+      sessions: status.sessions,
+      jobsInFlight: status.jobsInFlight,
+      bytesInFlight: status.bytesInFlight,
+      diskFreeBytes,
+    },
+  };
+}
+
+/** What is recorded of a write before it is done: the request, without what looks like a secret. */
+export function auditData(method: string, path: string, body: unknown): Record<string, unknown> {
+  const fields = typeof body === "object" && body !== null && !Array.isArray(body) ? Object.entries(body) : [];
+  return {
+    action: `${method} ${path}`,
+    body: Object.fromEntries(fields.map(([name, value]) => [name, SECRET.test(name) ? "(not recorded)" : value])),
+  };
+}
+
+/** Every write there was, newest first. Writes are rare: a person makes them. */
+export async function auditAnswer(
+  port: AdminPort,
+  query: { readonly limit: number; readonly cursor?: string | undefined },
+): Promise<AuditAnswer> {
+  const events: StoredEvent[] = [];
+  let page: readonly StoredEvent[];
+  do {
+    page = await port.events({ after: events.at(-1)?.position, types: ["admin.requested"], limit: AUDIT_PAGE });
+    events.push(...page);
+  } while (page.length === AUDIT_PAGE);
+  const newest = events.toReversed();
+  const behind = query.cursor === undefined ? newest : newest.filter((one) => one.position < BigInt(query.cursor ?? 0));
+  const shown = behind.slice(0, query.limit);
+  return {
+    items: shown.map(auditLine),
+    next: behind.length > query.limit ? (shown.at(-1)?.position.toString() ?? null) : null,
+  };
+}
+
+function auditLine(event: StoredEvent): AuditAnswer["items"][number] {
+  const action = String(event.data["action"] ?? "");
+  const { body } = event.data;
+  return {
+    position: event.position.toString(),
+    at: event.time,
+    action,
+    target: event.worker === undefined ? null : event.worker,
+    body: typeof body === "object" && body !== null ? { ...body } : {},
+  };
+}
