@@ -41,6 +41,7 @@ const POLL_MS = 400;
 const PATIENCE_MS = 4_000;
 
 const statusSchema = z.object({
+  publicListen: z.string().optional(),
   rigs: z.array(
     z.object({
       worker: z.string(),
@@ -120,6 +121,7 @@ class Demo {
   #phase: string | undefined = "starting the pool";
   #port = 0;
   #pool: AdminClient | undefined;
+  #pagesUrl: string | undefined;
   #payouts: DemoPayouts | undefined;
   #redraw: () => void = () => {};
 
@@ -150,7 +152,10 @@ class Demo {
       const pool = startMember("pool", poolArgs, this.#dataDir, this.#io);
       members.push(pool);
       this.#pool = await poolReady(pool, this.#dataDir, this.#end.signal);
+      const { publicListen } = statusSchema.parse(await this.#pool.get("/status"));
+      if (publicListen !== undefined) this.#pagesUrl = `http://${publicListen}`;
       this.#note(`the pool serves at https://${listen}, its admin port is ${this.#pool.url}`);
+      if (this.#pagesUrl !== undefined) this.#note(`look at it in a browser: ${this.#pagesUrl}`);
       this.#say("starting the workers");
       for (let i = 0; i < this.#options.workers; i++) this.#addWorker();
       await this.#workersReady();
@@ -416,6 +421,7 @@ class Demo {
       workers: this.#workers,
       payouts: this.#payouts?.state,
       serviceUri: `https://127.0.0.1:${this.#port}`,
+      pagesUrl: this.#pagesUrl,
       adminUrl: this.#pool?.url,
       dataDir: this.#dataDir,
       keepsData: this.#options.dataDir !== undefined,

@@ -37,6 +37,8 @@ export interface DemoState {
   /** Undefined: there is no chain to pay on. */
   readonly payouts?: DemoPayoutState | undefined;
   readonly serviceUri: string;
+  /** Of the pages, for a browser. */
+  readonly pagesUrl: string | undefined;
   readonly adminUrl: string | undefined;
   readonly dataDir: string;
   readonly keepsData: boolean;
@@ -71,6 +73,7 @@ export function viewLines(state: DemoState, size: { readonly columns: number; re
   ];
   const foot = [
     "",
+    `  pages, in a browser    ${state.pagesUrl ?? "-"}`,
     `  gateways and workers   ${state.serviceUri}`,
     `  health and metrics     ${state.adminUrl ?? "-"}   ${dim}/healthz /metrics /status /events${off}`,
     `  data and logs          ${state.dataDir}${state.keepsData ? "" : `   ${dim}removed at the end${off}`}`,
