@@ -456,13 +456,19 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         }
       },
       async setWorker(address, change) {
+        if (change.payTo !== undefined) {
+          throw new PoolError(
+            { code: "payto/needs-signature" },
+            "Where a worker's money goes changes only by that worker's own signature: see `openpool payto`.",
+          );
+        }
         const worker = workerOf(address);
         const old = identities.worker(worker);
         const record = {
           worker,
           locked: change.locked ?? old?.locked ?? false,
           banned: change.banned === undefined ? old?.banned : (change.banned ?? undefined),
-          payTo: change.payTo === undefined ? old?.payTo : change.payTo === null ? undefined : workerOf(change.payTo),
+          payTo: old?.payTo,
           note: change.note === undefined ? old?.note : (change.note ?? undefined),
         };
         await store.putWorker(record);

@@ -115,17 +115,13 @@ export function addWorkersCommand(registry: Registry): void {
   const unban = add("unban", "let a banned address work again");
   unban.argument("<ADDRESS>").action((address: string) => change(unban, address, { banned: null }, "may work again"));
 
-  const set = add("set", "change where a worker's money goes, or the note about it");
+  const set = add("set", "change the note about a worker; where its money goes is `openpool payto`");
   set
     .argument("<ADDRESS>")
-    .option("--pay-to <ADDRESS>", "the address that is paid; `self` for its own")
     .option("--note <TEXT>", "a note for the operator")
     .action((address: string) => {
-      const { payTo, note } = set.opts<{ payTo?: string; note?: string }>();
-      const body = {
-        ...(payTo === undefined ? {} : { payTo: payTo === "self" ? null : checkedAddress(payTo) }),
-        ...(note === undefined ? {} : { note: note === "" ? null : note }),
-      };
+      const { note } = set.opts<{ note?: string }>();
+      const body = note === undefined ? {} : { note: note === "" ? null : note };
       return change(set, address, body, "is changed");
     });
 }

@@ -37,6 +37,8 @@ const scryptParams = z.object({
   dklen: z.literal(32),
   salt: hex(),
 });
+// The library below refuses what the algorithm's own paper does, though the format's description has it in an example.
+const isPossible = ({ n, r }: { n: number; r: number }): boolean => 16 * r > 53 || n < 2 ** (16 * r);
 const pbkdf2Params = z.object({
   c: z.int().min(1).max(10_000_000),
   prf: z.literal("hmac-sha256"),
@@ -46,7 +48,7 @@ const pbkdf2Params = z.object({
 const keystoreSchema = z.object({
   version: z.literal(3),
   crypto: z.discriminatedUnion("kdf", [
-    z.object({ ...common, kdf: z.literal("scrypt"), kdfparams: scryptParams }),
+    z.object({ ...common, kdf: z.literal("scrypt"), kdfparams: scryptParams.refine(isPossible) }),
     z.object({ ...common, kdf: z.literal("pbkdf2"), kdfparams: pbkdf2Params }),
   ]),
 });

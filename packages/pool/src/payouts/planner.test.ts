@@ -1,0 +1,114 @@
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { gasCosts, makePlan, type PlanInput } from "./planner.ts";
+import type { Payee } from "./ports.ts";
+
+const worker = (n: number): WorkerAddress =>
+  parseAddress(`0x${(n + 1).toString(16).padStart(40, "3")}`) as WorkerAddress;
+const contract = worker(9_999);
+const payer = worker(9_998);
+const existing: Payee = { exists: true, isContract: false };
+const fresh: Payee = { exists: false, isContract: false };
+
+function input(
+  owed: readonly bigint[],
+  change: Partial<PlanInput["rules"]> = {},
+  more: Partial<PlanInput> = {},
+): PlanInput {
+  let ids = 0;
+  return {
+    rules: {
+      method: "auto",
+      asset: "eth",
+      minimumWei: 0n,
+      dailyCapWei: undefined,
+      approvalAboveWei: undefined,
+      maxGasPriceWei: undefined,
+      maxGasSharePpm: undefined,
+      gasBorneBy: "pool",
+      batchContract: contract,
+      ...change,
+    },
+    nowMs: 0,
+    newId: () => String(++ids),
+    chainId: 1,
+    payer,
+    payable: owed.map((owedWei, i) => ({ worker: worker(i), owedWei, oldestOwedAtMs: i })),
+    records: new Map(),
+    payees: new Map(owed.map((_wei, i) => [worker(i), existing])),
+    gas: { nowWei: 10n, maxFeeWei: 20n, maxTipWei: 0n },
+    costs: gasCosts("eth", 21_000n),
+    plannedWei: 0n,
+    assetBalance: 10n ** 60n,
+    gasBalanceWei: 10n ** 60n,
+    price: undefined,
+    fiat: undefined,
+    ...more,
+  };
+}
+
+test("everybody who is owed something is either paid all of it or told why not", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.bigInt({ min: 0n, max: 10n ** 30n }), { maxLength: 30 }),
+      fc.record({
+        minimumWei: fc.bigInt({ min: 0n, max: 10n ** 20n }),
+        dailyCapWei: fc.option(fc.bigInt({ min: 1n, max: 10n ** 31n }), { nil: undefined }),
+        maxGasSharePpm: fc.option(fc.bigInt({ min: 0n, max: 1_000_000n }), { nil: undefined }),
+        gasBorneBy: fc.constantFrom("pool" as const, "worker" as const),
+        method: fc.constantFrom("auto" as const, "batch" as const, "transfers" as const, "safe" as const),
+      }),
+      fc.bigInt({ min: 0n, max: 10n ** 31n }),
+      (owed, rules, balance) => {
+        const plan = makePlan(input(owed, rules, { assetBalance: balance, gasBalanceWei: balance }));
+        const paid = new Map(plan.lines.map((line) => [line.worker, line]));
+        const waits = new Set(plan.waiting.map((one) => one.worker));
+        for (const [i, wei] of owed.entries()) {
+          const line = paid.get(worker(i));
+          expect(Number(line !== undefined) + Number(waits.has(worker(i)))).toBe(wei > 0n ? 1 : 0);
+          if (line) expect([line.amountWei, line.sendAmount + line.gasShareWei]).toEqual([wei, wei]);
+        }
+        const total = plan.lines.reduce((sum, line) => sum + line.amountWei, 0n);
+        expect(plan.run?.totalWei ?? 0n).toBe(total);
+        if (rules.dailyCapWei !== undefined) expect(total).toBeLessThanOrEqual(rules.dailyCapWei);
+        if (rules.method !== "safe") expect(total).toBeLessThanOrEqual(balance === 0n ? 0n : balance * 2n);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+describe("the way to pay", () => {
+  const many = Array.from({ length: 20 }, () => 10n ** 18n);
+  const methods = (plan: ReturnType<typeof makePlan>): Set<string> => new Set(plan.lines.map((line) => line.method));
+
+  test("many accounts that exist share a batch, a few do not", () => {
+    expect(methods(makePlan(input(many)))).toEqual(new Set(["batch"]));
+    expect(methods(makePlan(input(many.slice(0, 3))))).toEqual(new Set(["transfer"]));
+  });
+
+  test("a new account gets a transfer of its own, until data is what costs", () => {
+    const payees = new Map(many.map((_wei, i) => [worker(i), i < 2 ? fresh : existing]));
+    const cheapData = makePlan(input(many, {}, { payees }));
+    expect(
+      cheapData.lines
+        .filter((line) => line.method === "transfer")
+        .map((line) => line.worker)
+        .sort(),
+    ).toEqual([worker(0), worker(1)].sort());
+    const dearData = makePlan(input(many, {}, { payees, costs: gasCosts("eth", 121_000n) }));
+    expect(methods(dearData)).toEqual(new Set(["batch"]));
+  });
+
+  test("an amount that has no room in a batch goes alone", () => {
+    const plan = makePlan(input([...many, 2n ** 96n]));
+    expect(plan.lines.find((line) => line.amountWei === 2n ** 96n)?.method).toBe("transfer");
+  });
+
+  test("nobody is paid while gas is over the limit, and everybody is told", () => {
+    const plan = makePlan(input(many, { maxGasPriceWei: 9n }));
+    expect([plan.run, plan.waiting.length]).toEqual([undefined, 20]);
+    expect(plan.waiting[0]?.reason).toBe("gas costs 10 wei, the limit is 9");
+  });
+});
