@@ -12,7 +12,7 @@ import { silentLogger, systemClock } from "@openpool/base";
 import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
 import { Client } from "pg";
 import { startPublicApi } from "../packages/pool/src/api/public/server.ts";
-import { liveRig, terms } from "../packages/pool/src/api/public/testing/world.ts";
+import { liveRig, terms } from "../packages/pool/src/api/public/testing/samples.ts";
 import type { PublicPort } from "../packages/pool/src/api/public/ports.ts";
 import { openRollups, openStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
 import { clientConfig } from "../packages/pool/src/store/pg-connection.ts";

@@ -107,7 +107,7 @@ test("facts beyond the limit of a message are counted instead of listed", async 
   append("rig.left", 250);
   await tell();
   expect(reader.facts()).toMatchObject([{ left: 50 }]);
-  expect((reader.facts()[0]?.["facts"] as unknown[]).length).toBe(200);
+  expect(reader.facts()[0]?.["facts"]).toHaveLength(200);
 });
 
 test("what was missed is told once, also what happens while it is told", async () => {

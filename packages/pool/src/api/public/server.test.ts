@@ -15,7 +15,8 @@ import {
 } from "@openpool/protocol";
 import { format, resolveConfig } from "prettier";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ada, bob, liveRig, openWorld, START, type World } from "./testing/world.ts";
+import { liveRig, START } from "./testing/samples.ts";
+import { ada, bob, openWorld, type World } from "./testing/world.ts";
 
 let world: World;
 beforeAll(async () => {

@@ -1,0 +1,58 @@
+import type { WorkerAddress } from "@openpool/protocol";
+import type { Terms } from "../../../ledger/terms.ts";
+import type { LiveRig } from "../ports.ts";
+
+export const START = "2026-11-21T12:30:00.000Z";
+
+export const terms: Terms = {
+  version: 1,
+  effectiveAtMs: Date.parse("2026-11-01T00:00:00Z"),
+  announcedAtMs: Date.parse("2026-11-01T00:00:00Z"),
+  commissionPpm: 250_000n,
+  scheme: "unit",
+  schemeOptions: {},
+  priceSource: "configured",
+  holdMs: 86_400_000,
+  minimumPayoutWei: 10n ** 16n,
+  schedule: { cron: "0 18 * * 1", timeZone: "UTC" },
+  gasBorneBy: "pool",
+  overrides: [],
+};
+
+export function liveRig(worker: WorkerAddress, rig: string, more: Partial<LiveRig> = {}): LiveRig {
+  const nowMs = Date.parse(START);
+  return {
+    worker,
+    rig,
+    state: "online",
+    standing: "trusted",
+    standingReason: "12 good results in a row",
+    standingSinceMs: nowMs - 3_600_000,
+    device: undefined,
+    software: "0.8.12",
+    capacity: 4,
+    streams: 1,
+    jobsInFlight: 1,
+    success: 0.998,
+    accepted: 12,
+    failed: 1,
+    claimsDiffered: 0,
+    claimsLied: 0,
+    speeds: [{ kind: "h264 1280x720 → 3", realTimeRatio: 3.1, results: 12 }],
+    lastSeenMs: nowMs,
+    lastWorkMs: nowMs - 2_000,
+    connections: [
+      {
+        sinceMs: nowMs - 7_200_000,
+        software: "0.8.12",
+        capacity: 4,
+        streams: 1,
+        jobsInFlight: 1,
+        draining: false,
+        avoided: false,
+        lastHeardMs: nowMs - 2_000,
+      },
+    ],
+    ...more,
+  };
+}
