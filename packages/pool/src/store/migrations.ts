@@ -5,6 +5,7 @@ import { ledger } from "./schema/2-ledger.ts";
 import { payouts } from "./schema/3-payouts.ts";
 import { rollups } from "./schema/4-rollups.ts";
 import { upstream } from "./schema/5-upstream.ts";
+import { alertsAndSettings } from "./schema/7-alerts-settings.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -12,6 +13,7 @@ import type { Migration } from "./schema/migration.ts";
  * `openpool`, so that a database may be shared with other programs.
  */
 export const knownMigrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream];
+const migrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream, alertsAndSettings];
 
 /** Any constant of ours: two nodes that start together migrate one after the other. */
 const MIGRATION_LOCK = 7_105_232;

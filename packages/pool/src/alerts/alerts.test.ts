@@ -1,0 +1,542 @@
+import { silentLogger, stoppedClock, type StoppedClock } from "@openpool/base";
+import { afterEach, describe, expect, test } from "vitest";
+import { PgAlertStore } from "../store/alert-store.ts";
+import { openRollups } from "../store/index.ts";
+import { ada, bob, creditOf } from "../store/testing/sample-credit.ts";
+import { openTestStore } from "../store/testing/test-store.ts";
+import type { NewEvent } from "../store/types.ts";
+import { Alerts, type SubscribeRequest } from "./alerts.ts";
+import { isPrivateAddress } from "../outbound/private-address.ts";
+import { verifyWebhook } from "./channels/standard-webhook.ts";
+import type { WatchedProblem } from "./reader.ts";
+import { noAlertSettings, parseAlertSettings } from "./settings.ts";
+import { type HttpSink, openHttpSink } from "./testing/http-sink.ts";
+import { type MailSink, openMailSink } from "./testing/mail-sink.ts";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const publicUrl = "https://pool.example.com";
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
+
+interface World {
+  readonly clock: StoppedClock;
+  readonly hook: HttpSink;
+  readonly mail: MailSink;
+  readonly store: Awaited<ReturnType<typeof openTestStore>>;
+  readonly alertStore: PgAlertStore;
+  alerts: Alerts;
+  problems: WatchedProblem[] | undefined;
+  online: (rig: string) => boolean;
+  append(...events: NewEvent[]): Promise<void>;
+  /** Lets time pass; then reads what happened and sends what is due. */
+  pass(ms?: number): Promise<void>;
+  /** As a process that was killed and started again. */
+  restart(): Promise<void>;
+  /** The titles that the operator's webhook got. */
+  titles(): string[];
+}
+
+let closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.toReversed()) await close();
+  closers = [];
+});
+
+async function openWorld(): Promise<World> {
+  const keep = <T extends AsyncDisposable>(one: T): T => {
+    closers.push(async () => one[Symbol.asyncDispose]());
+    return one;
+  };
+  // The day on which the database's own clock is, so that its partitions are there.
+  const clock = stoppedClock(Date.now());
+  const hook = keep(await openHttpSink());
+  const mail = keep(await openMailSink());
+  const store = keep(await openTestStore({ clock }));
+  const alertStore = keep(new PgAlertStore(store.database.connection, { clock }));
+  const settings = parseAlertSettings({
+    mail: { url: mail.url, from: "Pool <alerts@pool.example.com>" },
+    telegram: { token: "12345:abcdefghijklmnopqrstuvwxyz", api: hook.url },
+    operator: [{ webhook: `${hook.url}/operator`, secret: SECRET }],
+  });
+  if ("problems" in settings) throw new Error(JSON.stringify(settings.problems));
+  const open = async (): Promise<Alerts> =>
+    Alerts.open(
+      { settings, publicUrl, poolName: "", refuse: (address) => isPrivateAddress(address) },
+      {
+        store: alertStore,
+        logger: silentLogger,
+        clock,
+        watch: async () => world.problems,
+        isOnline: (_worker, rig) => world.online(rig),
+      },
+    );
+  const world: World = {
+    clock,
+    hook,
+    mail,
+    store,
+    alertStore,
+    // Set at once below.
+    alerts: undefined as unknown as Alerts,
+    problems: [],
+    online: () => false,
+    append: (...events) => store.append(events),
+    async pass(ms = 0) {
+      clock.advance(ms);
+      // Twice: the first may be one that a timer began on the way.
+      for (let i = 0; i < 2; i++) {
+        await world.alerts.reader.look();
+        await world.alerts.sender.send();
+      }
+    },
+    async restart() {
+      await world.alerts[Symbol.asyncDispose]();
+      world.alerts = await open();
+    },
+    titles: () =>
+      hook.taken
+        .filter((one) => one.path === "/operator")
+        .map((one) => (JSON.parse(one.body) as { data: { title: string } }).data.title),
+  };
+  world.alerts = await open();
+  closers.push(async () => world.alerts[Symbol.asyncDispose]());
+  return world;
+}
+
+const joined = (rig: string, connection = "c1", worker = ada): NewEvent => ({
+  type: "rig.joined",
+  worker,
+  rig,
+  data: { connection, capacity: 1 },
+});
+const left = (rig: string, connection = "c1", worker = ada): NewEvent => ({
+  type: "rig.left",
+  worker,
+  rig,
+  data: { connection, why: "closed" },
+});
+
+/** Subscribes by mail and follows the link that comes. */
+async function subscribeByMail(world: World, request: Partial<SubscribeRequest> = {}): Promise<void> {
+  await world.alerts.subscribe({
+    worker: ada,
+    channel: "email",
+    target: "ada@example.com",
+    kinds: ["rig-offline", "payout-paid", "no-work", "success-low", "speed-low", "address-change", "terms-changed"],
+    owned: false,
+    ...request,
+  });
+  await world.alerts.sender.send();
+  await world.alerts.follow("confirm", linkIn(world.mail.taken.at(-1)!.raw, "confirm"));
+}
+
+/** The token of a link in a mail, whose long lines are folded. */
+function linkIn(raw: string, action: "confirm" | "unsubscribe"): string {
+  const text = raw.replaceAll("=\r\n", "").replaceAll("=3D", "=");
+  return new RegExp(`${publicUrl}/v1/alerts/${action}\\?token=([\\w.-]+)`).exec(text)?.[1] ?? "";
+}
+const subjectOf = (raw: string): string =>
+  /^Subject: (.*(?:\r\n[ \t].*)*)/m
+    .exec(raw)?.[1]
+    ?.replaceAll(/\r\n[ \t]/g, " ")
+    .replaceAll(/=\?UTF-8\?Q\?(.*?)\?= ?/gi, (_all, text: string) =>
+      Buffer.from(
+        text
+          .replaceAll("_", " ")
+          .replaceAll(/=([0-9A-F]{2})/g, (_x, hex: string) => String.fromCharCode(parseInt(hex, 16))),
+        "latin1",
+      ).toString("utf8"),
+    ) ?? "";
+const subjects = (world: World): string[] => world.mail.taken.map((one) => subjectOf(one.raw));
+const name = `${ada.slice(0, 6)}…${ada.slice(-4)}`;
+
+describe("who subscribes by mail", () => {
+  test("is asked first, then told, and hears no more after the link at the end of every message", async () => {
+    const world = await openWorld();
+    await world.alerts.subscribe({
+      worker: ada,
+      channel: "email",
+      target: "ada@example.com",
+      kinds: ["payout-paid"],
+      owned: false,
+    });
+    await world.alerts.sender.send();
+    expect(world.mail.taken.map((one) => one.to)).toEqual([["ada@example.com"]]);
+    const paid = (n: number): NewEvent => ({
+      type: "payout.paid",
+      worker: ada,
+      data: { run: "r", amountWei: `${n}000000000000000000`, payTo: ada, hash: `0x${"ab".repeat(32)}` },
+    });
+    await world.append(paid(1));
+    await world.pass();
+    expect(world.mail.taken).toHaveLength(1);
+    await world.alerts.follow("confirm", linkIn(world.mail.taken[0]!.raw, "confirm"));
+    await world.append(paid(2), { ...paid(3), worker: bob });
+    await world.pass();
+    expect(subjects(world).slice(1)).toEqual([`${name} was paid`]);
+    const { raw } = world.mail.taken[1]!;
+    expect(raw).toContain("2 ETH arrived at");
+    expect(raw).toMatch(
+      /^List-Unsubscribe: <https:\/\/pool\.example\.com\/v1\/alerts\/unsubscribe\?token=[\w.-]+>\r$/m,
+    );
+    expect(raw).toContain("List-Unsubscribe-Post: List-Unsubscribe=One-Click");
+    await world.alerts.follow("unsubscribe", linkIn(raw, "unsubscribe"));
+    await world.append(paid(4));
+    await world.pass(HOUR);
+    expect(world.mail.taken).toHaveLength(2);
+  });
+
+  test("gets one request to confirm, however often somebody asks, and few a day for one address", async () => {
+    const world = await openWorld();
+    const ask = (worker = ada): Promise<unknown> =>
+      world.alerts.subscribe({
+        worker,
+        channel: "email",
+        target: "ada@example.com",
+        kinds: ["payout-paid"],
+        owned: false,
+      });
+    await ask();
+    await ask();
+    await world.pass();
+    expect(world.mail.taken).toHaveLength(1);
+    const others = Array.from({ length: 4 }, (_, i) => `0x${String(i + 1).repeat(40)}` as typeof ada);
+    for (const worker of others) await ask(worker);
+    await expect(ask(bob)).rejects.toMatchObject({ info: { code: "alerts/too-many" } });
+  });
+
+  test("cannot confirm or end anything with a token that was changed or is for something else", async () => {
+    const world = await openWorld();
+    await subscribeByMail(world);
+    const token = linkIn(world.mail.taken[0]!.raw, "confirm");
+    for (const bad of [`${token}x`, token.replace(/.$/, (last) => (last === "A" ? "E" : "A")), "", "a.b"]) {
+      await expect(world.alerts.follow("confirm", bad)).rejects.toMatchObject({ info: { code: "alerts/bad-link" } });
+    }
+    await expect(world.alerts.follow("unsubscribe", token)).rejects.toMatchObject({
+      info: { code: "alerts/bad-link" },
+    });
+  });
+});
+
+describe("a rig", () => {
+  test("that goes away for long is told once, and that it is back once, over restarts of the pool", async () => {
+    const world = await openWorld();
+    await subscribeByMail(world);
+    await world.append(joined("one"));
+    await world.pass();
+    await world.append(left("one"));
+    await world.pass();
+    await world.pass(2 * MINUTE);
+    await world.restart();
+    await world.pass(2 * MINUTE);
+    expect(subjects(world)).toHaveLength(1);
+    await world.pass(2 * MINUTE);
+    await world.restart();
+    await world.pass();
+    expect(subjects(world).slice(1)).toEqual([`${name}.one is offline`]);
+    await world.append(joined("one", "c2"));
+    await world.restart();
+    await world.pass(3 * MINUTE);
+    await world.pass(3 * MINUTE);
+    expect(subjects(world).slice(1)).toEqual([`${name}.one is offline`, `${name}.one is online again`]);
+  });
+
+  test("that comes right back, has another connection, or was only missed is not told", async () => {
+    const world = await openWorld();
+    await subscribeByMail(world);
+    await world.append(joined("back"), joined("two", "a"), joined("two", "b"), joined("there"));
+    await world.pass();
+    await world.append(left("back"), left("two", "a"), left("there"));
+    world.online = (rig) => rig === "there";
+    await world.pass(MINUTE);
+    await world.append(joined("back", "c2"));
+    await world.pass(10 * MINUTE);
+    expect(subjects(world)).toHaveLength(1);
+  });
+
+  test("whose pool was killed is told only if it does not come back", async () => {
+    const world = await openWorld();
+    await subscribeByMail(world);
+    await world.append(joined("back"), joined("gone"));
+    await world.pass();
+    await world.append({ type: "pool.started", data: { generation: 2 } });
+    await world.append(joined("back", "d1"));
+    await world.pass();
+    await world.pass(6 * MINUTE);
+    expect(subjects(world).slice(1)).toEqual([`${name}.gone is offline`]);
+  });
+
+  test("several at once come as one message", async () => {
+    const world = await openWorld();
+    await subscribeByMail(world);
+    await world.append(joined("a"), joined("b"), joined("c"));
+    await world.pass();
+    await world.append(left("a"), left("b"), left("c"));
+    await world.pass();
+    await world.pass(6 * MINUTE);
+    expect(subjects(world).slice(1)).toEqual([`3 alerts: ${name}.a is offline, …`]);
+  });
+});
+
+describe("measured alerts", () => {
+  test("tell of failing rigs and of no work, at the thresholds that the subscriber gave", async () => {
+    const world = await openWorld();
+    const { store, clock } = world;
+    await using rollups = await openRollups(store.database.connection, {
+      logger: silentLogger,
+      clock,
+      onAppended: (call) => store.onAppended(call),
+    });
+    await subscribeByMail(world, { thresholds: { noWorkHours: 2, successPercent: 80, realTimeRatio: 1 } });
+    for (let i = 0; i < 15; i++)
+      await store.credit({ ...creditOf(ada, "one", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 4_000 } });
+    await world.append(
+      ...Array.from({ length: 10 }, () => ({ type: "attempt.failed", worker: ada, rig: "one", data: {} })),
+    );
+    for (let i = 0; i < 25; i++)
+      await store.credit({ ...creditOf(ada, "good", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 1_000 } });
+    await rollups.catchUp();
+    await world.pass();
+    expect(subjects(world)).toHaveLength(1);
+    await world.pass(6 * MINUTE);
+    expect(subjects(world).slice(1)).toEqual([`${name}.one fails too often`]);
+    expect(world.mail.taken[1]!.raw).toContain("60");
+    await world.pass(2 * HOUR);
+    expect(subjects(world)[2]).toBe(`${name} got no work for 2 hours`);
+    await store.credit({ ...creditOf(ada, "good", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 1_000 } });
+    await rollups.catchUp();
+    await world.pass(2 * MINUTE);
+    expect(subjects(world)[3]).toBe(`${name} works again`);
+  });
+
+  test("tell of slow rigs", async () => {
+    const world = await openWorld();
+    const { store, clock } = world;
+    await using rollups = await openRollups(store.database.connection, {
+      logger: silentLogger,
+      clock,
+      onAppended: (call) => store.onAppended(call),
+    });
+    await subscribeByMail(world);
+    for (let i = 0; i < 25; i++)
+      await store.credit({ ...creditOf(ada, "slow", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 4_000 } });
+    await rollups.catchUp();
+    await world.pass();
+    await world.pass(6 * MINUTE);
+    expect(subjects(world).slice(1)).toEqual([`${name}.slow is slow`]);
+    expect(world.mail.taken[1]!.raw).toContain("0.5 seconds of video");
+  });
+});
+
+describe("the operator", () => {
+  test("is told over a signed webhook what the pool finds wrong with itself, and when it is over", async () => {
+    const world = await openWorld();
+    world.problems = [
+      { kind: "halt", subject: "books", data: { code: "ledger/unbalanced", message: "The books differ." } },
+    ];
+    await world.pass();
+    await world.pass(2 * MINUTE);
+    world.problems = undefined;
+    await world.pass(5 * MINUTE);
+    world.problems = [];
+    await world.pass(2 * MINUTE);
+    await world.pass(2 * MINUTE);
+    expect(world.titles()).toEqual(["Payouts are halted", "Payouts are no longer halted"]);
+    const { headers, body } = world.hook.taken[0]!;
+    const header = (key: string): string => String(headers[key]);
+    const signed = {
+      id: header("webhook-id"),
+      timestamp: header("webhook-timestamp"),
+      signature: header("webhook-signature"),
+    };
+    expect(verifyWebhook(SECRET, signed, body, Number(signed.timestamp) * 1_000)).toBe(true);
+    expect(JSON.parse(body)).toMatchObject({
+      type: "alert.halt",
+      data: { phase: "raised", facts: { message: "The books differ." } },
+    });
+  });
+
+  test("is told of an orchestrator that is lost, and of changed terms", async () => {
+    const world = await openWorld();
+    await world.append({ type: "upstream.joined", data: { upstream: "east" } });
+    await world.pass();
+    await world.append(
+      { type: "upstream.left", data: { upstream: "east", why: "x" } },
+      { type: "terms.announced", data: { version: 2, effectiveAt: "2026-12-01T00:00:00.000Z", terms: {} } },
+    );
+    await world.pass();
+    await world.pass(3 * MINUTE);
+    expect(world.titles()).toEqual(["The pool's terms change", "No longer registered with east"]);
+  });
+
+  test("gets what failed again later with the same id, and finds what was given up to send it anew", async () => {
+    const world = await openWorld();
+    world.hook.answer = () => ({ status: 503 });
+    await world.append({ type: "payout.halted", data: { code: "payout/nonce-taken", message: "Look." } });
+    await world.pass();
+    expect(world.hook.taken).toHaveLength(1);
+    await world.pass(5_000);
+    expect(world.hook.taken).toHaveLength(1);
+    await world.pass(10_000);
+    expect(world.hook.taken).toHaveLength(2);
+    await world.restart();
+    for (let i = 0; i < 12; i++) await world.pass(25 * HOUR);
+    expect(new Set(world.hook.taken.map((one) => one.headers["webhook-id"])).size).toBe(1);
+    expect(world.hook.taken).toHaveLength(10);
+    expect(await world.alerts.deliveries({ state: "dead", limit: 10 })).toMatchObject([
+      { error: "the webhook answered 503", attempts: 10 },
+    ]);
+    world.hook.answer = () => ({ status: 200 });
+    expect(await world.alerts.replay(undefined)).toBe(1);
+    await world.pass();
+    expect(world.hook.taken).toHaveLength(11);
+    expect(await world.alerts.counts()).toEqual({ waiting: 0, sent: 1, dead: 0 });
+  });
+
+  test("waits as long as the other side asks", async () => {
+    const world = await openWorld();
+    world.hook.answer = () => ({ status: 429, headers: { "retry-after": "120" } });
+    await world.append({ type: "payout.halted", data: { code: "c", message: "m" } });
+    await world.pass();
+    await world.pass(100_000);
+    expect(world.hook.taken).toHaveLength(1);
+    await world.pass(21_000);
+    expect(world.hook.taken).toHaveLength(2);
+  });
+
+  test("can test the channels", async () => {
+    const world = await openWorld();
+    expect(await world.alerts.test()).toMatchObject([{ kind: "webhook", error: undefined }]);
+    world.hook.answer = () => ({ status: 401 });
+    expect(await world.alerts.test()).toMatchObject([{ error: "the webhook answered 401" }]);
+  });
+});
+
+test("in quiet hours only what is urgent comes, the rest as one message after them", async () => {
+  const world = await openWorld();
+  const wall = (ms: number): string => new Date(ms).toISOString().slice(11, 16);
+  const nowMs = world.clock.now();
+  await subscribeByMail(world, { quiet: { from: wall(nowMs - HOUR), to: wall(nowMs + 3 * HOUR), timeZone: "UTC" } });
+  await world.append(joined("a"), joined("b"));
+  await world.pass();
+  await world.append(left("a"), left("b"), {
+    type: "payto.requested",
+    worker: ada,
+    data: { payTo: bob, thresholdWei: "0", effectiveAtMs: nowMs },
+  });
+  await world.pass();
+  await world.pass(10 * MINUTE);
+  expect(subjects(world).slice(1)).toEqual([`Somebody asked to change the payout address of ${name}`]);
+  await world.pass(3 * HOUR);
+  expect(subjects(world).slice(2)).toEqual([`2 alerts: ${name}.a is offline, …`]);
+});
+
+test("two processes that read at the same time tell everything once", async () => {
+  const world = await openWorld();
+  const first = world.alerts;
+  await world.restart();
+  await using second = await Alerts.open(
+    { settings: noAlertSettings, publicUrl, poolName: "" },
+    { store: world.alertStore, logger: silentLogger, clock: world.clock },
+  );
+  await first[Symbol.asyncDispose]();
+  await subscribeByMail(world);
+  const paid: NewEvent = { type: "payout.paid", worker: ada, data: { amountWei: "1", payTo: ada, hash: "0x" } };
+  for (let i = 0; i < 5; i++) {
+    await world.append(paid);
+    await Promise.all([world.alerts.reader.look(), second.reader.look()]);
+  }
+  await world.pass();
+  await world.pass();
+  const rows = await world.store.database.query<{ n: string }>(
+    "select count(*) as n from openpool.alert_outbox where kind = 'payout-paid'",
+  );
+  expect(rows[0]?.n).toBe("5");
+});
+
+describe("what a stranger names", () => {
+  test("must be on the public internet, and what it says it is", async () => {
+    const world = await openWorld();
+    const bad = [
+      ["webhook", "http://example.com/hook"],
+      ["webhook", "https://127.0.0.1/hook"],
+      ["webhook", "https://[::1]/hook"],
+      ["webhook", "https://[::ffff:10.0.0.1]/hook"],
+      ["webhook", "https://169.254.169.254/latest/meta-data"],
+      ["webhook", "https://0x7f000001/"],
+      ["webhook", "https://localhost/"],
+      ["webhook", "https://user:pass@example.com/"],
+      ["webhook", "file:///etc/passwd"],
+      ["ntfy", "https://10.0.0.1/topic"],
+      ["discord", "https://example.com/api/webhooks/123456/abcdefghijklmnopqrstuvwxyz"],
+      ["email", "a@b.example\r\nBcc: x@example.com"],
+      ["telegram", "1; drop"],
+    ] as const;
+    for (const [channel, target] of bad) {
+      await expect(
+        world.alerts.subscribe({ worker: ada, channel, target, kinds: ["payout-paid"], owned: false }),
+        target,
+      ).rejects.toMatchObject({ info: { code: "alerts/bad-target" } });
+    }
+  });
+
+  test("may not lead into the pool's own network by a name either", async () => {
+    const world = await openWorld();
+    // This name is of the internet for all that its text says, and leads to this machine.
+    await world.store.database.query(
+      `insert into openpool.alert_subscriptions (id, worker, channel, target, kinds, thresholds, state, owned, created_at, changed_at)
+       values (gen_random_uuid(), $1, $2, 'x', '{payout-paid}', '{}', 'active', false, now(), now())`,
+      [ada, JSON.stringify({ kind: "webhook", url: world.hook.url.replace("127.0.0.1", "localhost"), secret: SECRET })],
+    );
+    await world.append({ type: "payout.paid", worker: ada, data: { amountWei: "1" } });
+    await world.pass();
+    expect(world.hook.taken).toEqual([]);
+    expect(await world.alerts.deliveries({ state: "dead", limit: 5 })).toMatchObject([
+      { error: "the webhook: EACCES" },
+    ]);
+  });
+});
+
+test("a Telegram bot gets what its API expects, and a chat that blocked it is not asked again", async () => {
+  const world = await openWorld();
+  await world.alerts.subscribe({
+    worker: ada,
+    channel: "telegram",
+    target: "-100123",
+    kinds: ["payout-paid"],
+    owned: false,
+  });
+  world.hook.answer = () => ({
+    status: 403,
+    body: '{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}',
+  });
+  await world.pass();
+  expect(world.hook.taken[0]?.path).toBe("/bot12345:abcdefghijklmnopqrstuvwxyz/sendMessage");
+  expect(JSON.parse(world.hook.taken[0]!.body)).toMatchObject({
+    chat_id: "-100123",
+    link_preview_options: { is_disabled: true },
+  });
+  await world.pass(HOUR);
+  expect(world.hook.taken).toHaveLength(1);
+  const [dead] = await world.alerts.deliveries({ state: "dead", limit: 1 });
+  expect(dead?.error).toBe("Telegram answered 403");
+});
+
+test("a mail server that refuses for good is not asked again, one that is busy is", async () => {
+  const world = await openWorld();
+  world.mail.refuse = 450;
+  await world.alerts.subscribe({
+    worker: ada,
+    channel: "email",
+    target: "ada@example.com",
+    kinds: ["payout-paid"],
+    owned: false,
+  });
+  await world.pass();
+  expect(await world.alerts.counts()).toMatchObject({ waiting: 1, dead: 0 });
+  world.mail.refuse = 550;
+  await world.pass(20_000);
+  expect(await world.alerts.deliveries({ state: "dead", limit: 5 })).toMatchObject([
+    { error: "the mail server answered 550" },
+  ]);
+});

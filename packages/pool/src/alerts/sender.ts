@@ -1,0 +1,177 @@
+import { type Clock, errorText, type Logger } from "@openpool/base";
+import type { Deliver } from "./deliver.ts";
+import { linkToken } from "./links.ts";
+import { composeMessage, type MessageContext } from "./message.ts";
+import type { AlertStore } from "./ports.ts";
+import type { Alert, Channel, Delivery, OperatorChannel, Subscription } from "./types.ts";
+
+export interface AlertSenderDeps {
+  readonly store: AlertStore;
+  readonly deliver: Deliver;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly context: MessageContext;
+  readonly operatorChannels: readonly OperatorChannel[];
+  readonly linkKey: string;
+  readonly random?: () => number;
+}
+
+const LOOK_EVERY_MS = 5_000;
+/** Longer than any try takes: after it another process may take over what a killed one held. */
+const LEASE_MS = 120_000;
+const MOST_AT_ONCE = 100;
+/** How long tries under way are waited for at the end. */
+const FINISH_MS = 5_000;
+const KEPT_MS = 30 * 86_400_000;
+const PENDING_KEPT_MS = 2 * 86_400_000;
+const FORGET_EVERY_MS = 3_600_000;
+
+/** Waits between tries, in seconds; after the last one a delivery is given up. Ten tries over two days. */
+const WAITS_S = [10, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400];
+
+/** When the next try is due, in milliseconds from now; undefined: that was the last. */
+export function retryDelayMs(attempts: number, retryAfterMs: number | undefined, random: number): number | undefined {
+  const wait = WAITS_S[attempts];
+  if (wait === undefined) return undefined;
+  return Math.max(retryAfterMs ?? 0, wait * 1_000 * (0.9 + 0.2 * random));
+}
+
+/** Takes what is due from the outbox and sends it; what fails comes again later, or is put aside as dead. */
+export class AlertSender implements AsyncDisposable {
+  readonly #deps: AlertSenderDeps;
+  readonly #closing = new AbortController();
+  readonly #cut = new AbortController();
+  #cancel = (): void => {};
+  #sending: Promise<void> | undefined;
+  #again = false;
+  #forgotAtMs = -Infinity;
+  #failing = false;
+
+  constructor(deps: AlertSenderDeps) {
+    this.#deps = deps;
+    this.#soon();
+  }
+
+  #soon(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#cancel = this.#deps.clock.after(LOOK_EVERY_MS, () => void this.send().then(() => this.#soon()));
+  }
+
+  /** Sends what is due now. Never throws. */
+  send(): Promise<void> {
+    if (this.#sending) {
+      this.#again = true;
+      return this.#sending;
+    }
+    return (this.#sending = this.#send().finally(() => (this.#sending = undefined)));
+  }
+
+  async #send(): Promise<void> {
+    const { store, clock, logger } = this.#deps;
+    try {
+      do {
+        this.#again = false;
+        const nowMs = clock.now();
+        const due = await store.claim(nowMs, nowMs + LEASE_MS, MOST_AT_ONCE);
+        const groups = new Map<string, Delivery[]>();
+        for (const one of due) groups.set(one.destination, [...(groups.get(one.destination) ?? []), one]);
+        await Promise.all([...groups].map(([destination, deliveries]) => this.#toDestination(destination, deliveries)));
+        // Whoever has more waiting gets the rest in the next round.
+        if (due.length > 0) this.#again = true;
+      } while (this.#again && !this.#closing.signal.aborted);
+      if (clock.monotonicMs() - this.#forgotAtMs >= FORGET_EVERY_MS) {
+        this.#forgotAtMs = clock.monotonicMs();
+        await store.forget(clock.now() - KEPT_MS, clock.now() - PENDING_KEPT_MS);
+      }
+      this.#failing = false;
+    } catch (error) {
+      if (!this.#failing && !this.#closing.signal.aborted) {
+        logger.warn("alerts cannot be sent now; trying again", { error: errorText(error) });
+      }
+      this.#failing = true;
+    }
+  }
+
+  async #toDestination(destination: string, deliveries: readonly Delivery[]): Promise<void> {
+    const { store, clock } = this.#deps;
+    const ids = deliveries.map((one) => one.id);
+    const target = await this.#target(destination, deliveries);
+    if (target === undefined) return store.dead(ids, clock.now(), "nobody is there any more to tell");
+    // Programs take one at a time; people would rather read one message than twenty.
+    if (target.channel.kind !== "webhook") return this.#try(target, deliveries);
+    for (const one of deliveries) {
+      if (this.#closing.signal.aborted) return;
+      await this.#try(target, [one]);
+    }
+  }
+
+  async #target(
+    destination: string,
+    deliveries: readonly Delivery[],
+  ): Promise<{ readonly channel: Channel; readonly subscription: Subscription | undefined } | undefined> {
+    const { store, operatorChannels } = this.#deps;
+    const [, kind, name = ""] = /^(operator|subscription):(.*)$/.exec(destination) ?? [];
+    if (kind === "operator") {
+      const own = operatorChannels.find((one) => one.name === name);
+      return own && { channel: own.channel, subscription: undefined };
+    }
+    const subscription = await store.subscription(name);
+    if (!subscription || subscription.state === "ended") return undefined;
+    const asks = deliveries.every((one) => one.alert.kind === "confirm");
+    if (subscription.state === "pending" && !asks) return undefined;
+    return { channel: subscription.channel, subscription };
+  }
+
+  async #try(
+    { channel, subscription }: { readonly channel: Channel; readonly subscription: Subscription | undefined },
+    deliveries: readonly Delivery[],
+  ): Promise<void> {
+    const { store, deliver, clock, logger, context, linkKey } = this.#deps;
+    const [first] = deliveries;
+    if (!first) return;
+    const link = (action: "confirm" | "unsubscribe"): string | undefined =>
+      subscription && context.publicUrl !== undefined
+        ? `${context.publicUrl}/v1/alerts/${action}?token=${linkToken(linkKey, action, subscription.id)}`
+        : undefined;
+    const message = composeMessage(
+      first.id,
+      // There is a first one.
+      deliveries.map((one) => one.alert) as [Alert, ...Alert[]],
+      {
+        unsubscribeUrl: link("unsubscribe"),
+        confirmUrl: first.alert.kind === "confirm" ? link("confirm") : undefined,
+      },
+      context,
+    );
+    const result = await deliver.send(channel, message, {
+      trusted: subscription === undefined,
+      signal: this.#cut.signal,
+    });
+    const ids = deliveries.map((one) => one.id);
+    const nowMs = clock.now();
+    if (result.ok) return store.sent(ids, nowMs);
+    const attempts = Math.max(...deliveries.map((one) => one.attempts));
+    const delayMs = retryDelayMs(attempts, result.retryAfterMs, (this.#deps.random ?? Math.random)());
+    if (!result.permanent && delayMs !== undefined) return store.retry(ids, nowMs + delayMs, result.error);
+    await store.dead(ids, nowMs, result.error);
+    if (subscription && result.gone) {
+      await store.setSubscriptionState(subscription.id, "ended", nowMs, result.error);
+    }
+    if (!subscription) {
+      logger.warn("an alert could not be delivered to the operator", {
+        destination: first.destination,
+        alerts: deliveries.map((one) => one.alert.kind),
+        error: result.error,
+      });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancel();
+    this.#closing.abort();
+    // A try that is cut off may have arrived: rather wait than say it twice.
+    const cut = this.#deps.clock.after(FINISH_MS, () => this.#cut.abort());
+    await this.#sending;
+    cut();
+  }
+}

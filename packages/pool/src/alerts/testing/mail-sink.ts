@@ -1,0 +1,55 @@
+import { SMTPServer } from "smtp-server";
+
+export interface TakenMail {
+  readonly to: readonly string[];
+  readonly from: string;
+  /** Headers and body as they came over the wire. */
+  readonly raw: string;
+}
+
+export interface MailSink extends AsyncDisposable {
+  readonly url: string;
+  readonly taken: readonly TakenMail[];
+  /** Refuses recipients with this SMTP status; undefined: takes them. */
+  refuse: number | undefined;
+}
+
+/** A mail server that takes every mail, as a user `pool` with the password `secret`. */
+export async function openMailSink(): Promise<MailSink> {
+  const taken: TakenMail[] = [];
+  const sink: { refuse: number | undefined } = { refuse: undefined };
+  const server = new SMTPServer({
+    disabledCommands: ["STARTTLS"],
+    authMethods: ["PLAIN", "LOGIN"],
+    allowInsecureAuth: true,
+    onAuth(auth, _session, callback) {
+      if (auth.username === "pool" && auth.password === "secret") callback(null, { user: "pool" });
+      else callback(new Error("no"));
+    },
+    onRcptTo(_address, _session, callback) {
+      if (sink.refuse === undefined) callback();
+      else callback(Object.assign(new Error("not now"), { responseCode: sink.refuse }));
+    },
+    onData(stream, session, callback) {
+      let raw = "";
+      stream.setEncoding("utf8");
+      stream.on("data", (chunk: string) => (raw += chunk));
+      stream.on("end", () => {
+        const { mailFrom, rcptTo } = session.envelope;
+        taken.push({ to: rcptTo.map((one) => one.address), from: mailFrom === false ? "" : mailFrom.address, raw });
+        callback();
+      });
+    },
+  });
+  server.on("error", () => {});
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  const address = server.server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  return Object.assign(sink, {
+    url: `smtp://pool:secret@127.0.0.1:${port}`,
+    taken,
+    async [Symbol.asyncDispose]() {
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  });
+}

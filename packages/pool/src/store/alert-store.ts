@@ -1,0 +1,565 @@
+import { type Clock, errorText, PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { Pool, type PoolClient, type QueryResultRow } from "pg";
+import type { ConditionKey, ConditionState } from "../alerts/conditions.ts";
+import type { AlertStep, AlertStore, NewDelivery } from "../alerts/ports.ts";
+import type { AlertEvent, Concern, Measure } from "../alerts/rules.ts";
+import type {
+  Alert,
+  AlertKind,
+  Channel,
+  Delivery,
+  DeliveryState,
+  QuietHours,
+  Subscription,
+  SubscriptionState,
+  Thresholds,
+  WorkerAlert,
+} from "../alerts/types.ts";
+import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import { createUuidV7 } from "./uuid.ts";
+
+/** Deliveries to one destination that are taken at once. */
+const MOST_EACH = 20;
+
+interface ConditionRow {
+  readonly kind: AlertKind;
+  readonly subject: string;
+  readonly threshold: string;
+  readonly worker: WorkerAddress | null;
+  readonly rig: string | null;
+  readonly bad: boolean;
+  readonly since: Date;
+  readonly raised: boolean;
+  readonly due_at: Date | null;
+  readonly raised_at: Date | null;
+  readonly episodes: number;
+  readonly connections: string[];
+  readonly data: Record<string, unknown>;
+}
+
+const toCondition = ({ since, due_at, raised_at, ...row }: ConditionRow): ConditionState => ({
+  kind: row.kind,
+  subject: row.subject,
+  threshold: row.threshold,
+  worker: row.worker,
+  rig: row.rig,
+  bad: row.bad,
+  sinceMs: since.getTime(),
+  raised: row.raised,
+  dueMs: due_at?.getTime(),
+  raisedAtMs: raised_at?.getTime(),
+  episodes: row.episodes,
+  connections: row.connections,
+  data: row.data,
+});
+
+interface SubscriptionRow {
+  readonly id: string;
+  readonly worker: WorkerAddress;
+  readonly channel: Channel;
+  readonly kinds: WorkerAlert[];
+  readonly thresholds: Thresholds;
+  readonly quiet: QuietHours | null;
+  readonly state: SubscriptionState;
+  readonly owned: boolean;
+  readonly created_at: Date;
+}
+const SUBSCRIPTION = "id, worker, channel, kinds, thresholds, quiet, state, owned, created_at";
+
+const toSubscription = ({ created_at, quiet, ...row }: SubscriptionRow): Subscription => ({
+  id: row.id,
+  worker: row.worker,
+  channel: row.channel,
+  kinds: row.kinds,
+  thresholds: row.thresholds,
+  quiet: quiet ?? undefined,
+  state: row.state,
+  owned: row.owned,
+  createdAtMs: created_at.getTime(),
+});
+
+interface DeliveryRow {
+  readonly id: string;
+  readonly destination: string;
+  readonly alert: Alert;
+  readonly state: DeliveryState;
+  readonly attempts: number;
+  readonly next_at: Date;
+  readonly created_at: Date;
+  readonly done_at: Date | null;
+  readonly error: string | null;
+}
+const DELIVERY = "id, destination, alert, state, attempts, next_at, created_at, done_at, error";
+
+const toDelivery = ({ next_at, created_at, done_at, error, ...row }: DeliveryRow): Delivery => ({
+  id: row.id,
+  destination: row.destination,
+  alert: row.alert,
+  state: row.state,
+  attempts: row.attempts,
+  nextAtMs: next_at.getTime(),
+  createdAtMs: created_at.getTime(),
+  sentAtMs: row.state === "sent" ? done_at?.getTime() : undefined,
+  error: error ?? undefined,
+});
+
+/** What two subscriptions may not share: kind and target, without secrets that may change. */
+function targetOf(channel: Channel): string {
+  switch (channel.kind) {
+    case "email":
+      return `email ${channel.to.toLowerCase()}`;
+    case "telegram":
+      return `telegram ${channel.chat.toLowerCase()}`;
+    default:
+      return `${channel.kind} ${channel.url}`;
+  }
+}
+
+const date = (ms: number): Date => new Date(ms);
+
+/** The memory of the alerts in PostgreSQL. The schema is the event log's: open that first. */
+export class PgAlertStore implements AlertStore, AsyncDisposable {
+  readonly #clock: Clock;
+  readonly #pool: Pool;
+  readonly #newId: () => string;
+
+  constructor(connection: PgConnection, { clock }: { readonly clock: Clock }) {
+    this.#clock = clock;
+    this.#newId = createUuidV7(() => clock.now());
+    this.#pool = new Pool({
+      ...clientConfig(connection, `openpool alerts ${process.pid}`),
+      max: 3,
+      idleTimeoutMillis: 30_000,
+      statement_timeout: 30_000,
+      query_timeout: 35_000,
+      allowExitOnIdle: true,
+    });
+    this.#pool.on("error", () => {});
+  }
+
+  step<T>(work: (step: AlertStep) => Promise<T>): Promise<T | undefined> {
+    return this.#using(async (client) => {
+      await client.query("begin");
+      try {
+        const { rows: cursor } = await client.query<{ position: string }>(
+          "select position from openpool.alert_cursor for update skip locked",
+        );
+        const { rows: head } = await client.query<{ position: string }>("select position from openpool.log_head");
+        const result =
+          cursor[0] && head[0]
+            ? await work(
+                new PgStep(client, this.#clock, this.#newId, BigInt(cursor[0].position), BigInt(head[0].position)),
+              )
+            : undefined;
+        await client.query("commit");
+        return result;
+      } catch (cause) {
+        await client.query("rollback").catch(() => {});
+        throw cause;
+      }
+    });
+  }
+
+  async measures(
+    workers: readonly WorkerAddress[],
+    sinceMs: number,
+  ): Promise<readonly (Measure & { readonly worker: WorkerAddress; readonly rig: string })[]> {
+    const rows = await this.#query<{
+      worker: WorkerAddress;
+      rig: string;
+      jobs: string;
+      failed: string;
+      source_ms: string;
+      work_ms: string;
+      last_at: Date | null;
+    }>(
+      `select s.worker, s.rig, coalesce(sum(m.jobs), 0) as jobs, coalesce(sum(m.failed), 0) as failed,
+         coalesce(sum(m.source_ms), 0) as source_ms, coalesce(sum(m.work_ms), 0) as work_ms,
+         greatest(max(m.at) filter (where m.jobs > 0),
+           (select at from openpool.rollup_hours h where h.subject = s.id and h.jobs > 0 order by at desc limit 1)) as last_at
+       from openpool.rollup_subjects s left join openpool.rollup_minutes m on m.subject = s.id and m.at >= $2
+       where s.worker = any ($1) group by s.id`,
+      [workers, date(sinceMs)],
+    );
+    return rows.map((row) => ({
+      worker: row.worker,
+      rig: row.rig,
+      jobs: Number(row.jobs),
+      failedAttempts: Number(row.failed),
+      sourceMs: Number(row.source_ms),
+      workMs: Number(row.work_ms),
+      lastJobAtMs: row.last_at?.getTime(),
+    }));
+  }
+
+  async subscribed(kinds: readonly AlertKind[]): Promise<readonly Subscription[]> {
+    const rows = await this.#query<SubscriptionRow>(
+      `select ${SUBSCRIPTION} from openpool.alert_subscriptions where state = 'active' and kinds && $1`,
+      [kinds],
+    );
+    return rows.map(toSubscription);
+  }
+
+  async linkKey(): Promise<string> {
+    const [row] = await this.#query<{ link_key: string }>("select link_key from openpool.alert_cursor");
+    // The migration made the row.
+    return row!.link_key;
+  }
+
+  enqueue(deliveries: readonly NewDelivery[]): Promise<void> {
+    return this.#using((client) => enqueue(client, deliveries, this.#newId, this.#clock.now()));
+  }
+
+  async claim(nowMs: number, leaseUntilMs: number, limit: number): Promise<readonly Delivery[]> {
+    const rows = await this.#query<DeliveryRow>(
+      `with due as (
+         select id, destination, created_at, row_number() over (partition by destination order by created_at, id) as n
+         from openpool.alert_outbox
+         where state = 'waiting' and next_at <= $1 and (leased_until is null or leased_until <= $1)
+       ), wanted as (
+         select o.id from openpool.alert_outbox o join due using (id) where due.n <= ${MOST_EACH}
+           and o.state = 'waiting' and (o.leased_until is null or o.leased_until <= $1)
+         order by due.created_at, due.id limit $3 for update of o skip locked
+       )
+       update openpool.alert_outbox o set leased_until = $2 from wanted where o.id = wanted.id
+       returning ${DELIVERY.replaceAll(/\w+/g, "o.$&")}`,
+      [date(nowMs), date(leaseUntilMs), limit],
+    );
+    return rows.map(toDelivery).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  async sent(ids: readonly string[], atMs: number): Promise<void> {
+    await this.#query(
+      `update openpool.alert_outbox set state = 'sent', done_at = $2, attempts = attempts + 1, error = null, leased_until = null
+       where id = any ($1) and state = 'waiting'`,
+      [ids, date(atMs)],
+    );
+  }
+
+  async retry(ids: readonly string[], nextAtMs: number, error: string): Promise<void> {
+    await this.#query(
+      `update openpool.alert_outbox set attempts = attempts + 1, next_at = $2, error = $3, leased_until = null
+       where id = any ($1) and state = 'waiting'`,
+      [ids, date(nextAtMs), error],
+    );
+  }
+
+  async dead(ids: readonly string[], atMs: number, error: string): Promise<void> {
+    await this.#query(
+      `update openpool.alert_outbox set state = 'dead', attempts = attempts + 1, done_at = $2, error = $3, leased_until = null
+       where id = any ($1) and state = 'waiting'`,
+      [ids, date(atMs), error],
+    );
+  }
+
+  async deliveries({
+    state,
+    limit,
+  }: {
+    readonly state?: DeliveryState | undefined;
+    readonly limit: number;
+  }): Promise<readonly Delivery[]> {
+    const rows = await this.#query<DeliveryRow>(
+      `select ${DELIVERY} from openpool.alert_outbox where $1::text is null or state = $1
+       order by created_at desc, id desc limit $2`,
+      [state ?? null, limit],
+    );
+    return rows.map(toDelivery);
+  }
+
+  async replay(ids: readonly string[] | undefined, nowMs: number): Promise<number> {
+    const rows = await this.#query(
+      `update openpool.alert_outbox set state = 'waiting', attempts = 0, next_at = $2, done_at = null, leased_until = null
+       where state = 'dead' and ($1::uuid[] is null or id = any ($1)) returning id`,
+      [ids ?? null, date(nowMs)],
+    );
+    return rows.length;
+  }
+
+  async counts(): Promise<Readonly<Record<DeliveryState, number>>> {
+    const rows = await this.#query<{ state: DeliveryState; n: string }>(
+      "select state, count(*) as n from openpool.alert_outbox group by state",
+    );
+    const of = new Map(rows.map((row) => [row.state, Number(row.n)]));
+    return { waiting: of.get("waiting") ?? 0, sent: of.get("sent") ?? 0, dead: of.get("dead") ?? 0 };
+  }
+
+  async forget(sentBeforeMs: number, pendingBeforeMs: number): Promise<void> {
+    await this.#query("delete from openpool.alert_outbox where state <> 'waiting' and created_at < $1", [
+      date(sentBeforeMs),
+    ]);
+    await this.#query("delete from openpool.alert_subscriptions where state = 'pending' and created_at < $1", [
+      date(pendingBeforeMs),
+    ]);
+  }
+
+  async addSubscription(
+    subscription: Subscription,
+  ): Promise<{ readonly subscription: Subscription; readonly added: boolean }> {
+    const { id, worker, channel, kinds, thresholds, quiet, state, owned, createdAtMs } = subscription;
+    const rows = await this.#query<SubscriptionRow>(
+      `insert into openpool.alert_subscriptions
+         (id, worker, channel, target, kinds, thresholds, quiet, state, owned, created_at, changed_at)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+       on conflict (worker, target) where state <> 'ended' do nothing returning ${SUBSCRIPTION}`,
+      [
+        id,
+        worker,
+        JSON.stringify(channel),
+        targetOf(channel),
+        kinds,
+        JSON.stringify(thresholds),
+        quiet === undefined ? null : JSON.stringify(quiet),
+        state,
+        owned,
+        date(createdAtMs),
+      ],
+    );
+    if (rows[0]) return { subscription: toSubscription(rows[0]), added: true };
+    const [there] = await this.#query<SubscriptionRow>(
+      `select ${SUBSCRIPTION} from openpool.alert_subscriptions where worker = $1 and target = $2 and state <> 'ended'`,
+      [worker, targetOf(channel)],
+    );
+    // It may have ended in between: then the next try adds one.
+    return { subscription: there ? toSubscription(there) : subscription, added: false };
+  }
+
+  async subscription(id: string): Promise<Subscription | undefined> {
+    const [row] = await this.#query<SubscriptionRow>(
+      `select ${SUBSCRIPTION} from openpool.alert_subscriptions where id = $1`,
+      [id],
+    );
+    return row && toSubscription(row);
+  }
+
+  async ownSubscriptions(worker: WorkerAddress): Promise<readonly Subscription[]> {
+    const rows = await this.#query<SubscriptionRow>(
+      `select ${SUBSCRIPTION} from openpool.alert_subscriptions where worker = $1 and owned and state <> 'ended' order by created_at, id`,
+      [worker],
+    );
+    return rows.map(toSubscription);
+  }
+
+  async changeSubscription(
+    id: string,
+    { kinds, thresholds, quiet }: Pick<Subscription, "kinds" | "thresholds" | "quiet">,
+  ): Promise<Subscription | undefined> {
+    const [row] = await this.#query<SubscriptionRow>(
+      `update openpool.alert_subscriptions set kinds = $2, thresholds = $3, quiet = $4
+       where id = $1 and state <> 'ended' returning ${SUBSCRIPTION}`,
+      [id, kinds, JSON.stringify(thresholds), quiet === undefined ? null : JSON.stringify(quiet)],
+    );
+    return row && toSubscription(row);
+  }
+
+  async setSubscriptionState(
+    id: string,
+    state: SubscriptionState,
+    atMs: number,
+    why: string | undefined,
+  ): Promise<boolean> {
+    const rows = await this.#query(
+      `update openpool.alert_subscriptions set state = $2, changed_at = $3, ended_why = $4
+       where id = $1 and state <> 'ended' and state <> $2 returning id`,
+      [id, state, date(atMs), why ?? null],
+    );
+    return rows.length > 0;
+  }
+
+  async load(
+    channel: Channel,
+    worker: WorkerAddress,
+    sinceMs: number,
+  ): Promise<{ readonly target: number; readonly worker: number; readonly pending: number }> {
+    const [row] = await this.#query<{ target: string; worker: string; pending: string }>(
+      `select (select count(*) from openpool.alert_subscriptions where target = $1 and created_at >= $3) as target,
+         (select count(*) from openpool.alert_subscriptions where worker = $2 and state <> 'ended') as worker,
+         (select count(*) from openpool.alert_subscriptions where state = 'pending') as pending`,
+      [targetOf(channel), worker, date(sinceMs)],
+    );
+    return { target: Number(row?.target ?? 0), worker: Number(row?.worker ?? 0), pending: Number(row?.pending ?? 0) };
+  }
+
+  async #query<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    return this.#using(async (client) => (await client.query<Row>(sql, [...values])).rows);
+  }
+
+  async #using<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    let client: PoolClient;
+    try {
+      client = await this.#pool.connect();
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+    let broken: Error | undefined;
+    try {
+      return await work(client);
+    } catch (cause) {
+      broken = cause instanceof Error ? cause : new Error(errorText(cause));
+      throw unavailable(cause);
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#pool.ended) await this.#pool.end();
+  }
+}
+
+class PgStep implements AlertStep {
+  readonly position: bigint;
+  readonly head: bigint;
+  readonly #client: PoolClient;
+  readonly #clock: Clock;
+  readonly #newId: () => string;
+
+  constructor(client: PoolClient, clock: Clock, newId: () => string, position: bigint, head: bigint) {
+    this.#client = client;
+    this.#clock = clock;
+    this.#newId = newId;
+    this.position = position;
+    this.head = head;
+  }
+
+  async events(types: readonly string[], limit: number): Promise<readonly AlertEvent[]> {
+    const { rows } = await this.#client.query<{
+      position: string;
+      type: string;
+      time: Date;
+      worker: WorkerAddress | null;
+      rig: string | null;
+      data: Record<string, unknown>;
+    }>(
+      // The last condition is what the index on types is made for.
+      `select position, type, time, worker, rig, data from openpool.events
+       where position > $1 and position <= $2 and type = any ($3) and type <> 'job.credited' order by position limit $4`,
+      [this.position, this.head, types, limit],
+    );
+    return rows.map((row) => ({
+      position: BigInt(row.position),
+      type: row.type,
+      atMs: row.time.getTime(),
+      worker: row.worker ?? undefined,
+      rig: row.rig ?? undefined,
+      data: row.data,
+    }));
+  }
+
+  conditions(keys: readonly ConditionKey[]): Promise<readonly ConditionState[]> {
+    return this.#conditions(
+      "(kind, subject, threshold) in (select * from unnest($1::text[], $2::text[], $3::text[]))",
+      [keys.map((key) => key.kind), keys.map((key) => key.subject), keys.map((key) => key.threshold)],
+    );
+  }
+
+  present(kinds: readonly AlertKind[]): Promise<readonly ConditionState[]> {
+    return this.#conditions("kind = any ($1) and not bad and connections <> '{}'", [kinds]);
+  }
+
+  standing(kinds: readonly AlertKind[]): Promise<readonly ConditionState[]> {
+    return this.#conditions("kind = any ($1) and (bad or raised)", [kinds]);
+  }
+
+  due(nowMs: number): Promise<readonly ConditionState[]> {
+    return this.#conditions("due_at <= $1", [date(nowMs)]);
+  }
+
+  async #conditions(where: string, values: readonly unknown[]): Promise<readonly ConditionState[]> {
+    const { rows } = await this.#client.query<ConditionRow>(
+      `select kind, subject, threshold, worker, rig, bad, since, raised, due_at, raised_at, episodes, connections, data
+       from openpool.alert_conditions where ${where}`,
+      [...values],
+    );
+    return rows.map(toCondition);
+  }
+
+  async putConditions(states: readonly ConditionState[]): Promise<void> {
+    if (states.length === 0) return;
+    const time = (ms: number | undefined): string | null => (ms === undefined ? null : date(ms).toISOString());
+    await this.#client.query(
+      `insert into openpool.alert_conditions
+         (kind, subject, threshold, worker, rig, bad, since, raised, due_at, raised_at, episodes, connections, data)
+       select kind, subject, threshold, worker, rig, bad, since, raised, due_at, raised_at, episodes,
+         array(select json_array_elements_text(connections)), data
+       from json_to_recordset($1) as c (kind text, subject text, threshold text, worker text, rig text, bad boolean,
+         since timestamptz, raised boolean, due_at timestamptz, raised_at timestamptz, episodes integer, connections json, data json)
+       on conflict (kind, subject, threshold) do update set bad = excluded.bad, since = excluded.since,
+         raised = excluded.raised, due_at = excluded.due_at, raised_at = excluded.raised_at,
+         episodes = excluded.episodes, connections = excluded.connections, data = excluded.data`,
+      [
+        JSON.stringify(
+          states.map(({ sinceMs, dueMs, raisedAtMs, ...state }) => ({
+            ...state,
+            since: time(sinceMs),
+            due_at: time(dueMs),
+            raised_at: time(raisedAtMs),
+          })),
+        ),
+      ],
+    );
+  }
+
+  async concerned(
+    concern: Concern & { readonly of: "run" | "intent" },
+  ): Promise<ReadonlyMap<WorkerAddress, Readonly<Record<string, unknown>>>> {
+    const id = concern.of === "run" ? concern.run : concern.intent;
+    if (!/^[0-9a-f-]{36}$/.test(id)) return new Map();
+    const { rows } = await this.#client.query<{ worker: WorkerAddress; amount_wei: string; pay_to: string }>(
+      `select worker, amount_wei, pay_to from openpool.payout_lines where ${concern.of} = $1`,
+      [id],
+    );
+    return new Map(rows.map((row) => [row.worker, { amountWei: row.amount_wei, payTo: row.pay_to }]));
+  }
+
+  async subscriptions(workers: readonly WorkerAddress[] | "all"): Promise<readonly Subscription[]> {
+    const { rows } = await this.#client.query<SubscriptionRow>(
+      `select ${SUBSCRIPTION} from openpool.alert_subscriptions
+       where state = 'active' and ($1::text[] is null or worker = any ($1))`,
+      [workers === "all" ? null : workers],
+    );
+    return rows.map(toSubscription);
+  }
+
+  enqueue(deliveries: readonly NewDelivery[]): Promise<void> {
+    return enqueue(this.#client, deliveries, this.#newId, this.#clock.now());
+  }
+
+  async moveTo(position: bigint): Promise<void> {
+    if (position === this.position) return;
+    await this.#client.query("update openpool.alert_cursor set position = $1", [position]);
+  }
+}
+
+async function enqueue(
+  client: PoolClient,
+  deliveries: readonly NewDelivery[],
+  newId: () => string,
+  nowMs: number,
+): Promise<void> {
+  if (deliveries.length === 0) return;
+  await client.query(
+    `insert into openpool.alert_outbox (id, alert_key, destination, kind, alert, state, next_at, created_at)
+     select id, key, destination, alert->>'kind', alert, 'waiting', next_at, $5
+     from unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $6::timestamptz[]) as d (id, key, destination, alert, next_at)
+     on conflict (alert_key, destination) do nothing`,
+    [
+      deliveries.map(() => newId()),
+      deliveries.map(({ alert }) => alert.key),
+      deliveries.map(({ destination }) => destination),
+      deliveries.map(({ alert }) => JSON.stringify(alert)),
+      date(nowMs),
+      deliveries.map(({ nextAtMs }) => date(nextAtMs)),
+    ],
+  );
+}
+
+function unavailable(cause: unknown): PoolError {
+  if (cause instanceof PoolError) return cause;
+  return new PoolError(
+    { code: "store/unavailable" },
+    `The database did not answer a question about alerts: ${errorText(cause)}.`,
+    { cause },
+  );
+}
