@@ -84,6 +84,37 @@ class MemoryPool implements AdminPort {
   drainRig: AdminPort["drainRig"] = async (name) => void this.calls.push(["drain", name]);
   setUpstreamDrained: AdminPort["setUpstreamDrained"] = async (name, drained) =>
     void this.calls.push(["upstream", name, drained]);
+  failing: string | undefined;
+  alerts: NonNullable<AdminPort["alerts"]> = {
+    counts: async () => ({ waiting: 0, sent: 1, dead: 1 }),
+    deliveries: async ({ state }) => [
+      {
+        id: "019aa5b2-6c1f-7003-9d1e-5f0c2b7a4e11",
+        destination: "operator:discord-12345678",
+        alert: {
+          key: "no-workers",
+          kind: "no-workers",
+          phase: "raised",
+          worker: null,
+          rig: null,
+          threshold: null,
+          atMs: Date.parse("2026-01-01T00:00:00Z"),
+          data: {},
+        },
+        state: state ?? "sent",
+        attempts: 1,
+        nextAtMs: 0,
+        createdAtMs: 0,
+        sentAtMs: undefined,
+        error: state === "dead" ? "Discord answered 404" : undefined,
+      },
+    ],
+    replay: async (ids) => {
+      this.calls.push(["replay", ids]);
+      return ids?.length ?? 1;
+    },
+    test: async () => [{ channel: "discord-12345678", kind: "discord", error: this.failing }],
+  };
   undrainRig: AdminPort["undrainRig"] = async (name) => void this.calls.push(["undrain", name]);
   decisions: AdminPort["decisions"] = () => [
     { at: "2026-01-01T00:00:00.000Z", chosen: false, reason: "full: 4 of 4 sessions" },
@@ -270,5 +301,38 @@ test("doctor finds the running pool", async () => {
     level: "ok",
     what: "pool",
     text: "version 0.1.0, 1 rigs connected, 1 of 4 sessions",
+  });
+});
+
+describe("alerts", () => {
+  test("are listed, all of them or those that could not be delivered", async () => {
+    expect((await operate(["alerts", "list"])).out).toMatch(
+      /2026-01-01T00:00:00.000Z +sent +No rig is connected +operator:discord-12345678[^]*0 waiting, 1 sent, 1 could not be delivered/,
+    );
+    expect((await operate(["alerts", "dead"])).out).toMatch(/dead +No rig is connected .*Discord answered 404/);
+    expect(JSON.parse((await operate(["alerts", "dead", "--json"])).out)).toMatchObject({ counts: { dead: 1 } });
+  });
+
+  test("are sent again, all or the ones that are named", async () => {
+    const id = "019aa5b2-6c1f-7003-9d1e-5f0c2b7a4e11";
+    expect((await operate(["alerts", "replay"])).out).toBe("1 are sent again\n");
+    await operate(["alerts", "replay", id]);
+    expect(pool.calls).toEqual([
+      ["replay", undefined],
+      ["replay", [id]],
+    ]);
+    expect((await operate(["alerts", "replay", "nonsense"])).code).toBe(4);
+  });
+
+  test("are tested, and a channel that does not work fails the command", async () => {
+    expect(await operate(["alerts", "test"])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/discord-12345678 +sent/),
+    });
+    pool.failing = "Discord answered 404";
+    expect(await operate(["alerts", "test"])).toMatchObject({
+      code: 1,
+      out: expect.stringContaining("Discord answered 404"),
+    });
   });
 });

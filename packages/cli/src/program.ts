@@ -1,5 +1,6 @@
 import { errorText, PoolError } from "@openpool/base";
 import { Command, CommanderError } from "commander";
+import { addAlertsCommand } from "./commands/alerts.ts";
 import { addBalancesCommand } from "./commands/balances.ts";
 import { addBackupCommand, addRestoreCommand } from "./commands/backup.ts";
 import { addConfigCommand } from "./commands/config.ts";
@@ -72,6 +73,7 @@ Every setting can be a flag, a variable (--listen is OPENPOOL_LISTEN) or a line 
   addDemoCommand(registry);
   program.commandsGroup("Look after a running pool:");
   addWorkersCommand(registry);
+  addAlertsCommand(registry);
   addRigsCommand(registry);
   addUpstreamCommand(registry);
   addEventsCommand(registry);

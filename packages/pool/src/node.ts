@@ -8,6 +8,9 @@ import { formatRig, GrpcStatus, INVALID_VIDEO, parseOpenSecret, type RigName, se
 import { createLiveView } from "./api/public/live-view.ts";
 import { createPayoutsView } from "./api/public/payout-view.ts";
 import type { PublicPort } from "./api/public/ports.ts";
+import { Alerts } from "./alerts/alerts.ts";
+import { noAlertSettings } from "./alerts/settings.ts";
+import { watchedProblems } from "./alerts/watch.ts";
 import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
 import { startKeccak } from "./bodies/keccak.ts";
@@ -29,7 +32,7 @@ import type { PoolOptions } from "./options.ts";
 import { startPayouts } from "./start-payouts.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
-import { describeConnection, openRollups, openStore, type PgConnection } from "./store/index.ts";
+import { describeConnection, openRollups, openStore, PgAlertStore, type PgConnection } from "./store/index.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { WorkersDoor } from "./workers/door.ts";
@@ -384,6 +387,34 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           tell: (event) => store.append([event]),
         }),
       );
+    const alerts = scope.use(
+      await Alerts.open(
+        {
+          settings: options.alerts?.settings ?? noAlertSettings,
+          publicUrl: options.alerts?.publicUrl,
+          poolName: options.api?.identity.name ?? "",
+        },
+        {
+          store: scope.use(new PgAlertStore(deps.connection, { clock })),
+          logger,
+          clock,
+          isOnline: (worker, rig) => connections.ofRig({ worker, rig }).length > 0,
+          async watch() {
+            // The process that takes over knows better by now.
+            if (draining) return undefined;
+            return watchedProblems({
+              halts: await books.store.halts(),
+              violations: books.port.lastCheck()?.violations.map((one) => one.message) ?? [],
+              rigs: connections.size,
+              totals: await books.store.totals(),
+              payouts:
+                options.payouts?.asset === "eth" ? await payouts?.port.status().catch(() => undefined) : undefined,
+            });
+          },
+        },
+      ),
+    );
+
     const admin: AdminPort = {
       payouts: payouts?.port,
       status,
@@ -478,6 +509,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         if (change.locked) dismiss(worker, "the address was locked to issued credentials");
         return record;
       },
+      alerts,
       async drainRig(name) {
         const rig = rigOf(name);
         desk.drainRig(rig);

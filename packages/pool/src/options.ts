@@ -45,6 +45,8 @@ export interface AttachedOptions {
   readonly allowedHosts: readonly string[];
 }
 
+import { alertOptionDefinitions, type AlertPoolOptions, toAlertOptions } from "./alerts/options.ts";
+
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
@@ -98,6 +100,8 @@ export interface PoolOptions {
   readonly maxSessions: number | undefined;
   /** The pool works for orchestrators; without it, it stands alone and serves gateways. */
   readonly attached?: AttachedOptions | undefined;
+  /** Where alerts go out; undefined: none do. */
+  readonly alerts?: AlertPoolOptions | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly logFormat: "json" | "pretty";
 }
@@ -484,6 +488,7 @@ export const poolOptions = {
     help: "sessions served at once",
     group: "Limits",
   }),
+  ...alertOptionDefinitions,
   logLevel: option({
     name: "log-level",
     kind: choiceValue(["debug", "info", "warn", "error"]),
@@ -507,6 +512,8 @@ export interface PoolSurroundings {
   readonly apiListenNamed: boolean;
   /** What the file of `joinPasswordFile` holds. */
   readonly joinPassword: string | undefined;
+  /** What the file of `alertsFile` holds, parsed from YAML. */
+  readonly alertsFile?: unknown;
   /** Logs go to a terminal. */
   readonly terminal: boolean;
 }
@@ -550,6 +557,7 @@ export function toPoolOptions(
     problems.push({ where: "--no-gateways", problem: "leaves nothing to serve: name an orchestrator with --upstream" });
   }
   const payouts = toPayoutOptions(values, problems);
+  const alerts = toAlertOptions(values, surroundings.alertsFile, problems);
   if (problems.length > 0) return { problems };
   return {
     dataDir: values.dataDir,
@@ -597,6 +605,7 @@ export function toPoolOptions(
             secretFile: values.upstreamSecretFile ?? "",
             allowedHosts: values.upstreamAllow ?? [],
           },
+    alerts,
     logLevel: values.logLevel,
     logFormat: values.logFormat === "auto" ? (surroundings.terminal ? "pretty" : "json") : values.logFormat,
   };

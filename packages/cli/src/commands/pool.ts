@@ -8,7 +8,7 @@ import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { aborted } from "../signals.ts";
 import { version } from "../version.ts";
-import { type Flags, readSecretFile, settingsError, settle } from "../settings/settle.ts";
+import { type Flags, readSecretFile, readYamlFile, settingsError, settle } from "../settings/settle.ts";
 
 export function addPoolCommand({ program, run }: Registry): void {
   const command = program
@@ -55,6 +55,9 @@ function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions
     adminListenNamed: inForce.adminListen.origin !== "default",
     apiListenNamed: inForce.apiListen.origin !== "default",
     joinPassword: passwordFile === undefined ? undefined : readSecretFile(passwordFile, inForce.joinPasswordFile.from),
+    ...(values.alertsFile === undefined
+      ? {}
+      : { alertsFile: readYamlFile(values.alertsFile, inForce.alertsFile.from) }),
     terminal: io.errIsTerminal,
   });
   if ("problems" in options) throw settingsError(options.problems);

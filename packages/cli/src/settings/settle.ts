@@ -12,6 +12,7 @@ import {
   PoolError,
   resolveOptions,
 } from "@openpool/base";
+import { parseDocument } from "yaml";
 import type { Io } from "../io.ts";
 import { readSettingsFile } from "./settings-file.ts";
 
@@ -113,6 +114,23 @@ export function settle<D extends OptionDefinitions>(
 function resolvePath(text: string, from: string, home: string): string {
   if (text === "~") return home;
   return text.startsWith("~/") ? resolve(home, text.slice(2)) : resolve(from, text);
+}
+
+/** What a YAML file holds. Its values never show up in an error. */
+export function readYamlFile(path: string, where: string): unknown {
+  let content: string;
+  try {
+    content = readFileSync(path, "utf8");
+  } catch (error) {
+    throw settingsError([{ where, problem: `cannot be read: ${errorText(error)}` }]);
+  }
+  const document = parseDocument(content, { prettyErrors: false });
+  const [first] = document.errors;
+  if (first) {
+    const line = content.slice(0, first.pos[0]).split("\n").length;
+    throw settingsError([{ where, problem: `${path} line ${line} is no YAML: ${first.code}` }]);
+  }
+  return document.toJS();
 }
 
 /** The secret in a file: its only line. The value never shows up in an error. */

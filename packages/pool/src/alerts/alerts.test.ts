@@ -341,7 +341,7 @@ describe("the operator", () => {
     world.problems = [];
     await world.pass(2 * MINUTE);
     await world.pass(2 * MINUTE);
-    expect(world.titles()).toEqual(["Payouts are halted", "Payouts are no longer halted"]);
+    expect(world.titles()).toEqual(["The pool stopped its payouts", "Payouts are no longer halted"]);
     const { headers, body } = world.hook.taken[0]!;
     const header = (key: string): string => String(headers[key]);
     const signed = {
@@ -372,7 +372,7 @@ describe("the operator", () => {
   test("gets what failed again later with the same id, and finds what was given up to send it anew", async () => {
     const world = await openWorld();
     world.hook.answer = () => ({ status: 503 });
-    await world.append({ type: "payout.halted", data: { code: "payout/nonce-taken", message: "Look." } });
+    await world.append({ type: "log.resumed", data: { reason: "full disk", since: "2026-01-01T00:00:00.000Z" } });
     await world.pass();
     expect(world.hook.taken).toHaveLength(1);
     await world.pass(5_000);
@@ -396,7 +396,7 @@ describe("the operator", () => {
   test("waits as long as the other side asks", async () => {
     const world = await openWorld();
     world.hook.answer = () => ({ status: 429, headers: { "retry-after": "120" } });
-    await world.append({ type: "payout.halted", data: { code: "c", message: "m" } });
+    await world.append({ type: "log.resumed", data: {} });
     await world.pass();
     await world.pass(100_000);
     expect(world.hook.taken).toHaveLength(1);

@@ -157,13 +157,13 @@ const WORDS: Record<AlertKind, Say> = {
     alert.phase === "cleared"
       ? { title: "Payouts are no longer halted", text: `${say(alert.data["code"], "The halt")} was lifted.` }
       : {
-          title: "Payouts are halted",
+          title: "The pool stopped its payouts",
           text: `${say(alert.data["message"], "See `openpool payouts status`")} (${say(alert.data["code"])})`,
         },
   solvency: (alert) =>
     alert.phase === "cleared"
-      ? { title: "The pool can pay all it owes again", text: say(alert.data["message"]) }
-      : { title: "The pool owes more than it holds", text: say(alert.data["message"]) },
+      ? { title: "The books add up again", text: say(alert.data["message"]) }
+      : { title: "The books do not add up", text: say(alert.data["message"]) },
   "low-float": (alert) =>
     alert.phase === "cleared"
       ? { title: "The paying account holds enough again", text: say(alert.data["message"]) }
@@ -184,13 +184,10 @@ const WORDS: Record<AlertKind, Say> = {
           text: `Since ${timeOf(alert.atMs)}: it sends no work.${often(alert)}`,
         };
   },
-  "log-stuck": (alert) =>
-    alert.phase === "cleared"
-      ? { title: "The event log is written again", text: "Work goes on." }
-      : {
-          title: "The event log cannot be written",
-          text: "No segment is answered while that is so. Check the database's disk.",
-        },
+  "log-stuck": (alert) => ({
+    title: "The event log could not be written for a while",
+    text: `From ${timeOf(alert.data["since"])} to ${timeOf(alert.atMs)} (${say(alert.data["reason"])}). No segment was answered meanwhile. Check the database's disk.`,
+  }),
   test: () => ({ title: "A test of the alerts", text: "If you read this, the channel works." }),
   confirm: (alert) => ({
     title: `Do you want to hear about ${short(alert.worker)}?`,

@@ -63,7 +63,6 @@ export const EVENT_RULES: readonly EventRule[] = [
     operator: true,
     data: ["run", "amountWei", "payTo"],
   },
-  { type: "payout.halted", kind: "halt", operator: true, data: ["code", "message"] },
   {
     type: "terms.announced",
     kind: "terms-changed",
@@ -88,6 +87,7 @@ export const EVENT_RULES: readonly EventRule[] = [
     operator: false,
     data: ["standing"],
   },
+  { type: "log.resumed", kind: "log-stuck", operator: true, data: ["reason", "since"] },
   { type: "credit.held", kind: "credit-held", workers: ofWorker, operator: false, data: ["amountWei", "job"] },
 ];
 
@@ -139,7 +139,6 @@ export const WATCHED_RULES: readonly (ConditionRule & { readonly kind: OperatorA
   { kind: "solvency", raiseAfterMs: 0, clearAfterMs: 10 * MINUTE_MS },
   { kind: "low-float", raiseAfterMs: 10 * MINUTE_MS, clearAfterMs: 10 * MINUTE_MS },
   { kind: "no-workers", raiseAfterMs: 5 * MINUTE_MS, clearAfterMs: 2 * MINUTE_MS },
-  { kind: "log-stuck", raiseAfterMs: 0, clearAfterMs: MINUTE_MS },
 ];
 
 /** Every type of event that any rule reads. */

@@ -9,6 +9,7 @@ import type { ListenAddress } from "../options.ts";
 import type { EventQuery } from "../store/types.ts";
 import { sameSecret } from "./admin-file.ts";
 import { adminOverview, auditAnswer, auditData } from "./admin-overview.ts";
+import { alertRoutes } from "./admin-alerts.ts";
 import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { payoutRoutes } from "./payout-routes.ts";
@@ -289,6 +290,7 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
 
   payoutRoutes(app, port.payouts, { parse, json });
 
+  if (port.alerts) alertRoutes(app, port.alerts, parse);
   app.post("/workers", async (request, reply) => {
     const body = parse(bodies.addWorker, request.body);
     return json(reply.code(201), await port.addWorker(body.address, body.rig));

@@ -1,6 +1,7 @@
 import type { StoredEvent, EventQuery, WorkerBalance, WorkerRecord, CredentialRecord } from "../store/types.ts";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { PayoutPort } from "../payouts/types.ts";
+import type { AlertsAdmin } from "./admin-alerts.ts";
 import type { Standing } from "../dispatch/types.ts";
 import type { Terms } from "../ledger/terms.ts";
 import type { CheckReport } from "../store/ledger-check.ts";
@@ -111,6 +112,8 @@ export interface AdminPort {
     address: string,
     change: { locked?: boolean; banned?: string | null; payTo?: string | null; note?: string | null },
   ): Promise<WorkerRecord>;
+  /** What was told to whom. */
+  readonly alerts?: AlertsAdmin;
   drainRig(name: string): Promise<void>;
   undrainRig(name: string): Promise<void>;
   /** Takes the pool out of an orchestrator, or puts it back. */

@@ -1,3 +1,4 @@
+export { PgAlertStore } from "./alert-store.ts";
 export { startManagedPostgres } from "./managed-postgres.ts";
 export { LedgerReader } from "./ledger-reader.ts";
 export { type ExtraCheck, LedgerChecker } from "./ledger-check.ts";
