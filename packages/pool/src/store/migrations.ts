@@ -12,8 +12,7 @@ import type { Migration } from "./schema/migration.ts";
  * Append only: what has run somewhere is never edited, a change is a new migration. Everything lies in the schema
  * `openpool`, so that a database may be shared with other programs.
  */
-export const knownMigrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream];
-const migrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream, alertsAndSettings];
+export const knownMigrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream, alertsAndSettings];
 
 /** Any constant of ours: two nodes that start together migrate one after the other. */
 const MIGRATION_LOCK = 7_105_232;
