@@ -8,14 +8,13 @@ import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
-import { Client } from "pg";
 import { creditFor } from "../packages/pool/src/ledger/credit-for.ts";
 import { defaultTerms } from "../packages/pool/src/ledger/terms-keeper.ts";
 import { TermsBook } from "../packages/pool/src/ledger/terms.ts";
 import { bookUnit } from "../packages/pool/src/ledger/unit.ts";
 import { LedgerReader, ledgerStep } from "../packages/pool/src/store/ledger-reader.ts";
 import { WorkerNumbers } from "../packages/pool/src/store/ledger-writer.ts";
-import { clientConfig } from "../packages/pool/src/store/pg-connection.ts";
+import { openClient } from "../packages/pool/src/store/testing/open-client.ts";
 import {
   createUuidV7,
   openStore,
@@ -66,6 +65,8 @@ function eventData(i: number): Record<string, unknown> {
     earnedWei: String(earnedWei),
   };
 }
+
+type Client = Awaited<ReturnType<typeof openClient>>;
 
 /** Fills the event log, as appending leaves it, faster than appending. */
 async function fillLog(client: Client, count: number): Promise<void> {
@@ -144,8 +145,7 @@ const results: Record<string, unknown> = {};
   const { connection } = postgres;
   await using store = await openStore(connection, deps);
   await using ledger = new PgLedgerStore(connection, deps);
-  const client = new Client(clientConfig(connection, "openpool bench"));
-  await client.connect();
+  const client = await openClient(connection);
   const terms = new TermsBook([{ version: 1, effectiveAtMs: 0, announcedAtMs: 0, ...defaultTerms }]);
   const nowMs = (): number => Date.now();
 

@@ -1,0 +1,9 @@
+import { Client } from "pg";
+import { clientConfig, type PgConnection } from "../pg-connection.ts";
+
+/** A connection of a measurement's own. */
+export async function openClient(connection: PgConnection): Promise<Client> {
+  const client = new Client(clientConfig(connection, "openpool bench"));
+  await client.connect();
+  return client;
+}
