@@ -1,0 +1,159 @@
+import type { Browser } from "playwright-core";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ADA, BOB } from "../e2e/pool.ts";
+import { openBrowser, openPage, settle, visit } from "./browser.ts";
+import { type PagesWorld, startPagesWorld } from "./world.ts";
+
+let world: PagesWorld;
+let browser: Browser;
+
+beforeAll(async () => {
+  [world, browser] = await Promise.all([startPagesWorld(), openBrowser()]);
+}, 120_000);
+afterAll(async () => {
+  await browser?.close();
+  await world?.[Symbol.asyncDispose]();
+});
+
+test("a pool without work says so on every page, with what to do next, and shows no zero without a reason", async () => {
+  await using watched = await openPage(browser);
+  await visit(watched, `${world.url}/`);
+  const main = watched.page.locator("main");
+  expect(await main.locator("h1").textContent()).toContain("No rig is connected right now.");
+  expect(await main.textContent()).toContain("Nothing was credited yet.");
+  await main.getByRole("link", { name: "Join with yours." }).click();
+  await watched.page.waitForURL(/\/join/);
+  expect(watched.complaints).toEqual([]);
+});
+
+test("a worker joins, sees its rig arrive, and then its first credit", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await visit(watched, `${world.url}/join`);
+  await page.getByLabel("Your payout address").fill(ADA.toLowerCase());
+  await page.getByLabel("Name of this machine").fill("attic");
+  await page.getByRole("button", { name: "go-livepeer" }).click();
+  const command = await page.locator("pre").first().textContent();
+  expect(command).toContain(`-orchAddr 127.0.0.1:${world.pool.running.listen.port}`);
+  expect(command).toContain(`-orchSecret ${ADA}.attic`);
+  await page.getByText("Waiting for attic …").waitFor();
+
+  // What the command would do.
+  await world.join(`${ADA}.attic`);
+  await page.getByText("attic is here").waitFor();
+  await page.getByText("Waiting for its first segment …").waitFor();
+
+  await world.stream("first", 1);
+  const credit = page.locator("[data-step=credit] [data-wei]");
+  await credit.waitFor();
+  await page.getByRole("link", { name: "Your page" }).click();
+  await page.waitForURL(`**/w/${ADA}`);
+  await settle(page);
+  const { balance } = await world.ask<{ balance: { unpaidWei: string } }>(`/v1/workers/${ADA}`);
+  await expect.poll(() => page.locator(".amount-large [data-wei]").getAttribute("data-wei")).toBe(balance.unpaidWei);
+  expect(BigInt(balance.unpaidWei)).toBeGreaterThan(0n);
+  expect(watched.complaints).toEqual([]);
+});
+
+test("a page that is open shows the next credit without being asked", async () => {
+  await using watched = await openPage(browser);
+  await visit(watched, `${world.url}/w/${ADA}`);
+  const shown = watched.page.locator(".amount-large [data-wei]");
+  const before = BigInt((await shown.getAttribute("data-wei"))!);
+  await world.stream("second", 2);
+  await expect.poll(async () => BigInt((await shown.getAttribute("data-wei"))!) > before).toBe(true);
+});
+
+test("a worker without work reads why, and what it can do", async () => {
+  await world.join(`${BOB}.spare`);
+  await using watched = await openPage(browser);
+  await visit(watched, `${world.url}/w/${BOB}`);
+  const why = watched.page.locator("#why");
+  const answer = await world.ask<{ sentence: string }>(`/v1/workers/${BOB}/why`);
+  expect(answer.sentence.length).toBeGreaterThan(10);
+  await why.getByText(answer.sentence.slice(0, 12)).first().waitFor();
+  expect(await why.locator(".funnel").textContent()).toContain("Streams you have");
+  expect(watched.complaints).toEqual([]);
+});
+
+test("an address that never worked here is told what to do next, not that it is wrong", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const stranger = "0x00000000219ab540356cBB839Cbe05303d7705Fa";
+  await visit(watched, `${world.url}/`);
+  await page.getByRole("textbox", { name: "Look up an address or a rig" }).last().fill(stranger.toLowerCase());
+  await page.getByRole("button", { name: "Look up" }).click();
+  await page.waitForURL(`**/w/${stranger}`);
+  await page.getByText("Nobody has worked here with this address yet.").waitFor();
+  await page.getByRole("link", { name: "Get the command" }).click();
+  await page.waitForURL(/\/join/);
+  expect(await page.locator("pre").first().textContent()).toContain(stranger);
+  expect(watched.complaints).toEqual([]);
+});
+
+test("a mistyped address is caught in the box, with what is wrong about it", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await visit(watched, `${world.url}/`);
+  const box = page.getByRole("textbox", { name: "Look up an address or a rig" }).last();
+  await box.fill(ADA.replace("9d8A", "9d8a"));
+  await box.press("Enter");
+  expect(await page.getByRole("alert").textContent()).toContain("its capitals do not fit");
+  await box.fill("hello");
+  await box.press("Enter");
+  expect(await page.getByRole("alert").textContent()).toContain("needs 0x and 40 letters or digits");
+});
+
+test("when the pool does not answer, what is on the page stays, and is said to be old", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await page.clock.install();
+  await visit(watched, `${world.url}/w/${ADA}`);
+  const amount = await page.locator(".amount-large [data-wei]").getAttribute("data-wei");
+  await page.route("**/v1/**", (route) => route.abort());
+  for (let second = 0; second < 24; second += 2) await page.clock.runFor(2_000);
+  await page.getByText("The pool does not answer.").waitFor();
+  expect(await page.locator(".amount-large [data-wei]").getAttribute("data-wei")).toBe(amount);
+  await page.unroute("**/v1/**");
+  await page.clock.runFor(10_000);
+  await page.getByText("The pool does not answer.").waitFor({ state: "detached" });
+});
+
+test("an operator drains a rig, bans its worker with a reason, and takes both back", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const token = readFileSync(join(world.pool.dataDir, "admin-token"), "utf8").trim();
+  await page.goto(`${world.pool.running.adminUrl}/admin`);
+  await page.getByLabel("Admin token").fill("not the token");
+  await page.getByRole("button", { name: "Use it" }).click();
+  const rig = page.locator(`[data-rig="${ADA}.attic"]`);
+  await rig.getByRole("button", { name: "Drain" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Drain" }).click();
+  await page.getByText("The pool does not accept this token.").waitFor();
+
+  await page.getByLabel("Admin token").fill(token);
+  await page.getByRole("button", { name: "Use it" }).click();
+  await rig.getByRole("button", { name: "Drain" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Drain" }).click();
+  await rig.getByText("draining").waitFor();
+  await rig.getByRole("button", { name: "Take back" }).click();
+  await rig.getByText("online").waitFor();
+
+  const worker = page.locator(`[data-worker="${ADA}"]`);
+  await worker.getByRole("button", { name: "Ban" }).click();
+  const dialog = page.getByRole("dialog");
+  expect(await dialog.getByRole("button", { name: "Ban" }).isDisabled()).toBe(true);
+  await dialog.getByLabel(/^Reason/).fill("sends black <b>frames</b>");
+  await dialog.getByRole("button", { name: "Ban" }).click();
+  await worker.getByText("sends black <b>frames</b>").waitFor();
+  await using seen = await openPage(browser);
+  await visit(seen, `${world.url}/w/${ADA}`);
+  await seen.page.getByText("does not let this address work here: sends black <b>frames</b>").waitFor();
+
+  await worker.getByRole("button", { name: "Unban" }).click();
+  await worker.getByRole("button", { name: "Ban" }).waitFor();
+  await page.getByText("PATCH").first().waitFor();
+  expect(watched.complaints.filter((line) => !line.includes("401"))).toEqual([]);
+});

@@ -1,0 +1,74 @@
+import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
+import { ADA, BOB, push, startTestPool, type TestPool, until } from "../e2e/pool.ts";
+import { buildPages } from "./browser.ts";
+
+export interface PagesWorld extends AsyncDisposable {
+  readonly pool: TestPool;
+  /** Where the pages are, without a slash at the end. */
+  readonly url: string;
+  join(secret: string, capacity?: number): Promise<FakeTranscoder>;
+  /** Sends segments of one stream, one after the other. */
+  stream(name: string, segments: number): Promise<void>;
+  /** What an API route answers now. */
+  ask<Answer>(path: string): Promise<Answer>;
+}
+
+/** A whole pool that serves the built pages, at a price that makes amounts look as they do on a real one. */
+export async function startPagesWorld(): Promise<PagesWorld> {
+  buildPages();
+  const pool = await startTestPool({
+    price: { pricePerUnitWei: 40_000_000n, pixelsPerUnit: 1n },
+    api: {
+      listen: { host: "127.0.0.1", port: 0 },
+      named: true,
+      trustProxy: false,
+      identity: {
+        name: "Harbour Pool",
+        logoUrl: null,
+        contacts: [{ label: "E-mail", url: "mailto:operator@pool.example" }],
+        hardware: "8 GB of graphics memory, 50 Mbit/s both ways.",
+        notice: null,
+      },
+    },
+  });
+  const url = pool.running.publicUrl;
+  if (url === undefined) throw new Error("the pool serves no pages");
+  const gateway = pool.gateway();
+  return {
+    pool,
+    url,
+    async join(secret, capacity = 8) {
+      const connected = pool.running.node.admin.status().rigs.reduce((sum, rig) => sum + rig.connections, 0);
+      const transcoder = await pool.transcoder({ secret, behaviour: behaviours.ready(), capacity });
+      await pool.untilConnected(connected + 1);
+      return transcoder;
+    },
+    async stream(name, segments) {
+      for (let seq = 0; seq < segments; seq++) {
+        const outcome = await push(gateway, name, seq);
+        if (outcome.kind !== "done") throw new Error(`segment ${seq} of ${name}: ${outcome.kind}`);
+      }
+    },
+    async ask<Answer>(path: string) {
+      const response = await fetch(`${url}${path}`);
+      if (!response.ok) throw new Error(`${path}: ${response.status}`);
+      return (await response.json()) as Answer;
+    },
+    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  };
+}
+
+/** Work as it comes: two workers with three rigs, one of which has left, and some streams. */
+export async function bringToLife(world: PagesWorld): Promise<void> {
+  await world.join(`${ADA}.rig1`);
+  await world.join(`${BOB}.k8s-07`, 4);
+  const old = await world.join(`${ADA}.old-box`, 2);
+  await Promise.all([world.stream("morning", 6), world.stream("noon", 6), world.stream("evening", 4)]);
+  await old[Symbol.asyncDispose]();
+  await world.pool.untilConnected(2);
+  // Sums follow the event log by a moment.
+  await until(async () => {
+    const { windows } = await world.ask<{ windows: { "24h": { jobs: number } } }>("/v1/pool");
+    return windows["24h"].jobs === 16;
+  });
+}
