@@ -168,17 +168,8 @@ export const text = {
     ),
     version: (version: number) => `version ${version}`,
     more: "History and formulas",
-    conditions: (part: {
-      held: string | undefined;
-      schedule: string | null;
-      minimum: ReactNode;
-      gas: "pool" | "worker";
-    }) => (
-      <>
-        {part.held === undefined ? "Not held" : `Held ${part.held} for checks`},{" "}
-        {part.schedule === null ? "paid by hand" : `paid ${part.schedule}`} from {part.minimum}, gas on the {part.gas}.
-      </>
-    ),
+    paid: (schedule: string | undefined) =>
+      schedule === undefined ? "The operator starts payouts by hand." : `Paid ${schedule}.`,
     gas: { pool: "on the pool", worker: "on the worker" },
     overrides: (n: number) => `${count(n, "worker or group has", "workers or groups have")} terms of their own.`,
     upcoming: "Announced",
@@ -349,6 +340,7 @@ export const text = {
     pixels: "Pixels",
     took: "Took",
     gwei: "Gwei earned",
+    eth: "ETH earned",
     hedged: "stood in for a late one",
     differs: "claim differs from measure",
     shown: (n: string) => `${n} shown`,

@@ -78,7 +78,7 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
             <>
               <p className="mt-1 text-soft">
                 {one.state === "offline" ? text.lastSeen(<Ago at={one.lastSeenAt} />) : one.stateReason}
-                {one.standingReason !== null && one.standing !== "trusted" && <> · {one.standingReason}</>}
+                {(one.standing === "probation" || one.standing === "barred") && <> · {one.standingReason}</>}
               </p>
               <Figures rig={one} />
               <Earnings window={window} of={earnings} note={text.earnings.note[earnings.data?.step ?? "hour"]} />
@@ -175,7 +175,9 @@ function About({ rig }: { readonly rig: RigAnswer }): ReactNode {
               {text.rig.since} <When at={rig.standingSince} />
             </>
           )}
-          {rig.standingReason !== null && <span className="block text-soft">{rig.standingReason}</span>}
+          {(rig.standing === "probation" || rig.standing === "barred") && (
+            <span className="block text-soft">{rig.standingReason}</span>
+          )}
         </>
       ),
     ],

@@ -279,7 +279,7 @@ function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
                   >
                     {rig.rig}
                   </Link>
-                  <span className="sub">{rig.device ?? text.rigs.noDevice}</span>
+                  {rig.device !== null && <span className="sub">{rig.device}</span>}
                 </td>
                 <td>
                   <StateBadge rig={rig} />

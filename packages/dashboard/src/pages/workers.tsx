@@ -175,7 +175,7 @@ export function WorkersPage(): ReactNode {
                   <tr key={rig.name}>
                     <td>
                       <RigLink worker={rig.worker} rig={rig.rig} />
-                      <span className="sub">{rig.device ?? text.rigs.noDevice}</span>
+                      {rig.device !== null && <span className="sub">{rig.device}</span>}
                     </td>
                     <td>
                       <StateBadge rig={rig} />

@@ -3,8 +3,11 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { formatCount, formatMs, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { Gwei } from "./amount.tsx";
+import { columnDigits, Eth, Gwei } from "./amount.tsx";
 import { When } from "./time.tsx";
+
+/** Below a ten-thousandth of an ETH, amounts of single segments are told in gwei. */
+const GWEI_UNTIL = 10n ** 14n;
 
 /** Credited segments, newest first: what was measured, what was claimed, what it earned. */
 export function JobTable(props: {
@@ -12,6 +15,9 @@ export function JobTable(props: {
   readonly worker: string;
   readonly withRig?: boolean;
 }): ReactNode {
+  const largest = props.jobs.reduce((most, job) => (BigInt(job.earnedWei) > most ? BigInt(job.earnedWei) : most), 0n);
+  const inGwei = largest < GWEI_UNTIL;
+  const digits = columnDigits(props.jobs.map((job) => job.earnedWei));
   return (
     <table className="table">
       <thead>
@@ -22,7 +28,7 @@ export function JobTable(props: {
           <th className="num hide-s">{text.jobs.pixels}</th>
           <th className="num hide-m">{text.jobs.took}</th>
           <th className="num hide-s">{text.rigs.realTime}</th>
-          <th className="num">{text.jobs.gwei}</th>
+          <th className="num">{inGwei ? text.jobs.gwei : text.jobs.eth}</th>
         </tr>
       </thead>
       <tbody>
@@ -55,7 +61,7 @@ export function JobTable(props: {
               <td className="num hide-m">{formatMs(job.workMs)}</td>
               <td className="num hide-s">{job.workMs > 0 ? formatTimes(job.sourceMs / job.workMs) : text.none}</td>
               <td className="num">
-                <Gwei wei={job.earnedWei} />
+                {inGwei ? <Gwei wei={job.earnedWei} /> : <Eth wei={job.earnedWei} digits={digits} />}
               </td>
             </tr>
           );

@@ -1,8 +1,7 @@
 import type { Terms as TermsAnswer } from "@openpool/protocol";
 import type { ReactNode } from "react";
-import { formatSpan } from "../format/time.ts";
+import { scheduleWords } from "../format/schedule.ts";
 import { text } from "../text.tsx";
-import { Eth } from "./amount.tsx";
 
 /** What is promised to workers, in words and as a formula. */
 export function Terms({ terms, children }: { readonly terms: TermsAnswer; readonly children?: ReactNode }): ReactNode {
@@ -19,13 +18,7 @@ export function Terms({ terms, children }: { readonly terms: TermsAnswer; readon
         </p>
       )}
       <p className="text-soft">
-        {text.terms.conditions({
-          held: terms.holdMs === 0 ? undefined : formatSpan(terms.holdMs),
-          schedule: terms.schedule,
-          minimum: <Eth wei={terms.minimumPayoutWei} unit />,
-          gas: terms.gasBorneBy,
-        })}{" "}
-        {children}
+        {text.terms.paid(terms.schedule === null ? undefined : scheduleWords(terms.schedule))} {children}
       </p>
     </div>
   );

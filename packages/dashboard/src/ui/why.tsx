@@ -1,5 +1,6 @@
 import type { Decision, Reason, WhyAnswer } from "@openpool/protocol";
 import type { ReactNode } from "react";
+import { shortHex } from "../format/address.ts";
 import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { When } from "./time.tsx";
@@ -18,7 +19,11 @@ export function Reasons({
     <ul className="mb-4 grid max-w-[58ch] gap-1.5 small">
       {rest.map(({ code, sentence, action }) => (
         <li key={`${code} ${sentence}`} data-reason={code}>
-          {sentence !== shown && <>{sentence} </>}
+          {sentence !== shown && (
+            <>
+              <Shortened>{sentence}</Shortened>{" "}
+            </>
+          )}
           {action !== null && <span className="text-soft">{action}</span>}
         </li>
       ))}
@@ -53,6 +58,19 @@ export function Funnel({ why }: { readonly why: WhyAnswer }): ReactNode {
   );
 }
 
+/** A sentence of the pool with its addresses short; whole when hovered over. */
+function Shortened({ children }: { readonly children: string }): ReactNode {
+  return children.split(/(0x[0-9a-fA-F]{40})/).map((part, i) =>
+    i % 2 === 0 ? (
+      part
+    ) : (
+      <span key={i} className="mono" title={part}>
+        {shortHex(part)}
+      </span>
+    ),
+  );
+}
+
 /** The last routing decisions, newest first. */
 export function Decisions({
   decisions,
@@ -69,7 +87,7 @@ export function Decisions({
           <When at={one.at} kind="clock" />
           <span className="wrap-anywhere">
             {withRig && <>{one.rig} </>}
-            {one.reason}
+            <Shortened>{one.reason}</Shortened>
             {one.times > 1 && <span className="text-faint"> ×{one.times}</span>}
           </span>
         </li>
