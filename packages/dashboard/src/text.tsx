@@ -533,6 +533,36 @@ export const text = {
     rigs: "Rigs",
     workers: "Workers",
     workersNote: "those that you laid something down about",
+    payouts: "Payouts",
+    dryRun: "Dry run",
+    plan: "Plan a run now",
+    planTitle: "Plan a payout run",
+    planHint:
+      "What is owed to everybody over the minimum is set aside and paid, by the limits and approvals that are set.",
+    pause: "Pause",
+    pauseTitle: "Pause payouts",
+    pauseHint: "Nothing new is signed until you resume. What was sent still lands.",
+    reason: "Reason, for everybody to read",
+    resume: "Resume",
+    approve: "Approve",
+    approveTitle: (id: string) => `Approve run ${id}`,
+    approveHint: "It is paid then.",
+    by: "Your name, for the log",
+    cancelRun: "Take back",
+    wouldPay: (workers: number, eth: ReactNode) => (
+      <>
+        It would pay {eth} to {count(workers, "worker", "workers")}.
+      </>
+    ),
+    paysNobody: (waiting: number) =>
+      `Nobody would be paid${waiting > 0 ? `; ${count(waiting, "worker waits", "workers wait")}` : ""}.`,
+    nextRun: (when: ReactNode) => <>next run {when}</>,
+    nextByHand: "runs are started by hand",
+    float: (eth: ReactNode) => <>the payer holds {eth}</>,
+    pausedWhy: (why: string) => `Paused: ${why}`,
+    haltedWhy: (why: string) => `Halted: ${why}`,
+    noRuns: "No run was planned yet.",
+    workersPaid: "Workers",
     credentials: "Issued credentials",
     audit: "Audit log",
     auditNote: "every change through this port, newest first",

@@ -48,6 +48,38 @@ export interface WorkerChange {
   readonly note?: string | null;
 }
 
+/** A payout run as the admin port tells of it. */
+export interface AdminRun {
+  readonly id: string;
+  readonly state: string;
+  readonly createdAtMs: number;
+  readonly totalWei: string;
+  readonly lines: number;
+  readonly approvalReason?: string;
+  readonly approvedBy?: string;
+}
+
+export interface AdminPayouts {
+  readonly status: {
+    readonly payer?: string;
+    readonly balanceWei?: string;
+    readonly paused?: string;
+    readonly halted?: { readonly code: string; readonly message: string };
+    readonly waitingFor?: string;
+    readonly warnings: readonly string[];
+  };
+  readonly next: { readonly atMs?: number; readonly minimumWei: string };
+  readonly runs: readonly AdminRun[];
+}
+
+/** What a plan would do or did. */
+export interface AdminPlan {
+  readonly run?: AdminRun;
+  readonly lines: readonly unknown[];
+  readonly waiting: readonly unknown[];
+  readonly refused?: string;
+}
+
 async function call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
   const token = adminToken.read();
   return getJson<Answer>(path, {
@@ -79,6 +111,12 @@ export const admin = {
       address,
       ...(rig === undefined ? {} : { rig }),
     }),
+  payouts: () => call<AdminPayouts>("GET", "/payouts"),
+  plan: (dryRun: boolean) => call<AdminPlan>("POST", "/payouts/plan", { dryRun }),
+  pause: (reason: string) => call<undefined>("POST", "/payouts/pause", { reason }),
+  resume: () => call<undefined>("POST", "/payouts/resume"),
+  approve: (id: string, by: string) => call<AdminRun>("POST", `/payouts/${encodeURIComponent(id)}/approve`, { by }),
+  cancel: (id: string) => call<AdminRun>("POST", `/payouts/${encodeURIComponent(id)}/cancel`),
   revoke: (id: string) => call<undefined>("DELETE", `/credentials/${encodeURIComponent(id)}`),
 };
 

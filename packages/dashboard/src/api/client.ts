@@ -46,6 +46,10 @@ export async function getJson<Answer>(path: string, init: RequestInit = {}): Pro
       problem?.detail ?? problem?.message ?? response.statusText,
     );
   }
+  // Where a route does not exist, a server of pages answers with a page.
+  if (text !== "" && !(response.headers.get("content-type") ?? "").includes("json")) {
+    throw new ApiProblem(404, "http/no-json", `${path} is not served here`);
+  }
   // The one place where an answer gets its type: what a route answers is decided by the schemas of the API.
   return (text === "" ? undefined : JSON.parse(text)) as Answer;
 }

@@ -2,12 +2,21 @@ import type { AdminException, AdminOverview } from "@openpool/protocol";
 import { isAddressProblem, isRigName, parseAddress } from "@openpool/protocol";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
-import { admin, type AdminRig, type AdminWorker, adminToken, needsToken, type WorkerChange } from "../api/admin.ts";
+import {
+  admin,
+  type AdminRig,
+  type AdminRun,
+  type AdminWorker,
+  adminToken,
+  needsToken,
+  type WorkerChange,
+} from "../api/admin.ts";
 import { ApiProblem } from "../api/client.ts";
 import { shortHex, shortRig } from "../format/address.ts";
 import { formatBytes, formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { CopyButton } from "../ui/address.tsx";
+import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Command, Empty, Fence, Loaded, Section } from "../ui/parts.tsx";
 import { Ago, When } from "../ui/time.tsx";
 
@@ -77,6 +86,7 @@ function Desk(props: {
         <>
           <Rigs onRefused={() => setAsked(true)} />
           <Workers onRefused={() => setAsked(true)} />
+          <Payouts onRefused={() => setAsked(true)} />
           <Credentials onRefused={() => setAsked(true)} />
           <Audit />
           {props.overview.data !== undefined && <Machine overview={props.overview.data} />}
@@ -471,6 +481,163 @@ function LaidDown({ worker }: { readonly worker: AdminWorker }): ReactNode {
       {locked && <span className="tag">{words.locked}</span>}
       {(note ?? null) !== null && <span className="sub wrap-anywhere">{note}</span>}
     </>
+  );
+}
+
+function Payouts({ onRefused }: Refusable): ReactNode {
+  const payouts = useQuery({ queryKey: ["admin", "payouts"], queryFn: admin.payouts, ...live });
+  const [asking, setAsking] = useState<"plan" | "pause" | AdminRun>();
+  const plan = useChange(admin.plan, { onRefused });
+  const pause = useChange(admin.pause, { onRefused });
+  const resume = useChange(admin.resume, { onRefused });
+  const approve = useChange(
+    (given: { readonly id: string; readonly by: string }) => admin.approve(given.id, given.by),
+    {
+      onRefused,
+    },
+  );
+  const cancel = useChange(admin.cancel, { onRefused });
+  const done = (): void => setAsking(undefined);
+  return (
+    <Section title={words.payouts}>
+      <Loaded of={payouts}>
+        {({ status, next, runs }) => {
+          const stopped = status.paused !== undefined || status.halted !== undefined;
+          return (
+            <>
+              <p className="text-soft">
+                {next.atMs === undefined
+                  ? words.nextByHand
+                  : words.nextRun(<When at={new Date(next.atMs).toISOString()} />)}
+                {status.balanceWei !== undefined && <> · {words.float(<Eth wei={status.balanceWei} unit />)}</>}
+              </p>
+              {status.halted !== undefined && <p className="mt-1 text-bad">{words.haltedWhy(status.halted.message)}</p>}
+              {status.paused !== undefined && <p className="mt-1 text-warn">{words.pausedWhy(status.paused)}</p>}
+              {[status.waitingFor, ...status.warnings].map(
+                (line) =>
+                  line !== undefined && (
+                    <p key={line} className="mt-1 small text-warn">
+                      {line}
+                    </p>
+                  ),
+              )}
+              <div className="mt-4 mb-4 flex flex-wrap gap-2">
+                <button type="button" className="button quiet" onClick={() => plan.mutate(true)}>
+                  {words.dryRun}
+                </button>
+                <button type="button" className="button quiet" onClick={() => setAsking("plan")}>
+                  {words.plan}
+                </button>
+                {stopped ? (
+                  <button type="button" className="button quiet" onClick={() => resume.mutate(undefined)}>
+                    {words.resume}
+                  </button>
+                ) : (
+                  <button type="button" className="button quiet" onClick={() => setAsking("pause")}>
+                    {words.pause}
+                  </button>
+                )}
+              </div>
+              {plan.data !== undefined && (
+                <p role="status" className="mb-4">
+                  {plan.data.refused ??
+                    (plan.data.run === undefined
+                      ? words.paysNobody(plan.data.waiting.length)
+                      : words.wouldPay(plan.data.lines.length, <Eth wei={plan.data.run.totalWei} unit />))}
+                </p>
+              )}
+              <Runs runs={runs} onApprove={setAsking} onCancel={(run) => cancel.mutate(run.id)} />
+            </>
+          );
+        }}
+      </Loaded>
+      <Failure error={plan.error ?? pause.error ?? resume.error ?? approve.error ?? cancel.error} />
+      {asking === "plan" && (
+        <Ask
+          title={words.planTitle}
+          hint={words.planHint}
+          action={words.plan}
+          onDone={done}
+          onAgree={() => plan.mutate(false)}
+        />
+      )}
+      {asking === "pause" && (
+        <Ask
+          grave
+          title={words.pauseTitle}
+          hint={words.pauseHint}
+          action={words.pause}
+          field={{ label: words.reason, value: "", required: true }}
+          onDone={done}
+          onAgree={(reason) => pause.mutate(reason)}
+        />
+      )}
+      {typeof asking === "object" && (
+        <Ask
+          title={words.approveTitle(asking.id)}
+          hint={`${asking.approvalReason ?? ""} ${words.approveHint}`.trim()}
+          action={words.approve}
+          field={{ label: words.by, value: "", required: true }}
+          onDone={done}
+          onAgree={(by) => approve.mutate({ id: asking.id, by })}
+        />
+      )}
+    </Section>
+  );
+}
+
+function Runs(props: {
+  readonly runs: readonly AdminRun[];
+  readonly onApprove: (run: AdminRun) => void;
+  readonly onCancel: (run: AdminRun) => void;
+}): ReactNode {
+  if (props.runs.length === 0) return <p className="small text-soft">{words.noRuns}</p>;
+  const digits = columnDigits(props.runs.map((run) => run.totalWei));
+  return (
+    <table className="table">
+      <thead>
+        <tr>
+          <th>{words.when}</th>
+          <th>{text.payouts.state}</th>
+          <th className="num hide-s">{words.workersPaid}</th>
+          <th className="num">{text.eth}</th>
+          <th className="num">
+            <span className="sr-only">{words.edit}</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {props.runs.map((run) => (
+          <tr key={run.id} data-run={run.id}>
+            <td>
+              <When at={new Date(run.createdAtMs).toISOString()} />
+            </td>
+            <td>
+              <span className="tag">{run.state}</span>
+              {run.approvalReason !== undefined && run.approvedBy === undefined && (
+                <span className="sub">{run.approvalReason}</span>
+              )}
+            </td>
+            <td className="num hide-s">{formatCount(run.lines)}</td>
+            <td className="num">
+              <Eth wei={run.totalWei} digits={digits} />
+            </td>
+            <td className="num">
+              {run.state === "planned" && (
+                <span className="inline-flex flex-wrap justify-end gap-1.5">
+                  <button type="button" className="button quiet tiny" onClick={() => props.onApprove(run)}>
+                    {words.approve}
+                  </button>
+                  <button type="button" className="button quiet tiny" onClick={() => props.onCancel(run)}>
+                    {words.cancelRun}
+                  </button>
+                </span>
+              )}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }
 

@@ -11,8 +11,10 @@ import { sameSecret } from "./admin-file.ts";
 import { adminOverview, auditAnswer, auditData } from "./admin-overview.ts";
 import { alertRoutes } from "./admin-alerts.ts";
 import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
+import { servePages } from "./admin-pages.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { payoutRoutes } from "./payout-routes.ts";
+import { findDashboard } from "./public/dashboard-dir.ts";
 import type { AdminPort } from "./types.ts";
 
 export interface AdminServerOptions {
@@ -138,6 +140,8 @@ function createApp(
   const closing = new AbortController();
   guard(app, options);
   routes(app, port, closing.signal, logger);
+  const dir = findDashboard();
+  if (dir !== undefined) servePages(app, dir);
   let closed: Promise<void> | undefined;
   return {
     app,
