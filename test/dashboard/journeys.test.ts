@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
-import { openBrowser, openPage, settle, visit } from "./browser.ts";
+import { barriers, openBrowser, openPage, settle, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
+const poll: typeof expect.poll = (read) => expect.poll(read, { timeout: 20_000 });
 
 let world: PagesWorld;
 let browser: Browser;
@@ -54,7 +55,7 @@ test("a worker joins, sees its rig arrive, and then its first credit", async () 
   await page.waitForURL(`**/w/${ADA}`);
   await settle(page);
   const { balance } = await world.ask<{ balance: { unpaidWei: string } }>(`/v1/workers/${ADA}`);
-  await expect.poll(() => page.locator(".amount-large [data-wei]").getAttribute("data-wei")).toBe(balance.unpaidWei);
+  await poll(() => page.locator(".amount-large [data-wei]").getAttribute("data-wei")).toBe(balance.unpaidWei);
   expect(BigInt(balance.unpaidWei)).toBeGreaterThan(0n);
   expect(watched.complaints).toEqual([]);
 });
@@ -65,7 +66,7 @@ test("a page that is open shows the next credit without being asked", async () =
   const shown = watched.page.locator(".amount-large [data-wei]");
   const before = BigInt((await shown.getAttribute("data-wei"))!);
   await world.stream("second", 2);
-  await expect.poll(async () => BigInt((await shown.getAttribute("data-wei"))!) > before).toBe(true);
+  await poll(async () => BigInt((await shown.getAttribute("data-wei"))!) > before).toBe(true);
 });
 
 test("a worker without work reads why, and what it can do", async () => {
@@ -156,6 +157,8 @@ test("an operator drains a rig, bans its worker with a reason, and takes both ba
 
   await worker.getByRole("button", { name: "Unban" }).click();
   await worker.getByRole("button", { name: "Ban" }).waitFor();
-  await page.getByText("PATCH").first().waitFor();
-  expect(watched.complaints.filter((line) => !line.includes("401"))).toEqual([]);
+  await page.getByText("worker.changed").first().waitFor();
+  // A browser reports refusals itself: the wrong token, and payouts that this pool does not make.
+  expect(watched.complaints.filter((line) => !/40[14]|422/.test(line))).toEqual([]);
+  expect(await barriers(page)).toEqual([]);
 });

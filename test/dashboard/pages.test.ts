@@ -6,6 +6,7 @@ import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideway
 import { bringToLife, type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
+const poll: typeof expect.poll = (read) => expect.poll(read, { timeout: 20_000 });
 
 let world: PagesWorld;
 let browser: Browser;
@@ -96,7 +97,7 @@ test("the first page costs less than 200 kB of script, and nothing from elsewher
   await using watched = await openPage(browser);
   await visit(watched, `${world.url}/`);
   await watched.page.waitForLoadState("load");
-  await expect.poll(() => watched.bytes.get("font") ?? 0).toBeGreaterThan(0);
+  await poll(() => watched.bytes.get("font") ?? 0).toBeGreaterThan(0);
   expect(watched.bytes.get("script")).toBeLessThan(200_000);
   expect(watched.bytes.get("script")).toBeGreaterThan(10_000);
   expect(watched.requests.filter((url) => !url.startsWith(world.url))).toEqual([]);
@@ -138,13 +139,13 @@ test("filters of the list are in its address, and an address with filters shows 
   await using watched = await openPage(browser);
   const { page } = watched;
   await visit(watched, `${world.url}/workers?state=offline`);
-  await expect.poll(() => page.locator("tbody tr").count()).toBe(1);
+  await poll(() => page.locator("tbody tr").count()).toBe(1);
   expect(await page.locator("tbody").textContent()).toContain("old-box");
   await page.getByLabel("State").selectOption("");
-  await expect.poll(() => page.locator("tbody tr").count()).toBe(3);
+  await poll(() => page.locator("tbody tr").count()).toBe(3);
   await page.getByLabel("Part of an address or a name").fill("k8s");
   await page.waitForURL(/search=k8s/);
-  await expect.poll(() => page.locator("tbody tr").count()).toBe(1);
+  await poll(() => page.locator("tbody tr").count()).toBe(1);
 });
 
 test("what a rig calls itself is text, not a page", async () => {
@@ -161,7 +162,7 @@ test("the light and the dark are a choice that stays", async () => {
   const paper = (): Promise<string> => page.evaluate("getComputedStyle(document.documentElement).backgroundColor");
   const light = await paper();
   await page.getByRole("button", { name: "Dark" }).click();
-  await expect.poll(paper).not.toBe(light);
+  await poll(paper).not.toBe(light);
   const dark = await paper();
   await page.reload();
   expect(await paper()).toBe(dark);

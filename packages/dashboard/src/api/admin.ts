@@ -1,4 +1,3 @@
-import type { AdminOverview, AuditAnswer } from "@openpool/protocol";
 import { ApiProblem, getJson } from "./client.ts";
 
 const KEY = "openpool-admin-token";
@@ -80,6 +79,66 @@ export interface AdminPlan {
   readonly refused?: string;
 }
 
+/** How the pool is, as the admin port tells it. */
+export interface AdminStatus {
+  readonly version: string;
+  readonly startedAt: string;
+  readonly serviceUri: string;
+  readonly dataDir: string;
+  readonly database: { readonly kind: string; readonly writable: boolean; readonly where: string };
+  readonly doors: { readonly gateways: boolean; readonly workers: boolean };
+  readonly sessions: number;
+  readonly jobsInFlight: number;
+  readonly bytesInFlight: number;
+  readonly rigs: readonly AdminRig[];
+}
+
+export interface AdminLedger {
+  readonly halts: readonly { readonly name: string; readonly reason: string; readonly sinceMs: number }[];
+}
+
+/** Something that was done, from the event log. */
+export interface AdminEvent {
+  readonly position: string;
+  readonly time: string;
+  readonly type: string;
+  readonly worker?: string;
+  readonly rig?: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** What operators do, and what stops for them to look at. */
+const DEEDS = [
+  "worker.changed",
+  "worker.credential-issued",
+  "worker.credential-revoked",
+  "rig.drained",
+  "rig.undrained",
+  "upstream.drained",
+  "upstream.undrained",
+  "terms.announced",
+  "ledger.adjusted",
+  "ledger.violated",
+  "ledger.clean",
+  "payout.planned",
+  "payout.approved",
+  "payout.cancelled",
+  "payout.paused",
+  "payout.resumed",
+  "payout.halted",
+] as const;
+const DEEDS_SINCE_MS = 30 * 86_400_000;
+
+async function deeds(): Promise<readonly AdminEvent[]> {
+  const query = new URLSearchParams(DEEDS.map((type) => ["type", type]));
+  query.set("since", new Date(Date.now() - DEEDS_SINCE_MS).toISOString());
+  const response = await fetch(`/events?${query}`);
+  if (!response.ok) throw new ApiProblem(response.status, `http/${response.status}`, response.statusText);
+  const lines = (await response.text()).split("\n").filter((line) => line !== "");
+  // One JSON object a line, by our own pool.
+  return lines.map((line) => JSON.parse(line) as AdminEvent).toReversed();
+}
+
 async function call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
   const token = adminToken.read();
   return getJson<Answer>(path, {
@@ -94,10 +153,9 @@ async function call<Answer>(method: string, path: string, body?: unknown): Promi
 
 /** Everything that the page asks of the admin port. Writes need the token; they reject with an {@link ApiProblem}. */
 export const admin = {
-  overview: () => call<AdminOverview>("GET", "/admin/v1/overview"),
-  audit: (cursor?: string) =>
-    call<AuditAnswer>("GET", `/admin/v1/audit?limit=50${cursor === undefined ? "" : `&cursor=${cursor}`}`),
-  rigs: () => call<readonly AdminRig[]>("GET", "/rigs"),
+  status: () => call<AdminStatus>("GET", "/status"),
+  ledger: () => call<AdminLedger>("GET", "/ledger"),
+  deeds,
   workers: () =>
     call<{ readonly workers: readonly AdminWorker[]; readonly credentials: readonly AdminCredential[] }>(
       "GET",

@@ -1,6 +1,4 @@
 import type {
-  AdminOverview,
-  AuditAnswer,
   EarningsAnswer,
   JobsAnswer,
   PayoutRunAnswer,
@@ -134,5 +132,3 @@ export const queries = {
   solvency: () => read<SolvencyAnswer>(paths.solvency(), 10_000),
   status: () => read<StatusAnswer>(paths.status(), 10_000),
 };
-
-export type { AdminOverview, AuditAnswer };

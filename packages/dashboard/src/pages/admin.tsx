@@ -1,17 +1,19 @@
-import type { AdminException, AdminOverview } from "@openpool/protocol";
 import { isAddressProblem, isRigName, parseAddress } from "@openpool/protocol";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
 import {
   admin,
+  type AdminPayouts,
   type AdminRig,
   type AdminRun,
+  type AdminStatus,
   type AdminWorker,
   adminToken,
   needsToken,
   type WorkerChange,
 } from "../api/admin.ts";
 import { ApiProblem } from "../api/client.ts";
+import { type Exception, exceptionsOf } from "../exceptions.ts";
 import { shortHex, shortRig } from "../format/address.ts";
 import { formatBytes, formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
@@ -21,25 +23,25 @@ import { Command, Empty, Fence, Loaded, Section } from "../ui/parts.tsx";
 import { Ago, When } from "../ui/time.tsx";
 
 const words = text.admin;
-const live = { refetchInterval: 5_000, retry: false } as const;
+/** Asks again and again, unless it was refused: what is not served here will not be served in five seconds. */
+const live = {
+  refetchInterval: ({ state }: { readonly state: { readonly error: Error | null } }) =>
+    state.error instanceof ApiProblem ? (false as const) : 5_000,
+  retry: false,
+} as const;
 
 /** What is wrong first; then what an operator does. It lives on the admin port, not where the public pages are. */
 export function AdminPage(): ReactNode {
   useEffect(() => {
     document.title = words.title;
   }, []);
-  const overview = useQuery({ queryKey: ["admin", "overview"], queryFn: admin.overview, ...live });
-  const absent = overview.error instanceof ApiProblem && overview.error.status === 404;
+  const status = useQuery({ queryKey: ["admin", "status"], queryFn: admin.status, ...live });
+  const absent = status.error instanceof ApiProblem && status.error.status === 404;
   return (
     <>
       <header className="top">
         <div className="wrap">
           <h1 className="font-semibold">{words.title}</h1>
-          {overview.data !== undefined && overview.data.pool.publicUrl !== null && (
-            <a className="ml-auto small" href={overview.data.pool.publicUrl}>
-              {words.publicPages}
-            </a>
-          )}
         </div>
       </header>
       <main className="wrap">
@@ -57,7 +59,9 @@ export function AdminPage(): ReactNode {
               </Command>
             </>
           ) : (
-            <Desk overview={overview} />
+            <Loaded of={status} lines={6}>
+              {(answer) => <Desk status={answer} />}
+            </Loaded>
           )}
         </Fence>
       </main>
@@ -65,38 +69,26 @@ export function AdminPage(): ReactNode {
   );
 }
 
-function Desk(props: {
-  readonly overview: {
-    readonly data: AdminOverview | undefined;
-    readonly error: Error | null;
-    readonly refetch: () => unknown;
-  };
-}): ReactNode {
-  const [asked, setAsked] = useState(false);
-  const locked = needsToken(props.overview.error);
+function Desk({ status }: { readonly status: AdminStatus }): ReactNode {
+  const [refused, setRefused] = useState(false);
+  const ledger = useQuery({ queryKey: ["admin", "ledger"], queryFn: admin.ledger, ...live });
+  const payouts = useQuery({ queryKey: ["admin", "payouts"], queryFn: admin.payouts, ...live });
+  const onRefused = (): void => setRefused(true);
   return (
     <>
-      {!locked && (
-        <Loaded of={props.overview} lines={2} height={34}>
-          {({ exceptions }) => <Exceptions exceptions={exceptions} />}
-        </Loaded>
-      )}
-      <Token wrong={asked || (locked && adminToken.read() !== undefined)} onKept={() => setAsked(false)} />
-      {!locked && (
-        <>
-          <Rigs onRefused={() => setAsked(true)} />
-          <Workers onRefused={() => setAsked(true)} />
-          <Payouts onRefused={() => setAsked(true)} />
-          <Credentials onRefused={() => setAsked(true)} />
-          <Audit />
-          {props.overview.data !== undefined && <Machine overview={props.overview.data} />}
-        </>
-      )}
+      <Exceptions exceptions={exceptionsOf(status, ledger.data, payouts.data)} />
+      <Token wrong={refused} onKept={() => setRefused(false)} />
+      <Rigs rigs={status.rigs} onRefused={onRefused} />
+      <Workers rigs={status.rigs} onRefused={onRefused} />
+      <Payouts of={payouts} onRefused={onRefused} />
+      <Credentials onRefused={onRefused} />
+      <Deeds />
+      <Machine pool={status} />
     </>
   );
 }
 
-function Exceptions({ exceptions }: { readonly exceptions: readonly AdminException[] }): ReactNode {
+function Exceptions({ exceptions }: { readonly exceptions: readonly Exception[] }): ReactNode {
   if (exceptions.length === 0) return <p className="line">{words.fine}</p>;
   return (
     <>
@@ -104,7 +96,7 @@ function Exceptions({ exceptions }: { readonly exceptions: readonly AdminExcepti
       <ul className="mb-8 border-t border-line">
         {exceptions.map((one) => (
           <li
-            key={`${one.code} ${one.subject ?? ""}`}
+            key={`${one.code} ${one.sentence}`}
             data-exception={one.code}
             className="grid gap-x-5 gap-y-1 border-b border-line py-3 sm:grid-cols-[6rem_1fr_max-content]"
           >
@@ -113,13 +105,13 @@ function Exceptions({ exceptions }: { readonly exceptions: readonly AdminExcepti
                 {words.severity[one.severity]}
               </span>
             </span>
-            <span>
-              {one.sentence} {one.action !== null && <span className="text-soft">{one.action}</span>}
+            <span className="wrap-anywhere">
+              {one.sentence} {one.action !== undefined && <span className="text-soft">{one.action}</span>}
             </span>
             <span className="small text-soft">
-              {one.since !== null && (
+              {one.sinceMs !== undefined && (
                 <>
-                  {words.since} <When at={one.since} />
+                  {words.since} <When at={new Date(one.sinceMs).toISOString()} />
                 </>
               )}
             </span>
@@ -216,72 +208,67 @@ function Failure({ error }: { readonly error: Error | null }): ReactNode {
   );
 }
 
-function Rigs({ onRefused }: Refusable): ReactNode {
-  const rigs = useQuery({ queryKey: ["admin", "rigs"], queryFn: admin.rigs, ...live });
+function Rigs({ rigs: all, onRefused }: Refusable & { readonly rigs: readonly AdminRig[] }): ReactNode {
   const [draining, setDraining] = useState<AdminRig>();
   const drain = useChange(admin.drain, { onRefused });
   const undrain = useChange(admin.undrain, { onRefused });
   const name = (rig: AdminRig): string => `${rig.worker}.${rig.rig}`;
   return (
     <Section title={words.rigs}>
-      <Loaded of={rigs}>
-        {(all) =>
-          all.length === 0 ? (
-            <Empty title={words.noRigs} />
-          ) : (
-            <table className="table">
-              <thead>
-                <tr>
-                  <th>{words.name}</th>
-                  <th>{text.rigs.state}</th>
-                  <th className="num">{words.load}</th>
-                  <th className="hide-m pl-5!">{words.standing}</th>
-                  <th className="hide-m">{words.from}</th>
-                  <th className="num">
-                    <span className="sr-only">{words.edit}</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {all.map((rig) => (
-                  <tr key={name(rig)} data-rig={name(rig)}>
-                    <td>
-                      <span className="rig-name mono" title={name(rig)}>
-                        {shortRig(rig.worker, rig.rig)}
-                      </span>
-                    </td>
-                    <td>
-                      <span className={`state ${{ connected: "", draining: "warn", gone: "off" }[rig.state]}`}>
-                        {words.state[rig.state]}
-                      </span>
-                      {rig.state === "gone" && <span className="sub">{text.lastSeen(<Ago at={rig.lastSeen} />)}</span>}
-                    </td>
-                    <td className="num">
-                      {rig.sessions} / {rig.capacity}
-                    </td>
-                    <td className="hide-m pl-5!">
-                      {text.standing[rig.standing]}
-                      <span className="sub">{rig.reason}</span>
-                    </td>
-                    <td className="hide-m mono">{rig.remoteAddress ?? text.none}</td>
-                    <td className="num">
-                      {rig.state === "draining" ? (
-                        <button type="button" className="button quiet tiny" onClick={() => undrain.mutate(name(rig))}>
-                          {words.undrain}
-                        </button>
-                      ) : (
-                        <button type="button" className="button quiet tiny" onClick={() => setDraining(rig)}>
-                          {words.drain}
-                        </button>
-                      )}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          )
-        }
-      </Loaded>
+      {all.length === 0 ? (
+        <Empty title={words.noRigs} />
+      ) : (
+        <table className="table">
+          <thead>
+            <tr>
+              <th>{words.name}</th>
+              <th>{text.rigs.state}</th>
+              <th className="num">{words.load}</th>
+              <th className="hide-m pl-5!">{words.standing}</th>
+              <th className="hide-m">{words.from}</th>
+              <th className="num">
+                <span className="sr-only">{words.edit}</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {all.map((rig) => (
+              <tr key={name(rig)} data-rig={name(rig)}>
+                <td>
+                  <span className="rig-name mono" title={name(rig)}>
+                    {shortRig(rig.worker, rig.rig)}
+                  </span>
+                </td>
+                <td>
+                  <span className={`state ${{ connected: "", draining: "warn", gone: "off" }[rig.state]}`}>
+                    {words.state[rig.state]}
+                  </span>
+                  {rig.state === "gone" && <span className="sub">{text.lastSeen(<Ago at={rig.lastSeen} />)}</span>}
+                </td>
+                <td className="num">
+                  {rig.sessions} / {rig.capacity}
+                </td>
+                <td className="hide-m pl-5!">
+                  {text.standing[rig.standing]}
+                  <span className="sub">{rig.reason}</span>
+                </td>
+                <td className="hide-m mono">{rig.remoteAddress ?? text.none}</td>
+                <td className="num">
+                  {rig.state === "draining" ? (
+                    <button type="button" className="button quiet tiny" onClick={() => undrain.mutate(name(rig))}>
+                      {words.undrain}
+                    </button>
+                  ) : (
+                    <button type="button" className="button quiet tiny" onClick={() => setDraining(rig)}>
+                      {words.drain}
+                    </button>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
       <Failure error={drain.error ?? undrain.error} />
       {draining !== undefined && (
         <Ask
@@ -355,9 +342,8 @@ function Ask(props: {
   );
 }
 
-function Workers({ onRefused }: Refusable): ReactNode {
+function Workers({ rigs, onRefused }: Refusable & { readonly rigs: readonly AdminRig[] }): ReactNode {
   const workers = useQuery({ queryKey: ["admin", "workers"], queryFn: admin.workers, ...live });
-  const rigs = useQuery({ queryKey: ["admin", "rigs"], queryFn: admin.rigs, ...live });
   const change = useChange(
     ({ worker, ...what }: WorkerChange & { readonly worker: string }) => admin.change(worker, what),
     { onRefused },
@@ -367,7 +353,7 @@ function Workers({ onRefused }: Refusable): ReactNode {
     <Section title={words.workers}>
       <Loaded of={workers}>
         {({ workers: known }) => {
-          const all = everyWorker(known, rigs.data ?? []);
+          const all = everyWorker(known, rigs);
           if (all.length === 0) return <Empty title={words.noWorkers} />;
           return (
             <table className="table">
@@ -484,8 +470,8 @@ function LaidDown({ worker }: { readonly worker: AdminWorker }): ReactNode {
   );
 }
 
-function Payouts({ onRefused }: Refusable): ReactNode {
-  const payouts = useQuery({ queryKey: ["admin", "payouts"], queryFn: admin.payouts, ...live });
+function Payouts(props: Refusable & { readonly of: Parameters<typeof Loaded<AdminPayouts>>[0]["of"] }): ReactNode {
+  const { onRefused } = props;
   const [asking, setAsking] = useState<"plan" | "pause" | AdminRun>();
   const plan = useChange(admin.plan, { onRefused });
   const pause = useChange(admin.pause, { onRefused });
@@ -500,7 +486,7 @@ function Payouts({ onRefused }: Refusable): ReactNode {
   const done = (): void => setAsking(undefined);
   return (
     <Section title={words.payouts}>
-      <Loaded of={payouts}>
+      <Loaded of={props.of}>
         {({ status, next, runs }) => {
           const stopped = status.paused !== undefined || status.halted !== undefined;
           return (
@@ -739,31 +725,39 @@ function Credentials({ onRefused }: Refusable): ReactNode {
   );
 }
 
-function Audit(): ReactNode {
-  const audit = useQuery({ queryKey: ["admin", "audit"], queryFn: () => admin.audit(), ...live });
+/** What was done here, from the event log. */
+function Deeds(): ReactNode {
+  const events = useQuery({ queryKey: ["admin", "deeds"], queryFn: admin.deeds, ...live });
   return (
-    <Section title={words.audit} note={words.auditNote}>
-      <Loaded of={audit}>
-        {({ items }) =>
-          items.length === 0 ? (
-            <Empty title={words.noAudit} />
+    <Section title={words.deeds} note={words.deedsNote}>
+      <Loaded of={events}>
+        {(all) =>
+          all.length === 0 ? (
+            <Empty title={words.noDeeds} />
           ) : (
             <table className="table">
               <thead>
                 <tr>
                   <th>{words.when}</th>
                   <th>{words.action}</th>
-                  <th className="hide-s">{words.what}</th>
+                  <th>{words.what}</th>
                 </tr>
               </thead>
               <tbody>
-                {items.map((line) => (
-                  <tr key={line.position}>
+                {all.slice(0, 100).map((event) => (
+                  <tr key={event.position}>
                     <td className="whitespace-nowrap">
-                      <When at={line.at} />
+                      <When at={event.time} />
                     </td>
-                    <td className="mono wrap-anywhere">{line.action}</td>
-                    <td className="mono hide-s wrap-anywhere text-soft">{JSON.stringify(line.body)}</td>
+                    <td className="mono">
+                      {event.type}
+                      {event.worker !== undefined && (
+                        <span className="sub">
+                          {event.rig === undefined ? shortHex(event.worker) : shortRig(event.worker, event.rig)}
+                        </span>
+                      )}
+                    </td>
+                    <td className="mono wrap-anywhere text-soft">{JSON.stringify(event.data)}</td>
                   </tr>
                 ))}
               </tbody>
@@ -775,18 +769,16 @@ function Audit(): ReactNode {
   );
 }
 
-function Machine({ overview }: { readonly overview: AdminOverview }): ReactNode {
-  const { pool } = overview;
+function Machine({ pool }: { readonly pool: AdminStatus }): ReactNode {
   const facts: readonly (readonly [string, ReactNode])[] = [
     [words.facts.version, pool.version],
     [words.facts.started, <When key="started" at={pool.startedAt} />],
     [words.facts.serviceUri, pool.serviceUri],
     [words.facts.dataDir, pool.dataDir],
-    [words.facts.database, pool.database],
+    [words.facts.database, `${pool.database.kind}, ${pool.database.where}`],
     [words.facts.sessions, formatCount(pool.sessions)],
     [words.facts.jobs, formatCount(pool.jobsInFlight)],
     [words.facts.bytes, formatBytes(pool.bytesInFlight)],
-    [words.facts.disk, pool.diskFreeBytes === null ? words.unknown : formatBytes(pool.diskFreeBytes)],
   ];
   return (
     <Section title={words.machine}>

@@ -8,8 +8,8 @@ import { Lookup } from "./lookup.tsx";
 import { useNow } from "./now.ts";
 import { Fence } from "./parts.tsx";
 
-/** Old numbers are said to be old after so long without an answer, in milliseconds. */
-const STALE_AFTER_MS = 30_000;
+/** Numbers that cannot be asked anew are said to be old when they are this old, in milliseconds. */
+const STALE_AFTER_MS = 10_000;
 
 /** The frame of every page: the name, the way around, the look-up box, what is wrong, how old all of it is. */
 export function Shell(): ReactNode {
@@ -94,28 +94,41 @@ function Nav({ label }: { readonly label: string }): ReactNode {
   );
 }
 
-/** When the page last heard from the pool, and whether asking failed since. */
-function useFreshness(): { readonly updatedAt: number; readonly failing: boolean; readonly refused: boolean } {
+/** When the page last heard from the pool; what it could not ask anew, and since when that is old. */
+function useFreshness(): {
+  readonly updatedAt: number;
+  readonly failingSince: number | undefined;
+  readonly refused: boolean;
+} {
   const client = useQueryClient();
   useIsFetching(); // Draws again whenever a question was asked or answered.
-  const active = client.getQueryCache().findAll({ type: "active" });
+  const states = client
+    .getQueryCache()
+    .findAll({ type: "active" })
+    .map(({ state }) => state);
+  const failing = states.filter(
+    ({ error, fetchFailureReason, dataUpdatedAt }) =>
+      dataUpdatedAt > 0 &&
+      (fetchFailureReason ?? error) !== null &&
+      !((fetchFailureReason ?? error) instanceof ApiProblem),
+  );
   return {
-    updatedAt: Math.max(0, ...active.map(({ state }) => state.dataUpdatedAt)),
-    failing: active.some(({ state }) => state.fetchFailureCount > 0 && !(state.error instanceof ApiProblem)),
-    refused: active.some(({ state }) => state.error instanceof ApiProblem && state.error.status === 429),
+    updatedAt: Math.max(0, ...states.map(({ dataUpdatedAt }) => dataUpdatedAt)),
+    failingSince: failing.length === 0 ? undefined : Math.min(...failing.map(({ dataUpdatedAt }) => dataUpdatedAt)),
+    refused: states.some(({ error }) => error instanceof ApiProblem && error.status === 429),
   };
 }
 
 function Banners(): ReactNode {
   const now = useNow();
   const { data: pool } = useQuery(queries.pool());
-  const { updatedAt, failing, refused } = useFreshness();
-  const stale = updatedAt > 0 && failing && now - updatedAt > STALE_AFTER_MS / 3;
+  const { failingSince, refused } = useFreshness();
+  const stale = failingSince !== undefined && now - failingSince > STALE_AFTER_MS;
   return (
     <div role="status">
       {stale && (
         <Banner tone="text-warn" title={text.stale.title}>
-          {text.stale.since(formatLocal(updatedAt, "clock"), formatSpan(now - updatedAt))}
+          {text.stale.since(formatLocal(failingSince, "clock"), formatSpan(now - failingSince))}
         </Banner>
       )}
       {refused && !stale && (
