@@ -295,6 +295,20 @@ test("rigs are listed, drained and asked why they get no work", async () => {
   expect((await operate(["rigs", "why", `${ada}.rig1`])).out).toContain("not chosen  full: 4 of 4 sessions");
 });
 
+test("a drain waits until the rig holds nothing, and says what it waits for", async () => {
+  let looks = 0;
+  pool.status = () => {
+    looks++;
+    const rig =
+      looks > 1 ? { ...pool.rig, state: "draining", sessions: 0, jobsInFlight: 0 } : { ...pool.rig, state: "draining" };
+    return { version: "0.1.0", rigs: [rig] } as unknown as PoolStatus;
+  };
+  const { out, err, code } = await operate(["rigs", "drain", "--wait", `${ada}.rig1`]);
+  expect(err).toContain("holds 1 sessions, and no other rig has room for them");
+  expect(out).toBe(`${ada}.rig1 holds nothing any more\n`);
+  expect(code).toBe(0);
+});
+
 test("doctor finds the running pool", async () => {
   const { out } = await operate(["doctor", "--json"]);
   expect(JSON.parse(out)).toContainEqual({

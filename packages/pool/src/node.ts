@@ -68,6 +68,8 @@ export interface PoolNode extends AsyncDisposable {
   drain(signal: AbortSignal): Promise<void>;
 }
 
+/** In a status; `rigsKnown` says how many there are in all. */
+const GONE_RIGS_SHOWN = 100;
 const SWEEP_MS = 1_000;
 const DRAIN_POLL_MS = 20;
 /** Most stock transcoders are back within this time after their stream ended. */
@@ -317,8 +319,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       if (!store.writable) reasons.push("the event log cannot be written");
       return reasons;
     };
-    const rigStatus = (): RigStatus[] =>
-      dispatcher.rigs(clock.monotonicMs()).map((rig) => {
+    /** All that are connected, and of those that are gone the ones seen last: anybody may come under any number of names. */
+    const rigStatus = (): RigStatus[] => {
+      const rigs = dispatcher.rigs(clock.monotonicMs());
+      const gone = rigs.filter(({ state }) => state === "gone").sort((a, b) => b.lastSeenMs - a.lastSeenMs);
+      const shown = [...rigs.filter(({ state }) => state !== "gone"), ...gone.slice(0, GONE_RIGS_SHOWN)];
+      return shown.map((rig) => {
         const open = connections.ofRig(rig.rig);
         return {
           worker: rig.rig.worker,
@@ -335,6 +341,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           lastSeen: new Date(clock.now() - (clock.monotonicMs() - rig.lastSeenMs)).toISOString(),
         };
       });
+    };
     const status = (): PoolStatus => ({
       version: deps.version,
       pid: process.pid,
@@ -358,6 +365,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       bytesInFlight: memory.bytesInUse,
       ...metrics.summary(),
       rigs: rigStatus(),
+      rigsKnown: dispatcher.rigsKnown,
     });
     const rigOf = (name: string): RigName => {
       const parsed = parseOpenSecret(name);

@@ -18,6 +18,20 @@ const rigsSchema = z.array(
     reason: z.string(),
   }),
 );
+const WAIT_POLL_MS = 500;
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}
+
 const decisionsSchema = z.array(z.object({ at: z.string(), chosen: z.boolean(), reason: z.string() }));
 
 export function addRigsCommand(registry: Registry): void {
@@ -58,13 +72,41 @@ export function addRigsCommand(registry: Registry): void {
     }),
   );
 
-  const drain = add("drain", "give a rig no new work; what it holds is finished");
-  drain.argument("<RIG>", "0xADDRESS.NAME").action((name: string) =>
-    act(drain, 1, async (pool) => {
-      await pool.change("POST", `/rigs/${encodeURIComponent(name)}/drain`);
-      return `${name} is draining\n`;
-    }),
-  );
+  const drain = add("drain", "give a rig no new sessions; what it holds is finished or goes elsewhere");
+  drain
+    .argument("<RIG>", "0xADDRESS.NAME")
+    .option("--wait", "come back when it holds nothing any more: then it can be stopped")
+    .addHelpText(
+      "after",
+      `
+Running streams go to other rigs with their next segment. Where no other rig has room they stay, because a drain must not
+lose a segment: until they end, or another rig joins.`,
+    )
+    .action((name: string) =>
+      registry.run(async (io) => {
+        const pool = await openAdminClient(findDataDir(drain, 1, io));
+        await pool.change("POST", `/rigs/${encodeURIComponent(name)}/drain`);
+        if (!drain.opts<{ wait?: boolean }>().wait) {
+          await io.out(`${name} is draining\n`);
+          return exitCode.ok;
+        }
+        for (let said = ""; ;) {
+          const all = rigsSchema.parse(await pool.get("/rigs"));
+          const rig = all.find(
+            (one) => `${one.worker}.${one.rig}` === name || (one.worker === name && one.rig === "default"),
+          );
+          if (!rig || (rig.sessions === 0 && rig.jobsInFlight === 0)) {
+            await io.out(`${name} holds nothing any more\n`);
+            return exitCode.ok;
+          }
+          const room = all.some((one) => one.state === "connected" && one.sessions < one.capacity);
+          const text = `${name} holds ${rig.sessions} sessions${room ? "" : ", and no other rig has room for them"}`;
+          if (text !== said) io.err(`${(said = text)}\n`);
+          await pause(WAIT_POLL_MS, io.stop);
+          if (io.stop.aborted) return exitCode.failed;
+        }
+      }),
+    );
   const undrain = add("undrain", "give a drained rig work again");
   undrain.argument("<RIG>", "0xADDRESS.NAME").action((name: string) =>
     act(undrain, 1, async (pool) => {

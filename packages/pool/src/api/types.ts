@@ -47,7 +47,10 @@ export interface PoolStatus {
   readonly answered: number;
   readonly failed: number;
   readonly latencyMs: { readonly p50: number; readonly p99: number };
+  /** All that are connected, and the 100 that were seen last of those that are gone. */
   readonly rigs: readonly RigStatus[];
+  /** Connected or remembered. */
+  readonly rigsKnown: number;
 }
 
 /** A rebuild, or a comparison, of the books with the event log. */

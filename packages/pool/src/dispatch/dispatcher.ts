@@ -386,6 +386,11 @@ export class Dispatcher {
     };
   }
 
+  /** How many rigs are connected or remembered. */
+  get rigsKnown(): number {
+    return this.#roster.rigs.size;
+  }
+
   /** Every rig that is connected or remembered. */
   rigs(nowMs: number): readonly RigView[] {
     return Array.from(this.#roster.rigs.values(), (rig) => viewOf(rig, nowMs));
