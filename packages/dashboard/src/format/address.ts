@@ -1,4 +1,4 @@
-import { formatRig, isAddressProblem, parseAddress, parseOpenSecret, type WorkerAddress } from "@openpool/protocol";
+import { isAddressProblem, parseAddress, parseOpenSecret, type WorkerAddress } from "@openpool/protocol";
 
 /** `0x3fA9…77c2`; hashes of transactions too. Anything that is neither stays as it is. */
 export function shortHex(text: string): string {
@@ -30,5 +30,3 @@ export function readLookup(typed: string): Lookup {
 export function shortRig(worker: string, rig: string): string {
   return `${shortHex(worker)}.${rig}`;
 }
-
-export { formatRig };

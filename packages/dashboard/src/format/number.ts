@@ -21,14 +21,6 @@ export function threeDigits(value: number): string {
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
-/** A ratio between 0 and 1 as percent: `99.98 %`; never rounded up to a whole that it is not. */
-export function formatPercent(ratio: number, digits = 2): string {
-  const scale = 10 ** digits;
-  // The tiny addend undoes what binary fractions lose: 0.29 × 10 000 is 2 899.999… .
-  const cut = Math.floor(ratio * 100 * scale + 1e-6) / scale;
-  return `${Number.isInteger(cut) ? cut.toString() : cut.toFixed(digits)} %`;
-}
-
 /** Parts per million as percent, exactly: 250 000 → `25 %`. */
 export function formatPpm(ppm: number): string {
   const whole = Math.floor(ppm / 10_000);

@@ -84,7 +84,6 @@ export interface PayoutEvent {
 
 /** So many intents are on their way at once: few nodes keep long queues for one account. */
 const WINDOW = 16;
-const PPM = 1_000_000n;
 /** What a payee's code may use beyond what an estimate saw, and what the contract wants to have left at its end. */
 const PAYEE_ROOM = 31_000n;
 const BATCH_ROOM = 120_000n;
@@ -897,9 +896,4 @@ export function settlementOf(
     }
   }
   return { ...final, paid: [...intent.lines], returned: [] };
-}
-
-/** Part of a whole in per cent, for people. */
-export function percentOf(part: bigint, whole: bigint): string {
-  return whole === 0n ? "0" : `${Number((part * PPM) / whole) / 10_000}`;
 }

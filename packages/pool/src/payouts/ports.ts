@@ -3,13 +3,11 @@ import type {
   Halt,
   Hex,
   IntentState,
-  LineState,
   PayoutIntent,
   PayoutLine,
   PayoutRun,
   PayToChange,
   RunDetail,
-  RunState,
   SignedTransaction,
 } from "./types.ts";
 
@@ -227,5 +225,3 @@ export interface PayoutStore {
   /** Puts changes in force whose time has come; answers which. */
   applyPayToChanges(nowMs: number): Promise<readonly PayToChange[]>;
 }
-
-export type { LineState, RunState };

@@ -4,7 +4,7 @@ export { LedgerReader } from "./ledger-reader.ts";
 export { type ExtraCheck, LedgerChecker } from "./ledger-check.ts";
 export { closePeriodsOf } from "./ledger-periods.ts";
 export { rebuildLedger } from "./ledger-rebuild.ts";
-export { type LedgerStore, PgLedgerStore, postEntries } from "./ledger-store.ts";
+export { type LedgerStore, PgLedgerStore } from "./ledger-store.ts";
 export { openStore } from "./open-store.ts";
 export { describeConnection, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
 export { createUuidV7 } from "./uuid.ts";
