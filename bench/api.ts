@@ -10,12 +10,11 @@ import os, { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
 import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
-import { Client } from "pg";
 import { startPublicApi } from "../packages/pool/src/api/public/server.ts";
 import { liveRig, terms } from "../packages/pool/src/api/public/testing/samples.ts";
 import type { PublicPort } from "../packages/pool/src/api/public/ports.ts";
 import { openRollups, openStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
-import { clientConfig } from "../packages/pool/src/store/pg-connection.ts";
+import { openSqlClient } from "../packages/pool/src/store/testing/sql-client.ts";
 
 const [rigCount = 3_000, days = 365, jobCount = 500_000] = process.argv.slice(2).map(Number);
 const RIGS_OF_A_WORKER = 3;
@@ -38,8 +37,7 @@ const postgres = await startManagedPostgres(
   { logger: silentLogger, clock: systemClock },
 );
 const store = await openStore(postgres.connection, { logger: silentLogger, clock: systemClock });
-const client = new Client(clientConfig(postgres.connection, "openpool bench"));
-await client.connect();
+const client = await openSqlClient(postgres.connection, "openpool bench");
 
 async function timed(what: string, sql: string, values: readonly unknown[] = []): Promise<number> {
   const startedMs = performance.now();
