@@ -183,7 +183,7 @@ export function addPayoutsCommand(registry: Registry): void {
   );
 
   const retry = add("retry", "let a worker whose payment failed be paid again, by a transfer of its own");
-  retry.argument("<LINE>", "the line, as `payouts show` shows it").action((line: string) =>
+  retry.argument("<LINE>", "the line, as `payouts show` shows it, or the worker").action((line: string) =>
     act(retry, 1, async (pool) => {
       const answer = await pool.change("POST", path("lines", line, "retry"), {});
       return { text: `${lineSchema.parse(answer).worker} is paid again with the next payout\n`, json: answer };

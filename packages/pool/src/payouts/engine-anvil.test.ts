@@ -5,7 +5,7 @@ import { silentLogger, stoppedClock, systemClock, type Clock } from "@openpool/b
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { calls, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
+import { calls, checkChainId, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
 import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
 import { poolAccounts, workerAccount } from "../ledger/types.ts";
 import { PgLedgerStore, postEntries } from "../store/ledger-store.ts";
@@ -365,5 +365,69 @@ describe("bad input", () => {
     await pool.engine.approve(second.run?.id ?? "", "ada");
     await pool.finish();
     expect(await pool.chain.balance(worker)).toBe(1_001n);
+  });
+
+  test("a node of another chain is found out before anything is paid", async () => {
+    const { nodes } = openChain({
+      rpcUrls: [local.url],
+      chainId: 42_161,
+      quorum: undefined,
+      finality: 1,
+      maxGasPriceWei: undefined,
+    });
+    await expect(checkChainId(nodes, 42_161, silentLogger)).rejects.toThrow(/payout\/wrong-chain/);
+  });
+
+  test("a database that is lost in the middle of a run costs nothing but time", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 6_000n);
+    await pool.engine.plan({ dryRun: false });
+    for (let i = 0; i < 4; i++) {
+      const step = pool.engine.step().catch(() => {});
+      await pool.database.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'openpool pay%' and datname = current_database()",
+      );
+      await step;
+      await mine();
+    }
+    await expect
+      .poll(() =>
+        pool.finish().then(
+          () => "done",
+          () => "not yet",
+        ),
+      )
+      .toBe("done");
+    expect(await pool.chain.balance(worker)).toBe(6_000n);
+    expect((await pool.ledger.balance(worker)).paidWei).toBe(6_000n);
+  });
+
+  test("a multisig's run is exported, executed and booked by what the chain says", async () => {
+    const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+    await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
+    const worker = await pool.owe(newWorker(), 7_000n);
+    const refuses = await pool.owe(newWorker(), 7_001n);
+    await local.request("anvil_setCode", [refuses, "0x60006000fd"]);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    const file = JSON.parse(await pool.engine.exportRun(run?.id ?? "", "safe")) as {
+      readonly transactions: readonly { readonly to: string; readonly value: string; readonly data: Hex }[];
+    };
+    await expect(pool.engine.cancel(run?.id ?? "")).rejects.toThrow(/payout\/wrong-state/);
+    const [call] = file.transactions;
+    const hash = (await local.request("eth_sendTransaction", [
+      {
+        from: safe.address,
+        to: call?.to,
+        value: `0x${BigInt(call?.value ?? 0).toString(16)}`,
+        data: call?.data,
+        gas: "0x4c4b40",
+      },
+    ])) as Hex;
+    await expect(pool.engine.reconcile(run?.id ?? "", `0x${"1".repeat(64)}`)).rejects.toThrow(/does not know/);
+    await mine(FINALITY);
+    expect((await pool.engine.reconcile(run?.id ?? "", hash)).state).toBe("done");
+    expect((await pool.ledger.balance(worker)).paidWei).toBe(7_000n);
+    expect(await pool.ledger.balance(refuses)).toMatchObject({ owedWei: 7_001n, paidWei: 0n });
+    expect((await pool.engine.plan({ dryRun: true })).waiting[0]?.reason).toContain("its last payment failed");
   });
 });

@@ -1,5 +1,5 @@
 import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
-import type { WorkerAddress } from "@openpool/protocol";
+import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { exportRun } from "./export.ts";
 import { gasCosts, makePlan, payToOf, type Plan, type PlanRules } from "./planner.ts";
 import type { Calls, Chain, NonceFate, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
@@ -687,11 +687,16 @@ export class PayoutEngine implements PayoutPort {
 
   retry(lineId: string): Promise<PayoutLine> {
     return this.#asked(async () => {
-      const line = await this.#deps.store.line(lineId);
+      const { store } = this.#deps;
+      // Plans name the worker, lists its line: both are understood.
+      const worker = parseAddress(lineId);
+      const line = isAddressProblem(worker)
+        ? await store.line(lineId)
+        : (await store.linesOf(worker, 100)).find((one) => one.state === "failed");
       if (!line || (line.state !== "returned" && line.state !== "failed")) {
         throw new PoolError({ code: "payout/no-such-line" }, `There is no failed payment ${lineId}.`);
       }
-      await this.#deps.store.retry(line.worker);
+      await store.retry(line.worker);
       return line;
     });
   }
