@@ -603,6 +603,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
             chainId: options.payouts.chainId,
           }),
         income: undefined,
+        alerts,
       };
     }
 

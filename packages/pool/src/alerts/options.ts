@@ -20,10 +20,9 @@ export const alertOptionDefinitions = {
   publicUrl: option({
     name: "public-url",
     kind: publicUrlValue,
-    defaultNote: "none: nobody can subscribe to alerts or sign in",
+    defaultNote: "none: nobody can subscribe to alerts",
     help: "where people reach the pages of `api-listen`",
-    details:
-      "Messages link to it, and a signature to sign in counts only for its host name: without it strangers cannot subscribe to alerts, and workers cannot change their settings on the pages.",
+    details: "Messages of alerts link to it; without it nobody can subscribe to them.",
     group: "Pages",
   }),
   alertsFile: option({

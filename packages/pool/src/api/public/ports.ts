@@ -6,6 +6,7 @@ import type { Terms } from "../../ledger/terms.ts";
 import type { LedgerStore } from "../../store/ledger-store.ts";
 import type { Rollups } from "../../store/rollup-types.ts";
 import type { EventQuery, StoredEvent } from "../../store/types.ts";
+import type { AlertsPort } from "./alert-routes.ts";
 import type { PayoutsView } from "./payout-port.ts";
 
 /** A registration that is open, without where it comes from. All times of this file are unix ms. */
@@ -124,6 +125,8 @@ export interface PublicPort {
   readonly books: BooksView | undefined;
   readonly payouts: PayoutsView | undefined;
   readonly income: (() => Promise<IncomeView>) | undefined;
+  /** Undefined: nobody can subscribe. */
+  readonly alerts?: AlertsPort | undefined;
   /** The upstream orchestrators that this pool serves; undefined without any. */
   readonly upstreams?: (() => readonly { readonly name: string; readonly connected: boolean }[]) | undefined;
 }

@@ -13,6 +13,7 @@ import fastify, { type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { TlsIdentity } from "../../front/certificate.ts";
 import type { ListenAddress, PublicApiSettings } from "../../options.ts";
+import { alertRoutes } from "./alert-routes.ts";
 import { createContext, isUnavailable, liveJson } from "./context.ts";
 import { findDashboard } from "./dashboard-dir.ts";
 import { EventHub } from "./event-hub.ts";
@@ -233,6 +234,8 @@ async function createApp(
   await app.register(async (scope) => {
     await routes(scope, { context, hub, logger, streamsPerAddress: options.streamsPerAddress });
   });
+  const { alerts } = port;
+  if (alerts) await app.register(async (scope) => alertRoutes(scope, alerts));
   await servePages(app, options.dashboardDir);
 
   let closed: Promise<void> | undefined;
