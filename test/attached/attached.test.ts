@@ -354,6 +354,9 @@ describe("both doors", () => {
       { orchestrator: `https://${attached.pool.addr}` },
       { logger: silentLogger, clock: systemClock },
     );
+    // Sessions of a life of the orchestrator that is over idle out in their own time: there is room besides them.
+    workers.push(await join("large", ADA, 32));
+    await registeredWith(40);
     behave(behaviours.after(20));
     const done = { gateway: 0, upstream: 0 };
     let running = true;
