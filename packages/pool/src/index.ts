@@ -19,11 +19,14 @@ export {
   newPayoutKey,
   payToDocument,
   probeOrchestrator,
+  readHookModule,
   restoreBooks,
   startAdminServer,
   startLocalChain,
   startPool,
+  tryHook,
 } from "./lazy.ts";
+export { hookTemplate, hookTypes } from "./hooks/template.ts";
 export type { LocalChain } from "./chain/local-chain.ts";
 export type { OrchestratorProbe } from "./upstream/probe.ts";
 export { secretFor } from "./upstream/secret-file.ts";

@@ -45,3 +45,9 @@ export async function payToDocument(
 
 export const probeOrchestrator: typeof import("./upstream/probe.ts").probeOrchestrator = async (...args) =>
   (await import("./upstream/probe.ts")).probeOrchestrator(...args);
+
+export const tryHook: typeof import("./hooks/try-hook.ts").tryHook = async (...args) =>
+  (await import("./hooks/try-hook.ts")).tryHook(...args);
+
+export const readHookModule: typeof import("./hooks/read-module.ts").readHookModule = async (...args) =>
+  (await import("./hooks/read-module.ts")).readHookModule(...args);

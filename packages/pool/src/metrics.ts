@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import { hostname } from "node:os";
+import type { Solvency } from "./income/solvency.ts";
 import type { Job, JobOutcome } from "./jobs/job.ts";
 
 /** What only the moment of scraping knows. */
@@ -14,6 +15,8 @@ export interface MetricsNow {
   readonly connections: number;
   readonly storeWritable: boolean;
   readonly ledger: LedgerNow;
+  /** Undefined while the database does not answer. */
+  readonly solvency?: Solvency | undefined;
 }
 
 /** The books at the moment of scraping. */
@@ -107,6 +110,11 @@ export function createPoolMetrics(version: string): PoolMetrics {
   const ledgerLag = gauge("openpool_ledger_lag_seconds", "From the last booked job to its line in the books");
   const ledgerViolations = gauge("openpool_ledger_violations", "What the last check of the books found wrong");
   const halts = gauge("openpool_payout_halts", "Reasons for which no payout is made");
+  const solvencyWei = gauge("openpool_solvency_wei", "What there is and what is owed, in wei", ["what"]);
+  const luck = gauge("openpool_luck_ratio", "Redeemed of what was expected in the recent days");
+  const reserveDays = gauge("openpool_reserve_days", "Days of earnings that the reserve covers without a win");
+  const share = gauge("openpool_share_ratio", "Of a fee: promised to workers, and the most that can be", ["what"]);
+  const solvencyWarnings = gauge("openpool_solvency_warnings", "1 for each warning that is in force", ["code"]);
   const ledgerWei = gauge("openpool_ledger_wei", "Balances of the books, in wei", ["account"]);
 
   const recent = new Float64Array(RECENT);
@@ -114,6 +122,27 @@ export function createPoolMetrics(version: string): PoolMetrics {
   let failed = 0;
   const percentile = (sorted: Float64Array, p: number): number =>
     sorted.length === 0 ? 0 : Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))]! * 10) / 10;
+
+  /** What nobody knows has no sample, rather than a zero. */
+  const showSolvency = (solvency: Solvency): void => {
+    for (const one of [solvencyWei, luck, reserveDays, share, solvencyWarnings]) one.reset();
+    luck.remove();
+    reserveDays.remove();
+    const { debtWei, creditedWei, reserveWei, wantedReserveWei, luckPpm, promisedPpm, maxSharePpm } = solvency;
+    for (const [what, wei] of Object.entries({
+      credited: creditedWei,
+      debt: debtWei,
+      reserve: reserveWei,
+      wanted_reserve: wantedReserveWei,
+    })) {
+      if (wei !== undefined) solvencyWei.set({ what }, Number(wei));
+    }
+    if (luckPpm !== undefined) luck.set(Number(luckPpm) / 1e6);
+    if (solvency.reserveDays !== undefined) reserveDays.set(solvency.reserveDays);
+    if (promisedPpm !== undefined) share.set({ what: "promised" }, Number(promisedPpm) / 1e6);
+    if (maxSharePpm !== undefined) share.set({ what: "largest" }, Number(maxSharePpm) / 1e6);
+    for (const { code } of solvency.warnings) solvencyWarnings.set({ code }, 1);
+  };
 
   return {
     jobEnded({ outcome, job, tookMs }) {
@@ -154,6 +183,7 @@ export function createPoolMetrics(version: string): PoolMetrics {
       ledgerViolations.set(now.ledger.violations);
       halts.set(now.ledger.halts);
       for (const [account, wei] of Object.entries(now.ledger.wei)) ledgerWei.set({ account }, Number(wei));
+      if (now.solvency) showSolvency(now.solvency);
       return registry.metrics();
     },
   };

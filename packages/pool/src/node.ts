@@ -24,11 +24,11 @@ import { GatewayDoor } from "./gateway/door.ts";
 import { answerNotFound, Renditions, sendBytes } from "./gateway/renditions.ts";
 import { generationOf, newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
-import { TermsError } from "./ledger/terms.ts";
-import { bookUnit } from "./ledger/unit.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import { openBooks } from "./open-books.ts";
+import { openSchemeRules, startSchemes } from "./open-schemes.ts";
 import type { PoolOptions } from "./options.ts";
+import type { PayoutPort } from "./payouts/types.ts";
 import { startPayouts } from "./start-payouts.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
@@ -109,6 +109,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const keccak = scope.use(await startKeccak());
     const store = scope.use(await openStore(deps.connection, { logger, clock }));
 
+    const rules = scope.use(openSchemeRules({ connection: deps.connection, store, logger, clock }));
     const books = scope.use(
       await openBooks(
         { commissionPpm: options.commissionPpm, ...options.firstTerms },
@@ -117,11 +118,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           store,
           logger,
           clock,
-          bookJob: bookUnit,
-          checkScheme(scheme) {
-            if (scheme === "unit") return;
-            throw new TermsError({ code: "terms/invalid" }, `There is no scheme "${scheme}".`);
-          },
+          bookJob: (terms) => rules.bookJob(terms),
+          checkScheme: (scheme, its) => rules.checkScheme(scheme, its),
         },
       ),
     );
@@ -202,6 +200,23 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         },
       ),
     );
+    let payoutPort: PayoutPort | undefined;
+    const schemes = scope.use(
+      await startSchemes(options.income, {
+        rules,
+        books,
+        connection: deps.connection,
+        store,
+        logger,
+        clock,
+        readyWorkers: () =>
+          dispatcher
+            .rigs(clock.monotonicMs())
+            .filter((rig) => rig.state === "connected" && rig.capacity > 0 && rig.standing === "trusted")
+            .map((rig) => rig.rig.worker),
+        payoutBalanceWei: async () => (await payoutPort?.status())?.balanceWei,
+      }),
+    );
     const workers = new WorkersDoor({
       desk,
       connections,
@@ -212,6 +227,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       clock,
       accepting: () => !draining,
       onRigsChanged: rigsChanged,
+      onJoined: ({ rig, version, capacity }) => schemes.workerJoined(rig, { version, capacity }),
     });
 
     const failed = (what: string) => (error: unknown) => {
@@ -393,6 +409,15 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           terms: books.terms,
           poolName: options.serviceUri,
           tell: (event) => store.append([event]),
+          async review({ run, lines }) {
+            const notes: string[] = [];
+            for (const { worker, payTo, amountWei, asset } of lines) {
+              const { veto, note } = await schemes.payoutPlanned({ run: run.id, worker, payTo, amountWei, asset });
+              if (veto !== undefined) return { veto: `${worker}: ${veto}`, notes };
+              if (note !== undefined) notes.push(`${worker}: ${note}`);
+            }
+            return { notes };
+          },
         }),
       );
     const alerts = scope.use(
@@ -423,6 +448,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       ),
     );
 
+    payoutPort = payouts?.port;
     const admin: AdminPort = {
       payouts: payouts?.port,
       status,
@@ -434,6 +460,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       metrics: async () =>
         metrics.text({
           ledger: await books.now(),
+          solvency: await schemes.solvency().catch(() => undefined),
           sessions: gateways.sessions.count + upstreams.sessions,
           maxSessions: options.maxSessions ?? dispatcher.capacity(),
           transcoders: connections.size,
@@ -449,6 +476,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       record: (data) => store.append([{ type: "admin.requested", data }]),
       balances: () => store.balances(),
       ledger: books.port,
+      schemes: schemes.port,
       async workers() {
         const credentials = await store.credentials();
         return {
@@ -602,8 +630,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
             payer: (await payouts.port.status()).payer,
             chainId: options.payouts.chainId,
           }),
-        income: undefined,
         alerts,
+        income: options.income && (() => schemes.income()),
       };
     }
 
@@ -619,6 +647,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       identity,
       async drain(signal) {
         draining = true;
+        schemes.stop();
         front.goAway();
         upstreams.leave();
         // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.

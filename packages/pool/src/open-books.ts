@@ -1,7 +1,7 @@
 import { type Clock, errorText, type Logger, openScope, PoolError } from "@openpool/base";
 import type { LedgerPort, RebuildState } from "./api/types.ts";
 import { defaultTerms, TermsKeeper, type TermsKeeperDeps } from "./ledger/terms-keeper.ts";
-import { diffTerms, type TermsDocument } from "./ledger/terms.ts";
+import { diffTerms, type TermsBook, type TermsDocument } from "./ledger/terms.ts";
 import type { BookJob } from "./ledger/types.ts";
 import type { LedgerNow } from "./metrics.ts";
 import {
@@ -22,7 +22,7 @@ export interface BooksDeps {
   readonly logger: Logger;
   readonly clock: Clock;
   /** How jobs are booked, whatever scheme their terms name. */
-  readonly bookJob: BookJob;
+  readonly bookJob: (terms: TermsBook) => BookJob;
   readonly checkScheme: TermsKeeperDeps["checkScheme"];
   /** What else is checked all the time. */
   readonly extraChecks?: readonly ExtraCheck[];
@@ -43,7 +43,7 @@ const CLOSE_EVERY_MS = 10 * 60 * 1000;
 /** Opens the books: terms, reader, the check that never ends, the closing of months. `first` becomes version 1 of the terms. */
 export async function openBooks(
   first: Partial<TermsDocument>,
-  { connection, store, logger, clock, bookJob, checkScheme, extraChecks = [] }: BooksDeps,
+  { connection, store, logger, clock, checkScheme, extraChecks = [], ...deps }: BooksDeps,
 ): Promise<Books> {
   const scope = openScope();
   try {
@@ -60,6 +60,7 @@ export async function openBooks(
     for (const { field, from, to } of diffTerms(terms.current, wanted)) {
       logger.debug("a setting of the first terms is not what is in force", { field, inForce: from, setting: to });
     }
+    const bookJob = deps.bookJob(terms.book);
     const reader = scope.use(
       new LedgerReader(connection, {
         logger,

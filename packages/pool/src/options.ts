@@ -23,6 +23,7 @@ import {
 } from "@openpool/base";
 import type { PoolIdentity } from "@openpool/protocol";
 import type { TermsDocument } from "./ledger/terms.ts";
+import { incomeOptionDefinitions, type IncomeOptions, toIncomeOptions } from "./income/options.ts";
 import { payoutOptionDefinitions, type PayoutOptions, toPayoutOptions } from "./payouts/options.ts";
 
 /** One orchestrator that the pool works for as a transcoder. */
@@ -92,6 +93,8 @@ export interface PoolOptions {
   readonly firstTerms?: Partial<Omit<TermsDocument, "commissionPpm">> | undefined;
   /** Undefined: nobody is paid, the books are kept. */
   readonly payouts?: PayoutOptions | undefined;
+  /** Where income is read from; undefined: it is not. */
+  readonly income?: IncomeOptions | undefined;
   readonly tlsCertFile: string | undefined;
   readonly tlsKeyFile: string | undefined;
   /** Bodies held in memory at once, in bytes; beyond it running sessions wait and new ones are refused. */
@@ -472,6 +475,7 @@ export const poolOptions = {
     group: "Terms",
   }),
   ...payoutOptionDefinitions,
+  ...incomeOptionDefinitions,
   maxMemory: option({
     name: "max-memory",
     kind: bytesValue({ min: 64 * 2 ** 20 }),
@@ -558,6 +562,7 @@ export function toPoolOptions(
   }
   const payouts = toPayoutOptions(values, problems);
   const alerts = toAlertOptions(values, surroundings.alertsFile, problems);
+  const income = toIncomeOptions(values, payouts, problems);
   if (problems.length > 0) return { problems };
   return {
     dataDir: values.dataDir,
@@ -592,6 +597,7 @@ export function toPoolOptions(
       gasBorneBy: values.payoutGas,
     },
     payouts,
+    income,
     tlsCertFile: values.tlsCert,
     tlsKeyFile: values.tlsKey,
     maxBytesInFlight: values.maxMemory,

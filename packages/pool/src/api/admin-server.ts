@@ -13,6 +13,7 @@ import { alertRoutes } from "./admin-alerts.ts";
 import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
 import { servePages } from "./admin-pages.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
+import { addSchemesRoutes } from "./schemes-routes.ts";
 import { payoutRoutes } from "./payout-routes.ts";
 import { findDashboard } from "./public/dashboard-dir.ts";
 import type { AdminPort } from "./types.ts";
@@ -276,6 +277,7 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   app.get("/status", (_request, reply) => json(reply, port.status()));
   app.get("/balances", async (_request, reply) => json(reply, (await port.balances()).map(balanceJson)));
   if (port.ledger) addLedgerRoutes(app, port.ledger, { json, parse });
+  if (port.schemes) addSchemesRoutes(app, port.schemes, { json, parse });
   app.get("/rigs", (_request, reply) => json(reply, port.status().rigs));
   app.get("/upstreams", (_request, reply) => json(reply, port.status().upstreams));
   app.get("/workers", async (_request, reply) => json(reply, await port.workers()));

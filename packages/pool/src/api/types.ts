@@ -4,6 +4,9 @@ import type { PayoutPort } from "../payouts/types.ts";
 import type { AlertsAdmin } from "./admin-alerts.ts";
 import type { Standing } from "../dispatch/types.ts";
 import type { Terms } from "../ledger/terms.ts";
+import type { CreditedJob } from "../ledger/types.ts";
+import type { SolvencyReport } from "../income/solvency.ts";
+import type { HeldJob, IncomeRecord } from "../store/scheme-store.ts";
 import type { CheckReport } from "../store/ledger-check.ts";
 import type { LedgerProgress } from "../store/ledger-reader.ts";
 import type { RebuildResult } from "../store/ledger-rebuild.ts";
@@ -82,6 +85,37 @@ export interface LedgerPort extends Pick<
   rebuildState(): RebuildState;
 }
 
+/** Pay schemes, hooks, income and solvency on the admin port. */
+export interface SchemesPort {
+  solvency(): Promise<SolvencyReport>;
+  /** The newest first. */
+  incomes(limit: number): Promise<readonly IncomeRecord[]>;
+  incomeStatus(): {
+    readonly configured: boolean;
+    readonly readTo?: number | undefined;
+    readonly upToDateAtMs?: number | undefined;
+    readonly problem?: string | undefined;
+  };
+  /** @throws PoolError `income/already-there` when the reference was entered before. */
+  addIncome(entry: {
+    readonly ref: string;
+    readonly wei: bigint;
+    readonly pot: "segment" | "uptime" | undefined;
+    readonly note: string | undefined;
+  }): Promise<void>;
+  hooks(): Promise<
+    readonly { readonly hash: string; readonly exports: readonly string[]; readonly addedAtMs: number }[]
+  >;
+  /** Keeps a module, as JavaScript. @throws PoolError `hooks/bad-module`. */
+  addHook(source: string): Promise<{ readonly hash: string; readonly exports: readonly string[] }>;
+  /** Credited jobs, oldest first, for trying hooks on. */
+  lastJobs(limit: number): Promise<readonly CreditedJob[]>;
+  /** Jobs that wait because their hook failed. */
+  heldJobs(limit: number): Promise<readonly HeldJob[]>;
+  /** Books them after all: as another hook shares them, or each by its own fee. */
+  release(how: { readonly hook: string } | "by-fee"): Promise<{ readonly released: number; readonly failed: number }>;
+}
+
 /** What the admin port serves; the node implements it. Refusals are `PoolError`s with a code. */
 export interface AdminPort {
   /** Undefined: this pool makes no payouts. */
@@ -100,6 +134,7 @@ export interface AdminPort {
   balances(): Promise<readonly WorkerBalance[]>;
   /** The books; absent where there are none. */
   readonly ledger?: LedgerPort | undefined;
+  readonly schemes?: SchemesPort | undefined;
   workers(): Promise<{
     readonly workers: readonly WorkerRecord[];
     readonly credentials: readonly Omit<CredentialRecord, "secretHash">[];

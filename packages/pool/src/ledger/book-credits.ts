@@ -2,7 +2,7 @@ import { PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { type CreditEvent, decodeCredit } from "./decode-credit.ts";
 import { releaseAtMs } from "./hold.ts";
-import type { TermsBook } from "./terms.ts";
+import type { Terms, TermsBook, WorkerTerms } from "./terms.ts";
 import { type BookJob, type CreditedJob, type NewEntry, type Posting } from "./types.ts";
 
 /** The row of a job in one worker's statement. */
@@ -42,6 +42,27 @@ export interface BookingRules {
 
 const HELD = /^worker:(0x[0-9a-fA-F]{40}):held$/;
 
+function creditUnderTerms(
+  event: CreditEvent,
+  book: TermsBook,
+): { readonly job: CreditedJob; readonly version: Terms; readonly terms: WorkerTerms } {
+  const { job, termsVersion } = decodeCredit(event);
+  const version = termsVersion !== undefined && book.has(termsVersion) ? book.version(termsVersion) : book.at(job.atMs);
+  return { job, version, terms: book.of(version, job.worker) };
+}
+
+/** Gives a scheme the time that it needs before {@link bookCredits}, as for running hooks. */
+export async function prepareCredits(
+  events: readonly CreditEvent[],
+  { terms, bookJob }: Pick<BookingRules, "terms" | "bookJob">,
+): Promise<void> {
+  await bookJob.prepare?.(
+    (function* () {
+      for (const event of events) yield creditUnderTerms(event, terms);
+    })(),
+  );
+}
+
 /**
  * Books a run of credits, in the order of the log: one compact entry for all of them that share a month and a version of
  * the terms, and a line for every job. Pure, and the same whatever the runs: where they are cut changes only how many
@@ -52,12 +73,7 @@ export function bookCredits(events: readonly CreditEvent[], rules: BookingRules)
   const lines: CreditLine[] = [];
   const holds = new Map<string, Hold & { amountWei: bigint }>();
   for (const event of events) {
-    const { job, termsVersion } = decodeCredit(event);
-    const version =
-      termsVersion !== undefined && rules.terms.has(termsVersion)
-        ? rules.terms.version(termsVersion)
-        : rules.terms.at(job.atMs);
-    const terms = rules.terms.of(version, job.worker);
+    const { job, version, terms } = creditUnderTerms(event, rules.terms);
     const { rule, postings, data } = rules.bookJob(job, terms);
     const atMs = Math.max(job.atMs, rules.openSinceMs);
     const key = `${monthOf(atMs)} ${version.version}`;

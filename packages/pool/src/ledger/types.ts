@@ -92,4 +92,8 @@ export interface JobBooking {
  * A payout scheme at work: a function of the job and the terms alone, because the books are rebuilt with it. Order of
  * events and restarts change nothing.
  */
-export type BookJob = (job: CreditedJob, terms: WorkerTerms) => JobBooking;
+export interface BookJob {
+  (job: CreditedJob, terms: WorkerTerms): JobBooking;
+  /** Called before a run of jobs is booked, for what takes time; with the same jobs, in the same order. */
+  prepare?(jobs: Iterable<{ readonly job: CreditedJob; readonly terms: WorkerTerms }>): Promise<void>;
+}

@@ -1,6 +1,6 @@
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
-import { bookCredits } from "../ledger/book-credits.ts";
+import { bookCredits, prepareCredits } from "../ledger/book-credits.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import type { BookJob } from "../ledger/types.ts";
 import type { LedgerStore } from "./ledger-store.ts";
@@ -186,6 +186,7 @@ async function compareWithLog(
     const seal = seals.map((one) => BigInt(one.position)).find((one) => one > position);
     const page = await readCredits(client, position, JOBS_AT_ONCE, seal !== undefined && seal < end ? seal : end);
     const openSinceMs = seals.findLast((one) => BigInt(one.position) <= position)?.ends_at.getTime() ?? 0;
+    await prepareCredits(page.events, rules);
     const { lines } = bookCredits(page.events, { ...rules, openSinceMs });
     const { rows } = await client.query<{ i: string; found: string | null }>(
       `select n.i, case when l.id is not null then concat_ws(' ', l.amount_wei, l.fee_wei, l.commission_wei, l.pixels,

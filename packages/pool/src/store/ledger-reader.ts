@@ -1,6 +1,6 @@
 import { type Clock, createBackoff, errorText, type Logger, PoolError } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
-import { bookCredits } from "../ledger/book-credits.ts";
+import { prepareCredits, bookCredits } from "../ledger/book-credits.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
 import type { WorkerAddress } from "@openpool/protocol";
@@ -83,6 +83,7 @@ export async function ledgerStep(
        from openpool.ledger_cursor for update`,
     );
     const page = await readCredits(client, BigInt(rows[0]?.position ?? 0), maxJobs);
+    await prepareCredits(page.events, { terms, bookJob });
     const booking = bookCredits(page.events, {
       terms,
       bookJob,

@@ -1,6 +1,6 @@
 import { errorText, PoolError } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
-import { bookCredits, type Hold } from "../ledger/book-credits.ts";
+import { bookCredits, type Hold, prepareCredits } from "../ledger/book-credits.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
 import type { WorkerAddress } from "@openpool/protocol";
@@ -206,6 +206,7 @@ class Rebuild {
       const seal = this.#seals.find((one) => one.position > this.#position);
       const upTo = seal && seal.position < end ? seal.position : end;
       const page = await readCredits(this.#client, this.#position, JOBS_AT_ONCE, upTo);
+      await prepareCredits(page.events, this.#options);
       const booking = bookCredits(page.events, {
         terms: this.#options.terms,
         bookJob: this.#options.bookJob,

@@ -362,7 +362,7 @@ export class PgLedgerStore implements LedgerStore {
   async totals(): Promise<LedgerTotals> {
     const rows = await this.#read<{ kind: string; wei: string }>(
       `select case when worker is not null then split_part(account, ':', 3)
-         when account like 'source:%' then 'source' else account end as kind, sum(balance_wei) as wei
+         when account = 'source:gateway' or account like 'source:upstream:%' then 'source' else account end as kind, sum(balance_wei) as wei
        from openpool.ledger_accounts group by 1`,
     );
     const of = new Map(rows.map((row) => [row.kind, BigInt(row.wei)]));

@@ -6,13 +6,22 @@ import { payouts } from "./schema/3-payouts.ts";
 import { rollups } from "./schema/4-rollups.ts";
 import { upstream } from "./schema/5-upstream.ts";
 import { alertsAndSettings } from "./schema/7-alerts-settings.ts";
+import { schemes } from "./schema/6-schemes.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
  * Append only: what has run somewhere is never edited, a change is a new migration. Everything lies in the schema
  * `openpool`, so that a database may be shared with other programs.
  */
-export const knownMigrations: readonly Migration[] = [log, ledger, payouts, rollups, upstream, alertsAndSettings];
+export const knownMigrations: readonly Migration[] = [
+  log,
+  ledger,
+  payouts,
+  rollups,
+  upstream,
+  schemes,
+  alertsAndSettings,
+];
 
 /** Any constant of ours: two nodes that start together migrate one after the other. */
 const MIGRATION_LOCK = 7_105_232;

@@ -26,7 +26,7 @@ import { endGrpc, openGrpcStream, readGrpcRequest } from "../front/grpc.ts";
 import { answerNotFound, isDownload, sendBytes } from "../gateway/renditions.ts";
 import type { JobDesk, UploadedResult } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
-import type { Connections } from "./connections.ts";
+import type { Connection, Connections } from "./connections.ts";
 import { hashSecret, type Identities, isIdentityRefusal } from "./identity.ts";
 import { createEventBudget } from "./event-budget.ts";
 import { plainText } from "./plain-text.ts";
@@ -43,6 +43,8 @@ export interface WorkersDoorDeps {
   readonly accepting: () => boolean;
   /** A rig joined or left. */
   readonly onRigsChanged: () => void;
+  /** Asked about every registration once it is there: `veto` ends it. */
+  readonly onJoined?: (connection: Connection) => Promise<{ readonly veto: string | undefined }>;
 }
 
 /** Sessions that a single registration may offer; beyond it somebody mistyped. */
@@ -146,6 +148,15 @@ export class WorkersDoor {
     }
     desk.connected(connection);
     this.#deps.onRigsChanged();
+    this.#deps.onJoined?.(connection).then(
+      ({ veto }) => {
+        if (veto === undefined) return;
+        logger.info("rig let go by a hook", { rig, veto });
+        this.#record(peer, rig, "rig.refused", identity, { reason: `the hook workerJoined: ${veto}` });
+        connection.end(veto);
+      },
+      (error: unknown) => logger.warn("a hook could not be asked", { rig, error: errorText(error) }),
+    );
   }
 
   // ---- sources

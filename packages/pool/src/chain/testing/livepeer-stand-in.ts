@@ -1,0 +1,68 @@
+import { readFileSync } from "node:fs";
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
+import solc from "solc";
+import { type Abi, createTestClient, type Hex, http, publicActions, walletActions } from "viem";
+import { privateKeyToAccount } from "viem/accounts";
+import { anvil } from "viem/chains";
+
+const DEPLOYER: Hex = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+/** Livepeer's contracts as far as the income of an orchestrator goes, on a test chain. */
+export interface LivepeerStandIn {
+  readonly address: WorkerAddress;
+  /** Cuts and stakes from now on; `claimedInRound` as `lastClaimRound`. The round is 100. */
+  set(cut: { feeSharePpm: bigint; ownStake: bigint; totalStake: bigint; claimedInRound?: bigint }): Promise<void>;
+  redeem(ticket: { sender: WorkerAddress; recipient: WorkerAddress; faceWei: bigint; paidWei: bigint }): Promise<void>;
+  withdraw(of: WorkerAddress, to: WorkerAddress, amountWei: bigint): Promise<void>;
+  mine(blocks: number): Promise<void>;
+}
+
+let compiled: { readonly abi: Abi; readonly bytecode: Hex } | undefined;
+function compile(): { readonly abi: Abi; readonly bytecode: Hex } {
+  if (compiled) return compiled;
+  const content = readFileSync(new URL("./livepeer-stand-in.sol", import.meta.url), "utf8");
+  const output = JSON.parse(
+    solc.compile(
+      JSON.stringify({
+        language: "Solidity",
+        sources: { "stand-in.sol": { content } },
+        settings: { evmVersion: "london", outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } } },
+      }),
+    ),
+  ) as {
+    readonly errors?: readonly { readonly severity: string; readonly formattedMessage: string }[];
+    readonly contracts?: Record<string, Record<string, { abi: Abi; evm: { bytecode: { object: string } } }>>;
+  };
+  const contract = output.contracts?.["stand-in.sol"]?.["LivepeerStandIn"];
+  if (!contract) throw new Error(output.errors?.map((one) => one.formattedMessage).join("\n"));
+  return (compiled = { abi: contract.abi, bytecode: `0x${contract.evm.bytecode.object}` });
+}
+
+export async function deployLivepeerStandIn(url: string): Promise<LivepeerStandIn> {
+  const { abi, bytecode } = compile();
+  const client = createTestClient({
+    mode: "anvil",
+    chain: anvil,
+    transport: http(url),
+    account: privateKeyToAccount(DEPLOYER),
+    pollingInterval: 10,
+  })
+    .extend(publicActions)
+    .extend(walletActions);
+  const deployed = await client.waitForTransactionReceipt({ hash: await client.deployContract({ abi, bytecode }) });
+  const address = deployed.contractAddress;
+  if (!address) throw new Error("the stand-in was not deployed");
+  const call = async (functionName: string, args: readonly unknown[]): Promise<void> => {
+    const hash = await client.writeContract({ address, abi, functionName, args });
+    const receipt = await client.waitForTransactionReceipt({ hash });
+    if (receipt.status !== "success") throw new Error(`${functionName} was reverted`);
+  };
+  return {
+    address: parseAddress(address) as WorkerAddress,
+    set: ({ feeSharePpm, ownStake, totalStake, claimedInRound = 99n }) =>
+      call("set", [feeSharePpm, ownStake, totalStake, claimedInRound]),
+    redeem: ({ sender, recipient, faceWei, paidWei }) => call("redeem", [sender, recipient, faceWei, paidWei]),
+    withdraw: (of, to, amountWei) => call("withdrawFees", [of, to, amountWei]),
+    mine: (blocks) => client.mine({ blocks }),
+  };
+}

@@ -1,0 +1,229 @@
+import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import { expect, test } from "vitest";
+import { Hooks } from "../hooks/hooks.ts";
+import { hashOfHook } from "../hooks/read-module.ts";
+import { createHookRunner } from "../hooks/runner.ts";
+import type { IncomeEvent } from "../income/income-reader.ts";
+import { createJobBooker } from "../ledger/schemes/index.ts";
+import { TermsBook } from "../ledger/terms.ts";
+import { PgSchemeStore } from "./scheme-store.ts";
+import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
+import { ada, bob, creditOf } from "./testing/sample-credit.ts";
+
+const t0 = "2026-01-01T00:00:00Z";
+const HOUR = 3_600_000;
+
+async function openWorld(terms: TermsBook, hooks?: Hooks) {
+  const clock = stoppedClock(t0);
+  const world = await openLedgerWorld(clock, terms, createJobBooker(terms, hooks));
+  const schemes = new PgSchemeStore(world.connection, { clock, logger: silentLogger });
+  return {
+    ...world,
+    clock,
+    schemes,
+    now: () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: true }),
+    balances: async () => {
+      const accounts = await world.ledger.accounts();
+      expect([...accounts.values()].reduce((a, b) => a + b, 0n)).toBe(0n);
+      return accounts;
+    },
+    async [Symbol.asyncDispose]() {
+      await schemes[Symbol.asyncDispose]();
+      await world[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function ticket(ref: string, grossWei: bigint, keptWei = grossWei, block = 1): IncomeEvent {
+  return {
+    type: "income.received",
+    data: {
+      ref,
+      at: t0,
+      block,
+      tx: "0x1",
+      kind: "tickets",
+      grossWei: String(grossWei),
+      keptWei: String(keptWei),
+      faceWei: String(grossWei),
+    },
+  };
+}
+const progress = (number: number) => ({ chainId: 1, marks: [{ number, hash: `0x${number}` }] });
+
+test("income of a period is shared by its work, once, held for the hold time and then owed", async () => {
+  const terms = new TermsBook([termsVersion(1, { scheme: "proportional", schemeOptions: {}, holdMs: HOUR })]);
+  await using world = await openWorld(terms);
+  const { store, schemes, ledger, clock, now } = world;
+  // 25 % commission: 3/4 of 1000 and of 3000.
+  await store.credit(creditOf(ada, "one", 1n));
+  await store.credit(creditOf(bob, "one", 3n));
+  expect(await schemes.settle("2026-01-01", now())).toBe("behind");
+  await world.catchUp();
+  expect((await ledger.statement(ada, {}, undefined, 10)).rows.map((row) => [row.scheme, row.amountWei])).toEqual([
+    ["proportional", 0n],
+  ]);
+  expect(await schemes.settle("2026-01-01", now())).toBe("nothing-to-share");
+  clock.advance(1);
+  await schemes.commitIncome("x", [ticket("1:a:0", 10_000n, 8_000n)], progress(5), now());
+  expect(await schemes.settle("2026-01-01", now())).toBe("settled");
+  expect(await schemes.settle("2026-01-01", now())).toBe("nothing-to-share");
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 1_500n, owedWei: 0n });
+  expect(await ledger.balance(bob)).toMatchObject({ heldWei: 4_500n, owedWei: 0n });
+  const accounts = await world.balances();
+  expect(accounts.get("pool:commission")).toBe(2_000n);
+  expect(accounts.get("pool:delegators")).toBe(2_000n);
+  expect(accounts.get("pool:income:shared")).toBe(0n);
+  // Holds of an hour end with a minute.
+  clock.advance(HOUR + 60_000);
+  await world.catchUp();
+  expect(await ledger.balance(bob)).toMatchObject({ heldWei: 0n, owedWei: 4_500n });
+  const { rows } = await ledger.statement(bob, {}, undefined, 10);
+  expect(rows.map((row) => [row.kind, row.amountWei])).toEqual([
+    ["credit", 0n],
+    ["settle", 4_500n],
+  ]);
+  expect(rows.reduce((sum, row) => sum + row.amountWei, 0n)).toBe(4_500n);
+});
+
+test("a period is settled once, also when new work and income have come and it is tried again", async () => {
+  const terms = new TermsBook([termsVersion(1, { scheme: "proportional", schemeOptions: {} })]);
+  await using world = await openWorld(terms);
+  const { store, schemes, now } = world;
+  const both = async (period: string) => {
+    await store.credit(creditOf(ada, "one", 1n));
+    await world.catchUp();
+    await schemes.addByHand({ ref: `bank ${period}`, wei: 1_000n, pot: undefined, note: undefined }, now());
+  };
+  await both("one");
+  expect(await Promise.all([schemes.settle("p1", now()), schemes.settle("p1", now())])).toContain("settled");
+  await both("two");
+  expect(await schemes.settle("p1", now())).toBe("already-settled");
+  expect(await schemes.settle("p2", now())).toBe("settled");
+  await world.catchUp();
+  expect((await world.balances()).get(`worker:${ada}:owed`)).toBe(1_500n);
+  expect(await schemes.lastPeriod()).toBe("p2");
+});
+
+test("income is booked once a reference, and taken back with its block", async () => {
+  const terms = new TermsBook([termsVersion(1)]);
+  await using world = await openWorld(terms);
+  const { schemes, now } = world;
+  const time = { ...now(), sharing: false };
+  await schemes.commitIncome("x", [ticket("1:a:0", 100n, 90n, 7), ticket("1:b:0", 50n, 50n, 9)], progress(9), time);
+  await schemes.commitIncome("x", [ticket("1:a:0", 100n, 90n, 7)], progress(9), time);
+  expect((await world.balances()).get("pool:income:tickets")).toBe(140n);
+  expect(await schemes.refsAfter(1, 8)).toEqual(["1:b:0"]);
+  await schemes.commitIncome("x", [{ type: "income.reverted", data: { ref: "1:b:0" } }], progress(8), time);
+  await schemes.commitIncome("x", [{ type: "income.reverted", data: { ref: "1:b:0" } }], progress(8), time);
+  expect((await world.balances()).get("pool:income:tickets")).toBe(90n);
+  expect(await schemes.incomeTotals(0)).toMatchObject({ redeemedWei: 100n, keptWei: 90n, wins: 1 });
+  expect(await schemes.loadProgress("x")).toEqual(progress(8));
+  expect(await schemes.refsAfter(1, 8)).toEqual([]);
+});
+
+test("income by hand is refused the second time, and nothing is booked", async () => {
+  const terms = new TermsBook([termsVersion(1)]);
+  await using world = await openWorld(terms);
+  const { schemes, now } = world;
+  const entry = { ref: "invoice 7", wei: 5n, pot: undefined, note: "March" } as const;
+  await schemes.addByHand(entry, { ...now(), sharing: false });
+  await expect(schemes.addByHand({ ...entry, wei: 6n }, { ...now(), sharing: false })).rejects.toThrow(
+    /income\/already-there/,
+  );
+  expect((await world.balances()).get("pool:income:other")).toBe(5n);
+  await schemes.addByHand({ ref: "fill", wei: 9n, pot: "segment", note: undefined }, now());
+  expect((await world.balances()).get("pool:pot:segment")).toBe(9n);
+});
+
+test("an uptime slot is given out once, in equal parts, beside what jobs earn", async () => {
+  const terms = new TermsBook([termsVersion(1)]);
+  await using world = await openWorld(terms);
+  const { schemes, now } = world;
+  const bonus = { budgetWeiPerDay: 144_000n, slotMs: 600_000 };
+  expect(await schemes.bookUptime(bonus, 3, [ada, bob], now())).toBe("booked");
+  expect(await schemes.bookUptime(bonus, 3, [ada], now())).toBe("already-booked");
+  expect(await schemes.bookUptime(bonus, 4, [], now())).toBe("nobody-ready");
+  const accounts = await world.balances();
+  expect(accounts.get("pool:pot:uptime")).toBe(-1_000n);
+  expect(accounts.get(`worker:${ada}:held`)).toBe(500n);
+});
+
+test("a fixed amount a segment comes out of the pot that the fees go into", async () => {
+  const terms = new TermsBook([termsVersion(1, { scheme: "segment", schemeOptions: { amountWei: "900" } })]);
+  await using world = await openWorld(terms);
+  await world.store.credit(creditOf(ada, "one", 1n));
+  await world.catchUp();
+  expect((await world.balances()).get(`worker:${ada}:owed`)).toBe(900n);
+  expect((await world.balances()).get("pool:pot:segment")).toBe(-150n);
+});
+
+test("a hook shares every job as it says; those on which it fails wait, and are shared later, once", async () => {
+  await using runner = createHookRunner({ clock: systemClock });
+  const modules = new Map<string, string>();
+  const hooks = new Hooks({ runner, logger: silentLogger, source: async (hash) => modules.get(hash) });
+  const add = (source: string): string => {
+    const hash = hashOfHook(source);
+    modules.set(hash, source);
+    return hash;
+  };
+  const hash = add(`
+    export function share({ feeWei, worker, rig }) {
+      if (rig === "bad") throw new Error("not this one");
+      return [{ to: "${bob}", wei: feeWei / 10n }, { to: worker, wei: feeWei - feeWei / 10n }];
+    }
+    export const jobCredited = ({ rig }) => ({ note: "by " + rig });`);
+  const terms = new TermsBook([termsVersion(1, { scheme: "hook", schemeOptions: { hook: hash } })]);
+  await using world = await openWorld(terms, hooks);
+  const { store, schemes, ledger, now } = world;
+  await store.credit(creditOf(ada, "good", 1n));
+  await store.credit(creditOf(ada, "bad", 2n));
+  await world.catchUp();
+  let accounts = await world.balances();
+  expect(accounts.get(`worker:${ada}:owed`)).toBe(900n);
+  expect(accounts.get(`worker:${bob}:owed`)).toBe(100n);
+  expect(accounts.get("pool:unshared")).toBe(2_000n);
+  const { rows } = await ledger.statement(ada, {}, undefined, 10);
+  expect(rows.map((row) => [row.scheme, row.amountWei, row.data])).toEqual([
+    ["hook", 900n, { hook: hash, note: "by good" }],
+    ["hook-held", 0n, { hook: hash, why: expect.stringContaining("not this one"), note: "by bad" }],
+  ]);
+  expect(await schemes.heldByHooks()).toMatchObject({ jobs: 1, feeWei: 2_000n });
+
+  const [held] = await schemes.heldJobs(10);
+  const mended = add("export const share = ({ feeWei, worker }) => [{ to: worker, wei: feeWei }]");
+  const [share] = await hooks.share(mended, [held!.job]);
+  if (share?.kind !== "shared") throw new Error("the mended hook failed");
+  expect(await schemes.releaseHeld(held!, share, now())).toBe(true);
+  expect(await schemes.releaseHeld(held!, undefined, now())).toBe(false);
+  accounts = await world.balances();
+  expect(accounts.get("pool:unshared")).toBe(0n);
+  await world.catchUp();
+  expect((await ledger.balance(ada)).owedWei).toBe(2_900n);
+  expect(await schemes.heldJobs(10)).toEqual([]);
+});
+
+test("terms that name a hook which nobody has stop the books, and payouts, instead of booking by another rule", async () => {
+  await using runner = createHookRunner({ clock: systemClock });
+  const hooks = new Hooks({ runner, logger: silentLogger, source: async () => undefined });
+  const hook = `sha256:${"0".repeat(64)}`;
+  await using world = await openWorld(
+    new TermsBook([termsVersion(1, { scheme: "hook", schemeOptions: { hook } })]),
+    hooks,
+  );
+  await world.store.credit(creditOf(ada, "one", 1n));
+  await expect(world.step()).rejects.toThrow(/hooks\/unknown-module/);
+  expect(await world.ledger.accounts()).toEqual(new Map());
+});
+
+test("a hook is kept under its hash, and tried on jobs of the log", async () => {
+  await using world = await openWorld(new TermsBook([termsVersion(1)]));
+  const { store, schemes } = world;
+  const module = { hash: hashOfHook("export {}"), source: "export {}" };
+  await schemes.putHook(module, ["share"], 5);
+  await schemes.putHook(module, ["share"], 6);
+  expect(await schemes.hookSource(module.hash)).toBe("export {}");
+  expect(await schemes.hooks()).toEqual([{ hash: module.hash, exports: ["share"], addedAtMs: 5 }]);
+  for (const pixels of [1n, 2n, 3n]) await store.credit(creditOf(ada, "one", pixels));
+  expect((await schemes.lastJobs(2)).map((job) => job.pixels)).toEqual([2n, 3n]);
+});

@@ -1,0 +1,587 @@
+import { type Clock, errorCode, errorText, type Logger, PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { Pool, type PoolClient, type QueryResultRow } from "pg";
+import type { HookModule } from "../hooks/read-module.ts";
+import type { IncomeEvent, IncomeProgress } from "../income/income-reader.ts";
+import { type CreditEvent, decodeCredit } from "../ledger/decode-credit.ts";
+import { releaseAtMs } from "../ledger/hold.ts";
+import {
+  bookHeldByFee,
+  bookHeldShare,
+  bookIncome,
+  bookPotFilling,
+  bookUptimeSlot,
+  type HookShare,
+  type Income,
+  schemeAccounts,
+  settlePeriod,
+  type UptimeBonus,
+} from "../ledger/schemes/index.ts";
+import type { Terms } from "../ledger/terms.ts";
+import type { CreditedJob, JobBooking, NewEntry } from "../ledger/types.ts";
+import { postEntries } from "./ledger-store.ts";
+import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import { createUuidV7 } from "./uuid.ts";
+
+/** Money that came in, or left the protocol for a wallet. */
+export interface IncomeRecord {
+  readonly ref: string;
+  readonly kind: "tickets" | "manual" | "withdrawn" | "unpaid" | "pot";
+  readonly atMs: number;
+  readonly grossWei: bigint;
+  readonly keptWei: bigint;
+  readonly faceWei: bigint | undefined;
+  readonly block: number | undefined;
+  readonly data: Readonly<Record<string, unknown>>;
+  /** Its block was taken back, and so was its booking. */
+  readonly revertedAtMs: number | undefined;
+}
+
+/** Sums of what was not taken back. */
+export interface IncomeTotals {
+  /** Redeemed tickets, as they were paid to the orchestrator. */
+  readonly redeemedWei: bigint;
+  /** What of them and of what was entered by hand is the operator's. */
+  readonly keptWei: bigint;
+  readonly withdrawnWei: bigint;
+  readonly wins: number;
+  /** Face value of all winning tickets, and what of it was not paid. */
+  readonly faceWei: bigint;
+  readonly unpaidWei: bigint;
+  /** Of the largest ticket. */
+  readonly largestWei: bigint;
+}
+
+/** The sums of the books at a moment. */
+export interface DayTotals {
+  readonly atMs: number;
+  readonly feesWei: bigint;
+  /** Held, owed, in payouts and paid. */
+  readonly creditedWei: bigint;
+  readonly gasWei: bigint;
+}
+
+export interface HeldJob {
+  readonly job: CreditedJob;
+  readonly termsVersion: number;
+  readonly hook: string;
+  readonly why: string;
+}
+
+export class IncomeStoreError extends PoolError<{ readonly code: "income/already-there"; readonly ref: string }> {}
+
+/** The moment and the terms under which something is booked. */
+interface BookingTime {
+  readonly nowMs: number;
+  readonly terms: Terms;
+}
+
+const EMPTY_TOTALS: IncomeTotals = {
+  redeemedWei: 0n,
+  keptWei: 0n,
+  withdrawnWei: 0n,
+  wins: 0,
+  faceWei: 0n,
+  unpaidWei: 0n,
+  largestWei: 0n,
+};
+
+/**
+ * What pay schemes, hooks and income keep in the database. Everything that is booked here has a source of its own, so that
+ * several nodes, or one that is killed and tries again, book it once.
+ */
+export class PgSchemeStore implements AsyncDisposable {
+  readonly #pool: Pool;
+  readonly #newId: () => string;
+
+  constructor(connection: PgConnection, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
+    this.#newId = createUuidV7(() => clock.now());
+    this.#pool = new Pool({
+      ...clientConfig(connection, `openpool schemes ${process.pid}`),
+      max: 2,
+      idleTimeoutMillis: 30_000,
+      statement_timeout: 60_000,
+      query_timeout: 65_000,
+      allowExitOnIdle: true,
+    });
+    this.#pool.on("error", (error) => logger.debug("a connection of the schemes ended", { error: errorText(error) }));
+  }
+
+  // Income
+
+  async loadProgress(name: string): Promise<IncomeProgress | undefined> {
+    const [row] = await this.#read<{ progress: IncomeProgress }>(
+      "select progress from openpool.income_progress where name = $1",
+      [name],
+    );
+    return row?.progress;
+  }
+
+  async knownRefs(refs: readonly string[]): Promise<ReadonlySet<string>> {
+    if (refs.length === 0) return new Set();
+    const rows = await this.#read<{ ref: string }>("select ref from openpool.income where ref = any ($1)", [refs]);
+    return new Set(rows.map((row) => row.ref));
+  }
+
+  /** References of one chain from blocks after this one, and not taken back. */
+  async refsAfter(chainId: number, block: number): Promise<readonly string[]> {
+    const rows = await this.#read<{ ref: string }>(
+      "select ref from openpool.income where block > $1 and ref like $2 and reverted_at is null order by block, ref",
+      [block, `${chainId}:%`],
+    );
+    return rows.map((row) => row.ref);
+  }
+
+  /** Books what was read from the chain and how far it was read, in one step. */
+  async commitIncome(
+    name: string,
+    events: readonly IncomeEvent[],
+    progress: IncomeProgress,
+    time: BookingTime & { readonly sharing: boolean },
+  ): Promise<void> {
+    await this.#inTransaction(async (client) => {
+      for (const event of events) {
+        if (event.type === "income.reverted") await this.#revert(client, String(event.data["ref"]), time);
+        else await this.#add(client, recordOf(event), time);
+      }
+      await client.query(
+        `insert into openpool.income_progress (name, progress) values ($1, $2)
+         on conflict (name) do update set progress = excluded.progress`,
+        [name, JSON.stringify(progress)],
+      );
+    });
+  }
+
+  /** Books income, or money for a pot, that the operator enters. @throws IncomeStoreError `income/already-there`. */
+  async addByHand(
+    {
+      ref,
+      wei,
+      pot,
+      note,
+    }: {
+      readonly ref: string;
+      readonly wei: bigint;
+      readonly pot: "segment" | "uptime" | undefined;
+      readonly note: string | undefined;
+    },
+    time: BookingTime & { readonly sharing: boolean },
+  ): Promise<void> {
+    const added = await this.#inTransaction((client) =>
+      this.#add(
+        client,
+        {
+          ref: `manual:${ref}`,
+          kind: pot === undefined ? "manual" : "pot",
+          atMs: time.nowMs,
+          grossWei: wei,
+          keptWei: wei,
+          faceWei: undefined,
+          block: undefined,
+          data: { ...(pot === undefined ? {} : { pot }), ...(note === undefined ? {} : { note }) },
+          revertedAtMs: undefined,
+        },
+        time,
+      ),
+    );
+    if (added) return;
+    throw new IncomeStoreError(
+      { code: "income/already-there", ref },
+      `Income with the reference "${ref}" was entered before, and is booked once; see \`openpool income list\`.`,
+    );
+  }
+
+  async #add(
+    client: PoolClient,
+    record: IncomeRecord,
+    { nowMs, terms, sharing }: BookingTime & { readonly sharing: boolean },
+  ): Promise<boolean> {
+    const { rowCount } = await client.query(
+      `insert into openpool.income (ref, kind, at, gross_wei, kept_wei, face_wei, block, data)
+       values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (ref) do nothing`,
+      [
+        record.ref,
+        record.kind,
+        new Date(record.atMs),
+        record.grossWei,
+        record.keptWei,
+        record.faceWei ?? null,
+        record.block ?? null,
+        JSON.stringify(record.data),
+      ],
+    );
+    if (rowCount === 0) return false;
+    const booking = bookingOf(record, sharing);
+    if (booking) await this.#post(client, `income/${record.ref}`, booking, { nowMs, terms });
+    return true;
+  }
+
+  async #revert(client: PoolClient, ref: string, time: BookingTime): Promise<void> {
+    const { rowCount } = await client.query(
+      "update openpool.income set reverted_at = $2 where ref = $1 and reverted_at is null",
+      [ref, new Date(time.nowMs)],
+    );
+    if (rowCount === 0) return;
+    const { rows } = await client.query<{ id: string; account: string; amount_wei: string }>(
+      `select e.id, a.account, p.amount_wei from openpool.ledger_entries e
+         join openpool.ledger_postings p on p.entry = e.id join openpool.ledger_accounts a on a.id = p.account
+       where e.source = $1 order by a.account`,
+      [`income/${ref}`],
+    );
+    const [first] = rows;
+    if (!first) return;
+    await this.#post(
+      client,
+      `income-reverted/${ref}`,
+      {
+        rule: "income-reverted",
+        postings: rows.map((row) => ({ account: row.account, amountWei: -BigInt(row.amount_wei) })),
+        data: { ref, why: "its block was taken back" },
+      },
+      time,
+      { corrects: first.id },
+    );
+  }
+
+  /** The newest first. */
+  async incomes(limit: number): Promise<readonly IncomeRecord[]> {
+    const rows = await this.#read<{
+      ref: string;
+      kind: IncomeRecord["kind"];
+      at: Date;
+      gross_wei: string;
+      kept_wei: string;
+      face_wei: string | null;
+      block: string | null;
+      data: Record<string, unknown>;
+      reverted_at: Date | null;
+    }>("select * from openpool.income order by at desc, ref limit $1", [Math.max(1, Math.min(limit, 10_000))]);
+    return rows.map((row) => ({
+      ref: row.ref,
+      kind: row.kind,
+      atMs: row.at.getTime(),
+      grossWei: BigInt(row.gross_wei),
+      keptWei: BigInt(row.kept_wei),
+      faceWei: row.face_wei === null ? undefined : BigInt(row.face_wei),
+      block: row.block === null ? undefined : Number(row.block),
+      data: row.data,
+      revertedAtMs: row.reverted_at?.getTime(),
+    }));
+  }
+
+  async incomeTotals(sinceMs: number): Promise<IncomeTotals> {
+    const [row] = await this.#read<
+      Record<"redeemed" | "kept" | "withdrawn" | "wins" | "face" | "unpaid" | "largest", string>
+    >(
+      `select coalesce(sum(gross_wei) filter (where kind = 'tickets'), 0) as redeemed,
+         coalesce(sum(kept_wei) filter (where kind in ('tickets', 'manual')), 0) as kept,
+         coalesce(sum(gross_wei) filter (where kind = 'withdrawn'), 0) as withdrawn,
+         count(*) filter (where kind = 'tickets') as wins,
+         coalesce(sum(coalesce(face_wei, gross_wei)) filter (where kind in ('tickets', 'unpaid')), 0) as face,
+         coalesce(sum(coalesce(face_wei, gross_wei) - gross_wei) filter (where kind in ('tickets', 'unpaid')), 0) as unpaid,
+         coalesce(max(gross_wei) filter (where kind = 'tickets'), 0) as largest
+       from openpool.income where reverted_at is null and at >= $1`,
+      [new Date(sinceMs)],
+    );
+    if (!row) return EMPTY_TOTALS;
+    return {
+      redeemedWei: BigInt(row.redeemed),
+      keptWei: BigInt(row.kept),
+      withdrawnWei: BigInt(row.withdrawn),
+      wins: Number(row.wins),
+      faceWei: BigInt(row.face),
+      unpaidWei: BigInt(row.unpaid),
+      largestWei: BigInt(row.largest),
+    };
+  }
+
+  /** Keeps the sums of a day, the first that are given. */
+  async keepDay({ atMs, feesWei, creditedWei, gasWei }: DayTotals): Promise<void> {
+    await this.#read(
+      `insert into openpool.daily_totals (day, at, fees_wei, credited_wei, gas_wei)
+       values (($1::timestamptz at time zone 'UTC')::date, $1, $2, $3, $4) on conflict (day) do nothing`,
+      [new Date(atMs), feesWei, creditedWei, gasWei],
+    );
+  }
+
+  /** The oldest sums that are not older than this; undefined when none were kept since. */
+  async dayAfter(sinceMs: number): Promise<DayTotals | undefined> {
+    const [row] = await this.#read<{ at: Date; fees_wei: string; credited_wei: string; gas_wei: string }>(
+      "select at, fees_wei, credited_wei, gas_wei from openpool.daily_totals where at >= $1 order by at limit 1",
+      [new Date(sinceMs)],
+    );
+    if (!row) return undefined;
+    return {
+      atMs: row.at.getTime(),
+      feesWei: BigInt(row.fees_wei),
+      creditedWei: BigInt(row.credited_wei),
+      gasWei: BigInt(row.gas_wei),
+    };
+  }
+
+  // Periods and slots
+
+  /** The last period that was settled or skipped, as its name; undefined before the first. */
+  async lastPeriod(): Promise<string | undefined> {
+    const [row] = await this.#read<{ period: string }>(
+      "select progress->>'period' as period from openpool.income_progress where name = 'period'",
+    );
+    return row?.period;
+  }
+
+  async skipPeriod(period: string): Promise<void> {
+    await this.#inTransaction((client) => this.#closePeriod(client, period));
+  }
+
+  async #closePeriod(client: PoolClient, period: string): Promise<void> {
+    await client.query(
+      "insert into openpool.income_progress (name, progress) values ('period', $1) on conflict (name) do update set progress = excluded.progress",
+      [JSON.stringify({ period })],
+    );
+  }
+
+  /**
+   * Settles a period with what is booked at this moment, once: `behind` while the books have not caught up with the log.
+   */
+  async settle(
+    period: string,
+    time: BookingTime,
+  ): Promise<"settled" | "already-settled" | "nothing-to-share" | "behind"> {
+    return this.#inTransaction(async (client) => {
+      const behind = await this.#isBehind(client);
+      if (behind) return "behind";
+      const { rows } = await client.query<{ account: string; balance_wei: string }>(
+        `select account, balance_wei from openpool.ledger_accounts
+         where account like 'work:%' or account = $1 order by account`,
+        [schemeAccounts.shared],
+      );
+      const balances = new Map(rows.map((row) => [row.account, BigInt(row.balance_wei)]));
+      const sharedWei = balances.get(schemeAccounts.shared) ?? 0n;
+      balances.delete(schemeAccounts.shared);
+      const booking = settlePeriod(period, balances, sharedWei);
+      await this.#closePeriod(client, period);
+      if (!booking) return "nothing-to-share";
+      return (await this.#post(client, `settle/${period}`, booking, time)) ? "settled" : "already-settled";
+    });
+  }
+
+  /** Books one slot of the uptime bonus, once. */
+  async bookUptime(
+    bonus: UptimeBonus,
+    slot: number,
+    ready: readonly WorkerAddress[],
+    time: BookingTime,
+  ): Promise<"booked" | "already-booked" | "nobody-ready"> {
+    const booking = bookUptimeSlot(bonus, slot, ready);
+    if (!booking) return "nobody-ready";
+    const source = `uptime/${new Date(slot * bonus.slotMs).toISOString()}`;
+    const added = await this.#inTransaction((client) => this.#post(client, source, booking, time));
+    return added ? "booked" : "already-booked";
+  }
+
+  /** Nobody books meanwhile: the cursor is locked until the end of the transaction. */
+  async #isBehind(client: PoolClient): Promise<boolean> {
+    const { rows } = await client.query<{ position: string; head: string }>(
+      "select c.position, h.position as head from openpool.ledger_cursor c, openpool.log_head h for update of c",
+    );
+    return rows[0]?.position !== rows[0]?.head;
+  }
+
+  // Hooks
+
+  async putHook({ hash, source }: HookModule, exports: readonly string[], nowMs: number): Promise<void> {
+    await this.#read(
+      `insert into openpool.hooks (hash, source, exports, added_at) values ($1, $2, $3, $4)
+       on conflict (hash) do nothing`,
+      [hash, source, exports, new Date(nowMs)],
+    );
+  }
+
+  async hookSource(hash: string): Promise<string | undefined> {
+    const [row] = await this.#read<{ source: string }>("select source from openpool.hooks where hash = $1", [hash]);
+    return row?.source;
+  }
+
+  async hooks(): Promise<
+    readonly { readonly hash: string; readonly exports: readonly string[]; readonly addedAtMs: number }[]
+  > {
+    const rows = await this.#read<{ hash: string; exports: string[]; added_at: Date }>(
+      "select hash, exports, added_at from openpool.hooks order by added_at, hash",
+    );
+    return rows.map((row) => ({ hash: row.hash, exports: row.exports, addedAtMs: row.added_at.getTime() }));
+  }
+
+  /** The last credited jobs, oldest first: what a hook is tried on. */
+  async lastJobs(limit: number): Promise<readonly CreditedJob[]> {
+    const rows = await this.#read<EventRow>(
+      `select id, time, worker, rig, data from openpool.events where type = 'job.credited'
+       order by position desc limit $1`,
+      [Math.max(1, Math.min(limit, 10_000))],
+    );
+    return rows.reverse().map((row) => decodeCredit(toCreditEvent(row)).job);
+  }
+
+  /** Jobs that wait because their hook failed, oldest first. */
+  async heldJobs(limit: number): Promise<readonly HeldJob[]> {
+    const rows = await this.#read<EventRow & { terms_version: number; note: Record<string, unknown> | null }>(
+      `select e.id, e.time, e.worker, e.rig, e.data, l.terms_version, l.data as note
+       from (
+         select l.* from openpool.ledger_lines l where l.scheme = 'hook-held'
+           and not exists (select from openpool.ledger_entries k where k.source = 'hook-released/' || l.job)
+         order by l.at, l.id limit $1
+       ) l
+         -- An id begins with its moment, so only some milliseconds of the log are looked at.
+         join lateral (
+           select * from openpool.events e where e.id = l.id and e.type = 'job.credited' and e.time >= l.at - interval '32 days'
+             and e.time <= l.at + interval '1 second'
+         ) e on true
+       order by l.at, l.id`,
+      [Math.max(1, Math.min(limit, 1_000))],
+    );
+    return rows.map((row) => ({
+      job: decodeCredit(toCreditEvent(row)).job,
+      termsVersion: row.terms_version,
+      hook: String(row.note?.["hook"] ?? ""),
+      why: String(row.note?.["why"] ?? ""),
+    }));
+  }
+
+  /** How many jobs wait, and their fees. */
+  async heldByHooks(): Promise<{ readonly jobs: number; readonly feeWei: bigint; readonly why: string | undefined }> {
+    const [row] = await this.#read<{ jobs: string; fee: string; why: string | null }>(
+      `select count(*) as jobs, coalesce(sum(l.fee_wei), 0) as fee, max(l.data->>'why') as why
+       from openpool.ledger_lines l where l.scheme = 'hook-held'
+         and not exists (select from openpool.ledger_entries k where k.source = 'hook-released/' || l.job)`,
+    );
+    return { jobs: Number(row?.jobs ?? 0), feeWei: BigInt(row?.fee ?? 0), why: row?.why ?? undefined };
+  }
+
+  /** Books a held job after all, once: as a hook shared it, or by its own fee. */
+  async releaseHeld(
+    held: HeldJob,
+    share: (HookShare & { readonly kind: "shared" }) | undefined,
+    time: BookingTime,
+  ): Promise<boolean> {
+    const booking = share ? bookHeldShare(held.job, share) : bookHeldByFee(held.job);
+    return this.#inTransaction((client) =>
+      this.#post(client, `hook-released/${held.job.job}`, booking, time, { corrects: held.job.job }),
+    );
+  }
+
+  // Inside
+
+  /** Posts one booking; false when it is there already. A booking that moves nothing is none. */
+  async #post(
+    client: PoolClient,
+    source: string,
+    { rule, postings, data }: JobBooking,
+    { nowMs, terms }: BookingTime,
+    { corrects }: { readonly corrects?: string } = {},
+  ): Promise<boolean> {
+    if (postings.length === 0) return true;
+    const entry: NewEntry = {
+      id: this.#newId(),
+      source,
+      rule,
+      termsVersion: terms.version,
+      atMs: nowMs,
+      postings,
+      data,
+      ...(corrects === undefined ? {} : { corrects }),
+      releaseAtMs: releaseAtMs(nowMs, terms.holdMs),
+    };
+    return (await postEntries(client, [entry])) > 0;
+  }
+
+  async #read<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
+    try {
+      return (await this.#pool.query<Row>(sql, [...values])).rows;
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  }
+
+  async #inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    let client: PoolClient;
+    try {
+      client = await this.#pool.connect();
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+    let broken: Error | undefined;
+    try {
+      await client.query("begin");
+      // The books are on disk before anything is said about them, whatever the server's default.
+      await client.query("set local synchronous_commit = on");
+      await client.query("select pg_advisory_xact_lock_shared(7105236)");
+      const result = await work(client);
+      await client.query("commit");
+      return result;
+    } catch (cause) {
+      broken = cause instanceof Error ? cause : new Error(errorText(cause));
+      throw cause instanceof PoolError ? cause : unavailable(cause);
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool.end();
+  }
+}
+
+interface EventRow {
+  readonly id: string;
+  readonly time: Date;
+  readonly worker: string;
+  readonly rig: string;
+  readonly data: Record<string, unknown>;
+}
+
+function toCreditEvent({ id, time, worker, rig, data }: EventRow): CreditEvent {
+  return { id, atMs: time.getTime(), worker, rig, data };
+}
+
+/** What an event of the reader of income says, as a row. */
+function recordOf({ type, data }: IncomeEvent): IncomeRecord {
+  const text = (name: string): string => String(data[name] ?? "0");
+  const common = {
+    ref: String(data["ref"]),
+    atMs: Date.parse(String(data["at"])),
+    block: Number(data["block"]),
+    data,
+    revertedAtMs: undefined,
+  };
+  switch (type) {
+    case "income.received":
+      return {
+        ...common,
+        kind: "tickets",
+        grossWei: BigInt(text("grossWei")),
+        keptWei: BigInt(text("keptWei")),
+        faceWei: data["faceWei"] === undefined ? undefined : BigInt(text("faceWei")),
+      };
+    case "income.withdrawn": {
+      const wei = BigInt(text("amountWei"));
+      return { ...common, kind: "withdrawn", grossWei: wei, keptWei: wei, faceWei: undefined };
+    }
+    default:
+      return { ...common, kind: "unpaid", grossWei: 0n, keptWei: 0n, faceWei: BigInt(text("faceWei")) };
+  }
+}
+
+/** What income does to the books. Leaving the protocol for a wallet is no income, and what was not paid is none either. */
+function bookingOf({ ref, kind, grossWei, keptWei, data }: IncomeRecord, sharing: boolean): JobBooking | undefined {
+  if (kind === "pot") return bookPotFilling(data["pot"] === "uptime" ? "uptime" : "segment", ref, grossWei);
+  if (kind !== "tickets" && kind !== "manual") return undefined;
+  const income: Income = { ref, kind, grossWei, keptWei };
+  return bookIncome(income, sharing);
+}
+
+function unavailable(cause: unknown): PoolError {
+  return new PoolError(
+    { code: errorCode(cause)?.startsWith("23") ? "store/conflict" : "store/unavailable" },
+    `The database did not answer: ${errorText(cause)}.`,
+    { cause },
+  );
+}
