@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PoolError } from "@openpool/base";
 
-/** A unix socket's path must fit into sun_path with its end mark; 30 are left for the names of sockets. */
-const MAX_DIRECTORY_BYTES = (process.platform === "linux" ? 107 : 103) - 30;
+/** A unix socket's path must fit into sun_path with its end mark; 37 are left for a slash and the longest name of a socket. */
+const MAX_DIRECTORY_BYTES = (process.platform === "linux" ? 107 : 103) - 37;
+
+const fits = (path: string): boolean => Buffer.byteLength(path) <= MAX_DIRECTORY_BYTES;
 
 /** Makes a directory that is ours alone, or says that somebody else got there first. */
 export async function privateDirectory(path: string): Promise<void> {
@@ -26,12 +28,14 @@ export function directoryTag(path: string): string {
 }
 
 /**
- * Where the sockets of a pool lie: `run/` in its data directory, or a private directory below the temporary one when
- * that path is too long for a unix socket. The same for all who know the data directory, which must exist.
+ * Where the sockets of a pool lie: `run/` in its data directory, or a private directory below the temporary one (or
+ * `/tmp`) when that path is too long for a unix socket. The same for all who know the data directory, which must exist.
  */
 export async function runDirectory(dataDir: string): Promise<string> {
   const path = await realpath(dataDir);
   const inside = join(path, "run");
-  if (Buffer.byteLength(inside) <= MAX_DIRECTORY_BYTES) return inside;
-  return join(tmpdir(), `openpool-${directoryTag(path)}`);
+  if (fits(inside)) return inside;
+  const name = `openpool-${directoryTag(path)}`;
+  const below = join(tmpdir(), name);
+  return fits(below) ? below : join("/tmp", name);
 }
