@@ -15,16 +15,30 @@ const ppm = z
   .pipe(z.string().regex(/^\d{1,7}$/, "must be parts per million"))
   .transform(BigInt)
   .refine((value) => value <= 1_000_000n, "is more than 1000000 parts per million");
-const periodMs = z
-  .int()
-  .min(60_000, "must be a minute at least")
-  .max(31 * DAY_MS, "must be 31 days at most")
+/** As a number, or as the text that a command line has. */
+const whole = z.union([
+  z.int(),
+  z
+    .string()
+    .regex(/^\d{1,12}$/, "must be a whole number of milliseconds")
+    .transform(Number),
+]);
+const periodMs = whole
+  .pipe(
+    z
+      .int()
+      .min(60_000, "must be a minute at least")
+      .max(31 * DAY_MS, "must be 31 days at most"),
+  )
   .default(DAY_MS);
-const slotMs = z
-  .int()
-  .min(60_000, "must be a minute at least")
-  .max(DAY_MS, "must be a day at most")
-  .refine((value) => DAY_MS % value === 0, "must divide a day into whole slots")
+const slotMs = whole
+  .pipe(
+    z
+      .int()
+      .min(60_000, "must be a minute at least")
+      .max(DAY_MS, "must be a day at most")
+      .refine((value) => DAY_MS % value === 0, "must divide a day into whole slots"),
+  )
   .default(600_000);
 const uptime = z.strictObject({ budgetWeiPerDay: wei, slotMs }).optional();
 

@@ -350,6 +350,7 @@ describe("the options of a scheme", () => {
   test("are read with their defaults", () => {
     expect(readScheme("unit", {}).scheme).toEqual({ kind: "unit" });
     expect(readScheme("proportional", {}).scheme).toEqual({ kind: "proportional", periodMs: 86_400_000 });
+    expect(readScheme("proportional", { periodMs: "60000" }).scheme).toMatchObject({ periodMs: 60_000 });
     expect(readScheme("blend", { lambdaPpm: 300_000 }).scheme).toMatchObject({ lambdaPpm: 300_000n });
     expect(readScheme("unit", { uptime: { budgetWeiPerDay: "5" } }).uptime).toEqual({
       budgetWeiPerDay: 5n,
