@@ -101,6 +101,7 @@ function build() {
   process.stderr.write("openpool: building, once after each change …\n");
   const startedAt = new Date();
   for (const step of [[compiler, "-b"], [join(root, "packages", "dashboard", "build.js")]]) {
+    if (!fs.existsSync(step[0])) continue;
     const result = spawnSync(process.execPath, step, { cwd: root, encoding: "utf8" });
     if (result.status !== 0) {
       fail(1, `the build failed:\n${result.error?.message ?? ""}${result.stdout ?? ""}${result.stderr ?? ""}`);

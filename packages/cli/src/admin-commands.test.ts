@@ -248,14 +248,14 @@ describe("workers", () => {
     await operate(["workers", "unlock", ada]);
     await operate(["workers", "ban", ada, "--reason", "lies about pixels"]);
     await operate(["workers", "unban", ada]);
-    await operate(["workers", "set", ada, "--pay-to", "self", "--note", ""]);
+    await operate(["workers", "set", ada, "--note", ""]);
     expect(await operate(["workers", "revoke", "c1"])).toMatchObject({ code: 0, out: "c1 is revoked\n" });
     expect(pool.calls).toEqual([
       ["set", ada, { locked: true }],
       ["set", ada, { locked: false }],
       ["set", ada, { banned: "lies about pixels" }],
       ["set", ada, { banned: null }],
-      ["set", ada, { payTo: null, note: null }],
+      ["set", ada, { note: null }],
       ["revoke", "c1"],
     ]);
   });

@@ -110,10 +110,6 @@ const WORDS: Record<AlertKind, Say> = {
         };
     }
   },
-  "credit-held": (alert, worker) => ({
-    title: `A credit of ${worker} is held`,
-    text: `${formatEth(alert.data["amountWei"])} is held until its check is done. Nothing is to be done now.`,
-  }),
   "payout-planned": (alert, worker) =>
     alert.worker === null
       ? {
@@ -211,7 +207,6 @@ const BAD: readonly AlertKind[] = [
   "no-work",
   "success-low",
   "speed-low",
-  "credit-held",
   "payout-failed",
   "halt",
   "solvency",

@@ -88,7 +88,6 @@ export const EVENT_RULES: readonly EventRule[] = [
     data: ["standing"],
   },
   { type: "log.resumed", kind: "log-stuck", operator: true, data: ["reason", "since"] },
-  { type: "credit.held", kind: "credit-held", workers: ofWorker, operator: false, data: ["amountWei", "job"] },
 ];
 
 /** Something that comes and goes by events, as a rig's connections do. */

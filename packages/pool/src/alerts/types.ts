@@ -7,7 +7,6 @@ export const WORKER_ALERTS = [
   "success-low",
   "speed-low",
   "standing",
-  "credit-held",
   "payout-planned",
   "payout-sent",
   "payout-paid",

@@ -3,8 +3,7 @@ import { readFile } from "node:fs/promises";
 import { errorCode, errorText, PoolError } from "@openpool/base";
 
 export class HookError extends PoolError<{
-  readonly code:
-    "hooks/unreadable" | "hooks/no-typescript" | "hooks/bad-module" | "hooks/unknown-module" | "hooks/already-there";
+  readonly code: "hooks/unreadable" | "hooks/no-typescript" | "hooks/bad-module" | "hooks/unknown-module";
 }> {}
 
 /** An operator's module as it runs: plain JavaScript, named by its own bytes. */

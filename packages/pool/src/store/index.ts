@@ -13,4 +13,3 @@ export { openRollups } from "./rollup-store.ts";
 export type * from "./rollup-types.ts";
 export type * from "./types.ts";
 export { PgSchemeStore } from "./scheme-store.ts";
-export type { HeldJob, IncomeRecord, IncomeTotals } from "./scheme-store.ts";

@@ -29,7 +29,7 @@ beforeEach(() => {
   subscribed = [];
   followed = [];
   app = fastify();
-  app.setErrorHandler((error: unknown, _request, reply) => reply.code(error instanceof PoolError ? 400 : 500).send({}));
+  app.setErrorHandler<Error>((error, _request, reply) => reply.code(error instanceof PoolError ? 400 : 500).send({}));
   alertRoutes(app, alerts);
 });
 afterEach(() => app.close());

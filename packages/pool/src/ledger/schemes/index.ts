@@ -1,7 +1,7 @@
 export { FEE_WORK, heldBy, POOL_WORK, schemeAccounts, workOf } from "./accounts.ts";
-export { bookHeldByFee, bookHeldShare, bookJob, fixedAmountWei, type HookShare, type JobContext } from "./book-job.ts";
+export { bookHeldByFee, bookHeldShare, bookJob, fixedAmountWei, type HookShare } from "./book-job.ts";
 export { bookIncome, bookPotFilling, bookUptimeSlot, type Income, settlePeriod, slotBudgetWei } from "./book-period.ts";
 export { createJobBooker, type JobHooks, sharesIncome } from "./booker.ts";
-export { readScheme, type ReadScheme, SchemeError } from "./read-scheme.ts";
-export { cutPpm, shareOut } from "./share-out.ts";
+export { readScheme } from "./read-scheme.ts";
+export { shareOut } from "./share-out.ts";
 export type * from "./types.ts";
