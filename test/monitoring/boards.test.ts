@@ -1,0 +1,162 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { boardFiles } from "../../deploy/grafana/boards.ts";
+import { ADA, push, startTestPool } from "../e2e/pool.ts";
+import { namesIn } from "./promql.ts";
+
+const deploy = (path: string): string => fileURLToPath(new URL(`../../deploy/${path}`, import.meta.url));
+const read = (path: string): string => readFileSync(deploy(path), "utf8");
+
+interface Panel {
+  readonly id: number;
+  readonly type: string;
+  readonly title: string;
+  readonly description: string;
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+  readonly fieldConfig?: { readonly defaults: { readonly unit?: string } };
+  readonly targets?: readonly { readonly refId: string; readonly expr: string }[];
+}
+interface Board {
+  readonly uid: string;
+  readonly title: string;
+  readonly panels: readonly Panel[];
+}
+interface Rule {
+  readonly alert: string;
+  readonly expr: string;
+}
+
+const boards = readdirSync(deploy("grafana/boards")).map((name) => ({
+  name,
+  board: JSON.parse(read(`grafana/boards/${name}`)) as Board,
+}));
+const rules = (parse(read("prometheus/openpool.rules.yml")) as { groups: { rules: Rule[] }[] }).groups.flatMap(
+  (group) => group.rules,
+);
+const expressions = [
+  ...boards.flatMap(({ name, board }) =>
+    board.panels.flatMap((panel) =>
+      (panel.targets ?? []).map(({ expr }) => ({ where: `${name}, "${panel.title}"`, expr: filledIn(expr) })),
+    ),
+  ),
+  ...rules.map(({ alert, expr }) => ({ where: alert, expr })),
+];
+
+/** As Grafana sends it. */
+function filledIn(expr: string): string {
+  return expr.replaceAll("$__rate_interval", "1m").replaceAll("$pool", "127.0.0.1:7945");
+}
+
+/** Labels of each series that a pool shows, with those that Prometheus adds, and the values of `account`. */
+let series: Map<string, Set<string>>;
+let accounts: Set<string>;
+
+beforeAll(async () => {
+  await using pool = await startTestPool();
+  await pool.transcoder({ secret: `${ADA}.rig1` });
+  await pool.untilConnected(1);
+  expect(await push(pool.gateway(), "stream", 0)).toMatchObject({ kind: "done" });
+  const text = await (await fetch(`${pool.running.adminUrl}/metrics`)).text();
+  series = new Map([["up", new Set(["job", "instance"])]]);
+  accounts = new Set();
+  for (const [, name = "", labels = ""] of text.matchAll(/^([a-z_]\w*)(?:\{(.*)\})? [^ ]+$/gm)) {
+    const known = series.get(name) ?? new Set(["job", "instance"]);
+    for (const [, label = "", value = ""] of labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
+      known.add(label);
+      if (label === "account") accounts.add(value);
+    }
+    series.set(name, known);
+  }
+});
+
+describe("the boards", () => {
+  test("are those that their definitions make", () => {
+    expect(Object.fromEntries(boards.map(({ name, board }) => [name, board]))).toEqual(boardFiles);
+  });
+
+  test("have names and panels of their own, each with a title, a description, a unit and a place", () => {
+    expect(new Set(boards.map(({ board }) => board.uid)).size).toBe(boards.length);
+    for (const { board } of boards) {
+      expect(new Set(board.panels.map((panel) => panel.id)).size).toBe(board.panels.length);
+      const taken = new Set<string>();
+      for (const { type, title, description, gridPos, fieldConfig, targets } of board.panels) {
+        expect([title, description].every((text) => text.length > 3)).toBe(true);
+        expect(type === "text" || (fieldConfig?.defaults.unit !== undefined && targets?.length)).toBeTruthy();
+        expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24);
+        for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
+          for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+            expect(taken.has(`${x},${y}`), `"${title}" lies on another panel`).toBe(false);
+            taken.add(`${x},${y}`);
+          }
+        }
+      }
+    }
+  });
+});
+
+test("every expression of boards and rules uses metrics and labels that a pool has", () => {
+  expect(expressions.length).toBeGreaterThan(50);
+  const wrong = expressions.flatMap(({ where, expr }) => {
+    const { selectors, grouped, accounts: asked } = namesIn(expr);
+    const missing = selectors.flatMap(({ metric, labels }) => {
+      const known = series.get(metric);
+      return known ? labels.filter((label) => !known.has(label)).map((label) => `${metric}{${label}}`) : [metric];
+    });
+    const all = selectors.map(({ metric }) => series.get(metric));
+    return [
+      ...(selectors.length === 0 ? ["no metric"] : missing),
+      ...grouped.filter((label) => !all.some((known) => known?.has(label))),
+      ...asked.filter((account) => !accounts.has(account)),
+    ].map((name) => `${where}: ${name}`);
+  });
+  expect(wrong).toEqual([]);
+});
+
+test("rules have names of their own, choose the pool's job, and each is in the manual", () => {
+  const manual = readFileSync(fileURLToPath(new URL("../../docs/monitoring.md", import.meta.url)), "utf8");
+  expect(new Set(rules.map((rule) => rule.alert)).size).toBe(rules.length);
+  for (const { alert, expr } of rules) {
+    expect(manual).toContain(`\`${alert}\``);
+    for (const { labels } of namesIn(expr).selectors) expect(labels).toContain("job");
+  }
+  const inManual = [...manual.matchAll(/`(OpenPool\w+)`/g)].map(([, name]) => name);
+  expect([...new Set(inManual)].sort()).toEqual(rules.map((rule) => rule.alert).sort());
+});
+
+test("the scrape example and the provisioning file are YAML and name the rules and a folder", () => {
+  expect(parse(read("prometheus/prometheus.yml"))).toMatchObject({
+    rule_files: ["openpool.rules.yml"],
+    scrape_configs: [{ job_name: "openpool" }],
+  });
+  expect(parse(read("grafana/provisioning/openpool.yaml"))).toMatchObject({
+    apiVersion: 1,
+    providers: [{ type: "file", options: { path: expect.stringContaining("openpool") } }],
+  });
+});
+
+describe("where promtool is installed", () => {
+  const promtool = (...args: string[]) => spawnSync("promtool", args, { encoding: "utf8" });
+  const installed = promtool("--version").status === 0;
+  const dir = mkdtempSync(join(tmpdir(), "openpool-promtool-"));
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  test("it takes the rules, the scrape example and every expression of the boards", () => {
+    if (!installed) return;
+    const asRules = join(dir, "boards.yml");
+    const recorded = expressions.map(({ expr }, i) => ({ record: `expression_${i}`, expr }));
+    writeFileSync(asRules, JSON.stringify({ groups: [{ name: "boards", rules: recorded }] }));
+    for (const args of [
+      ["check", "rules", deploy("prometheus/openpool.rules.yml")],
+      ["check", "config", deploy("prometheus/prometheus.yml")],
+      ["check", "rules", asRules],
+    ]) {
+      const { status, stdout, stderr } = promtool(...args);
+      expect(status, stdout + stderr).toBe(0);
+    }
+  });
+});
