@@ -1,9 +1,10 @@
 import { PoolError } from "@openpool/base";
-import fastify from "fastify";
+import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { AlertError, type SubscribeRequest } from "../../alerts/alerts.ts";
 import type { Subscription } from "../../alerts/types.ts";
-import { alertRoutes, type AlertsPort } from "./alert-routes.ts";
+import { alertRoutes } from "./alert-routes.ts";
+import type { AlertsPort } from "./ports.ts";
 
 const ada = "0xA1a1A1A1A1A1a1A1A1a1a1a1a1A1A1a1A1A1a1a1".toLowerCase();
 let subscribed: SubscribeRequest[] = [];
@@ -24,12 +25,12 @@ const alerts: AlertsPort = {
     followed.push(action);
   },
 };
-let app: ReturnType<typeof fastify>;
+let app: FastifyInstance;
 beforeEach(() => {
   subscribed = [];
   followed = [];
   app = fastify();
-  app.setErrorHandler<Error>((error, _request, reply) => reply.code(error instanceof PoolError ? 400 : 500).send({}));
+  app.setErrorHandler((error, _request, reply) => reply.code(error instanceof PoolError ? 400 : 500).send({}));
   alertRoutes(app, alerts);
 });
 afterEach(() => app.close());

@@ -1,14 +1,12 @@
 import type { Server } from "node:http";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
-import { AlertError, type Alerts } from "../../alerts/alerts.ts";
+import { AlertError } from "../../alerts/alerts.ts";
 import { quietHoursSchema } from "../../alerts/settings.ts";
 import { WORKER_ALERTS } from "../../alerts/types.ts";
 import { readAddress } from "./context.ts";
+import type { AlertsPort } from "./ports.ts";
 import { sendProblem } from "./reply.ts";
-
-/** What the pages may do with alerts. */
-export type AlertsPort = Pick<Alerts, "channels" | "subscribe" | "linked" | "follow">;
 
 /** `POST /v1/alerts` */
 const subscribeSchema = z.strictObject({

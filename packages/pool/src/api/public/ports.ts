@@ -1,13 +1,16 @@
 import type { Price } from "@openpool/base";
 import type { PoolIdentity, WorkerAddress } from "@openpool/protocol";
+import type { Alerts } from "../../alerts/alerts.ts";
 import type { Standing } from "../../dispatch/types.ts";
 import type { Terms } from "../../ledger/terms.ts";
 
 import type { LedgerStore } from "../../store/ledger-store.ts";
 import type { Rollups } from "../../store/rollup-types.ts";
 import type { EventQuery, StoredEvent } from "../../store/types.ts";
-import type { AlertsPort } from "./alert-routes.ts";
 import type { PayoutsView } from "./payout-port.ts";
+
+/** What the pages may do with alerts. */
+export type AlertsPort = Pick<Alerts, "channels" | "subscribe" | "linked" | "follow">;
 
 /** A registration that is open, without where it comes from. All times of this file are unix ms. */
 export interface LiveConnection {
