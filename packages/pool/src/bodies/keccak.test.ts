@@ -58,6 +58,14 @@ test("more data than the thread has room for waits, and comes out right", () =>
     for (const digest of hashers.map((hasher) => hex(hasher.digest()))) expect(await digest).toBe(expected);
   }));
 
+test("one message that is larger than all room for the thread comes out right", () =>
+  using(async (factory) => {
+    const piece = Buffer.alloc(40 << 20, "large");
+    const hasher = factory.create();
+    hasher.update(piece);
+    expect(await hex(hasher.digest())).toBe(reference([piece]));
+  }));
+
 test("messages that began and never go on keep none from being hashed", () =>
   using(async (factory) => {
     const piece = Buffer.alloc(200_000, "slow");

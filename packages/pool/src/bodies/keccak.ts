@@ -136,13 +136,15 @@ export async function startKeccak(): Promise<KeccakFactory> {
   };
   const serve = (): void => {
     for (const stream of starving) {
-      if (freeSlot() === undefined) {
+      let through = submit(stream);
+      while (!through && stream.state !== undefined) {
         Atomics.store(control, layout.STARVING, 1);
-        // One that became free before the thread could read this is not announced.
+        // A slot that became free before the thread could read this is not announced.
         if (freeSlot() === undefined) return;
+        through = submit(stream);
       }
       // Who has no state waits for a message to end; those that have one must not wait for it.
-      if (submit(stream)) starving.delete(stream);
+      if (through) starving.delete(stream);
     }
   };
   const hand = (stream: Stream): void => {
