@@ -12,7 +12,7 @@ import { createUuidV7 } from "./uuid.ts";
 /** Jobs booked in one transaction. */
 const MAX_JOBS = 1_000;
 /** Booking waits so long for more to book along: the price of fewer transactions is a later line. */
-const GATHER_MS = 40;
+const GATHER_MS = 150;
 /** The longest rest: what another node appended or a hold that ended is seen by then. */
 const REST_MS = 1_000;
 
