@@ -1,9 +1,11 @@
 import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
 import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { draftTransactions } from "./drafts.ts";
 import { exportRun } from "./export.ts";
 import { gasCosts, makePlan, payToOf, type Plan, type PlanRules } from "./planner.ts";
-import type { Calls, Chain, NonceFate, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
+import type { Calls, Chain, NonceFate, PayoutStore, Receipt, Signer } from "./ports.ts";
 import { nextTime } from "./schedule.ts";
+import { batchIdOf, settlementOf, unpaidPlaces } from "./settlement.ts";
 import type {
   AssetPrice,
   ExportFormat,
@@ -84,9 +86,6 @@ export interface PayoutEvent {
 
 /** So many intents are on their way at once: few nodes keep long queues for one account. */
 const WINDOW = 16;
-/** What a payee's code may use beyond what an estimate saw, and what the contract wants to have left at its end. */
-const PAYEE_ROOM = 31_000n;
-const BATCH_ROOM = 120_000n;
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** A scheduled time that has passed by longer than this (the pool was down) is still made up for, once. */
 const MIN_WARN_FACTOR = 20n;
@@ -332,8 +331,15 @@ export class PayoutEngine implements PayoutPort {
       this.#waitingFor ??= `gas costs ${prices.nowWei} wei, the limit is ${rules.maxGasPriceWei}`;
       return;
     }
-    const drafts = await this.#drafts(run, open);
-    if (drafts === "wait") return;
+    const { batchSize } = this.#settings;
+    const drafted = await draftTransactions(run, open, { batchSize, batchContract: rules.batchContract }, this.#deps);
+    if ("wait" in drafted) {
+      this.#waitingFor ??= drafted.wait;
+      return;
+    }
+    const { drafts, refused } = drafted;
+    if (refused.length > 0) await store.dropLines(run.id, refused, clock.now());
+    if (drafts.length === 0) return;
     const needWei = drafts.reduce((sum, one) => sum + one.valueWei + one.gasLimit * prices.maxFeeWei, 0n);
     const haveWei = await chain.balance(signer.address);
     this.#balanceWei = haveWei;
@@ -387,72 +393,6 @@ export class PayoutEngine implements PayoutPort {
       });
     }
     for (const intent of intents.slice(0, WINDOW)) await this.#send(intent, clock.monotonicMs());
-  }
-
-  /** What has to be sent for these lines, without nonce and price. */
-  async #drafts(run: PayoutRun, lines: readonly PayoutLine[]): Promise<readonly Draft[] | "wait"> {
-    const { chain, calls, newId, store, clock } = this.#deps;
-    const { batchContract } = this.#settings.rules;
-    const { payer, asset } = run;
-    const drafts: Draft[] = [];
-    const inBatch = lines.filter((line) => line.method === "batch");
-    if (inBatch.length > 0) {
-      if (batchContract === undefined || !(await chain.hasBatchContract(batchContract))) {
-        this.#waitingFor ??= `there is no batch contract of ours at ${batchContract ?? "--payout-contract"}: deploy it with \`openpool payouts deploy\``;
-        return "wait";
-      }
-      if (asset !== "eth") {
-        const sum = inBatch.reduce((total, line) => total + line.sendAmount, 0n);
-        if ((await chain.tokenAllowance(asset, payer, batchContract)) < sum) {
-          const data = calls.tokenApprove(batchContract, sum);
-          const estimate = await chain.estimateGas({ from: payer, to: asset, valueWei: 0n, data });
-          if ("refused" in estimate) {
-            this.#waitingFor ??= `the token refuses to be paid out by the batch contract: ${estimate.refused}`;
-            return "wait";
-          }
-          const gasLimit = (estimate.gas * 13n) / 10n;
-          // Alone: what it allows can be estimated only once it is there.
-          return [{ id: newId(), kind: "approve", to: asset, valueWei: 0n, data, gasLimit, lines: [] }];
-        }
-      }
-    }
-    for (let i = 0; i < inBatch.length; i += this.#settings.batchSize) {
-      const part = inBatch.slice(i, i + this.#settings.batchSize);
-      const id = newId();
-      const payments = part.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
-      const batch = batchIdOf(id);
-      const data = asset === "eth" ? calls.payEth(batch, payments) : calls.payToken(batch, asset, payments);
-      const valueWei = asset === "eth" ? part.reduce((sum, line) => sum + line.sendAmount, 0n) : 0n;
-      const to = batchContract ?? payer;
-      const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
-      if ("refused" in estimate) {
-        this.#waitingFor ??= `the batch cannot be paid now: ${estimate.refused}`;
-        return "wait";
-      }
-      const room = asset === "eth" ? PAYEE_ROOM : 10n * PAYEE_ROOM;
-      const gasLimit = (estimate.gas * 13n) / 10n + BigInt(part.length) * PAYEE_ROOM + BATCH_ROOM + room;
-      drafts.push({ id, kind: "batch", to, valueWei, data, gasLimit, lines: part.map((line) => line.id) });
-    }
-    const refused: Settlement["returned"][number][] = [];
-    for (const line of lines.filter((one) => one.method === "transfer")) {
-      const [to, valueWei, data]: [WorkerAddress, bigint, Hex] =
-        asset === "eth"
-          ? [line.payTo, line.sendAmount, "0x"]
-          : [asset, 0n, calls.tokenTransfer(line.payTo, line.sendAmount)];
-      const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
-      if ("refused" in estimate) {
-        if ((await chain.balance(payer)) < valueWei) {
-          this.#waitingFor ??= `${payer} does not hold enough: ${estimate.refused}`;
-          return "wait";
-        }
-        refused.push({ line: line.id, reason: `its address refuses the payment: ${estimate.refused}`, hold: true });
-        continue;
-      }
-      const gasLimit = (estimate.gas * 13n) / 10n;
-      drafts.push({ id: newId(), kind: "transfer", to, valueWei, data, gasLimit, lines: [line.id] });
-    }
-    if (refused.length > 0) await store.dropLines(run.id, refused, clock.now());
-    return drafts.length === 0 ? "wait" : drafts;
   }
 
   /** The nonce to pin next; undefined: not now, and why is said. */
@@ -781,124 +721,10 @@ export class PayoutEngine implements PayoutPort {
   }
 }
 
-interface Draft {
-  readonly id: string;
-  readonly kind: PayoutIntent["kind"];
-  readonly to: WorkerAddress;
-  readonly valueWei: bigint;
-  readonly data: Hex;
-  readonly gasLimit: bigint;
-  readonly lines: readonly string[];
-}
-
 function isLive({ state }: PayoutIntent): boolean {
   return state === "signed" || state === "sent" || state === "confirmed";
 }
 
 function notIn(id: string, what: string): PoolError {
   return new PoolError({ code: "payout/wrong-state" }, `Run ${id} ${what}.`);
-}
-
-/** The id by which the batch contract knows a batch: it pays each once for each payer. */
-export function batchIdOf(id: string): Hex {
-  return `0x${id.replaceAll("-", "").padStart(64, "0")}`;
-}
-
-/** The places of a batch that were not paid; undefined: this transaction did not do that batch. */
-function unpaidPlaces(
-  { succeeded, batches }: Receipt,
-  which: { readonly contract: WorkerAddress; readonly payer: WorkerAddress; readonly batch: Hex },
-): ReadonlySet<number> | undefined {
-  const own = batches.filter(
-    (one) => one.contract === which.contract && one.payer === which.payer && one.batch === which.batch,
-  );
-  const done = own.find((one) => one.says === "done");
-  const unpaid = new Set(own.flatMap((one) => (one.says === "unpaid" ? [one.place] : [])));
-  return succeeded && done?.unpaid === unpaid.size ? unpaid : undefined;
-}
-
-/** What a final receipt means for an intent and its lines. */
-export function settlementOf(
-  intent: PayoutIntent,
-  lines: readonly PayoutLine[],
-  receipt: Receipt,
-  atMs: number,
-): Settlement {
-  const of = new Map(lines.map((line) => [line.id, line]));
-  const base = {
-    intent: intent.id,
-    minedHash: receipt.hash,
-    minedBlock: receipt.blockNumber,
-    gasWei: receipt.gasUsed * receipt.gasPriceWei,
-    atMs,
-  };
-  const halt = (code: string, message: string): Halt => ({ code, message, atMs, intent: intent.id, nonce: undefined });
-  if (!receipt.succeeded) {
-    const hold = intent.kind === "transfer";
-    const reason = hold ? "its address refused the payment" : "the whole batch was refused";
-    return {
-      ...base,
-      state: "reverted",
-      paid: [],
-      returned: intent.lines.map((line) => ({ line, reason, hold })),
-      ...(hold
-        ? {}
-        : {
-            halt: halt(
-              "payout/batch-reverted",
-              `Transaction ${receipt.hash} was mined and did nothing: its money is owed again. Look why (gas limit, contract, allowance), then \`openpool payouts resume\`.`,
-            ),
-          }),
-    };
-  }
-  const final = { ...base, state: "final" as const };
-  if (intent.kind === "batch") {
-    const which = { contract: intent.to, payer: intent.payer, batch: batchIdOf(intent.id) };
-    const unpaid = unpaidPlaces(receipt, which);
-    if (!unpaid) {
-      // It kept or spent the money in a way that we do not know: nothing may be paid again.
-      return {
-        ...final,
-        paid: [...intent.lines],
-        returned: [],
-        halt: halt(
-          "payout/contract-silent",
-          `Transaction ${receipt.hash} succeeded, but ${intent.to} did not say that it paid the batch: it is not our contract. Its lines count as paid until you know better: look at the transaction, enter corrections, then \`openpool payouts resume\`.`,
-        ),
-      };
-    }
-    return {
-      ...final,
-      paid: intent.lines.filter((_line, place) => !unpaid.has(place)),
-      returned: intent.lines
-        .filter((_line, place) => unpaid.has(place))
-        .map((line) => ({
-          line,
-          reason: "its address did not take the payment: it refused, or needs more gas than a batch gives",
-          hold: true,
-        })),
-    };
-  }
-  const [only] = intent.lines;
-  const line = only === undefined ? undefined : of.get(only);
-  if (intent.kind === "transfer" && line !== undefined && line.asset !== "eth") {
-    const moved = receipt.transfers
-      .filter((one) => one.token === line.asset && one.from === intent.payer && one.to === line.payTo)
-      .reduce((sum, one) => sum + one.amount, 0n);
-    if (moved === 0n) {
-      return { ...final, paid: [], returned: [{ line: line.id, reason: "the token moved nothing", hold: true }] };
-    }
-    if (moved < line.sendAmount) {
-      return {
-        ...final,
-        paid: [line.id],
-        returned: [],
-        halt: halt(
-          "payout/token-short",
-          `Token ${line.asset} delivered ${moved} of ${line.sendAmount} to ${line.payTo} (transaction ${receipt.hash}): it takes a fee. Pay in another asset or in batches, which notice it before; enter the rest as a correction, then \`openpool payouts resume\`.`,
-        ),
-      };
-    }
-  }
-  return { ...final, paid: [...intent.lines], returned: [] };
 }

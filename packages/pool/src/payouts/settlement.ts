@@ -1,0 +1,107 @@
+import type { WorkerAddress } from "@openpool/protocol";
+import type { Receipt, Settlement } from "./ports.ts";
+import type { Halt, Hex, PayoutIntent, PayoutLine } from "./types.ts";
+
+/** The id by which the batch contract knows a batch: it pays each once for each payer. */
+export function batchIdOf(id: string): Hex {
+  return `0x${id.replaceAll("-", "").padStart(64, "0")}`;
+}
+
+/** The places of a batch that were not paid; undefined: this transaction did not do that batch. */
+export function unpaidPlaces(
+  { succeeded, batches }: Receipt,
+  which: { readonly contract: WorkerAddress; readonly payer: WorkerAddress; readonly batch: Hex },
+): ReadonlySet<number> | undefined {
+  const own = batches.filter(
+    (one) => one.contract === which.contract && one.payer === which.payer && one.batch === which.batch,
+  );
+  const done = own.find((one) => one.says === "done");
+  const unpaid = new Set(own.flatMap((one) => (one.says === "unpaid" ? [one.place] : [])));
+  return succeeded && done?.unpaid === unpaid.size ? unpaid : undefined;
+}
+
+/** What a final receipt means for an intent and its lines. */
+export function settlementOf(
+  intent: PayoutIntent,
+  lines: readonly PayoutLine[],
+  receipt: Receipt,
+  atMs: number,
+): Settlement {
+  const of = new Map(lines.map((line) => [line.id, line]));
+  const base = {
+    intent: intent.id,
+    minedHash: receipt.hash,
+    minedBlock: receipt.blockNumber,
+    gasWei: receipt.gasUsed * receipt.gasPriceWei,
+    atMs,
+  };
+  const halt = (code: string, message: string): Halt => ({ code, message, atMs, intent: intent.id, nonce: undefined });
+  if (!receipt.succeeded) {
+    const hold = intent.kind === "transfer";
+    const reason = hold ? "its address refused the payment" : "the whole batch was refused";
+    return {
+      ...base,
+      state: "reverted",
+      paid: [],
+      returned: intent.lines.map((line) => ({ line, reason, hold })),
+      ...(hold
+        ? {}
+        : {
+            halt: halt(
+              "payout/batch-reverted",
+              `Transaction ${receipt.hash} was mined and did nothing: its money is owed again. Look why (gas limit, contract, allowance), then \`openpool payouts resume\`.`,
+            ),
+          }),
+    };
+  }
+  const final = { ...base, state: "final" as const };
+  if (intent.kind === "batch") {
+    const which = { contract: intent.to, payer: intent.payer, batch: batchIdOf(intent.id) };
+    const unpaid = unpaidPlaces(receipt, which);
+    if (!unpaid) {
+      // It kept or spent the money in a way that we do not know: nothing may be paid again.
+      return {
+        ...final,
+        paid: [...intent.lines],
+        returned: [],
+        halt: halt(
+          "payout/contract-silent",
+          `Transaction ${receipt.hash} succeeded, but ${intent.to} did not say that it paid the batch: it is not our contract. Its lines count as paid until you know better: look at the transaction, enter corrections, then \`openpool payouts resume\`.`,
+        ),
+      };
+    }
+    return {
+      ...final,
+      paid: intent.lines.filter((_line, place) => !unpaid.has(place)),
+      returned: intent.lines
+        .filter((_line, place) => unpaid.has(place))
+        .map((line) => ({
+          line,
+          reason: "its address did not take the payment: it refused, or needs more gas than a batch gives",
+          hold: true,
+        })),
+    };
+  }
+  const [only] = intent.lines;
+  const line = only === undefined ? undefined : of.get(only);
+  if (intent.kind === "transfer" && line !== undefined && line.asset !== "eth") {
+    const moved = receipt.transfers
+      .filter((one) => one.token === line.asset && one.from === intent.payer && one.to === line.payTo)
+      .reduce((sum, one) => sum + one.amount, 0n);
+    if (moved === 0n) {
+      return { ...final, paid: [], returned: [{ line: line.id, reason: "the token moved nothing", hold: true }] };
+    }
+    if (moved < line.sendAmount) {
+      return {
+        ...final,
+        paid: [line.id],
+        returned: [],
+        halt: halt(
+          "payout/token-short",
+          `Token ${line.asset} delivered ${moved} of ${line.sendAmount} to ${line.payTo} (transaction ${receipt.hash}): it takes a fee. Pay in another asset or in batches, which notice it before; enter the rest as a correction, then \`openpool payouts resume\`.`,
+        ),
+      };
+    }
+  }
+  return { ...final, paid: [...intent.lines], returned: [] };
+}
