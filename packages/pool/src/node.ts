@@ -29,7 +29,6 @@ import { openBooks } from "./open-books.ts";
 import { openSchemeRules, startSchemes } from "./open-schemes.ts";
 import type { PoolOptions } from "./options.ts";
 import type { PayoutPort } from "./payouts/types.ts";
-import { startPayouts } from "./start-payouts.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
 import { describeConnection, openRollups, openStore, PgAlertStore, type PgConnection } from "./store/index.ts";
@@ -399,10 +398,11 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const dismiss = (worker: string, why: string): void => {
       for (const connection of connections.all()) if (connection.rig.worker === worker) connection.end(why);
     };
+    // What speaks to a chain is 20 MB of code, loaded only where there is one.
     const payouts =
       options.payouts &&
       scope.use(
-        await startPayouts(options.payouts, {
+        await (await import("./start-payouts.ts")).startPayouts(options.payouts, {
           connection: deps.connection,
           clock,
           logger,

@@ -1,7 +1,6 @@
 import { type Clock, errorText, type Logger, openScope } from "@openpool/base";
 import type { RigName, WorkerAddress } from "@openpool/protocol";
 import type { SchemesPort } from "./api/types.ts";
-import { openIncomeChain } from "./chain/income-chain.ts";
 import { hookNames, type HookOpinion, type JoiningWorker, type PlannedPayout } from "./hooks/interface.ts";
 import { Hooks } from "./hooks/hooks.ts";
 import { hashOfHook, HookError } from "./hooks/read-module.ts";
@@ -110,6 +109,7 @@ export async function startSchemes(
   let chain: IncomeChain | undefined;
   let reader: IncomeReader | undefined;
   if (income) {
+    const { openIncomeChain } = await import("./chain/income-chain.ts");
     chain = openIncomeChain(income);
     const name = `income ${income.orchestrator}`;
     reader = scope.use(
