@@ -2,7 +2,6 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
 import { formatRig, GrpcStatus, INVALID_VIDEO, parseOpenSecret, type RigName, segmentText } from "@openpool/protocol";
 import { createLiveView } from "./api/public/live-view.ts";
@@ -78,11 +77,6 @@ const TAKE_OVER_MS = 3_000;
 const REPUTATION_SNAPSHOT = "reputation";
 const REPUTATION_EVERY_MS = 30_000;
 const REPUTATION_SOON_MS = 500;
-
-/**
- * Network buffers count as growth of a small heap, and V8 then collects all the time: a fifth of the CPU of a segment.
- */
-setFlagsFromString("--heap-growing-percent=400");
 
 /** The key that signs session tokens: kept, so that sessions outlive a restart. */
 async function loadTokenKey(dataDir: string): Promise<Uint8Array> {

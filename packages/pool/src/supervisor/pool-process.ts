@@ -38,6 +38,12 @@ export interface ExitReport {
 const PINGS = 10;
 /** Between the end of a drain and the end of its process: closing the database, the sockets. */
 const DRAIN_GRACE_MS = 3_000;
+/**
+ * How V8 manages the memory of a process through which much passes and little stays. Network buffers count as growth of a
+ * small heap, and without the first it collects all the time: a fifth of the CPU of a segment. Without the second, 35 MB of
+ * the young generation stay resident for nothing.
+ */
+const HEAP_FLAGS = ["--heap-growing-percent=400", "--max-semi-space-size=4"];
 /** Last words arrive within this time after the end, if there are any. */
 const LAST_WORDS_MS = 500;
 
@@ -69,7 +75,7 @@ export class PoolProcess {
     this.generation = start.generation;
     this.#clock = deps.clock;
     this.#logger = deps.logger.child({ generation: start.generation });
-    const child = spawn(process.execPath, [...options.execArgv, options.entry], {
+    const child = spawn(process.execPath, [...HEAP_FLAGS, ...options.execArgv, options.entry], {
       // The order that `messages.ts` promises the child.
       stdio: [
         "ignore",
