@@ -1,10 +1,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { errorText, PoolError } from "@openpool/base";
 import { deployPayoutContract, newPayoutKey } from "@openpool/pool";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
-import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
-import { type ExitCode, exitCode, type Io } from "../io.ts";
+import { exitCode } from "../io.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { formatTable } from "../text/table.ts";
@@ -82,36 +82,15 @@ export const payoutsSchema = z.object({
 });
 const exportSchema = z.object({ text: z.string() });
 
-/** Text for people, or what the pool said as JSON. */
-type Answer = { readonly text: string; readonly json?: unknown; readonly code?: ExitCode };
-
 export function addPayoutsCommand(registry: Registry): void {
-  const payouts = registry.program
-    .command("payouts")
-    .summary("pay the workers: plan, look, approve, pause, retry, export")
-    .description(
-      "Pays what workers are owed, on the schedule of the terms or when asked. docs/money.md says how, and what to do when payouts are halted.",
-    );
-  const add = (name: string, summary: string): Command => {
-    const command = payouts
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`)
-      .option("--json", "print JSON");
-    addPoolFinder(command);
-    return command;
-  };
-  const act = (
-    command: Command,
-    operands: number,
-    work: (pool: AdminClient, io: Io) => Promise<Answer>,
-  ): Promise<void> =>
-    registry.run(async (io) => {
-      const pool = await openAdminClient(findDataDir(command, operands, io));
-      const { text, json, code } = await work(pool, io);
-      await io.out(command.opts<{ json?: boolean }>().json && json !== undefined ? `${JSON.stringify(json)}\n` : text);
-      return code ?? exitCode.ok;
-    });
+  const group = addPoolGroup(
+    registry,
+    "payouts",
+    "pay the workers: plan, look, approve, pause, retry, export",
+    "Pays what workers are owed, on the schedule of the terms or when asked. docs/money.md says how, and what to do when payouts are halted.",
+  );
+  const add = (name: string, summary: string): Command => group.add(name, summary).option("--json", "print JSON");
+  const { act } = group;
   const path = (...parts: readonly string[]): string => `/payouts/${parts.map(encodeURIComponent).join("/")}`;
 
   const plan = add("plan", "show what a payout would pay now, to whom and how; nothing is written");
@@ -217,7 +196,7 @@ export function addPayoutsCommand(registry: Registry): void {
       }),
     );
 
-  addKeyCommands(payouts, registry);
+  addKeyCommands(group.command, registry);
 }
 
 /** What needs no pool: a new key, and the contract. */

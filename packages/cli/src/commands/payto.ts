@@ -1,9 +1,9 @@
 import { BadValue } from "@openpool/base";
 import { payToDocument } from "@openpool/pool";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
-import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
-import { exitCode } from "../io.ts";
+import type { AdminClient } from "../admin-client.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { addressValue } from "../settings/worker-options.ts";
@@ -29,26 +29,15 @@ interface ChangeFlags {
 }
 
 export function addPayToCommand(registry: Registry): void {
-  const payto = registry.program
-    .command("payto")
-    .summary("where a worker's money goes: changed only by the worker's own signature")
-    .description(
-      "A worker is paid at its own address, unless that address has signed (EIP-712) that the money goes elsewhere. A change counts after a delay and can be taken back until then.",
-    );
-  const add = (name: string, summary: string): Command => {
-    const command = payto
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`)
-      .argument("<ADDRESS>", "the worker");
-    addPoolFinder(command);
-    return command;
-  };
+  const group = addPoolGroup(
+    registry,
+    "payto",
+    "where a worker's money goes: changed only by the worker's own signature",
+    "A worker is paid at its own address, unless that address has signed (EIP-712) that the money goes elsewhere. A change counts after a delay and can be taken back until then.",
+  );
+  const add = (name: string, summary: string): Command => group.add(name, summary).argument("<ADDRESS>", "the worker");
   const act = (command: Command, work: (pool: AdminClient) => Promise<string>): Promise<void> =>
-    registry.run(async (io) => {
-      await io.out(await work(await openAdminClient(findDataDir(command, 1, io))));
-      return exitCode.ok;
-    });
+    group.act(command, 1, work);
   const withChange = (command: Command): Command =>
     command
       .option("--to <ADDRESS>", "where the money shall go; the worker itself if not given")

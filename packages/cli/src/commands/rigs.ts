@@ -1,7 +1,6 @@
-import type { Command } from "commander";
 import { z } from "zod";
-import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { formatTable } from "../text/table.ts";
 
@@ -35,29 +34,17 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 const decisionsSchema = z.array(z.object({ at: z.string(), chosen: z.boolean(), reason: z.string() }));
 
 export function addRigsCommand(registry: Registry): void {
-  const rigs = registry.program
-    .command("rigs")
-    .summary("the workers' machines: list, drain, and why one gets no work")
-    .description("A rig is one machine of a worker, named 0xADDRESS.NAME.");
-  const add = (name: string, summary: string): Command => {
-    const command = rigs
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`);
-    addPoolFinder(command);
-    return command;
-  };
-  const act = (command: Command, operands: number, work: (pool: AdminClient) => Promise<string>): Promise<void> =>
-    registry.run(async (io) => {
-      await io.out(await work(await openAdminClient(findDataDir(command, operands, io))));
-      return exitCode.ok;
-    });
+  const { add, act } = addPoolGroup(
+    registry,
+    "rigs",
+    "the workers' machines: list, drain, and why one gets no work",
+    "A rig is one machine of a worker, named 0xADDRESS.NAME.",
+  );
 
   const list = add("list", "list the rigs that are or were connected");
   list.option("--json", "print JSON").action(() =>
     act(list, 0, async (pool) => {
       const answer = await pool.get("/rigs");
-      if (list.opts<{ json?: boolean }>().json) return `${JSON.stringify(answer)}\n`;
       const rows = rigsSchema
         .parse(answer)
         .map((one) => [
@@ -68,7 +55,8 @@ export function addRigsCommand(registry: Registry): void {
           one.standing,
           one.reason,
         ]);
-      return formatTable(["RIG", "STATE", "SESSIONS", "JOBS", "STANDING", "WHY"], rows, new Set([2, 3]));
+      const head = ["RIG", "STATE", "SESSIONS", "JOBS", "STANDING", "WHY"];
+      return { text: formatTable(head, rows, new Set([2, 3])), json: answer };
     }),
   );
 
@@ -83,27 +71,20 @@ Running streams go to other rigs with their next segment. Where no other rig has
 lose a segment: until they end, or another rig joins.`,
     )
     .action((name: string) =>
-      registry.run(async (io) => {
-        const pool = await openAdminClient(findDataDir(drain, 1, io));
+      act(drain, 1, async (pool, io) => {
         await pool.change("POST", `/rigs/${encodeURIComponent(name)}/drain`);
-        if (!drain.opts<{ wait?: boolean }>().wait) {
-          await io.out(`${name} is draining\n`);
-          return exitCode.ok;
-        }
+        if (!drain.opts<{ wait?: boolean }>().wait) return `${name} is draining\n`;
         for (let said = ""; ;) {
           const all = rigsSchema.parse(await pool.get("/rigs"));
           const rig = all.find(
             (one) => `${one.worker}.${one.rig}` === name || (one.worker === name && one.rig === "default"),
           );
-          if (!rig || (rig.sessions === 0 && rig.jobsInFlight === 0)) {
-            await io.out(`${name} holds nothing any more\n`);
-            return exitCode.ok;
-          }
+          if (!rig || (rig.sessions === 0 && rig.jobsInFlight === 0)) return `${name} holds nothing any more\n`;
           const room = all.some((one) => one.state === "connected" && one.sessions < one.capacity);
           const text = `${name} holds ${rig.sessions} sessions${room ? "" : ", and no other rig has room for them"}`;
           if (text !== said) io.err(`${(said = text)}\n`);
           await pause(WAIT_POLL_MS, io.stop);
-          if (io.stop.aborted) return exitCode.failed;
+          if (io.stop.aborted) return { text: "", code: exitCode.failed };
         }
       }),
     );
@@ -121,11 +102,10 @@ lose a segment: until they end, or another rig joins.`,
     .action((name: string) =>
       act(why, 1, async (pool) => {
         const answer = await pool.get(`/rigs/${encodeURIComponent(name)}/decisions`);
-        if (why.opts<{ json?: boolean }>().json) return `${JSON.stringify(answer)}\n`;
         const rows = decisionsSchema
           .parse(answer)
           .map((one) => [one.at, one.chosen ? "chosen" : "not chosen", one.reason]);
-        return formatTable(["TIME", "DECISION", "WHY"], rows);
+        return { text: formatTable(["TIME", "DECISION", "WHY"], rows), json: answer };
       }),
     );
 }

@@ -1,11 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { BadValue, bigintValue, durationValue, errorText, percentValue } from "@openpool/base";
-import type { Command } from "commander";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
-import { addPoolFinder, findDataDir, openAdminClient } from "../admin-client.ts";
-import { exitCode, type Io } from "../io.ts";
+import type { Io } from "../io.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { formatTable } from "../text/table.ts";
@@ -29,20 +28,12 @@ interface SetFlags {
 }
 
 export function addTermsCommand(registry: Registry): void {
-  const terms = registry.program
-    .command("terms")
-    .summary("what the pool promises its workers: show, compare, announce a change")
-    .description(
-      "Terms are versioned. A change is announced before it counts and never reaches back; every credit names its version.",
-    );
-  const add = (name: string, summary: string): Command => {
-    const command = terms
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`);
-    addPoolFinder(command);
-    return command;
-  };
+  const { add, act } = addPoolGroup(
+    registry,
+    "terms",
+    "what the pool promises its workers: show, compare, announce a change",
+    "Terms are versioned. A change is announced before it counts and never reaches back; every credit names its version.",
+  );
 
   const show = add("show", "print the terms in force, or a version");
   show
@@ -50,17 +41,11 @@ export function addTermsCommand(registry: Registry): void {
     .option("--all", "list all versions")
     .option("--json", "print JSON")
     .action((version: string | undefined) =>
-      registry.run(async (io) => {
-        const pool = await openAdminClient(findDataDir(show, version === undefined ? 0 : 1, io));
+      act(show, version === undefined ? 0 : 1, async (pool) => {
         const answer = answerSchema.parse(await pool.get("/terms"));
-        const flags = show.opts<{ all?: boolean; json?: boolean }>();
-        if (flags.all) {
-          await io.out(flags.json ? `${JSON.stringify(answer)}\n` : listText(answer));
-          return exitCode.ok;
-        }
+        if (show.opts<{ all?: boolean }>().all) return { text: listText(answer), json: answer };
         const found = pick(answer, version ?? String(answer.current));
-        await io.out(flags.json ? `${JSON.stringify(found)}\n` : versionText(found, answer));
-        return exitCode.ok;
+        return { text: versionText(found, answer), json: found };
       }),
     );
 
@@ -69,14 +54,11 @@ export function addTermsCommand(registry: Registry): void {
     .argument("[FROM]", "a version; without it the one in force")
     .argument("[TO]", "another one; without it the last that was announced")
     .action((from: string | undefined, to: string | undefined) =>
-      registry.run(async (io) => {
-        const operands = [from, to].filter((one) => one !== undefined).length;
-        const pool = await openAdminClient(findDataDir(diff, operands, io));
+      act(diff, [from, to].filter((one) => one !== undefined).length, async (pool) => {
         const answer = answerSchema.parse(await pool.get("/terms"));
         const a = pick(answer, from ?? String(answer.current));
         const b = pick(answer, to ?? String(answer.versions.at(-1)?.version));
-        await io.out(diffText(a, b));
-        return exitCode.ok;
+        return diffText(a, b);
       }),
     );
 
@@ -107,8 +89,7 @@ Examples:
   openpool terms set --effective 2026-12-01T00:00:00Z --file terms.yaml --dry-run`,
     );
   set.action(() =>
-    registry.run(async (io) => {
-      const pool = await openAdminClient(findDataDir(set, 0, io));
+    act(set, 0, async (pool, io) => {
       const flags = set.opts<SetFlags>();
       const answer = answerSchema.parse(await pool.get("/terms"));
       const last = answer.versions.at(-1);
@@ -119,13 +100,9 @@ Examples:
         { ...document, version: last?.version ?? 0, effectiveAt: "", announcedAt: "" },
         { ...next, version: (last?.version ?? 0) + 1, effectiveAt: "", announcedAt: "" },
       );
-      if (flags.dryRun) {
-        await io.out(told);
-        return exitCode.ok;
-      }
+      if (flags.dryRun) return told;
       const made = termsSchema.parse(await pool.change("POST", "/terms", { terms: next, effectiveAt }));
-      await io.out(`${told}version ${made.version} counts from ${made.effectiveAt}\n`);
-      return exitCode.ok;
+      return `${told}version ${made.version} counts from ${made.effectiveAt}\n`;
     }),
   );
 }

@@ -1,7 +1,5 @@
-import type { Command } from "commander";
 import { z } from "zod";
-import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
-import { exitCode } from "../io.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { formatTable } from "../text/table.ts";
 
@@ -23,29 +21,17 @@ const upstreamsSchema = z.array(
 );
 
 export function addUpstreamCommand(registry: Registry): void {
-  const upstream = registry.program
-    .command("upstream")
-    .summary("orchestrators that the pool works for: list, take the pool out, put it back")
-    .description("An upstream is a go-livepeer orchestrator that the pool is attached to with `--upstream`.");
-  const add = (name: string, summary: string): Command => {
-    const command = upstream
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`);
-    addPoolFinder(command);
-    return command;
-  };
-  const act = (command: Command, operands: number, work: (pool: AdminClient) => Promise<string>): Promise<void> =>
-    registry.run(async (io) => {
-      await io.out(await work(await openAdminClient(findDataDir(command, operands, io))));
-      return exitCode.ok;
-    });
+  const { add, act } = addPoolGroup(
+    registry,
+    "upstream",
+    "orchestrators that the pool works for: list, take the pool out, put it back",
+    "An upstream is a go-livepeer orchestrator that the pool is attached to with `--upstream`.",
+  );
 
   const list = add("list", "list the orchestrators, whether the pool is registered, and what they pay");
   list.option("--json", "print JSON").action(() =>
     act(list, 0, async (pool) => {
       const answer = await pool.get("/upstreams");
-      if (list.opts<{ json?: boolean }>().json) return `${JSON.stringify(answer)}\n`;
       const rows = upstreamsSchema
         .parse(answer)
         .map((one) => [
@@ -61,7 +47,7 @@ export function addUpstreamCommand(registry: Registry): void {
           one.why ?? "",
         ]);
       const head = ["NAME", "ADDRESS", "STATE", "SESSIONS", "TASKS", "ANSWERED", "FAILED", "LOST", "WEI/PIXELS", "WHY"];
-      return formatTable(head, rows, new Set([3, 4, 5, 6, 7]));
+      return { text: formatTable(head, rows, new Set([3, 4, 5, 6, 7])), json: answer };
     }),
   );
   const drain = add("drain", "take no more work from an orchestrator; what runs is answered, also after a restart");

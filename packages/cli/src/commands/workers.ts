@@ -1,8 +1,7 @@
 import { BadValue } from "@openpool/base";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
-import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
-import { exitCode } from "../io.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { addressValue } from "../settings/worker-options.ts";
@@ -30,47 +29,29 @@ const workersSchema = z.object({
 const issuedSchema = z.object({ id: z.string(), secret: z.string(), name: z.string() });
 
 export function addWorkersCommand(registry: Registry): void {
-  const workers = registry.program
-    .command("workers")
-    .summary("who may work: list, issue credentials, lock, ban")
-    .description("A worker is a payout address; each of its machines is a rig.");
-  const add = (name: string, summary: string): Command => {
-    const command = workers
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`);
-    addPoolFinder(command);
-    return command;
-  };
-  const act = (
-    command: Command,
-    operands: number,
-    work: (open: () => Promise<AdminClient>) => Promise<string>,
-  ): Promise<void> =>
-    registry.run(async (io) => {
-      const dataDir = findDataDir(command, operands, io);
-      await io.out(await work(() => openAdminClient(dataDir)));
-      return exitCode.ok;
-    });
-  const change = (command: Command, address: string, body: object, done: string): Promise<void> =>
-    act(command, 1, async (open) => {
-      const worker = checkedAddress(address);
-      await (await open()).change("PATCH", `/workers/${worker}`, body);
+  const { add, act } = addPoolGroup(
+    registry,
+    "workers",
+    "who may work: list, issue credentials, lock, ban",
+    "A worker is a payout address; each of its machines is a rig.",
+  );
+  const change = (command: Command, worker: string, body: object, done: string): Promise<void> =>
+    act(command, 1, async (pool) => {
+      await pool.change("PATCH", `/workers/${worker}`, body);
       return `${worker} ${done}\n`;
     });
 
   const list = add("list", "list the workers that something is known about, and the issued credentials");
-  list
-    .option("--json", "print JSON")
-    .action(() =>
-      act(list, 0, async (open) =>
-        listText(await (await open()).get("/workers"), list.opts<{ json?: boolean }>().json),
-      ),
-    );
+  list.option("--json", "print JSON").action(() =>
+    act(list, 0, async (pool) => {
+      const answer = await pool.get("/workers");
+      return { text: listText(answer), json: answer };
+    }),
+  );
 
   const issue = add("add", "issue a credential for a worker; its secret is shown once");
   issue
-    .argument("<ADDRESS>", "the payout address")
+    .argument("<ADDRESS>", "the payout address", checkedAddress)
     .option("--name <NAME>", "the rig that it is for (default: default)")
     .option("--json", "print JSON")
     .addHelpText(
@@ -78,23 +59,27 @@ export function addWorkersCommand(registry: Registry): void {
       "\nExamples:\n  openpool workers add 0xADDRESS --name rig1\n  openpool workers add 0xADDRESS --json | jq -r .secret > rig1.secret",
     )
     .action((address: string) =>
-      act(issue, 1, async (open) => {
+      act(issue, 1, async (pool, io) => {
         const { name, json } = issue.opts<{ name?: string; json?: boolean }>();
-        const body = { address: checkedAddress(address), ...(name === undefined ? {} : { rig: name }) };
-        const issued = issuedSchema.parse(await (await open()).change("POST", "/workers", body));
-        if (json) return `${JSON.stringify(issued)}\n`;
-        registry.io.err(
-          "The secret is shown only now. The rig joins with `openpool worker --pool HOST:PORT --secret-file FILE`\n" +
-            "or `livepeer -transcoder -orchAddr HOST:PORT -orchSecret SECRET`.\n",
+        const issued = issuedSchema.parse(
+          await pool.change("POST", "/workers", { address, ...(name === undefined ? {} : { rig: name }) }),
         );
-        return `id      ${issued.id}\nname    ${issued.name}\nsecret  ${issued.secret}\n`;
+        if (!json)
+          io.err(
+            "The secret is shown only now. The rig joins with `openpool worker --pool HOST:PORT --secret-file FILE`\n" +
+              "or `livepeer -transcoder -orchAddr HOST:PORT -orchSecret SECRET`.\n",
+          );
+        return {
+          text: `id      ${issued.id}\nname    ${issued.name}\nsecret  ${issued.secret}\n`,
+          json: issued,
+        };
       }),
     );
 
   const revoke = add("revoke", "take a credential back; rigs that use it are let go");
   revoke.argument("<ID>", "the credential, as `workers list` shows it").action((id: string) =>
-    act(revoke, 1, async (open) => {
-      await (await open()).change("DELETE", `/credentials/${encodeURIComponent(id)}`);
+    act(revoke, 1, async (pool) => {
+      await pool.change("DELETE", `/credentials/${encodeURIComponent(id)}`);
       return `${id} is revoked\n`;
     }),
   );
@@ -103,21 +88,27 @@ export function addWorkersCommand(registry: Registry): void {
     "lock",
     "let an address be used with issued credentials only, so that nobody else can ruin its name",
   );
-  lock.argument("<ADDRESS>").action((address: string) => change(lock, address, { locked: true }, "is locked"));
+  lock
+    .argument("<ADDRESS>", "the worker", checkedAddress)
+    .action((address: string) => change(lock, address, { locked: true }, "is locked"));
   const unlock = add("unlock", "let anyone use an address again, where joining is open");
-  unlock.argument("<ADDRESS>").action((address: string) => change(unlock, address, { locked: false }, "is unlocked"));
+  unlock
+    .argument("<ADDRESS>", "the worker", checkedAddress)
+    .action((address: string) => change(unlock, address, { locked: false }, "is unlocked"));
 
   const ban = add("ban", "let an address work no more; its rigs are told to stop for good");
   ban
-    .argument("<ADDRESS>")
+    .argument("<ADDRESS>", "the worker", checkedAddress)
     .option("--reason <TEXT>", "why, for the record", "no reason given")
     .action((address: string) => change(ban, address, { banned: ban.opts<{ reason: string }>().reason }, "is banned"));
   const unban = add("unban", "let a banned address work again");
-  unban.argument("<ADDRESS>").action((address: string) => change(unban, address, { banned: null }, "may work again"));
+  unban
+    .argument("<ADDRESS>", "the worker", checkedAddress)
+    .action((address: string) => change(unban, address, { banned: null }, "may work again"));
 
   const set = add("set", "change the note about a worker; where its money goes is `openpool payto`");
   set
-    .argument("<ADDRESS>")
+    .argument("<ADDRESS>", "the worker", checkedAddress)
     .option("--note <TEXT>", "a note for the operator")
     .action((address: string) => {
       const { note } = set.opts<{ note?: string }>();
@@ -133,8 +124,7 @@ function checkedAddress(text: string): string {
   return address;
 }
 
-function listText(answer: unknown, json = false): string {
-  if (json) return `${JSON.stringify(answer)}\n`;
+function listText(answer: unknown): string {
   const { workers, credentials } = workersSchema.parse(answer);
   const workerRows = workers.map((one) => [
     one.worker,
