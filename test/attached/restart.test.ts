@@ -25,7 +25,7 @@ test("a restart under load loses no task of an orchestrator, is not ejected, and
       startFakeTranscoder({ addr: program.addr, secret: one, behaviour: behaviours.after(100) }),
     ),
   );
-  await until(() => orchestrator.live.length === 1 && orchestrator.live[0]?.capacity === 30, 20_000);
+  await until(() => orchestrator.live.length === 1 && orchestrator.live[0]?.capacity === 30, 60_000);
 
   const outcomes: Transcoded[] = [];
   let running = true;
@@ -34,10 +34,10 @@ test("a restart under load loses no task of an orchestrator, is not ejected, and
       for (let seq = 0; running; seq++) outcomes.push(await orchestrator.transcode({ session: `s${stream}`, seq }));
     }),
   );
-  await until(() => outcomes.length >= 8, 20_000);
+  await until(() => outcomes.length >= 8, 60_000);
   expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
   const atRestart = outcomes.length;
-  await until(() => outcomes.length >= atRestart + 16, 30_000);
+  await until(() => outcomes.length >= atRestart + 16, 60_000);
   running = false;
   await streams;
   expect(outcomes.filter((outcome) => outcome.kind !== "done")).toEqual([]);
@@ -52,4 +52,4 @@ test("a restart under load loses no task of an orchestrator, is not ejected, and
   expect(balances.reduce((sum, one) => sum + one.segments, 0)).toBe(outcomes.length);
   expect(balances.reduce((sum, one) => sum + BigInt(one.creditedWei), 0n)).toBe(BigInt(outcomes.length) * EARNED_WEI);
   for (const rig of rigs) await rig[Symbol.asyncDispose]();
-}, 120_000);
+}, 240_000);

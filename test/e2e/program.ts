@@ -59,23 +59,19 @@ export async function startProgram(
     if (!response.ok) throw new Error(`${path}: ${response.status}`);
     return response.json();
   };
-  let status: { readonly listen: string } | undefined;
   await until(async () => {
     if (child.exitCode !== null) throw new Error(`openpool pool ended with ${child.exitCode}:\n${log}`);
-    // Both in one try: a process that fails right after its start is replaced, and takes its address with it.
-    status = await admin("/healthz")
-      .then(() => admin("/status"))
-      .then(
-        (answer) => answer as { readonly listen: string },
-        () => undefined,
-      );
-    return status !== undefined;
-  }, 60_000);
+    return admin("/healthz").then(
+      () => true,
+      () => false,
+    );
+  }, 120_000);
+  const status = (await admin("/status")) as { readonly listen: string };
   return {
     dataDir,
     process: child,
     log: () => log,
-    addr: status!.listen,
+    addr: status.listen,
     pid: async () => (await adminFile()).pid,
     admin,
     async [Symbol.asyncDispose]() {

@@ -17,7 +17,7 @@ import type { ServedNode, StartNode } from "./types.ts";
 
 /** The way to the supervisor: what `process` is in a forked child. */
 export interface Channel {
-  send?: ((message: FromChild) => boolean) | undefined;
+  send?: ((message: FromChild, onSent: (error: Error | null) => void) => boolean) | undefined;
   on(event: "message", listener: (message: ToChild) => void): unknown;
   on(event: "disconnect", listener: () => void): unknown;
   readonly connected: boolean;
@@ -84,13 +84,15 @@ export async function runPoolChild(deps: ChildDeps): Promise<number> {
       socket.once("close", () => open.delete(socket));
       node.acceptPublic(socket);
     };
-    const doors = [
-      await acceptOn(PUBLIC_FD, "listen", acceptPublic, logger),
-      await acceptOn(ADMIN_FD, "admin-listen", (socket) => node.acceptAdmin(socket), logger),
-    ];
+    // The doors that may turn out to be another program's come first: a process that then has to make way for one with
+    // other ports has served nobody.
+    const doors: net.Server[] = [];
     const { acceptApi } = node;
     if (start.options.api && acceptApi) doors.push(await acceptOn(API_FD, "api-listen", acceptApi, logger));
-    channel.send?.({ kind: "ready" });
+    doors.push(await acceptOn(ADMIN_FD, "admin-listen", (socket) => node.acceptAdmin(socket), logger));
+    doors.push(await acceptOn(PUBLIC_FD, "listen", acceptPublic, logger));
+    await node.announce();
+    tell(channel, { kind: "ready" });
     const order = await orders.drain;
     for (const door of doors) door.close();
     await drain(node, relay, order, { logger, clock, orders, open });
@@ -101,13 +103,18 @@ export async function runPoolChild(deps: ChildDeps): Promise<number> {
       message: errorText(error),
       ...(error instanceof DoorError ? { setting: error.setting } : {}),
     };
-    if (channel.connected) channel.send?.(failure);
+    if (channel.connected) tell(channel, failure);
     else deps.writeError(`${failure.message}\n`);
     await close(scope, logger);
     return 1;
   }
   await close(scope, logger);
   return 0;
+}
+
+/** Without someone to hear of it, a failure to send to a supervisor that has just died would end the process. */
+function tell(channel: Channel, message: FromChild): void {
+  channel.send?.(message, () => {});
 }
 
 async function close(scope: AsyncDisposable, logger: Logger): Promise<void> {
@@ -156,7 +163,7 @@ function openOrders(channel: Channel): Orders {
       case "successor":
         return orders.onSuccessor(message.generation);
       case "ping":
-        return void channel.send?.({ kind: "pong" });
+        return tell(channel, { kind: "pong" });
     }
   });
   channel.on("disconnect", () => {
@@ -258,10 +265,10 @@ function channelLogger(channel: Channel, least: keyof typeof RANK, writeError: (
       if (RANK[level] < RANK[least]) return;
       if (channel.connected) {
         try {
-          channel.send?.({ kind: "log", level, message, fields: { ...bound, ...fields } });
+          tell(channel, { kind: "log", level, message, fields: { ...bound, ...fields } });
         } catch {
           // A function or the like among the fields cannot travel.
-          channel.send?.({ kind: "log", level, message, fields: { note: "fields could not be sent" } });
+          tell(channel, { kind: "log", level, message, fields: { note: "fields could not be sent" } });
         }
       } else if (RANK[level] >= RANK.warn) writeError(`${level}: ${message}\n`);
     };

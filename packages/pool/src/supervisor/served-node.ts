@@ -6,7 +6,7 @@ import { startPoolNode } from "../node.ts";
 import type { PoolOptions } from "../options.ts";
 import type { ServedNode, ServedNodeDeps } from "./types.ts";
 
-/** A pool node and its admin port, for whoever accepts the connections of both; tells the commands where it is. */
+/** A pool node with its admin port and its pages, for whoever accepts the connections of all of them. */
 export async function startServedNode(options: PoolOptions, deps: ServedNodeDeps): Promise<ServedNode> {
   const scope = openScope();
   try {
@@ -24,18 +24,20 @@ export async function startServedNode(options: PoolOptions, deps: ServedNodeDeps
             }),
           )
         : undefined;
-    const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-    await writeAdminFile(options.dataDir, {
-      url: `http://${formatHostPort({ host: reachable, port })}`,
-      tokenFile,
-      pid: process.pid,
-      ...(deps.supervisorPid === undefined ? {} : { supervisorPid: deps.supervisorPid }),
-    });
-    scope.defer(() => removeAdminFile(options.dataDir, process.pid));
     return {
       acceptPublic: (socket) => node.acceptPublic(socket),
       acceptAdmin: (socket) => admin.accept(socket),
       acceptApi: pages && ((socket) => pages.accept(socket)),
+      async announce() {
+        const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+        await writeAdminFile(options.dataDir, {
+          url: `http://${formatHostPort({ host: reachable, port })}`,
+          tokenFile,
+          pid: process.pid,
+          ...(deps.supervisorPid === undefined ? {} : { supervisorPid: deps.supervisorPid }),
+        });
+        scope.defer(() => removeAdminFile(options.dataDir, process.pid));
+      },
       drain: (signal) => node.drain(signal),
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };

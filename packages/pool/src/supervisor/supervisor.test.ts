@@ -9,9 +9,9 @@ import { systemClock } from "@openpool/base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { PoolOptions } from "../options.ts";
 import { DataDirInUseError } from "./data-dir-lock.ts";
-import { ListenError } from "./listening.ts";
+import { bindSocket, ListenError } from "./listening.ts";
 import { requestRestart, runSupervisor, type SupervisorDeps } from "./supervisor.ts";
-import { ask, hold, recordingLogger, standInChild, standInOptions } from "./testing/stand-in-pool.ts";
+import { ask, hold, noDatabase, recordingLogger, standInChild, standInOptions } from "./testing/stand-in-pool.ts";
 import type { Supervisor } from "./types.ts";
 
 let dataDir: string;
@@ -107,15 +107,22 @@ describe("a planned restart", () => {
 
   test.each([
     ["dies", "ended before it served", 30_000],
-    ["hangs", "did not serve within", 2_000],
-  ])("whose new process %s while starting leaves the old one serving", async (how, message, startTimeoutMs) => {
+    ["hangs", "did not serve within", 500],
+  ])("whose new process %s while starting leaves the old one serving", async (how, message, patienceMs) => {
+    const startTimeoutMs = 30_000;
+    let restarting = false;
     const pool = await start(
       {},
       {
         readOptions: () => standInOptions(dataDir, { serviceUri: `https://${how}.example:1` }),
         limits: { startTimeoutMs },
+        clock: {
+          ...systemClock,
+          after: (ms, run) => systemClock.after(restarting && ms === startTimeoutMs ? patienceMs : ms, run),
+        },
       },
     );
+    restarting = true;
     expect(await pool.restart()).toMatchObject({ kind: "failed", message: expect.stringContaining(message) });
     expect(await generationAt(pool.listen.port)).toBe(pool.generation);
   });
@@ -218,6 +225,30 @@ describe("a start", () => {
     const pool = await start({ adminListen: listen, adminListenNamed: false });
     expect(pool.adminListen.port).not.toBe(port);
     expect(await generationAt(pool.adminListen.port)).toBe(pool.generation);
+  });
+
+  test("beside one that takes the same default port in the same moment gets a free one, and is heard of only then", async () => {
+    const other = await bindSocket("api-listen", { host: "127.0.0.1", port: 0 });
+    cleanup.push(() => other.close());
+    const { port } = other.address;
+    const identity = { name: "a pool", logoUrl: null, contacts: [], hardware: null, notice: null };
+    const before = log.lines.length;
+    const pool = await start(
+      { api: { listen: other.address, named: false, trustProxy: false, identity } },
+      {
+        async openDatabase(options, deps) {
+          // Ours is bound by now, and nobody listens yet.
+          const server = net.createServer().listen({ fd: other.fd });
+          cleanup.push(() => server.close());
+          await new Promise((resolve) => server.once("listening", resolve));
+          return noDatabase(options, deps);
+        },
+      },
+    );
+    expect(pool.apiListen!.port).not.toBe(port);
+    expect(await generationAt(pool.apiListen!.port)).toBe(pool.generation);
+    const announced = log.lines.slice(before).filter((line) => line.message === "announced");
+    expect(announced.map((line) => line.fields["generation"])).toEqual([pool.generation]);
   });
 
   test("whose process fails ends with that process's reason", async () => {

@@ -13,6 +13,8 @@ export interface ServedNode extends AsyncDisposable {
   acceptAdmin(socket: Socket): void;
   /** Takes a connection of the public API, likewise; undefined when it serves none. */
   readonly acceptApi?: ((socket: Socket) => void) | undefined;
+  /** Tells the commands where it is. Call it once its ports are accepted on: whoever comes by this word finds it serving. */
+  announce(): Promise<void>;
   /** Stops taking sessions, finishes what it holds, and resolves when nothing is left or `signal` aborts. */
   drain(signal: AbortSignal): Promise<void>;
 }

@@ -71,6 +71,14 @@ const startNode: StartNode = async (options, deps) => {
       server.emit("connection", socket);
       socket.resume();
     },
+    acceptApi(socket) {
+      server.emit("connection", socket);
+      socket.resume();
+    },
+    announce() {
+      logger.info("announced");
+      return Promise.resolve();
+    },
     async drain(signal) {
       draining = true;
       if (underWay > 0) {
