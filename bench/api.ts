@@ -127,6 +127,10 @@ const port: PublicPort = {
     draining: false,
     logWritable: true,
   }),
+  machines: {
+    machineOf: () => ({ software: "0", devices: [{ kind: "nvidia", model: "NVIDIA L4", count: 1 }] }),
+    read: async () => undefined,
+  },
   decisions: () => [],
   worker: () => undefined,
   rollups,

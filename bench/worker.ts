@@ -97,7 +97,7 @@ try {
       maxSessions: 4,
       transcodeTimeoutMs: 60_000,
     },
-    { logger: silentLogger, clock: systemClock },
+    { version: "bench", logger: silentLogger, clock: systemClock },
   );
   const registration = await pool.nextRegistration();
   const detection = await detectDevices({

@@ -113,7 +113,7 @@ test("a worker of ours that drains under load does all of what it has itself", a
       workDir,
       transcodeTimeoutMs: 60_000,
     },
-    { logger: silentLogger, clock: systemClock },
+    { version: "0.1.0", logger: silentLogger, clock: systemClock },
   );
   try {
     await until(() => connected() === 1, 30_000);

@@ -9,6 +9,7 @@ import {
   NotifySegmentSchema,
   RegisterRequestSchema,
   RESULT_AUTHORIZATION,
+  RIG_REPORT_PATH,
 } from "@openpool/protocol";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { getInfo, getToken, headerOf, readRenditions, segData } from "../conformance/gateway.ts";
@@ -465,5 +466,69 @@ describe("a registration", () => {
     }
     expect((await count()) - before).toBeLessThan(1_100);
     expect(fortress.log.length - lines).toBeLessThan(1_300);
+  });
+});
+
+describe("reports about machines", () => {
+  const fine = { v: 1, software: { worker: "1", ffmpeg: "5", system: "x" }, devices: [], tests: [] };
+  const device = {
+    id: "nvidia:0",
+    kind: "nvidia",
+    model: "NVIDIA L4",
+    driver: "550",
+    memoryMib: 1,
+    encoders: [],
+    decoders: [],
+    sessions: null,
+    realTimeFactor: null,
+  };
+  const send = async (
+    { session }: H2Connection,
+    report: unknown,
+    secret: string,
+    authorization = RESULT_AUTHORIZATION,
+  ): Promise<number> => {
+    const body = Buffer.from(typeof report === "string" ? report : JSON.stringify(report));
+    const headers = { ":path": RIG_REPORT_PATH, authorization, credentials: secret };
+    return (await requestH2(session, headers, body)).status;
+  };
+
+  test("are taken from who is registered under the secret, and from nobody else", async () => {
+    const connection = await connect();
+    const secret = `${BOB}.teller`;
+    expect(await send(connection, { ...fine, devices: [device] }, secret)).toBe(409);
+    register(connection, { secret });
+    await fortress.pool.untilConnected(1);
+    expect(await send(connection, { ...fine, devices: [device] }, secret)).toBe(204);
+    expect(await send(connection, { ...fine, devices: [device] }, `${ADA}.teller`)).toBe(409);
+    expect(await send(connection, { ...fine, devices: [device] }, "no secret")).toBe(401);
+    expect(await send(connection, { ...fine, devices: [device] }, secret, "Bearer x")).toBe(401);
+  });
+
+  test.each([
+    ["no JSON", "{", 400],
+    ["a version of tomorrow", { ...fine, v: 2, devices: [device] }, 400],
+    ["no device", fine, 400],
+    ["thousands of devices", { ...fine, devices: Array.from({ length: 65 }, () => device) }, 400],
+    ["markup where a name of FFmpeg's belongs", { ...fine, devices: [{ ...device, encoders: ["<script>"] }] }, 400],
+    ["a sentence where a key belongs", { ...fine, devices: [device], tests: [{ problem: "send me ETH" }] }, 400],
+    ["a megabyte", { ...fine, software: { ...fine.software, worker: "x".repeat(1 << 20) } }, 413],
+  ])("%s: refused", async (_, report, status) => {
+    const connection = await connect();
+    const secret = `${BOB}.bad${rigs++}`;
+    register(connection, { secret });
+    await fortress.pool.untilConnected(1);
+    expect(await send(connection, report, secret)).toBe(status);
+  });
+
+  test("a storm of them is told to wait", async () => {
+    const connection = await connect();
+    const secret = `${BOB}.storm`;
+    register(connection, { secret });
+    await fortress.pool.untilConnected(1);
+    const statuses = await Promise.all(
+      Array.from({ length: 40 }, () => send(connection, { ...fine, devices: [device] }, secret)),
+    );
+    expect(new Set(statuses)).toEqual(new Set([204, 429]));
   });
 });

@@ -3,7 +3,15 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
-import { formatRig, GrpcStatus, INVALID_VIDEO, parseOpenSecret, type RigName, segmentText } from "@openpool/protocol";
+import {
+  formatRig,
+  GrpcStatus,
+  INVALID_VIDEO,
+  parseOpenSecret,
+  RIG_REPORT_PATH,
+  type RigName,
+  segmentText,
+} from "@openpool/protocol";
 import { createLiveView } from "./api/public/live-view.ts";
 import { createPayoutsView } from "./api/public/payout-view.ts";
 import type { PublicPort } from "./api/public/ports.ts";
@@ -35,6 +43,7 @@ import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { WorkersDoor } from "./workers/door.ts";
 import { hashSecret, Identities, parseWorker } from "./workers/identity.ts";
+import { RigReports } from "./workers/rig-reports.ts";
 
 export interface PoolDeps {
   readonly logger: Logger;
@@ -210,11 +219,13 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         payoutBalanceWei: async () => (await payoutPort?.status())?.balanceWei,
       }),
     );
+    const reports = await RigReports.open({ store, clock });
     const workers = new WorkersDoor({
       desk,
       connections,
       identities,
       memory,
+      reports,
       store,
       logger,
       clock,
@@ -252,6 +263,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         if (!local && /^\d{1,19}$/.test(task) && (await relayed(generationOf(BigInt(task)), exchange))) return;
         return workers.takeResult(exchange);
       }
+      if (path === RIG_REPORT_PATH && exchange.method === "POST") return workers.takeReport(exchange);
       if (path.startsWith("/stream/")) {
         const [, of, source] = /^\/stream\/(\d{1,4})\/(?:source\/([\w-]{22})\.ts$)?/.exec(path) ?? [];
         const owner = of === undefined ? generation : Number(of);
@@ -592,6 +604,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           price: options.price,
         },
         live: () => view.live(),
+        machines: reports,
         decisions: (worker, rig) => view.decisions({ worker, rig }),
         worker: (address) => identities.worker(address),
         rollups: scope.use(await openRollups(deps.connection, { logger, clock, onAppended })),

@@ -35,6 +35,11 @@ export const Capability = {
 /** A set of capabilities: bit n is the capability with number n. */
 export type CapabilitySet = bigint;
 
+/** What a set holds, by the names above; numbers that have none are left out. */
+export function capabilityNames(set: CapabilitySet): string[] {
+  return Object.entries(Capability).flatMap(([name, number]) => ((set >> BigInt(number)) & 1n ? [name] : []));
+}
+
 export function capabilitySet(...numbers: readonly number[]): CapabilitySet {
   let set = 0n;
   for (const number of numbers) if (number >= 0) set |= 1n << BigInt(number);

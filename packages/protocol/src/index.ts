@@ -4,6 +4,7 @@ export {
   capabilitiesOfJob,
   capabilitiesToWire,
   Capability,
+  capabilityNames,
   capabilitySet,
   type CapabilitySet,
   capabilitySetFromWords,
@@ -49,6 +50,7 @@ export {
   setProfiles,
   type VideoCodec as ProfileCodec,
 } from "./profile.ts";
+export * from "./rig-report.ts";
 export {
   DEFAULT_SEGMENT_DURATION_MS,
   INVALID_VIDEO,

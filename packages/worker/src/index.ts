@@ -1,5 +1,5 @@
 export { detectDevices, type DetectFailure, type Detection, type DetectOptions } from "./devices/detect.ts";
-export type { Device, DeviceKind, Finding } from "./devices/device.ts";
+export { type Device, type DeviceKind, deviceName, type Finding } from "./devices/device.ts";
 export type { FfmpegBuild, FfmpegFailure } from "./devices/ffmpeg-build.ts";
 export type { NvidiaGpu } from "./devices/nvidia-smi.ts";
 export { type DeviceRequest, parseDevices } from "./devices/request.ts";

@@ -33,6 +33,8 @@ export interface WorkerOptions {
 }
 
 export interface WorkerDeps {
+  /** Of this program; the pool shows it. */
+  readonly version: string;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Gives up a start that is under way; a worker that has started is disposed instead. */

@@ -1,10 +1,10 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { X509Certificate } from "node:crypto";
 import { afterEach, expect, test } from "vitest";
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
-import { capabilitySetFromWords, Capability, capabilitySet, isSubset } from "@openpool/protocol";
+import { capabilitySetFromWords, Capability, capabilitySet, isSubset, rigReportSchema } from "@openpool/protocol";
 import { detectDevices, type Detection } from "./devices/detect.ts";
 import { defaultWorkerOptions, type WorkerDeps, type WorkerOptions } from "./options.ts";
 import {
@@ -64,7 +64,7 @@ async function worker(
       ...options,
       workDir,
     },
-    { logger: silentLogger, clock: systemClock, detect, ...deps },
+    { version: "0.1.0", logger: silentLogger, clock: systemClock, detect, ...deps },
   );
   cleanUp.push(async () => await started[Symbol.asyncDispose]());
   return started;
@@ -144,7 +144,8 @@ test("registers with what its tests proved, fetches the source, and uploads rend
     sessions: 1,
     pixelsEncoded: String((426 * 240 + 640 * 360) * 50),
   });
-});
+  // The first to start finds the devices, for all.
+}, 120_000);
 
 test("each rendition is followed by its signature when perceptual hashes are wanted", async () => {
   const fake = await pool();
@@ -480,4 +481,19 @@ test.each([
   const workDir = await makeWorkDir();
   await expect(worker({ address: "127.0.0.1:1" }, { workDir, ...options })).rejects.toThrow(text);
   expect(await readdir(workDir)).toEqual([]);
+});
+
+test("the pool is told about this machine once it has taken the registration, again while it cannot listen", async () => {
+  const fake = await pool();
+  fake.takeReports(409);
+  await worker(fake, { maxSessions: 2 });
+  await fake.nextRegistration();
+  await fake.nextReport();
+  const { headers, body } = await fake.nextReport();
+  expect(headers).toMatchObject({ credentials: SECRET, "content-type": "application/json" });
+  const report = rigReportSchema.parse(body);
+  expect(report).toMatchObject({ v: 1, software: { worker: "0.1.0" }, devices: [{ id: "cpu", sessions: null }] });
+  expect(report.devices[0]?.encoders).toContain("libx264");
+  expect(report.tests.find(({ of }) => of === "libx264")).toMatchObject({ test: "encode", passed: true });
+  expect(JSON.stringify(body)).not.toContain(hostname());
 });

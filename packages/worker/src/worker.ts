@@ -10,11 +10,12 @@ import {
 } from "@openpool/protocol";
 import { type Capacity, measureCapacity } from "./devices/capacity.ts";
 import { detectDevices, type Detection } from "./devices/detect.ts";
-import type { Device } from "./devices/device.ts";
+import { type Device, deviceName } from "./devices/device.ts";
 import { type NvidiaWatch, watchNvidiaGpus } from "./devices/nvidia-smi.ts";
 import { parseFingerprint } from "./net/dial.ts";
 import { type LinkEnd, openPoolLink, type PoolLink } from "./net/pool-link.ts";
 import { createUploader } from "./net/results.ts";
+import { makeRigReport, sendRigReport } from "./net/rig-report.ts";
 import { createDownloader } from "./net/source.ts";
 import {
   formatPoolAddress,
@@ -192,6 +193,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
       capabilities: capabilitiesToWire(capabilities, LIVEPEER_VERSION),
       ...(typeof secret === "string" ? {} : { ethereumAddress: hexToBytes(secret.worker.slice(2)) }),
     });
+    const report = makeRigReport(deps.version, detection, stations);
     let draining = false;
     // The status endpoint comes before the link, so that a taken port is found before the pool is bothered.
     let link: PoolLink | undefined;
@@ -221,7 +223,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
         devices: stations.map((station) => ({
           id: station.device.id,
           kind: station.device.kind,
-          name: station.device.name,
+          name: deviceName(station.device),
           load: loads.get(station) ?? 0,
           realTimeFactor: station.capacity?.realTimeFactor,
           gpu: station.device.uuid === undefined ? undefined : watch?.gpus.get(station.device.uuid),
@@ -235,6 +237,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
     const opened = openPoolLink({ pool, certSha256 }, request, {
       clock,
       logger,
+      onRegistered: (session) => void sendRigReport(session, options.secret, report, deps),
       onNotify: (notify) => tasks.onNotify(notify),
     });
     link = scope.use(opened);

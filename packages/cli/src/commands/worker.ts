@@ -10,6 +10,7 @@ import { type Flags, readSecretFile, settingsError, settle } from "../settings/s
 import { aborted } from "../signals.ts";
 import { toWorkerOptions, workerOptions } from "../settings/worker-options.ts";
 import { createStatusLine } from "../text/status-line.ts";
+import { version } from "../version.ts";
 
 export function addWorkerCommand({ program, run }: Registry): void {
   const command = program
@@ -79,7 +80,7 @@ async function runWorker(
   },
 ): Promise<ExitCode> {
   const { logger, stop, onStatus } = hooks;
-  await using worker = await startWorker(options, { logger, clock: systemClock, signal: stop });
+  await using worker = await startWorker(options, { version, logger, clock: systemClock, signal: stop });
   const timer = onStatus && setInterval(() => onStatus(statusText(worker.status())), STATUS_MS);
   try {
     const end = await Promise.race([worker.closed, aborted(stop)]);

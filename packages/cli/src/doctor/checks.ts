@@ -12,7 +12,7 @@ import {
   silentLogger,
   systemClock,
 } from "@openpool/base";
-import { detectDevices } from "@openpool/worker";
+import { detectDevices, deviceName } from "@openpool/worker";
 import { z } from "zod";
 import { AdminClientError, openAdminClient } from "../admin-client.ts";
 
@@ -107,7 +107,7 @@ export async function checkDevices(tempDir: string, signal: AbortSignal): Promis
   const options = { devices: "auto", ffmpegPath: "ffmpeg", nvidiaSmiPath: "nvidia-smi", tempDir };
   try {
     const { devices, findings } = await detectDevices(options, { clock: systemClock, logger: silentLogger }, signal);
-    const usable = devices.map((one) => ok("device", `${one.id} (${one.name}) transcodes`));
+    const usable = devices.map((one) => ok("device", `${one.id} (${deviceName(one)}) transcodes`));
     const others = findings
       .filter((one) => !one.usable)
       .map((one) => ok("device", `${one.device} does not: ${one.text}`));

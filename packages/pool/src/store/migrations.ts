@@ -6,6 +6,7 @@ import { payouts } from "./schema/3-payouts.ts";
 import { rollups } from "./schema/4-rollups.ts";
 import { upstream } from "./schema/5-upstream.ts";
 import { alertsAndSettings } from "./schema/7-alerts-settings.ts";
+import { rigReports } from "./schema/8-rig-reports.ts";
 import { schemes } from "./schema/6-schemes.ts";
 import type { Migration } from "./schema/migration.ts";
 
@@ -21,6 +22,7 @@ export const knownMigrations: readonly Migration[] = [
   upstream,
   schemes,
   alertsAndSettings,
+  rigReports,
 ];
 
 /** Any constant of ours: two nodes that start together migrate one after the other. */

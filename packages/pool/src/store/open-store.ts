@@ -1,5 +1,5 @@
 import { type Clock, errorCode, errorText, type Logger, openScope, PoolError } from "@openpool/base";
-import type { WorkerAddress } from "@openpool/protocol";
+import type { RigName, RigReport, WorkerAddress } from "@openpool/protocol";
 import { Client, Pool, type PoolClient, type QueryResultRow } from "pg";
 import { addPartitions, EventWriter } from "./event-writer.ts";
 import { migrate } from "./migrations.ts";
@@ -11,6 +11,8 @@ import type {
   NewEvent,
   PoolTotals,
   RigBalance,
+  RigReportRecord,
+  RigReportSummary,
   Store,
   StoredEvent,
   TotalsDifference,
@@ -358,6 +360,41 @@ class PgStore implements Store {
        on conflict (name) do update set drained_at = excluded.drained_at`,
       [name, drainedAt ?? null],
     );
+  }
+
+  async rigReports(): Promise<readonly RigReportSummary[]> {
+    const rows = await this.#read<{
+      worker: WorkerAddress;
+      rig: string;
+      software: string;
+      devices: RigReportSummary["devices"];
+    }>(
+      `select worker, rig, report->'software'->>'worker' as software,
+         (select json_agg(json_build_object('kind', d->'kind', 'model', d->'model') order by n)
+            from json_array_elements(report->'devices') with ordinality as one (d, n)) as devices
+       from openpool.rig_reports order by reported_at`,
+    );
+    return rows.map(({ worker, rig, software, devices }) => ({ name: { worker, rig }, software, devices }));
+  }
+
+  async rigReport(name: RigName): Promise<RigReportRecord | undefined> {
+    const [row] = await this.#read<{ reported_at: Date; report: RigReport }>(
+      "select reported_at, report from openpool.rig_reports where worker = $1 and rig = $2",
+      [name.worker, name.rig],
+    );
+    return row && { name, reportedAt: row.reported_at.toISOString(), report: row.report };
+  }
+
+  async putRigReport({ name, reportedAt, report }: RigReportRecord): Promise<void> {
+    await this.#read(
+      `insert into openpool.rig_reports (worker, rig, reported_at, report) values ($1, $2, $3, $4)
+       on conflict (worker, rig) do update set reported_at = excluded.reported_at, report = excluded.report`,
+      [name.worker, name.rig, reportedAt, JSON.stringify(report)],
+    );
+  }
+
+  async dropRigReport({ worker, rig }: RigName): Promise<void> {
+    await this.#read("delete from openpool.rig_reports where worker = $1 and rig = $2", [worker, rig]);
   }
 
   async putSnapshot(name: string, value: unknown): Promise<void> {

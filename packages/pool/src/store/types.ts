@@ -1,5 +1,5 @@
 import type { Price } from "@openpool/base";
-import type { WorkerAddress, RigName } from "@openpool/protocol";
+import type { RigDevice, RigName, RigReport, WorkerAddress } from "@openpool/protocol";
 
 /** A fact to append. `data` is JSON: bigints as decimal strings, no secrets, no stream keys. */
 export interface NewEvent {
@@ -104,6 +104,22 @@ export interface UpstreamRecord {
   readonly drainedAt: string | undefined;
 }
 
+/** What a rig told about its machine, the last time. */
+export interface RigReportRecord {
+  readonly name: RigName;
+  /** RFC 3339. */
+  readonly reportedAt: string;
+  readonly report: RigReport;
+}
+
+/** What of it is in lists. */
+export interface RigReportSummary {
+  readonly name: RigName;
+  /** Version of the worker daemon. */
+  readonly software: string;
+  readonly devices: readonly Pick<RigDevice, "kind" | "model">[];
+}
+
 /** The pool's memory. Nothing of the driver leaks through it. */
 export interface Store extends AsyncDisposable {
   /** False while appends fail; a job must not be answered then. */
@@ -133,6 +149,11 @@ export interface Store extends AsyncDisposable {
   revokeCredential(id: string, at: number): Promise<void>;
   upstreams(): Promise<readonly UpstreamRecord[]>;
   putUpstream(record: UpstreamRecord): Promise<void>;
+  /** Those of all rigs, longest ago first. */
+  rigReports(): Promise<readonly RigReportSummary[]>;
+  rigReport(name: RigName): Promise<RigReportRecord | undefined>;
+  putRigReport(record: RigReportRecord): Promise<void>;
+  dropRigReport(name: RigName): Promise<void>;
   /** Keeps a small JSON value under a name, replacing what was there: things that could be learnt again. */
   putSnapshot(name: string, value: unknown): Promise<void>;
   getSnapshot(name: string): Promise<unknown>;

@@ -12,8 +12,10 @@ import {
   parseMultipart,
   type RegisterRequest,
   RegisterRequestSchema,
+  MAX_RIG_REPORT_BYTES,
   registerText,
   RESULT_AUTHORIZATION,
+  rigReportSchema,
   type RigName,
   segmentText,
   TRANSCODING_ERROR_TYPE,
@@ -29,6 +31,7 @@ import type { Store } from "../store/types.ts";
 import type { Connection, Connections } from "./connections.ts";
 import { hashSecret, type Identities, isIdentityRefusal } from "./identity.ts";
 import { createEventBudget } from "./event-budget.ts";
+import type { RigReports } from "./rig-reports.ts";
 import { plainText } from "./plain-text.ts";
 
 export interface WorkersDoorDeps {
@@ -36,6 +39,7 @@ export interface WorkersDoorDeps {
   readonly connections: Connections;
   readonly identities: Identities;
   readonly memory: BodyMemory;
+  readonly reports: RigReports;
   readonly store: Store;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -67,12 +71,15 @@ export class WorkersDoor {
   readonly #peerBudget: (key: string) => boolean;
   /** Registrations that one address may begin: a large site at once, and again and again, but not for ever. */
   readonly #registrationBudget: (key: string) => boolean;
+  /** Reports of one rig: one a registration, and a network that fails now and then. */
+  readonly #reportBudget: (key: string) => boolean;
 
   constructor(deps: WorkersDoorDeps) {
     this.#deps = deps;
     this.#nameBudget = createEventBudget({ burst: 20, perMinute: 20 }, deps.clock);
     this.#peerBudget = createEventBudget({ burst: 1_000, perMinute: 120 }, deps.clock);
     this.#registrationBudget = createEventBudget({ burst: 5_000, perMinute: 1_200 }, deps.clock);
+    this.#reportBudget = createEventBudget({ burst: 10, perMinute: 4 }, deps.clock);
   }
 
   // ---- registration
@@ -159,6 +166,62 @@ export class WorkersDoor {
     );
   }
 
+  // ---- what a rig tells about its machine
+
+  /** POST of a rig report, by who holds a registration under the same secret. */
+  async takeReport(exchange: Exchange): Promise<void> {
+    const { connections, identities, reports, logger } = this.#deps;
+    const secret = exchange.header("credentials") ?? "";
+    const identity = identities.identify(secret, new Uint8Array());
+    if (exchange.header("authorization") !== RESULT_AUTHORIZATION || isIdentityRefusal(identity)) {
+      return answerText(exchange, 401, "Unauthorized");
+    }
+    const rig = formatRig(identity);
+    // Names cost nothing: only those of rigs that are here, or were a moment ago, are worth a row.
+    if (!connections.holders.holds(hashSecret(secret), identity)) {
+      return answerText(exchange, 409, "no registration is open under this secret");
+    }
+    if (!this.#reportBudget(rig)) return answerText(exchange, 429, "too many reports");
+    const body = await this.#smallBody(exchange, MAX_RIG_REPORT_BYTES);
+    if (!body?.whole) return answerText(exchange, 413, "the report is too large, or did not come whole");
+    const report = rigReportSchema.safeParse(parseJson(body.text));
+    if (!report.success) {
+      const [issue] = report.error.issues;
+      return answerText(exchange, 400, `${issue?.path.join(".") || "the report"}: ${issue?.message ?? "is not valid"}`);
+    }
+    try {
+      await reports.keep(identity, report.data);
+    } catch (error) {
+      logger.warn("a rig's report was not kept", { rig, error: errorText(error) });
+      return answerText(exchange, 503, "the report cannot be kept now");
+    }
+    answerText(exchange, 204, "");
+  }
+
+  /** A body of a few kilobytes, not whole when it is larger; undefined when it is late or cut off. */
+  async #smallBody(
+    exchange: Exchange,
+    maxBytes: number,
+  ): Promise<{ readonly text: string; readonly whole: boolean } | undefined> {
+    const { clock, memory } = this.#deps;
+    const options = {
+      announcedBytes: undefined,
+      maxBytes,
+      purpose: "result" as const,
+      signal: AbortSignal.timeout(UPLOAD_TIMEOUT_MS),
+      pace: { clock, stallMs: STALL_MS, wholeMs: UPLOAD_TIMEOUT_MS },
+    };
+    const body = await openBody(memory, options);
+    if (typeof body === "string") return undefined;
+    try {
+      const failure = await fillBody(body, exchange.body, memory, options);
+      if (failure === "incomplete") return undefined;
+      return { text: Buffer.from(body.bytes).toString(), whole: failure === undefined };
+    } finally {
+      body.release();
+    }
+  }
+
   // ---- sources
 
   /** GET of a source by its unguessable URL; cut through while it still arrives. */
@@ -226,25 +289,11 @@ export class WorkersDoor {
   }
 
   async #takeError(exchange: Exchange, attempt: AttemptId | undefined): Promise<void> {
-    const { clock, desk, memory } = this.#deps;
-    const options = {
-      announcedBytes: undefined,
-      maxBytes: MAX_ERROR_BYTES,
-      purpose: "result" as const,
-      signal: AbortSignal.timeout(UPLOAD_TIMEOUT_MS),
-      pace: { clock, stallMs: STALL_MS, wholeMs: UPLOAD_TIMEOUT_MS },
-    };
-    const body = await openBody(memory, options);
-    if (typeof body === "string") return exchange.abort();
-    try {
-      const failure = await fillBody(body, exchange.body, memory, options);
-      // The worker left or hangs: the end of its stream, or its lateness, says the rest.
-      if (failure === "incomplete") return exchange.abort();
-      exchange.answer(200, OK_HEADERS, "OK");
-      if (attempt) desk.attemptFailed(attempt, { kind: "worker-error", text: Buffer.from(body.bytes).toString() });
-    } finally {
-      body.release();
-    }
+    const body = await this.#smallBody(exchange, MAX_ERROR_BYTES);
+    // The worker left or hangs: the end of its stream, or its lateness, says the rest.
+    if (!body) return exchange.abort();
+    exchange.answer(200, OK_HEADERS, "OK");
+    if (attempt) this.#deps.desk.attemptFailed(attempt, { kind: "worker-error", text: body.text });
   }
 
   async #takeRenditions(exchange: Exchange, attempt: AttemptId, boundary: string | undefined): Promise<void> {
@@ -309,6 +358,15 @@ export class WorkersDoor {
       this.#deps.logger.warn("an event was not recorded", { type, error: errorText(error) });
     });
     return true;
+  }
+}
+
+/** Undefined: it is no JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

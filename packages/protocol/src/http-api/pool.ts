@@ -10,6 +10,7 @@ import {
   weiSchema,
   windowsSchema,
 } from "./common.ts";
+import { deviceKindSchema } from "../rig-report.ts";
 import { payoutRunSchema } from "./payouts.ts";
 import { termsSchema } from "./terms.ts";
 
@@ -40,8 +41,15 @@ export const poolLiveSchema = ageSchema.extend({
   rigsOnline: countSchema,
   rigsKnown: countSchema.describe("online ones and those that are remembered"),
   devices: z
-    .array(z.object({ device: z.string(), rigs: countSchema }))
-    .describe("online rigs by what they say they are; rigs that say nothing are not in it"),
+    .array(
+      z.object({
+        device: z.string().describe("the model, by the account of those who have it"),
+        kind: deviceKindSchema,
+        rigs: countSchema.describe("that have at least one"),
+        count: countSchema.describe("of the devices themselves"),
+      }),
+    )
+    .describe("of online rigs, those of most rigs first; rigs that say nothing are not in it"),
   capacity: countSchema.describe("sessions (streams) that the connected rigs take at once"),
   sessionsHeld: countSchema.describe("places on rigs that are taken"),
   streams: countSchema.describe("streams that gateways send now"),

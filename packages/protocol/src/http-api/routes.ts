@@ -36,7 +36,7 @@ export const workersQuerySchema = z.strictObject({
 export const rigsQuerySchema = z.strictObject({
   state: rigStateSchema.optional(),
   standing: standingSchema.optional(),
-  device: z.string().max(80).optional(),
+  device: z.string().max(120).optional().describe("a model, as `/v1/pool` names them: rigs that have one"),
   search,
   sort: z.enum(["earned", "jobs", "success", "speed", "streams", "seen", "name"]).default("earned"),
   order: descending,

@@ -16,6 +16,7 @@ import {
   windowsSchema,
   workerAddressSchema,
 } from "./common.ts";
+import { rigDeviceSchema, rigReportSchema } from "../rig-report.ts";
 import { nextPayoutSchema } from "./pool.ts";
 
 /** `online`: takes work. `draining`: connected, gets no new work. `offline`: not connected. */
@@ -34,7 +35,10 @@ export const rigSummarySchema = z.object({
   stateReason: z.string().describe("why it is in this state, for people"),
   standing: standingSchema.nullable().describe("null for a rig of long ago that is not remembered"),
   standingReason: z.string().nullable(),
-  device: z.string().nullable().describe("what it works with, by its own account; null when its software does not say"),
+  device: z
+    .string()
+    .nullable()
+    .describe("what it works with, by its own account, as `2 × NVIDIA L4`; null when its software does not say"),
   software: z.string().nullable().describe("version of its software, by its own account"),
   capacity: countSchema.describe("streams that it takes at once; 0 when offline"),
   streams: countSchema.describe("streams that have a place on it"),
@@ -184,11 +188,29 @@ export const rigAnswerSchema = ageSchema.extend({
   accepted: countSchema.describe("results accepted since the pool remembers it"),
   failed: countSchema.describe("attempts that failed by its fault since the pool remembers it"),
   decisions: z.array(decisionSchema).describe("of the last hour, newest first"),
+  capabilities: z
+    .array(z.string())
+    .describe("what its registration says that it can do, by the network's names; empty when offline"),
+  machine: z
+    .object({
+      reportedAt: timeSchema.describe("when it last said so"),
+      software: rigReportSchema.shape.software,
+      devices: z.array(rigDeviceSchema.omit({ id: true }).extend({ count: countSchema.describe("of this model") })),
+    })
+    .nullable()
+    .describe("what the rig is, by its own account; kept when it leaves; null when its software does not say"),
   preflight: z
     .object({
       at: timeSchema,
       passed: z.boolean(),
-      checks: z.array(z.object({ name: z.string(), passed: z.boolean(), detail: z.string() })),
+      checks: z.array(
+        z.object({
+          name: z.string(),
+          passed: z.boolean(),
+          detail: z.string(),
+          action: z.string().nullable().describe("what its operator can do; null when there is nothing to do"),
+        }),
+      ),
     })
     .nullable()
     .describe("what the rig found when it tried itself out; null when its software does not say"),

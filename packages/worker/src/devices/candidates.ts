@@ -1,17 +1,14 @@
 import { readdir } from "node:fs/promises";
 import { cpus } from "node:os";
 import type { EncodingPath } from "../transcode/arguments.ts";
-import type { DeviceKind, Encoders, Finding } from "./device.ts";
+import type { Encoders, Finding, Hardware } from "./device.ts";
+import { type Trouble, troubleText } from "./explain.ts";
 import type { FfmpegBuild } from "./ffmpeg-build.ts";
 import { listNvidiaGpus, type NvidiaGpu } from "./nvidia-smi.ts";
 import type { DeviceRequest } from "./request.ts";
 
 /** A device before its tests: ways to use it, best first, and its own encoders. */
-export interface Candidate {
-  readonly id: string;
-  readonly kind: DeviceKind;
-  readonly name: string;
-  readonly uuid: string | undefined;
+export interface Candidate extends Hardware {
   /** The render node behind it: two ways to use one node are one device. */
   readonly node: string | undefined;
   readonly paths: readonly Omit<EncodingPath, "encoders" | "decodes">[];
@@ -30,11 +27,12 @@ export const software = {
 
 export function cpuCandidate(): Candidate {
   const list = cpus();
-  const name = `${list[0]?.model.trim() || "processor"}, ${list.length} threads`;
   return {
     id: "cpu",
     kind: "cpu",
-    name,
+    model: `${list[0]?.model.trim() || "processor"}, ${list.length} threads`,
+    driver: undefined,
+    memoryMib: undefined,
     uuid: undefined,
     node: undefined,
     paths: [software],
@@ -42,7 +40,7 @@ export function cpuCandidate(): Candidate {
   };
 }
 
-function nvidiaCandidate({ index, uuid, name, driverVersion }: NvidiaGpu): Candidate {
+function nvidiaCandidate({ index, uuid, name, driverVersion, memoryTotalMib }: NvidiaGpu): Candidate {
   const open = ["-init_hw_device", `cuda=gpu:${index}`, "-filter_hw_device", "gpu"];
   // CUDA numbers cards by speed unless told otherwise, nvidia-smi by slot.
   const common = { wrapper: ["env", "CUDA_DEVICE_ORDER=PCI_BUS_ID"], uploadFilter: "", encoderArgs: [] };
@@ -59,7 +57,9 @@ function nvidiaCandidate({ index, uuid, name, driverVersion }: NvidiaGpu): Candi
   return {
     id: `nvidia:${index}`,
     kind: "nvidia",
-    name: `${name}, driver ${driverVersion}`,
+    model: name,
+    driver: driverVersion,
+    memoryMib: memoryTotalMib,
     uuid,
     node: undefined,
     paths: [
@@ -77,7 +77,9 @@ function renderCandidate(kind: "vaapi" | "qsv", node: string): Candidate {
   return {
     id: `${kind}:${node}`,
     kind,
-    name: `${kind.toUpperCase()} on ${node}`,
+    model: `${kind.toUpperCase()} on ${node}`,
+    driver: undefined,
+    memoryMib: undefined,
     uuid: undefined,
     node,
     paths: [
@@ -97,7 +99,9 @@ function renderCandidate(kind: "vaapi" | "qsv", node: string): Candidate {
 const amfCandidate: Candidate = {
   id: "amf",
   kind: "amf",
-  name: "AMD AMF",
+  model: "AMD AMF",
+  driver: undefined,
+  memoryMib: undefined,
   uuid: undefined,
   node: undefined,
   paths: [{ ...software, frames: "upload", uploadFilter: "format=nv12" }],
@@ -107,6 +111,13 @@ const amfCandidate: Candidate = {
 async function renderNodes(): Promise<string[]> {
   const entries = await readdir("/dev/dri").catch(() => []);
   return entries.filter((name) => name.startsWith("renderD")).map((name) => `/dev/dri/${name}`);
+}
+
+/** A device that is not there at all. */
+function absent(device: string, trouble: Trouble): Finding {
+  const { problem, subject } = trouble;
+  const test = { device, test: "find", of: null, passed: false, problem, subject: subject || null } as const;
+  return { device, usable: false, text: troubleText(trouble), tests: [test] };
 }
 
 /** The devices behind a request that are worth a test, and words about those that are not there at all. */
@@ -121,23 +132,23 @@ export async function candidatesFor(
       return { candidates: [], findings: [] };
     case "nvidia": {
       const inventory = await listNvidiaGpus(options.nvidiaSmiPath, signal);
-      if (inventory.kind === "none")
-        return { candidates: [], findings: [{ device: "nvidia", usable: false, text: inventory.why }] };
+      if (inventory.kind === "none") return { candidates: [], findings: [absent("nvidia", inventory.trouble)] };
       const wanted = request.indexes ?? inventory.gpus.map(({ index }) => index);
       const candidates: Candidate[] = [];
       const findings: Finding[] = [];
       for (const index of wanted) {
         const gpu = inventory.gpus.find((one) => one.index === index);
         if (gpu) candidates.push(nvidiaCandidate(gpu));
-        else findings.push({ device: `nvidia:${index}`, usable: false, text: `nvidia-smi lists no card ${index}` });
+        else findings.push(absent(`nvidia:${index}`, { problem: "no-card", subject: String(index) }));
       }
       return { candidates, findings };
     }
     case "vaapi":
     case "qsv": {
       const nodes = request.node === undefined ? await renderNodes() : [request.node];
-      const text = "there is no render node in /dev/dri";
-      if (nodes.length === 0) return { candidates: [], findings: [{ device: request.kind, usable: false, text }] };
+      if (nodes.length === 0) {
+        return { candidates: [], findings: [absent(request.kind, { problem: "no-render-node", subject: "" })] };
+      }
       return { candidates: nodes.map((node) => renderCandidate(request.kind, node)), findings: [] };
     }
     case "amf":

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import type { Profile } from "@openpool/protocol";
 import type { Transcoder } from "../transcode/transcoder.ts";
-import type { Device } from "./device.ts";
+import { type Device, deviceName } from "./device.ts";
 import type { FfmpegBuild } from "./ffmpeg-build.ts";
 import { runTool } from "./run-tool.ts";
 
@@ -107,8 +107,15 @@ async function measure(transcoder: Transcoder, source: Buffer, clock: Clock, sig
   }
 }
 
-function fingerprint(build: FfmpegBuild, { id, name, path }: Device): string {
-  return JSON.stringify([build.version, id, name, path.frames, path.encoders, availableParallelism()]);
+function fingerprint(build: FfmpegBuild, { path, ...device }: Device): string {
+  return JSON.stringify([
+    build.version,
+    device.id,
+    deviceName(device),
+    path.frames,
+    path.encoders,
+    availableParallelism(),
+  ]);
 }
 
 interface Cache {

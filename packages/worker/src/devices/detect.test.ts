@@ -20,7 +20,12 @@ test("the processor offers what its test encodes proved, and detection leaves no
   expect(isSubset(DEFAULT_CAPABILITIES, devices[0].capabilities)).toBe(true);
   expect(isSubset(capabilitySet(Capability.h264Decode422), devices[0].capabilities)).toBe(true);
   expect(isSubset(capabilitySet(Capability.vp8Encode), devices[0].capabilities)).toBe(false);
-  expect(findings).toContainEqual({ device: "cpu", usable: true, text: "works" });
+  expect(findings.find(({ device }) => device === "cpu")).toMatchObject({
+    usable: true,
+    text: "works",
+    tests: expect.arrayContaining([expect.objectContaining({ test: "encode", of: "libx264", passed: true })]),
+  });
+  expect(devices[0].proved).toMatchObject({ encoders: expect.arrayContaining(["libx264"]) });
   expect(ffmpeg.version).toMatch(/^\w/);
   expect(await readdir(tempDir)).toEqual([]);
 });
@@ -77,14 +82,25 @@ test("of two cards the one that encodes is used, on a path that keeps frames on 
   await writeFile(smi, `#!/bin/sh\necho '${gpu(0, "NVIDIA L4")}'; echo '${gpu(1, "NVIDIA H100")}'\n`, { mode: 0o755 });
   await writeFile(ffmpegPath, PRETENDER, { mode: 0o755 });
   const { devices, findings } = await detectDevices({ ...options, nvidiaSmiPath: smi, ffmpegPath });
-  expect(findings).toEqual([
+  expect(findings).toMatchObject([
     { device: "nvidia:0", usable: true, text: "works" },
     { device: "nvidia:1", usable: false, text: "no NVENC on this card for this codec" },
   ]);
+  expect(findings[1]?.tests).toContainEqual({
+    device: "nvidia:1",
+    test: "encode",
+    of: "h264_nvenc",
+    passed: false,
+    problem: "no-nvenc",
+    subject: null,
+  });
   expect(devices).toHaveLength(1);
   expect(devices[0]).toMatchObject({
     id: "nvidia:0",
-    name: "NVIDIA L4, driver 550.90.07",
+    model: "NVIDIA L4",
+    driver: "550.90.07",
+    memoryMib: 1,
+    proved: { encoders: ["h264_nvenc", "hevc_nvenc"], decoders: ["h264", "hevc", "vp8", "vp9"] },
     uuid: "GPU-0",
     path: {
       frames: "cuda",

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Clock, type Logger, PoolError, silentLogger, systemClock } from "@openpool/base";
 import { candidatesFor, cpuCandidate, software } from "./candidates.ts";
 import type { Device, Finding } from "./device.ts";
+import { troubleText } from "./explain.ts";
 import { type FfmpegBuild, inspectFfmpeg } from "./ffmpeg-build.ts";
 import { type Bench, capabilitiesOf, proveDevice, proveSoftware, type SoftwareProof } from "./prove.ts";
 import { type DeviceRequest, parseDevices } from "./request.ts";
@@ -58,8 +59,8 @@ async function proveAll(
   for (const candidate of candidates) {
     // One way to use a render node is enough: the first that works.
     if (candidate.node !== undefined && taken.has(candidate.node)) continue;
-    const { device, text } = await proveDevice(candidate, bench, sample, proof);
-    findings.push({ device: candidate.id, usable: device !== undefined, text });
+    const { device, finding } = await proveDevice(candidate, bench, sample, proof);
+    findings.push(finding);
     if (device) devices.push(device);
     else if (namesOne(request)) missing = true;
     if (device && candidate.node !== undefined) taken.add(candidate.node);
@@ -70,15 +71,18 @@ async function proveAll(
 
 function cpuDevice(build: FfmpegBuild, proof: SoftwareProof): Device | undefined {
   if (proof.encoders.h264 === undefined) return undefined;
-  const { id, kind, name, uuid } = cpuCandidate();
+  const { id, kind, model, driver, memoryMib, uuid } = cpuCandidate();
   return {
     id,
     kind,
-    name,
+    model,
+    driver,
+    memoryMib,
     uuid,
     path: { ...software, encoders: proof.encoders, decodes: undefined },
     anySourcePath: undefined,
     capabilities: capabilitiesOf(build, proof.encoders, proof.decodes),
+    proved: { encoders: Object.values(proof.encoders), decoders: [...proof.decodes] },
   };
 }
 
@@ -126,7 +130,8 @@ export async function detectDevices(
     const wantsCpu = requests.some(({ kind }) => kind === "cpu" || (kind === "auto" && devices.length === 0));
     if (wantsCpu) {
       const cpu = cpuDevice(build, proof);
-      findings.push({ device: "cpu", usable: cpu !== undefined, text: cpu ? "works" : proof.why });
+      const text = proof.trouble ? troubleText(proof.trouble) : "works";
+      findings.push({ device: "cpu", usable: cpu !== undefined, text, tests: proof.tests });
       if (cpu) devices.unshift(cpu);
     }
     const [first, ...others] = devices;

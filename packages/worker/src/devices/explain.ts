@@ -1,55 +1,55 @@
+import { describeProblem, type PreflightProblem } from "@openpool/protocol";
+
+/** Why a test fails: what the pool is told of it, and what only our own log says. */
+export interface Trouble {
+  readonly problem: PreflightProblem;
+  /** What the problem names: an encoder, a version; empty where it names nothing. */
+  readonly subject: string;
+  /** FFmpeg's own words, where they are all that is known. */
+  readonly said?: string;
+}
+
 /** What FFmpeg and drivers say when a device does not work, and what that means. First match wins. */
-const meanings: readonly (readonly [RegExp, (match: RegExpExecArray) => string])[] = [
-  [/Unknown encoder '([^']+)'/, (m) => `FFmpeg has no ${m[1]}`],
-  [/minimum required Nvidia driver for nvenc is (\S+)/, (m) => `driver too old: this FFmpeg's NVENC needs ${m[1]}`],
-  [/Driver does not support the required nvenc API version/, () => "driver too old for the NVENC of this FFmpeg"],
-  [/forward compatibility was attempted|CUDA driver version is insufficient/, () => "driver too old for this CUDA"],
-  [
-    /Cannot load libnvidia-encode/,
-    () => "the driver's encoder library is missing (in a container: NVIDIA_DRIVER_CAPABILITIES must name video)",
-  ],
-  [
-    /Cannot load libcuda|Could not dynamically load CUDA/,
-    () => "no NVIDIA driver (in a container: started without the GPU?)",
-  ],
-  [
-    /Cannot load (libnvcuvid\S*)/,
-    () => "the driver's decoder library is missing (in a container: NVIDIA_DRIVER_CAPABILITIES must name video)",
-  ],
-  [/CUDA_ERROR_NO_DEVICE|no CUDA-capable device|CUDA_ERROR_INVALID_DEVICE/, () => "there is no such CUDA device"],
-  [/CUDA_ERROR_OUT_OF_MEMORY/, () => "the card's memory is full"],
-  [
-    /OpenEncodeSessionEx failed: (?:out of memory|incompatible client key)/,
-    () => "all encoder sessions of the card are in use",
-  ],
+const meanings: readonly (readonly [RegExp, PreflightProblem])[] = [
+  [/Unknown encoder '([^']+)'/, "no-encoder"],
+  [/minimum required Nvidia driver for nvenc is (\S+)/, "driver-too-old"],
+  [/Driver does not support the required nvenc API version/, "driver-too-old"],
+  [/forward compatibility was attempted|CUDA driver version is insufficient/, "driver-too-old"],
+  [/Cannot load libnvidia-encode/, "no-encoder-library"],
+  [/Cannot load libcuda|Could not dynamically load CUDA/, "no-driver"],
+  [/Cannot load libnvcuvid/, "no-decoder-library"],
+  [/CUDA_ERROR_NO_DEVICE|no CUDA-capable device|CUDA_ERROR_INVALID_DEVICE/, "no-cuda-device"],
+  [/CUDA_ERROR_OUT_OF_MEMORY/, "memory-full"],
+  [/OpenEncodeSessionEx failed: (?:out of memory|incompatible client key)/, "sessions-taken"],
   [
     /No capable devices found|No NVENC capable devices found|OpenEncodeSessionEx failed: unsupported device|Codec not supported/,
-    () => "no NVENC on this card for this codec",
+    "no-nvenc",
   ],
-  [/No such filter: '([^']+)'/, (m) => `FFmpeg has no filter ${m[1]}`],
-  [
-    /No VA display found|Failed to initialise VAAPI connection|vaInitialize failed/,
-    () => "no VAAPI driver for this device",
-  ],
-  [/No usable encoding entrypoint|No usable encoding profile/, () => "the device cannot encode this codec"],
-  [
-    /Error creating a MFX session|Error initializing an? (?:internal )?MFX session/i,
-    () => "no Quick Sync on this machine",
-  ],
-  [/amfrt\S* failed to open|DLL (?:amfrt\S*) failed|AMF failed/i, () => "AMD's AMF runtime is missing"],
-  [
-    /Cannot open (?:the )?drm(?: device)? |Permission denied/i,
-    () => "no permission to use the device: add the user to the groups video and render",
-  ],
-  [/No space left on device/, () => "the disk is full"],
+  [/No such filter: '([^']+)'/, "no-filter"],
+  [/No VA display found|Failed to initialise VAAPI connection|vaInitialize failed/, "no-vaapi"],
+  [/No usable encoding entrypoint|No usable encoding profile/, "cannot-encode"],
+  [/Error creating a MFX session|Error initializing an? (?:internal )?MFX session/i, "no-quick-sync"],
+  [/amfrt\S* failed to open|DLL (?:amfrt\S*) failed|AMF failed/i, "no-amf"],
+  [/Cannot open (?:the )?drm(?: device)? |Permission denied/i, "no-permission"],
+  [/No space left on device/, "disk-full"],
 ];
 
-/** Plain words for a failed test; the last line of the log where nothing better is known. */
-export function explainFailure(stderrTail: string): string {
-  for (const [pattern, say] of meanings) {
+/** What a failed test means; the last line of the log where nothing better is known. */
+export function explainFailure(stderrTail: string): Trouble {
+  for (const [pattern, problem] of meanings) {
     const match = pattern.exec(stderrTail);
-    if (match) return say(match);
+    if (match) return { problem, subject: match[1] ?? "" };
   }
   const last = stderrTail.trim().split("\n").at(-1) ?? "";
-  return last.replace(/^(?:\[[^\]]*\]\s*)+/, "").slice(0, 300) || "the test encode failed without a word";
+  const said = last.replace(/^(?:\[[^\]]*\]\s*)+/, "").slice(0, 300) || "the test encode failed without a word";
+  return { problem: "other", subject: "", said };
+}
+
+/** For whoever runs this machine. */
+export function troubleText({ problem, subject, said }: Trouble): string {
+  if (said !== undefined) return said;
+  const { detail, action } = describeProblem(problem, subject);
+  return action === undefined
+    ? detail
+    : `${detail}: ${action.charAt(0).toLowerCase()}${action.slice(1).replace(/\.$/, "")}`;
 }

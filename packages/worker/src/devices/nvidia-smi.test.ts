@@ -61,14 +61,18 @@ test("lists all cards of a machine", async () => {
 test("says why there is no card", async () => {
   expect(await listNvidiaGpus(join(dir, "not-there"))).toEqual({
     kind: "none",
-    why: "no NVIDIA driver: nvidia-smi is not installed",
+    trouble: { problem: "no-driver", subject: "", said: "no NVIDIA driver: nvidia-smi is not installed" },
   });
   const path = await fakeSmi(
     "echo 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'; exit 9",
   );
   expect(await listNvidiaGpus(path)).toEqual({
     kind: "none",
-    why: "nvidia-smi names no card: NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.",
+    trouble: {
+      problem: "no-card",
+      subject: "",
+      said: "nvidia-smi names no card: NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.",
+    },
   });
 });
 

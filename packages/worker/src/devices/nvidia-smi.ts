@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { createBackoff, type Clock, type Logger } from "@openpool/base";
+import type { Trouble } from "./explain.ts";
 import { runTool } from "./run-tool.ts";
 
 /** One NVIDIA card as the driver's tool describes it. What it does not know is undefined. */
@@ -67,17 +68,21 @@ export function parseGpuLine(line: string): NvidiaGpu | undefined {
 
 export type NvidiaInventory =
   | { readonly kind: "gpus"; readonly gpus: readonly NvidiaGpu[] }
-  /** Why there are none, in plain words. */
-  | { readonly kind: "none"; readonly why: string };
+  /** Why there are none. */
+  | { readonly kind: "none"; readonly trouble: Trouble };
 
 /** Lists the cards of this machine once. */
 export async function listNvidiaGpus(nvidiaSmiPath: string, signal?: AbortSignal): Promise<NvidiaInventory> {
   const run = await runTool(nvidiaSmiPath, QUERY, { timeoutMs: 20_000, ...(signal ? { signal } : {}) });
-  if (run.startError !== undefined) return { kind: "none", why: "no NVIDIA driver: nvidia-smi is not installed" };
+  const none = (problem: "no-driver" | "no-card", said: string): NvidiaInventory => ({
+    kind: "none",
+    trouble: { problem, subject: "", said },
+  });
+  if (run.startError !== undefined) return none("no-driver", "no NVIDIA driver: nvidia-smi is not installed");
   const gpus = run.stdout.split("\n").flatMap((line) => parseGpuLine(line) ?? []);
   if (gpus.length > 0) return { kind: "gpus", gpus };
   const said = (run.stdout + run.stderr).trim().split("\n").at(-1) ?? "";
-  return { kind: "none", why: `nvidia-smi names no card: ${said || "it says nothing"}` };
+  return none("no-card", `nvidia-smi names no card: ${said || "it says nothing"}`);
 }
 
 export interface NvidiaWatch extends AsyncDisposable {

@@ -6,6 +6,7 @@ import {
   type CapabilitySet,
   capabilitySet,
   DEFAULT_CAPABILITIES,
+  type PreflightTest,
   type Profile,
   type ProfileCodec,
 } from "@openpool/protocol";
@@ -14,8 +15,8 @@ import type { EncodingPath } from "../transcode/arguments.ts";
 import { createFfmpegTranscoder } from "../transcode/ffmpeg-transcoder.ts";
 import type { TranscodeOutcome } from "../transcode/transcoder.ts";
 import { type Candidate, software, softwareEncoders } from "./candidates.ts";
-import type { Device, Encoders } from "./device.ts";
-import { explainFailure } from "./explain.ts";
+import type { Device, Encoders, Finding } from "./device.ts";
+import { explainFailure, type Trouble, troubleText } from "./explain.ts";
 import type { FfmpegBuild } from "./ffmpeg-build.ts";
 import { decodableSamples, decodeCapability, type Sample, SAMPLE_FRAMES, type SampleName } from "./samples.ts";
 
@@ -82,51 +83,60 @@ async function tryTranscode(
   }
 }
 
-type TestResult = { readonly ok: true } | { readonly ok: false; readonly why: string };
-
+/** Undefined: it passed. */
 async function testEncode(
   bench: Bench,
   path: EncodingPath,
   sample: Sample,
   codecs: readonly ProfileCodec[],
-): Promise<TestResult> {
+): Promise<Trouble | undefined> {
   for (const codec of codecs) {
     const encoder = path.encoders[codec] ?? codec;
-    if (!bench.build.encoders.has(encoder)) return { ok: false, why: `FFmpeg has no ${encoder}` };
+    if (!bench.build.encoders.has(encoder)) return { problem: "no-encoder", subject: encoder };
   }
   const outcome = await tryTranscode(bench, path, sample, codecs);
-  if (outcome.kind !== "done") {
-    return {
-      ok: false,
-      why:
-        outcome.kind === "stopped"
-          ? "stopped"
-          : explainFailure("stderrTail" in outcome ? outcome.stderrTail : outcome.text),
-    };
-  }
+  if (outcome.kind === "stopped") return { problem: "stopped", subject: "" };
+  if (outcome.kind !== "done") return explainFailure("stderrTail" in outcome ? outcome.stderrTail : outcome.text);
   outcome.release();
   const complete = outcome.renditions.every(({ frames }) => frames === SAMPLE_FRAMES);
-  return complete ? { ok: true } : { ok: false, why: "the test encode lost frames" };
+  return complete ? undefined : { problem: "frames-lost", subject: "" };
 }
 
-/** Codecs of `encoders` that pass; all at once first, one by one when that fails. */
-async function provedEncoders(
-  bench: Bench,
-  path: EncodingPath,
-  sample: Sample,
-): Promise<{ readonly encoders: Encoders; readonly why: string }> {
-  const codecs = Object.keys(path.encoders) as ProfileCodec[];
-  const all = await testEncode(bench, path, sample, codecs);
-  if (all.ok) return { encoders: path.encoders, why: "" };
-  const encoders: Encoders = {};
-  let why = all.why;
-  for (const codec of codecs) {
-    const encoder = path.encoders[codec];
-    const one = await testEncode(bench, path, sample, [codec]);
-    if (one.ok && encoder !== undefined) encoders[codec] = encoder;
-    else if (codec === "h264" && !one.ok) why = one.why;
+/** One encoder that was tried. */
+interface EncoderTest {
+  readonly codec: ProfileCodec;
+  readonly encoder: string;
+  /** Undefined: it passed. */
+  readonly trouble: Trouble | undefined;
+}
+
+/** Tries the encoders of a path; all at once first, one by one when that fails. */
+async function testEncoders(bench: Bench, path: EncodingPath, sample: Sample): Promise<EncoderTest[]> {
+  const known = Object.entries(path.encoders) as [ProfileCodec, string][];
+  const codecs = known.map(([codec]) => codec);
+  const allPass = (await testEncode(bench, path, sample, codecs)) === undefined;
+  const tests: EncoderTest[] = [];
+  for (const [codec, encoder] of known) {
+    tests.push({ codec, encoder, trouble: allPass ? undefined : await testEncode(bench, path, sample, [codec]) });
   }
-  return { encoders, why };
+  return tests;
+}
+
+/** Those that passed. */
+function proved(tests: readonly EncoderTest[]): Encoders {
+  return Object.fromEntries(tests.flatMap(({ codec, encoder, trouble }) => (trouble ? [] : [[codec, encoder]])));
+}
+
+/** As the pool is told. */
+function preflight(device: string, tests: readonly EncoderTest[]): PreflightTest[] {
+  return tests.map(({ encoder, trouble }) => ({
+    device,
+    test: "encode",
+    of: encoder,
+    passed: trouble === undefined,
+    problem: trouble?.problem ?? null,
+    subject: trouble?.subject || null,
+  }));
 }
 
 export function capabilitiesOf(
@@ -151,15 +161,18 @@ const sampleCodecs = { h264: "h264", hevc: "hevc", vp8: "vp8", vp9: "vp9" } as c
 export interface SoftwareProof {
   readonly encoders: Encoders;
   readonly decodes: ReadonlySet<SampleName>;
-  readonly why: string;
+  /** Why there is no H.264; undefined when there is. */
+  readonly trouble: Trouble | undefined;
+  readonly tests: readonly PreflightTest[];
 }
 
 export async function proveSoftware(bench: Bench, sample: Sample): Promise<SoftwareProof> {
-  const [decodes, { encoders, why }] = await Promise.all([
+  const [decodes, tests] = await Promise.all([
     decodableSamples(bench.build, bench.dir, bench.samples, software, undefined, bench.signal),
-    provedEncoders(bench, { ...software, encoders: softwareEncoders, decodes: undefined }, sample),
+    testEncoders(bench, { ...software, encoders: softwareEncoders, decodes: undefined }, sample),
   ]);
-  return { encoders, decodes, why };
+  const trouble = tests.find(({ codec }) => codec === "h264")?.trouble;
+  return { encoders: proved(tests), decodes, trouble, tests: preflight("cpu", tests) };
 }
 
 export async function proveDevice(
@@ -167,51 +180,43 @@ export async function proveDevice(
   bench: Bench,
   sample: Sample,
   fallback: SoftwareProof,
-): Promise<{ readonly device: Device | undefined; readonly text: string }> {
-  const { id, kind, name, uuid } = candidate;
+): Promise<{ readonly device: Device | undefined; readonly finding: Finding }> {
+  const { paths, encoders: offered, node: _, ...hardware } = candidate;
+  const { id } = hardware;
   const problems = new Set<string>();
-  for (const [i, bare] of candidate.paths.entries()) {
-    const { encoders, why } = await provedEncoders(
-      bench,
-      { ...bare, encoders: candidate.encoders, decodes: undefined },
-      sample,
-    );
-    if (encoders.h264 === undefined) {
-      problems.add(why);
+  let tests: EncoderTest[] = [];
+  for (const [i, bare] of paths.entries()) {
+    tests = await testEncoders(bench, { ...bare, encoders: offered, decodes: undefined }, sample);
+    const own = proved(tests);
+    if (own.h264 === undefined) {
+      const trouble = tests.find(({ codec }) => codec === "h264")?.trouble;
+      if (trouble) problems.add(troubleText(trouble));
       continue;
     }
     // What the device lacks the processor makes, where it can.
-    const all: Encoders = { ...fallback.encoders, ...encoders };
-    if (bare.frames !== "cuda") {
-      const path: EncodingPath = { ...bare, encoders: all, decodes: undefined };
-      const device = {
-        id,
-        kind,
-        name,
-        uuid,
-        path,
-        anySourcePath: undefined,
-        capabilities: capabilitiesOf(bench.build, all, fallback.decodes),
-      };
-      return { device, text: `works${bare.frames === "cuda-upload" ? ", decoding on the processor" : ""}` };
-    }
+    const encoders: Encoders = { ...fallback.encoders, ...own };
     const simple = bench.samples.filter((one) => one.name in sampleCodecs);
-    const decodes = await decodableSamples(bench.build, bench.dir, simple, bare, "scale_cuda=160:120", bench.signal);
-    const upload = candidate.paths[i + 1];
+    const decodes =
+      bare.frames === "cuda"
+        ? await decodableSamples(bench.build, bench.dir, simple, bare, "scale_cuda=160:120", bench.signal)
+        : undefined;
+    const upload = decodes && paths[i + 1];
     const device: Device = {
-      id,
-      kind,
-      name,
-      uuid,
+      ...hardware,
       path: {
         ...bare,
-        encoders: all,
-        decodes: Object.entries(sampleCodecs).flatMap(([of, codec]) => (decodes.has(of as SampleName) ? [codec] : [])),
+        encoders,
+        decodes:
+          decodes &&
+          Object.entries(sampleCodecs).flatMap(([of, codec]) => (decodes.has(of as SampleName) ? [codec] : [])),
       },
-      anySourcePath: upload && { ...upload, encoders: all, decodes: undefined },
-      capabilities: capabilitiesOf(bench.build, all, fallback.decodes),
+      anySourcePath: upload && { ...upload, encoders, decodes: undefined },
+      capabilities: capabilitiesOf(bench.build, encoders, fallback.decodes),
+      proved: { encoders: Object.values(own), decoders: [...(decodes ?? [])] },
     };
-    return { device, text: "works" };
+    const text = `works${bare.frames === "cuda-upload" ? ", decoding on the processor" : ""}`;
+    return { device, finding: { device: id, usable: true, text, tests: preflight(id, tests) } };
   }
-  return { device: undefined, text: [...problems].join("; ") || "it did not pass its test encode" };
+  const text = [...problems].join("; ") || "it did not pass its test encode";
+  return { device: undefined, finding: { device: id, usable: false, text, tests: preflight(id, tests) } };
 }

@@ -28,6 +28,8 @@ export interface PoolLink extends AsyncDisposable {
 export interface PoolLinkDeps {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** The pool has taken the registration, on this connection. */
+  onRegistered?(session: http2.ClientHttp2Session): void;
   onNotify(notify: NotifySegment): void;
 }
 
@@ -77,14 +79,16 @@ export function openPoolLink(
     }
     let sinceMs: number | undefined;
     let worked = false;
+    const opened = session;
     registration = register(
-      session,
+      opened,
       request,
       {
         onRegistered() {
           sinceMs = clock.monotonicMs();
           state = { state: "registered", sinceMs: clock.now() };
           logger.info("registered with the pool", { pool: options.pool, capacity: Number(request.capacity) });
+          deps.onRegistered?.(opened);
         },
         onNotify(notify) {
           worked = true;
@@ -96,7 +100,7 @@ export function openPoolLink(
     if (leaving) registration.leave();
     const end = await registration.ended;
     registration = undefined;
-    if (!leaving) session.destroy();
+    if (!leaving) opened.destroy();
     const good = worked || (sinceMs !== undefined && clock.monotonicMs() - sinceMs >= GOOD_AFTER_MS);
     return {
       text: end.text || (end.status === 0 ? "the pool ended the registration" : `gRPC status ${end.status}`),

@@ -17,6 +17,7 @@ import {
   profileToWire,
   type RegisterRequest,
   RegisterRequestSchema,
+  RIG_REPORT_PATH,
 } from "@openpool/protocol";
 
 const fixture = (path: string): Buffer =>
@@ -51,6 +52,9 @@ export interface FakePool extends AsyncDisposable {
   readonly port: number;
   nextRegistration(): Promise<PoolSideRegistration>;
   nextUpload(): Promise<Upload>;
+  /** Takes reports about machines from now on; answered in turn with `statuses`, then with 204. Before, it knows no such path. */
+  takeReports(...statuses: number[]): void;
+  nextReport(): Promise<{ readonly headers: http2.IncomingHttpHeaders; readonly body: unknown }>;
   /** Serves a source and returns its URL. */
   serve(body: Uint8Array | ((request: http.IncomingMessage, response: http.ServerResponse) => void)): string;
   /** Every further registration ends at once with this. */
@@ -82,6 +86,8 @@ function queue<T>(): { push(item: T): void; next(): Promise<T> } {
 export async function startFakePool(port = 0): Promise<FakePool> {
   const registrations = queue<PoolSideRegistration>();
   const uploads = queue<Upload>();
+  const reports = queue<{ readonly headers: http2.IncomingHttpHeaders; readonly body: unknown }>();
+  let reportStatuses: number[] | undefined;
   const sources = new Map<string, Parameters<FakePool["serve"]>[0]>();
   const sockets = new Set<net.Socket>();
   let refusal: { readonly status: number; readonly text: string } | undefined;
@@ -142,10 +148,20 @@ export async function startFakePool(port = 0): Promise<FakePool> {
       uploads.push({ headers, taskId: String(headers["taskid"]), errorText, parts });
     });
   };
+  const onReport = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void => {
+    const chunks: Buffer[] = [];
+    stream.on("error", () => {});
+    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    stream.once("end", () => {
+      stream.respond({ ":status": reportStatuses?.shift() ?? 204 }, { endStream: true });
+      reports.push({ headers, body: JSON.parse(Buffer.concat(chunks).toString()) as unknown });
+    });
+  };
   const h2 = http2.createServer({ settings: { initialWindowSize: 4 << 20 } });
   h2.on("stream", (stream, headers) => {
     if (headers[":path"] === "/net.Transcoder/RegisterTranscoder") onRegister(stream);
     else if (headers[":path"] === "/transcodeResults") onUpload(stream, headers);
+    else if (headers[":path"] === RIG_REPORT_PATH && reportStatuses) onReport(stream, headers);
     else stream.respond({ ":status": 404 }, { endStream: true });
   });
   h2.on("session", (session) => session.on("error", () => {}));
@@ -181,6 +197,10 @@ export async function startFakePool(port = 0): Promise<FakePool> {
     port: boundPort,
     nextRegistration: registrations.next,
     nextUpload: uploads.next,
+    takeReports(...statuses) {
+      reportStatuses = statuses;
+    },
+    nextReport: reports.next,
     serve(body) {
       const path = `/stream/s/${sources.size}.tempfile`;
       sources.set(path, body);

@@ -15,6 +15,7 @@ import type {
   WorkersAnswer,
   WorkerSummary,
 } from "@openpool/protocol";
+import { capabilityNames, describeProblem, devicesByModel, formatDevices, type RigName } from "@openpool/protocol";
 import type { z } from "zod";
 import type {
   earningsQuerySchema,
@@ -26,6 +27,7 @@ import type {
 } from "@openpool/protocol";
 import type { KnownSubject, RollupLine, RollupPoint, RollupStep, RollupSubject } from "../../store/rollup-types.ts";
 import { noSums } from "../../store/rollup-types.ts";
+import type { RigReportRecord } from "../../store/types.ts";
 import { LATENCY_BOUNDS_MS } from "../../store/schema/4-rollups.ts";
 import { duration, many } from "./amounts.ts";
 import { type Board, type Context, liveRigsOf } from "./context.ts";
@@ -61,13 +63,15 @@ function latest(...times: readonly (number | undefined)[]): number | undefined {
 
 /** A rig from what is going on (`live`) and what is counted (`line`); one of the two may be missing. */
 function rigSummary(
-  name: { readonly worker: WorkerAddress; readonly rig: string },
+  context: Context,
+  name: RigName,
   live: LiveRig | undefined,
   line: RollupLine | undefined,
   board: Board,
   nowMs: number,
   known?: KnownSubject,
 ): RigSummary {
+  const machine = context.port.machines.machineOf(name);
   const state = live?.state ?? "offline";
   const lastSeenMs = latest(live?.lastSeenMs, line?.seenAtMs, line?.lastJobAtMs, known?.seenAtMs, known?.lastJobAtMs);
   const sums = line?.sums ?? noSums;
@@ -79,8 +83,8 @@ function rigSummary(
     stateReason: stateReason(live, lastSeenMs, nowMs),
     standing: live?.standing ?? null,
     standingReason: live?.standingReason ?? null,
-    device: live?.device ?? null,
-    software: live?.software ?? null,
+    device: machine ? formatDevices(machine.devices) : null,
+    software: machine ? `Open Pool worker ${machine.software}` : (live?.software ?? null),
     capacity: live?.capacity ?? 0,
     streams: live?.streams ?? 0,
     jobsInFlight: live?.jobsInFlight ?? 0,
@@ -115,9 +119,9 @@ function allRigs(context: Context, board: Board): RigSummary[] {
   const live = context.live();
   const nowMs = context.clock.now();
   const out: RigSummary[] = [];
-  for (const [key, rig] of live.rigs) out.push(rigSummary(rig, rig, board.rigs.get(key), board, nowMs));
+  for (const [key, rig] of live.rigs) out.push(rigSummary(context, rig, rig, board.rigs.get(key), board, nowMs));
   for (const [key, line] of board.rigs) {
-    if (!live.rigs.has(key)) out.push(rigSummary(line, undefined, line, board, nowMs));
+    if (!live.rigs.has(key)) out.push(rigSummary(context, line, undefined, line, board, nowMs));
   }
   return out;
 }
@@ -125,13 +129,19 @@ function allRigs(context: Context, board: Board): RigSummary[] {
 const matches = (search: string | undefined, ...texts: readonly string[]): boolean =>
   search === undefined || texts.some((text) => text.toLowerCase().includes(search.toLowerCase()));
 
+function hasDevice(context: Context, { worker, rig }: RigSummary, model: string): boolean {
+  // A summary's names are those of the rig that it was made of.
+  const machine = context.port.machines.machineOf({ worker: worker as WorkerAddress, rig });
+  return machine?.devices.some((one) => one.model === model) ?? false;
+}
+
 export async function rigsAnswer(context: Context, query: z.infer<typeof rigsQuerySchema>): Promise<RigsAnswer> {
   const board = await context.board("24h");
   const rows = allRigs(context, board).filter(
     (rig) =>
       (query.state === undefined || rig.state === query.state) &&
       (query.standing === undefined || rig.standing === query.standing) &&
-      (query.device === undefined || rig.device === query.device) &&
+      (query.device === undefined || hasDevice(context, rig, query.device)) &&
       matches(query.search, rig.name),
   );
   const value = (rig: RigSummary): number | string | null => {
@@ -254,7 +264,15 @@ export async function rigsOfWorker(
   const remembered = new Map(known.filter((one) => one.rig !== "").map((one) => [one.rig, one]));
   return [...new Set([...live.keys(), ...remembered.keys()])]
     .map((rig) =>
-      rigSummary({ worker, rig }, live.get(rig), board.rigs.get(`${worker}.${rig}`), board, nowMs, remembered.get(rig)),
+      rigSummary(
+        context,
+        { worker, rig },
+        live.get(rig),
+        board.rigs.get(`${worker}.${rig}`),
+        board,
+        nowMs,
+        remembered.get(rig),
+      ),
     )
     .toSorted(
       (a, b) =>
@@ -370,16 +388,17 @@ export async function rigAnswer(context: Context, worker: WorkerAddress, rig: st
   }
   const subject = { worker, rig };
   const nowMs = clock.now();
-  const [board, windows, day, week] = await Promise.all([
+  const [board, windows, told, day, week] = await Promise.all([
     context.board("24h"),
     windowsOf(context, subject),
+    port.machines.read(subject),
     port.rollups.latency(subject, windowStart(nowMs, "hour", 24)),
     port.rollups.latency(subject, windowStart(nowMs, "hour", 168)),
   ]);
   const histogram = (counts: readonly number[]) => ({ boundsMs: [...LATENCY_BOUNDS_MS], counts: [...counts] });
   return {
     ...context.age(pool.atMs),
-    ...rigSummary(subject, live, board.rigs.get(`${worker}.${rig}`), board, nowMs, known),
+    ...rigSummary(context, subject, live, board.rigs.get(`${worker}.${rig}`), board, nowMs, known),
     // Of the roll-ups themselves: the board may be some seconds behind.
     jobs24h: windows["24h"].jobs,
     earned24hWei: windows["24h"].earnedWei,
@@ -407,7 +426,34 @@ export async function rigAnswer(context: Context, worker: WorkerAddress, rig: st
     accepted: live?.accepted ?? 0,
     failed: live?.failed ?? 0,
     decisions: decisionsOf(context, worker, rig, nowMs - HOUR_MS),
-    preflight: null,
+    capabilities: capabilityNames(live?.capabilities ?? 0n),
+    ...machineJson(told),
+  };
+}
+
+const TESTS = {
+  find: (device: string) => `find ${device}`,
+  decode: (device: string, of: string) => `decode ${of} on ${device}`,
+  encode: (device: string, of: string) => `encode ${of} on ${device}`,
+} as const;
+
+/** What a rig told about itself. Problems are put into our own words: what its programs said stays there. */
+function machineJson(told: RigReportRecord | undefined): Pick<RigAnswer, "machine" | "preflight"> {
+  if (!told) return { machine: null, preflight: null };
+  const { report, reportedAt } = told;
+  const devices = devicesByModel(report.devices).map(({ first: { id: _, ...device }, count }) => ({
+    ...device,
+    count,
+  }));
+  const checks = report.tests.map(({ device, test, of, passed, problem, subject }) => {
+    const name = TESTS[test](device, of ?? "");
+    if (passed) return { name, passed, detail: "It works.", action: null };
+    const { detail, action } = describeProblem(problem ?? "other", subject ?? "");
+    return { name, passed, detail: `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`, action: action ?? null };
+  });
+  return {
+    machine: { reportedAt, software: report.software, devices },
+    preflight: { at: reportedAt, passed: checks.every(({ passed }) => passed), checks },
   };
 }
 

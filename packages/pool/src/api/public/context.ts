@@ -8,6 +8,7 @@ import {
   type WorkerAddress,
 } from "@openpool/protocol";
 import type { RollupLine } from "../../store/rollup-types.ts";
+import type { DeviceCount } from "../../workers/rig-reports.ts";
 import { type Cached, cached } from "./cached.ts";
 import type { LivePool, LiveRig, PublicPort } from "./ports.ts";
 import { ApiError } from "./problem.ts";
@@ -95,14 +96,17 @@ export function readAddress(text: string): WorkerAddress {
 /** What goes on now, as everybody may see it. */
 export function liveJson(context: Context): PoolLive {
   const live = context.live();
-  const devices = new Map<string, number>();
+  const devices = new Map<string, { kind: DeviceCount["kind"]; rigs: number; count: number }>();
   const workers = new Set<string>();
   let rigsOnline = 0;
   for (const rig of live.rigs.values()) {
     if (rig.state === "offline") continue;
     rigsOnline++;
     workers.add(rig.worker);
-    if (rig.device !== undefined) devices.set(rig.device, (devices.get(rig.device) ?? 0) + 1);
+    for (const { kind, model, count } of context.port.machines.machineOf(rig)?.devices ?? []) {
+      const known = devices.get(model) ?? { kind, rigs: 0, count: 0 };
+      devices.set(model, { kind, rigs: known.rigs + 1, count: known.count + count });
+    }
   }
   return {
     ...context.age(live.atMs),
@@ -110,7 +114,7 @@ export function liveJson(context: Context): PoolLive {
     rigsOnline,
     rigsKnown: live.rigs.size,
     devices: [...devices]
-      .map(([device, rigs]) => ({ device, rigs }))
+      .map(([device, one]) => ({ device, ...one }))
       .toSorted((a, b) => b.rigs - a.rigs || (a.device < b.device ? -1 : 1))
       .slice(0, 50),
     capacity: live.capacity,

@@ -9,6 +9,7 @@ export interface SeenConnection {
   readonly connection: string;
   readonly rig: RigName;
   readonly version: string;
+  readonly capabilities: bigint;
   /** Unix ms. */
   readonly connectedAt: number;
 }
@@ -59,7 +60,7 @@ export function createLiveView(sources: LiveSources): {
       standing: view.standing,
       standingReason: publicReason(view.reason),
       standingSinceMs: wall(view.standingSinceMs),
-      device: undefined,
+      capabilities: view.connections.reduce((set, one) => set | (seen.get(one.connection)?.capabilities ?? 0n), 0n),
       software: connections.find((one) => one.software !== undefined)?.software,
       capacity: online ? view.capacity : 0,
       streams: online ? view.sessions : 0,

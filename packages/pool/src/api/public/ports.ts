@@ -7,6 +7,7 @@ import type { Terms } from "../../ledger/terms.ts";
 import type { LedgerStore } from "../../store/ledger-store.ts";
 import type { Rollups } from "../../store/rollup-types.ts";
 import type { EventQuery, StoredEvent } from "../../store/types.ts";
+import type { RigReports } from "../../workers/rig-reports.ts";
 import type { PayoutsView } from "./payout-port.ts";
 
 /** What the pages may do with alerts. */
@@ -33,7 +34,8 @@ export interface LiveRig {
   /** For everybody: holds nothing that a program on the rig said. */
   readonly standingReason: string;
   readonly standingSinceMs: number;
-  readonly device: string | undefined;
+  /** What its registration says that it can do: bit n is the capability with number n. */
+  readonly capabilities: bigint;
   readonly software: string | undefined;
   readonly capacity: number;
   readonly streams: number;
@@ -117,6 +119,8 @@ export interface PublicPort {
   readonly facts: PoolFacts;
   /** A fresh look; it costs some milliseconds with thousands of rigs. */
   live(): LivePool;
+  /** What rigs told about their machines, those that left too. */
+  readonly machines: Pick<RigReports, "machineOf" | "read">;
   /** The newest decisions about a rig, newest first. */
   decisions(worker: WorkerAddress, rig: string): readonly LiveDecision[];
   worker(address: WorkerAddress): WorkerRules | undefined;

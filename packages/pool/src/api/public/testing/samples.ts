@@ -1,4 +1,4 @@
-import type { WorkerAddress } from "@openpool/protocol";
+import { DEFAULT_CAPABILITIES, type RigReport, type WorkerAddress } from "@openpool/protocol";
 import type { Terms } from "../../../ledger/terms.ts";
 import type { LiveRig } from "../ports.ts";
 
@@ -19,6 +19,37 @@ export const terms: Terms = {
   overrides: [],
 };
 
+/** Two cards of which one encodes. */
+export const rigReport: RigReport = {
+  v: 1,
+  software: { worker: "0.1.0", ffmpeg: "5.1.9-0+deb12u1", system: "linux x64 6.1.0" },
+  devices: [
+    {
+      id: "nvidia:0",
+      kind: "nvidia",
+      model: "NVIDIA L4",
+      driver: "550.90.07",
+      memoryMib: 23_034,
+      encoders: ["h264_nvenc", "hevc_nvenc"],
+      decoders: ["h264", "hevc", "vp8", "vp9"],
+      sessions: 11,
+      realTimeFactor: 13.9,
+    },
+  ],
+  tests: [
+    { device: "nvidia:0", test: "encode", of: "h264_nvenc", passed: true, problem: null, subject: null },
+    { device: "nvidia:0", test: "encode", of: "hevc_nvenc", passed: true, problem: null, subject: null },
+    {
+      device: "nvidia:1",
+      test: "encode",
+      of: "h264_nvenc",
+      passed: false,
+      problem: "driver-too-old",
+      subject: "570.0",
+    },
+  ],
+};
+
 export function liveRig(worker: WorkerAddress, rig: string, more: Partial<LiveRig> = {}): LiveRig {
   const nowMs = Date.parse(START);
   return {
@@ -28,7 +59,7 @@ export function liveRig(worker: WorkerAddress, rig: string, more: Partial<LiveRi
     standing: "trusted",
     standingReason: "12 good results in a row",
     standingSinceMs: nowMs - 3_600_000,
-    device: undefined,
+    capabilities: DEFAULT_CAPABILITIES,
     software: "0.8.12",
     capacity: 4,
     streams: 1,

@@ -7,7 +7,8 @@ import { ada, bob, creditOf } from "../../../store/testing/sample-credit.ts";
 import { openTestStore } from "../../../store/testing/test-store.ts";
 import type { Store } from "../../../store/types.ts";
 import type { LiveDecision, LivePool, PublicPort } from "../ports.ts";
-import { liveRig, START, terms } from "./samples.ts";
+import { RigReports } from "../../../workers/rig-reports.ts";
+import { liveRig, rigReport, START, terms } from "./samples.ts";
 import { defaultPublicApiOptions, type PublicApiOptions, type PublicApiServer, startPublicApi } from "../server.ts";
 
 /** A pool at one moment: a real database with real counting behind a live view that the test sets. */
@@ -37,6 +38,8 @@ export async function openWorld(
     clock,
     onAppended: (callback) => store.onAppended(callback),
   });
+  const reports = await RigReports.open({ store, clock });
+  await reports.keep({ worker: ada, rig: "rig1" }, rigReport);
   const offline = { state: "offline", capacity: 0, streams: 0, jobsInFlight: 0, connections: [] } as const;
   const rigs = [
     liveRig(ada, "rig1"),
@@ -103,6 +106,7 @@ export async function openWorld(
       price: { pricePerUnitWei: 1_000n, pixelsPerUnit: 1n },
     },
     live: () => world.live,
+    machines: reports,
     decisions: (worker, rig) => world.decisions.get(`${worker}.${rig}`) ?? [],
     worker: () => undefined,
     rollups,
