@@ -441,10 +441,10 @@ const TESTS = {
 function machineJson(told: RigReportRecord | undefined): Pick<RigAnswer, "machine" | "preflight"> {
   if (!told) return { machine: null, preflight: null };
   const { report, reportedAt } = told;
-  const devices = devicesByModel(report.devices).map(({ first: { id: _, ...device }, count }) => ({
-    ...device,
-    count,
-  }));
+  const devices = devicesByModel(report.devices).map(({ first, count }) => {
+    const { id: _, ...device } = first;
+    return { ...device, count };
+  });
   const checks = report.tests.map(({ device, test, of, passed, problem, subject }) => {
     const name = TESTS[test](device, of ?? "");
     if (passed) return { name, passed, detail: "It works.", action: null };
