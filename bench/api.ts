@@ -283,7 +283,11 @@ const results = {
     hoursMs: Math.round(hoursMs),
     jobsMs: Math.round(jobsMs),
   },
-  rollups: { jobs: Math.min(jobCount, COUNTED), jobsPerSecond, postgresCpuMsPerJob: Math.round(countedMs * 1_000) / 1_000 },
+  rollups: {
+    jobs: Math.min(jobCount, COUNTED),
+    jobsPerSecond,
+    postgresCpuMsPerJob: Math.round(countedMs * 1_000) / 1_000,
+  },
   routes: measured,
   eventStreams: { streams: STREAMS, coresWithReaders: Math.round(streamCores * 100) / 100 },
   sizes,

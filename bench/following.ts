@@ -37,7 +37,9 @@ const results: Record<string, unknown> = {};
     for (let i = 0; i < rate * forSeconds; i++) {
       const wait = from + (i * 1_000) / rate - performance.now();
       if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-      const done: Promise<unknown> = store.credit(benchCredit(workers[i % workers.length]!)).finally(() => open.delete(done));
+      const done: Promise<unknown> = store
+        .credit(benchCredit(workers[i % workers.length]!))
+        .finally(() => open.delete(done));
       open.add(done);
     }
     await Promise.all(open);

@@ -3,100 +3,27 @@
  * rebuild is and how much memory it takes, and how long a worker waits for its balance and its last 100 lines with a big
  * table behind them. Run it with `npx tsx --conditions=source bench/ledger.ts [jobs] [rows behind]`.
  */
-import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
-import { cpus, loadavg, tmpdir } from "node:os";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
-import { parseAddress, type WorkerAddress } from "@openpool/protocol";
-import { creditFor } from "../packages/pool/src/ledger/credit-for.ts";
+import type { ClientBase } from "pg";
 import { defaultTerms } from "../packages/pool/src/ledger/terms-keeper.ts";
 import { TermsBook } from "../packages/pool/src/ledger/terms.ts";
 import { bookUnit } from "../packages/pool/src/ledger/unit.ts";
-import { LedgerReader, ledgerStep } from "../packages/pool/src/store/ledger-reader.ts";
-import { WorkerNumbers } from "../packages/pool/src/store/ledger-writer.ts";
+import { LedgerReader } from "../packages/pool/src/store/ledger-reader.ts";
 import { openClient } from "../packages/pool/src/store/testing/open-client.ts";
-import {
-  createUuidV7,
-  openStore,
-  PgLedgerStore,
-  rebuildLedger,
-  startManagedPostgres,
-} from "../packages/pool/src/store/index.ts";
+import { openStore, PgLedgerStore, rebuildLedger, startManagedPostgres } from "../packages/pool/src/store/index.ts";
+import { benchCredit, benchWorkers, cpuOf, loadNow, percentiles, report, round } from "./measure.ts";
 
-const jobs = Number(process.argv[2] ?? 100_000);
-const behind = Number(process.argv[3] ?? 2_000_000);
+const [jobs = 100_000, behind = 10_000_000] = process.argv.slice(2).map(Number);
 const WORKERS = 300;
-
-const workers = Array.from({ length: WORKERS }, (_, i) => {
-  const hex = (0x1000 + i).toString(16).padStart(4, "0");
-  return parseAddress(`0x${hex.repeat(10)}`) as WorkerAddress;
-});
-const uuid = createUuidV7(() => Date.now());
-const round = (value: number, digits = 0): number => Number(value.toFixed(digits));
-
-/** A job's event, as the pool writes it. */
-function eventData(i: number): Record<string, unknown> {
-  const { pixels, price, commissionPpm, feeWei, commissionWei, earnedWei } = creditFor({
-    pixels: 93_715_200n + BigInt(i % 1_000),
-    price: { pricePerUnitWei: 1000n, pixelsPerUnit: 1n },
-    commissionPpm: 250_000n,
-  });
-  return {
-    renditions: [720, 480, 360].map((height) => ({
-      width: Math.round((height * 16) / 9),
-      height,
-      frames: 60,
-      pixels: "55296000",
-      claimedPixels: "55296000",
-    })),
-    tookMs: 612,
-    termsVersion: 1,
-    source: "gateway",
-    seq: String(i),
-    durationMs: 2000,
-    attempts: 1,
-    hedged: false,
-    segments: 1,
-    pixels: String(pixels),
-    price: { pricePerUnitWei: String(price.pricePerUnitWei), pixelsPerUnit: String(price.pixelsPerUnit) },
-    commissionPpm: String(commissionPpm),
-    feeWei: String(feeWei),
-    commissionWei: String(commissionWei),
-    earnedWei: String(earnedWei),
-  };
-}
-
-type Client = Awaited<ReturnType<typeof openClient>>;
-
-/** Fills the event log, as appending leaves it, faster than appending. */
-async function fillLog(client: Client, count: number): Promise<void> {
-  const at = Date.now() - 60_000;
-  for (let done = 0; done < count; done += 5_000) {
-    const n = Math.min(5_000, count - done);
-    const ids = Array.from({ length: n }, () => [uuid(), uuid()] as const);
-    await client.query("begin");
-    await client.query(
-      `insert into openpool.events (position, id, time, type, worker, rig, data)
-       select h.position + e.i, e.id, timestamptz 'epoch' + $4 * interval '1 millisecond', 'job.credited', e.worker, 'rig1', e.data::json
-       from openpool.log_head h, unnest($1::uuid[], $2::text[], $3::text[]) with ordinality as e (id, worker, data, i)`,
-      [
-        ids.map(([id]) => id),
-        ids.map((_, i) => workers[(done + i) % WORKERS]),
-        ids.map(([, job], i) => JSON.stringify({ ...eventData(done + i), job })),
-        at + done / 1_000,
-      ],
-    );
-    await client.query("insert into openpool.credits select * from unnest($1::uuid[], $2::uuid[])", [
-      ids.map(([, job]) => job),
-      ids.map(([id]) => id),
-    ]);
-    await client.query("update openpool.log_head set position = position + $1", [n]);
-    await client.query("commit");
-  }
-}
+/** Credits that are given to the log together. */
+const AT_ONCE = 5_000;
+const workers = benchWorkers(WORKERS);
 
 /** Rows that look like a long past: only statements see them. */
-async function fillLines(client: Client, count: number): Promise<void> {
+async function fillLines(client: ClientBase, count: number): Promise<void> {
   await client.query(
     "insert into openpool.ledger_workers (worker) select unnest($1::text[]) on conflict (worker) do nothing",
     [workers],
@@ -117,25 +44,7 @@ async function fillLines(client: Client, count: number): Promise<void> {
   await client.query("vacuum analyze openpool.ledger_lines");
 }
 
-/** CPU milliseconds that the server's processes have used; those that ended are not counted. */
-async function postgresCpuMs(cluster: string): Promise<number> {
-  let ns = 0;
-  for (const pid of await readdir("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
-    if ((await readlink(`/proc/${pid}/cwd`).catch(() => "")) !== cluster) continue;
-    ns += Number((await readFile(`/proc/${pid}/schedstat`, "utf8").catch(() => "0")).split(" ")[0]);
-  }
-  return ns / 1e6;
-}
-
-function percentiles(waits: number[]): { p50ms: number; p99ms: number; maxMs: number } {
-  waits.sort((a, b) => a - b);
-  const at = (q: number): number => round(waits[Math.min(waits.length - 1, Math.floor(waits.length * q))] ?? 0, 2);
-  return { p50ms: at(0.5), p99ms: at(0.99), maxMs: at(1) };
-}
-
-/** What else ran on the machine: above its number of cores, times are those of a crowd. */
-const loadAtStart = loadavg().map((one) => round(one, 1));
+const loadAtStart = loadNow();
 const dataDir = await mkdtemp(join(tmpdir(), "openpool-bench-"));
 const results: Record<string, unknown> = {};
 {
@@ -149,19 +58,27 @@ const results: Record<string, unknown> = {};
   const terms = new TermsBook([{ version: 1, effectiveAtMs: 0, announcedAtMs: 0, ...defaultTerms }]);
   const nowMs = (): number => Date.now();
 
-  await fillLog(client, jobs);
-  await client.query("checkpoint");
-  const numbers = new WorkerNumbers();
-  const cpu = process.cpuUsage();
-  const serverMs = await postgresCpuMs(postgres.clusterDir);
-  const begin = performance.now();
-  for (;;) {
-    const step = await ledgerStep(client, { terms, bookJob: bookUnit, numbers, nowMs: nowMs(), newId: uuid });
-    if (step.position === step.head) break;
+  for (let done = 0; done < jobs; done += AT_ONCE) {
+    const some = Math.min(AT_ONCE, jobs - done);
+    await Promise.all(
+      Array.from({ length: some }, (_, i) => store.credit(benchCredit(workers[(done + i) % WORKERS]!, done + i))),
+    );
   }
-  const bookMs = performance.now() - begin;
+  await client.query("checkpoint");
+  const cpu = process.cpuUsage();
+  const serverMs = await cpuOf.postgres(postgres.clusterDir);
+  const begin = performance.now();
+  let bookMs = 0;
+  let server = 0;
+  {
+    // As a pool that was away and catches up.
+    const reader = new LedgerReader(connection, { ...deps, terms, bookJob: bookUnit, onAppended: () => () => {} });
+    await using _reader = reader;
+    while (reader.progress.jobsBooked < jobs) await new Promise((resolve) => setTimeout(resolve, 5));
+    bookMs = performance.now() - begin;
+    server = (await cpuOf.postgres(postgres.clusterDir)) - serverMs;
+  }
   const used = process.cpuUsage(cpu);
-  const server = (await postgresCpuMs(postgres.clusterDir)) - serverMs;
   results["events to ledger"] = {
     jobs,
     "jobs/s": round((jobs * 1000) / bookMs),
@@ -207,10 +124,10 @@ const results: Record<string, unknown> = {};
       const worker = workers[i % WORKERS]!;
       const background = Array.from({ length: 20 }, async (_, k) => {
         await new Promise((resolve) => setTimeout(resolve, k * 3));
-        await store.credit(creditOfBench(workers[(i + k + 1) % WORKERS]!));
+        await store.credit(benchCredit(workers[(i + k + 1) % WORKERS]!));
       });
       const { heldWei } = await ledger.balance(worker);
-      await store.credit(creditOfBench(worker));
+      await store.credit(benchCredit(worker));
       const answered = performance.now();
       while ((await ledger.balance(worker)).heldWei === heldWei) await new Promise((resolve) => setTimeout(resolve, 2));
       waits.push(performance.now() - answered);
@@ -235,27 +152,4 @@ const results: Record<string, unknown> = {};
 }
 await rm(dataDir, { recursive: true, force: true });
 
-function creditOfBench(worker: WorkerAddress) {
-  return {
-    job: uuid(),
-    earner: { worker, rig: "rig1" },
-    segments: 1,
-    ...creditFor({
-      pixels: 93_715_200n,
-      price: { pricePerUnitWei: 1000n, pixelsPerUnit: 1n },
-      commissionPpm: 250_000n,
-    }),
-    data: { durationMs: 2000, termsVersion: 1, renditions: [{ width: 1280, height: 720, frames: 60 }] },
-  };
-}
-
-const report = {
-  at: new Date().toISOString(),
-  machine: { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, loadAtStart: loadAtStart[0] },
-  results,
-};
-const text = `${JSON.stringify(report, undefined, 2)}\n`;
-// oxlint-disable-next-line no-console -- the numbers are what this program is for
-console.log(text);
-const out = process.env["BENCH_OUT"];
-if (out !== undefined) await writeFile(out, text);
+await report("the books", { jobs, "rows behind": behind, workers: WORKERS }, results, loadAtStart);

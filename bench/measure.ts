@@ -18,32 +18,28 @@ export function benchWorkers(count: number): readonly WorkerAddress[] {
 
 /** A segment of two seconds in three renditions, as a gateway's job is credited. */
 export function benchCredit(worker: WorkerAddress, i = 0): NewCredit {
-  return {
-    job: uuid(),
-    earner: { worker, rig: "rig1" },
-    segments: 1,
-    ...creditFor({
-      pixels: 93_715_200n + BigInt(i % 1_000),
-      price: { pricePerUnitWei: 1000n, pixelsPerUnit: 1n },
-      commissionPpm: 250_000n,
-    }),
-    data: {
-      renditions: [720, 480, 360].map((height) => ({
-        width: Math.round((height * 16) / 9),
-        height,
-        frames: 60,
-        pixels: "55296000",
-        claimedPixels: "55296000",
-      })),
-      tookMs: 612,
-      termsVersion: 1,
-      source: "gateway",
-      seq: String(i),
-      durationMs: 2000,
-      attempts: 1,
-      hedged: false,
-    },
+  const credit = creditFor({
+    pixels: 93_715_200n + BigInt(i % 1_000),
+    price: { pricePerUnitWei: 1000n, pixelsPerUnit: 1n },
+    commissionPpm: 250_000n,
+  });
+  const data = {
+    renditions: [720, 480, 360].map((height) => ({
+      width: Math.round((height * 16) / 9),
+      height,
+      frames: 60,
+      pixels: "55296000",
+      claimedPixels: "55296000",
+    })),
+    tookMs: 612,
+    termsVersion: 1,
+    source: "gateway",
+    seq: String(i),
+    durationMs: 2000,
+    attempts: 1,
+    hedged: false,
   };
+  return { job: uuid(), earner: { worker, rig: "rig1" }, segments: 1, ...credit, data };
 }
 
 export const cpuOf = {
@@ -72,7 +68,13 @@ export function loadNow(): number {
 
 /** Prints what was measured, and writes it to `BENCH_OUT` where that is set. */
 export async function report(what: string, given: object, results: object, loadAtStart: number): Promise<void> {
-  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, loadAtStart, loadAtEnd: loadNow() };
+  const machine = {
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    node: process.version,
+    loadAtStart,
+    loadAtEnd: loadNow(),
+  };
   const text = `${JSON.stringify({ what, at: new Date().toISOString(), machine, given, results }, undefined, 2)}\n`;
   process.stdout.write(text);
   const out = process.env["BENCH_OUT"];

@@ -157,7 +157,7 @@ describe("whatever happens, in whatever order", () => {
               break;
             case "die": {
               // The process ends in the middle of a transaction: after so many of its statements.
-              const victim = new Client(clientConfig(connection, "victim"));
+              const victim = new Client({ ...clientConfig(connection, "victim"), pipeline: true });
               victim.on("error", () => {});
               await victim.connect();
               const query = victim.query.bind(victim) as (...args: unknown[]) => Promise<unknown>;

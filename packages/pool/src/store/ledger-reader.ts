@@ -55,6 +55,7 @@ export interface LedgerReaderDeps {
 /**
  * Books one run of events in one transaction: reads on from the cursor, posts, moves the cursor, releases what was held
  * long enough. Whoever does it holds the cursor's lock, so several nodes take turns and every event is booked once.
+ * What need not wait for an answer is sent together: the client must be a pipelining one.
  */
 export async function ledgerStep(
   client: ClientBase,
@@ -64,6 +65,7 @@ export async function ledgerStep(
     numbers,
     nowMs,
     newId,
+    expected,
     maxJobs = MAX_JOBS,
   }: {
     readonly terms: TermsBook;
@@ -71,32 +73,46 @@ export async function ledgerStep(
     readonly numbers: WorkerNumbers;
     readonly nowMs: number;
     readonly newId: () => string;
+    /** Where the cursor will be, unless another node was faster: saves a look. */
+    readonly expected?: bigint | undefined;
     readonly maxJobs?: number;
   },
 ): Promise<LedgerStep> {
-  await client.query("begin");
   try {
-    // Before anything is looked at: no period is closed until this is committed.
-    await client.query("select pg_advisory_xact_lock_shared(7105236)");
-    const { rows } = await client.query<{ position: string; open_since: Date | null }>(
-      `select position, (select max(ends_at) from openpool.ledger_periods) as open_since
-       from openpool.ledger_cursor for update`,
-    );
-    const page = await readCredits(client, BigInt(rows[0]?.position ?? 0), maxJobs);
+    const [, , { rows }, ahead] = await Promise.all([
+      client.query("begin"),
+      // Before anything is looked at: no period is closed until this is committed.
+      client.query({ name: "lock-periods", text: "select pg_advisory_xact_lock_shared(7105236)" }),
+      client.query<{ position: string; open_since: Date | null }>({
+        name: "ledger-cursor",
+        text: `select position, (select max(ends_at) from openpool.ledger_periods) as open_since
+          from openpool.ledger_cursor for update`,
+      }),
+      expected === undefined ? undefined : readCredits(client, expected, maxJobs),
+    ]);
+    const from = BigInt(rows[0]?.position ?? 0);
+    const page = ahead && from === expected ? ahead : await readCredits(client, from, maxJobs);
     await prepareCredits(page.events, { terms, bookJob });
     const booking = bookCredits(page.events, {
       terms,
       bookJob,
       openSinceMs: rows[0]?.open_since?.getTime() ?? 0,
     });
-    await writeLines(client, booking, numbers, "ledger_lines");
-    await writeHolds(client, booking.holds, numbers);
-    const release = await takeDueHolds(client, nowMs, newId);
-    await postEntries(client, [...booking.entries, ...release.entries], { derived: true, withoutLines: true });
-    await client.query(
-      "update openpool.ledger_cursor set position = $1, released_through = greatest(released_through, $2)",
-      [page.position, new Date(nowMs)],
-    );
+    const workers = await numbers.of(client, booking.lines);
+    const [, , release] = await Promise.all([
+      writeLines(client, booking, workers, "ledger_lines"),
+      writeHolds(client, booking.holds, workers),
+      takeDueHolds(client, nowMs, newId),
+    ]);
+    await Promise.all([
+      postEntries(client, [...booking.entries, ...release.entries], { derived: true, withoutLines: true }),
+      client.query({
+        name: "move-ledger-cursor",
+        text: "update openpool.ledger_cursor set position = $1, released_through = greatest(released_through, $2)",
+        values: [page.position, new Date(nowMs)],
+      }),
+    ]);
+    // Not before all of them are known to be well: one that never left would be missing without an error.
     await client.query("commit");
     return {
       jobs: page.events.length,
@@ -208,6 +224,7 @@ export class LedgerReader implements AsyncDisposable {
           numbers: this.#numbers,
           nowMs,
           newId: this.#newId,
+          expected: this.#position,
         });
         this.#position = step.position;
         this.#head = step.head;
@@ -244,15 +261,20 @@ export class LedgerReader implements AsyncDisposable {
   }
 
   async #connect(): Promise<Client> {
-    const client = new Client(clientConfig(this.#connection, `openpool ledger writer ${process.pid}`));
+    const client = new Client({
+      ...clientConfig(this.#connection, `openpool ledger writer ${process.pid}`),
+      pipeline: true,
+    });
     client.on("error", () => {});
     try {
       await client.connect();
       // A transaction whose process was frozen must not keep the cursor from others for ever.
       await client.query("set idle_in_transaction_session_timeout = '30s'");
-      await client.query(
-        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
-      );
+      // What follows from the log is booked again if a crash takes its last moments away, with the cursor that was in the
+      // same transaction; whatever is built on it is a transaction after it, durable only together with it.
+      await client.query("set synchronous_commit = off");
+      // The same statements for ever: planning them for their values would cost more than it saves.
+      await client.query("set plan_cache_mode = force_generic_plan");
       return client;
     } catch (error) {
       void client.end().catch(() => {});

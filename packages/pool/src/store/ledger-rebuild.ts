@@ -212,7 +212,8 @@ class Rebuild {
         bookJob: this.#options.bookJob,
         openSinceMs: this.#seals.findLast((one) => one.position <= this.#position)?.endsMs ?? 0,
       });
-      await writeLines(this.#client, booking, this.#numbers, "rebuilt_lines");
+      const numbers = await this.#numbers.of(this.#client, booking.lines);
+      await writeLines(this.#client, booking, numbers, "rebuilt_lines");
       await this.#writeEntries(booking.entries);
       this.#hold(booking.holds);
       this.#jobs += page.events.length;
@@ -377,10 +378,7 @@ class Rebuild {
        ) r where r.id = a.id and r.wei <> a.balance_wei`,
     );
     await client.query("delete from openpool.ledger_holds");
-    const known = await this.#numbers.of(
-      client,
-      held.map((hold) => hold.worker),
-    );
+    const known = await this.#numbers.of(client, held);
     await client.query(
       `insert into openpool.ledger_holds (release_at, worker, terms_version, amount_wei)
        select timestamptz 'epoch' + h.release * interval '1 millisecond', h.worker, h.terms, h.amount

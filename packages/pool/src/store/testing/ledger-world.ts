@@ -36,7 +36,7 @@ export async function openLedgerWorld(
   const store = await openTestStore({ clock });
   const { connection } = store.database;
   const ledger = new PgLedgerStore(connection, { logger: silentLogger, clock });
-  const client = new Client(clientConfig(connection, "openpool test ledger"));
+  const client = new Client({ ...clientConfig(connection, "openpool test ledger"), pipeline: true });
   client.on("error", () => {});
   await client.connect();
   const numbers = new WorkerNumbers();
