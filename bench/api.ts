@@ -10,8 +10,9 @@ import os, { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
 import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
-import { startPublicApi } from "../packages/pool/src/api/public/server.ts";
+import { openPublicApi } from "../packages/pool/src/api/public/server.ts";
 import { liveRig, terms } from "../packages/pool/src/api/public/testing/samples.ts";
+import { onOwnPort } from "../packages/pool/src/api/testing/own-port.ts";
 import type { PublicPort } from "../packages/pool/src/api/public/ports.ts";
 import { openRollups, openStore, PgLedgerStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
 import { cpuOf } from "./measure.ts";
@@ -171,17 +172,17 @@ const port: PublicPort = {
   payouts: undefined,
   income: undefined,
 };
-const api = await startPublicApi(
-  {
-    identity: undefined,
-    trustProxy: false,
-    requestsPerMinute: 1e9,
-    streamsPerAddress: 1e9,
-    dashboardDir: undefined,
-    listen: { host: "127.0.0.1", port: 0 },
-    named: true,
-  },
-  { port, logger: silentLogger, clock: systemClock },
+const api = await onOwnPort(
+  await openPublicApi(
+    {
+      identity: undefined,
+      trustProxy: false,
+      requestsPerMinute: 1e9,
+      streamsPerAddress: 1e9,
+      dashboardDir: undefined,
+    },
+    { port, logger: silentLogger, clock: systemClock },
+  ),
 );
 
 const agent = new http.Agent({ keepAlive: true });

@@ -1,15 +1,10 @@
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PoolError, silentLogger } from "@openpool/base";
-import {
-  type AdminPort,
-  type AdminServer,
-  openAdminToken,
-  type PoolStatus,
-  startAdminServer,
-  writeAdminFile,
-} from "@openpool/pool";
+import { type AdminPort, openAdminHandler, openAdminToken, type PoolStatus, writeAdminFile } from "@openpool/pool";
 import { checksumAddress } from "@openpool/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Ran, run } from "./testing/run.ts";
@@ -123,22 +118,31 @@ class MemoryPool implements AdminPort {
 
 let dataDir: string;
 let pool: MemoryPool;
-let server: AdminServer;
+let server: { readonly url: string; close(): Promise<void> };
 beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "openpool-commands-"));
   pool = new MemoryPool();
   await serve();
 });
 afterEach(async () => {
-  await server[Symbol.asyncDispose]();
+  await server.close();
   await rm(dataDir, { recursive: true });
 });
 
 async function serve(): Promise<void> {
   const { token, tokenFile } = await openAdminToken(dataDir);
-  const listen = { host: "127.0.0.1", port: 0 };
-  server = await startAdminServer({ listen, named: true, token }, { port: pool, logger: silentLogger });
-  await writeAdminFile(dataDir, { url: server.url, tokenFile, pid: process.pid });
+  const handler = await openAdminHandler({ token, host: "127.0.0.1" }, { port: pool, logger: silentLogger });
+  const listener = createServer({ pauseOnConnect: true }, (socket) => handler.accept(socket)).listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const url = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
+  server = {
+    url,
+    async close() {
+      await handler[Symbol.asyncDispose]();
+      listener.close();
+    },
+  };
+  await writeAdminFile(dataDir, { url, tokenFile, pid: process.pid });
 }
 
 /** Runs a command of an operator whose environment names the data directory. */
@@ -168,7 +172,7 @@ describe("balances", () => {
 });
 
 test("a pool that has gone without a word is told apart from one that never was", async () => {
-  await server[Symbol.asyncDispose]();
+  await server.close();
   expect(await operate(["balances"])).toMatchObject({
     code: 3,
     out: "",
@@ -223,7 +227,7 @@ describe("events", () => {
     await expect.poll(seen).toEqual(["1", "2"]);
     pool.append("rig.joined");
     await expect.poll(seen).toEqual(["1", "2", "3"]);
-    await server[Symbol.asyncDispose]();
+    await server.close();
     pool.append("rig.left");
     await serve();
     await expect.poll(seen, { timeout: 5_000 }).toEqual(["1", "2", "3", "4"]);

@@ -10,18 +10,17 @@ export {
   type UpstreamOptions,
 } from "./options.ts";
 export { type AdminFile, openAdminToken, readAdminFile, removeAdminFile, writeAdminFile } from "./api/admin-file.ts";
-export type { AdminServer, AdminServerOptions } from "./api/admin-server.ts";
 export type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
 export type { UpstreamStatus } from "./upstream/door.ts";
 export {
   backupBooks,
   deployPayoutContract,
   newPayoutKey,
+  openAdminHandler,
   payToDocument,
   probeOrchestrator,
   readHookModule,
   restoreBooks,
-  startAdminServer,
   startLocalChain,
   startPool,
   tryHook,

@@ -11,8 +11,8 @@ export const backupBooks: typeof import("./store/books.ts").backupBooks = async 
 export const restoreBooks: typeof import("./store/books.ts").restoreBooks = async (...args) =>
   (await import("./store/books.ts")).restoreBooks(...args);
 
-export const startAdminServer: typeof import("./api/admin-server.ts").startAdminServer = async (...args) =>
-  (await import("./api/admin-server.ts")).startAdminServer(...args);
+export const openAdminHandler: typeof import("./api/admin-server.ts").openAdminHandler = async (...args) =>
+  (await import("./api/admin-server.ts")).openAdminHandler(...args);
 
 /** Makes a key for payouts; only as an encrypted keystore. */
 export const newPayoutKey: typeof import("./chain/index.ts").newKeystore = async (...args) =>

@@ -408,7 +408,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const payouts =
       options.payouts &&
       scope.use(
-        await (await import("./start-payouts.ts")).startPayouts(options.payouts, {
+        await (
+          await import("./start-payouts.ts")
+        ).startPayouts(options.payouts, {
           connection: deps.connection,
           clock,
           logger,

@@ -1,11 +1,10 @@
-import net from "node:net";
-import { type Clock, type Logger, openScope } from "@openpool/base";
-import { openAdminToken, removeAdminFile, writeAdminFile } from "./api/admin-file.ts";
-import { startAdminServer } from "./api/admin-server.ts";
-import { publicApiOptions, startPublicApi } from "./api/public/server.ts";
-import { type PoolNode, startPoolNode } from "./node.ts";
+import type { Socket } from "node:net";
+import { type Clock, formatHostPort, type Logger, openScope } from "@openpool/base";
+import type { PoolNode } from "./node.ts";
 import type { ListenAddress, PoolOptions } from "./options.ts";
 import { type PgConnection, startManagedPostgres } from "./store/index.ts";
+import { listenHere } from "./supervisor/listening.ts";
+import { type StandingNode, startServedNode } from "./supervisor/served-node.ts";
 
 export interface RunningPool extends AsyncDisposable {
   readonly node: PoolNode;
@@ -17,8 +16,8 @@ export interface RunningPool extends AsyncDisposable {
 }
 
 /**
- * A whole pool in this one process: database, sockets, node. What a container runs, and tests; elsewhere the sockets and
- * the database belong to a supervisor that outlives the node.
+ * A whole pool in this one process: database, sockets, node. For tests and for programs that hold a pool; `openpool pool`
+ * leaves the sockets and the database to a supervisor that outlives the node.
  */
 export async function startPool(
   options: PoolOptions,
@@ -30,52 +29,39 @@ export async function startPool(
       options.databaseUrl === undefined
         ? scope.use(await startManagedPostgres({ dataDir: options.dataDir }, deps)).connection
         : { kind: "url", url: options.databaseUrl };
-    const server = net.createServer({ pauseOnConnect: true });
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ host: options.listen.host, port: options.listen.port, backlog: 4096 }, resolve);
-    });
-    scope.defer(() => void server.close());
-    const bound = server.address();
-    const port = typeof bound === "object" && bound ? bound.port : options.listen.port;
-    const serviceUri = options.serviceUri.replace(/:0$/, `:${port}`);
-    const listen = { host: options.listen.host, port };
-    const node = scope.use(
-      await startPoolNode(
-        { ...options, listen, serviceUri },
+    let served: StandingNode | undefined;
+    const open = async (
+      setting: string,
+      wanted: ListenAddress,
+      take: (served: StandingNode, socket: Socket) => void,
+    ): Promise<ListenAddress> => {
+      const accept = (socket: Socket): unknown => (served ? take(served, socket) : socket.destroy());
+      return scope.use(await listenHere(setting, wanted, accept)).address;
+    };
+    const listen = await open("listen", options.listen, (to, socket) => to.acceptPublic(socket));
+    const adminListen = await open("admin-listen", options.adminListen, (to, socket) => to.acceptAdmin(socket));
+    const api = options.api && {
+      ...options.api,
+      listen: await open("api-listen", options.api.listen, (to, socket) => to.acceptApi?.(socket)),
+    };
+    const serviceUri = options.serviceUri.replace(/:0$/, `:${listen.port}`);
+    served = scope.use(
+      await startServedNode(
+        { ...options, listen, adminListen, api, serviceUri },
         { ...deps, connection, generation: deps.generation ?? 1 },
       ),
     );
-    server.on("connection", (socket) => node.acceptPublic(socket));
-    const { token, tokenFile } = await openAdminToken(options.dataDir);
-    const admin = scope.use(
-      await startAdminServer(
-        { listen: options.adminListen, named: options.adminListenNamed, token },
-        { port: node.admin, logger: deps.logger },
-      ),
-    );
-    const pages =
-      options.api && node.publicApi
-        ? scope.use(
-            await startPublicApi(
-              {
-                ...publicApiOptions(options.api, node.identity),
-                listen: options.api.listen,
-                named: options.api.named,
-              },
-              { port: node.publicApi, logger: deps.logger, clock: deps.clock },
-            ),
-          )
-        : undefined;
-    await writeAdminFile(options.dataDir, { url: admin.url, tokenFile, pid: process.pid });
-    scope.defer(() => removeAdminFile(options.dataDir, process.pid));
-    deps.logger.info("the pool serves", { listen, serviceUri, admin: admin.url, pages: pages?.url });
+    await served.announce();
+    const urls = {
+      adminUrl: `http://${formatHostPort(adminListen)}`,
+      publicUrl: api && served.acceptApi && `${served.apiScheme}://${formatHostPort(api.listen)}`,
+    };
+    deps.logger.info("the pool serves", { listen, serviceUri, ...urls });
     return {
-      node,
+      node: served.node,
       listen,
       serviceUri,
-      adminUrl: admin.url,
-      publicUrl: pages?.url,
+      ...urls,
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };
   } catch (cause) {

@@ -1,7 +1,5 @@
-import { once } from "node:events";
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { request } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PoolError, silentLogger } from "@openpool/base";
@@ -9,7 +7,8 @@ import { checksumAddress } from "@openpool/protocol";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { StoredEvent } from "../store/types.ts";
 import { openAdminToken, readAdminFile, removeAdminFile, writeAdminFile } from "./admin-file.ts";
-import { type AdminServer, openAdminHandler, startAdminServer } from "./admin-server.ts";
+import { openAdminHandler } from "./admin-server.ts";
+import { onOwnPort, type OwnPort } from "./testing/own-port.ts";
 import type { AdminPort, PoolStatus } from "./types.ts";
 
 const ada = checksumAddress(new Uint8Array(20).fill(7));
@@ -80,11 +79,10 @@ class MemoryPort implements AdminPort {
 }
 
 let port: MemoryPort;
-let server: AdminServer;
+let server: OwnPort;
 beforeEach(async () => {
   port = new MemoryPort();
-  const options = { listen: { host: "127.0.0.1", port: 0 }, named: true, token };
-  server = await startAdminServer(options, { port, logger: silentLogger });
+  server = await onOwnPort(await openAdminHandler({ token, host: "127.0.0.1" }, { port, logger: silentLogger }));
 });
 afterEach(() => server[Symbol.asyncDispose]());
 
@@ -270,29 +268,11 @@ test("a web page that points its own name at this port learns nothing", async ()
   }
 });
 
-test("a taken port is an error when it was named, and another one is taken when not", async () => {
-  const start = (named: boolean): Promise<AdminServer> =>
-    startAdminServer({ listen: server.address, named, token }, { port, logger: silentLogger });
-  await expect(start(true)).rejects.toThrow(/\[admin\/address-in-use\].*--admin-listen/);
-  await using other = await start(false);
-  expect(other.address.port).not.toBe(server.address.port);
-  expect((await fetch(`${other.url}/healthz`)).status).toBe(200);
-});
-
-test("connections that something else accepted are served alike, and end with the handler", async () => {
-  const handler = await openAdminHandler({ token, host: "127.0.0.1" }, { port, logger: silentLogger });
-  const listener = createServer({ pauseOnConnect: true }, (socket) => handler.accept(socket));
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const url = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
-  expect((await fetch(`${url}/healthz`)).status).toBe(200);
-  expect((await fetch(`${url}/rigs/x/drain`, { method: "POST", headers: withToken })).status).toBe(204);
-  const followed = await fetch(`${url}/events?follow=1`);
-  await handler[Symbol.asyncDispose]();
+test("who follows events is let go when the port closes", async () => {
+  const followed = await fetch(`${server.url}/events?follow=1`);
+  await server[Symbol.asyncDispose]();
   await followed.text().catch(() => "cut off");
   expect(port.listeners.size).toBe(0);
-  listener.close();
-  await once(listener, "close");
 });
 
 test("the data directory tells where the pool is, until its own process takes that back", async () => {

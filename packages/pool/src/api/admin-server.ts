@@ -1,11 +1,10 @@
 import type { Server } from "node:http";
-import { isIP, type Socket } from "node:net";
+import { isIP } from "node:net";
 import { Readable } from "node:stream";
-import { errorCode, errorText, formatHostPort, type Logger, PoolError } from "@openpool/base";
+import { errorText, type Logger, PoolError } from "@openpool/base";
 import { isRigName, parseAddress } from "@openpool/protocol";
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
-import type { ListenAddress } from "../options.ts";
 import type { EventQuery } from "../store/types.ts";
 import { sameSecret } from "./admin-file.ts";
 import { adminOverview, auditAnswer, auditData } from "./admin-overview.ts";
@@ -15,27 +14,9 @@ import { servePages } from "./admin-pages.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { addSchemesRoutes } from "./schemes-routes.ts";
 import { payoutRoutes } from "./payout-routes.ts";
+import { type HttpHandler, openHttpHandler } from "./http-handler.ts";
 import { findDashboard } from "./public/dashboard-dir.ts";
 import type { AdminPort } from "./types.ts";
-
-export interface AdminServerOptions {
-  readonly listen: ListenAddress;
-  /** The address was asked for: a taken port is an error then, and otherwise a reason to take a free one. */
-  readonly named: boolean;
-  /** Allows writing. */
-  readonly token: string;
-}
-
-export interface AdminServer extends AsyncDisposable {
-  readonly address: ListenAddress;
-  /** `http://HOST:PORT` by which a program on this machine reaches it. */
-  readonly url: string;
-}
-
-export class AdminServerError extends PoolError<{
-  readonly code: "admin/address-in-use" | "admin/address-unusable";
-  readonly address: string;
-}> {}
 
 const address = z.string().superRefine((text, context) => {
   const parsed = parseAddress(text);
@@ -86,51 +67,17 @@ export interface AdminHandlerOptions {
   readonly host: string;
 }
 
-/** The admin port without its listening socket, for whoever accepts connections elsewhere. */
-export interface AdminHandler extends AsyncDisposable {
-  /** Serves a connection; nothing may have been read from it. */
-  accept(socket: Socket): void;
-}
-
-/** As {@link startAdminServer}, on connections that are handed in. */
-export async function openAdminHandler(
-  options: AdminHandlerOptions,
-  dependencies: { readonly port: AdminPort; readonly logger: Logger },
-): Promise<AdminHandler> {
-  const { app, close } = createApp(options, dependencies);
-  await app.ready();
-  // Without it Node enforces no timeouts on a server that never listens.
-  app.server.emit("listening");
-  return {
-    accept(socket) {
-      app.server.emit("connection", socket);
-      socket.resume();
-    },
-    async [Symbol.asyncDispose]() {
-      // Fastify closes what it listens on itself and nothing else. The order makes readers of events end by themselves.
-      const closed = close();
-      app.server.close(() => {});
-      app.server.closeAllConnections();
-      await closed;
-    },
-  };
-}
-
 /**
  * The admin port: health, metrics and status for everyone who reaches it, changes for who holds the token. It sends no
  * CORS headers and answers only to host names that a stranger's web page cannot have, so a browser on this machine is no
  * way in.
- *
- * @throws AdminServerError when the named address cannot be listened on.
  */
-export async function startAdminServer(
-  options: AdminServerOptions,
+export function openAdminHandler(
+  options: AdminHandlerOptions,
   dependencies: { readonly port: AdminPort; readonly logger: Logger },
-): Promise<AdminServer> {
-  const { app, close } = createApp({ token: options.token, host: options.listen.host }, dependencies);
-  const bound = await listen(app, options, dependencies.logger);
-  const url = `http://${formatHostPort({ host: reachableHost(bound.host), port: bound.port })}`;
-  return { address: bound, url, [Symbol.asyncDispose]: close };
+): Promise<HttpHandler> {
+  const { app, close } = createApp(options, dependencies);
+  return openHttpHandler(app, close);
 }
 
 function createApp(
@@ -151,41 +98,6 @@ function createApp(
       return (closed ??= app.close());
     },
   };
-}
-
-async function listen(
-  app: FastifyInstance<Server>,
-  options: AdminServerOptions,
-  logger: Logger,
-): Promise<ListenAddress> {
-  const { host, port } = options.listen;
-  const wanted = formatHostPort(options.listen);
-  try {
-    await app.listen({ host, port });
-  } catch (error) {
-    const code = errorCode(error);
-    if (code !== "EADDRINUSE") {
-      const message = `the admin port cannot listen on ${wanted} (${errorText(error)}): choose another --admin-listen`;
-      throw new AdminServerError({ code: "admin/address-unusable", address: wanted }, message, { cause: error });
-    }
-    if (options.named) {
-      const message = `${wanted} is taken by another program: stop that one or choose another --admin-listen`;
-      throw new AdminServerError({ code: "admin/address-in-use", address: wanted }, message, { cause: error });
-    }
-    await app.listen({ host, port: 0 });
-    logger.info("the default admin port is taken, using a free one", { taken: port, port: boundPort(app) });
-  }
-  return { host, port: boundPort(app) };
-}
-
-function boundPort(app: FastifyInstance<Server>): number {
-  const bound = app.server.address();
-  return typeof bound === "object" && bound !== null ? bound.port : 0;
-}
-
-function reachableHost(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  return host === "::" ? "::1" : host;
 }
 
 /** Who may speak to us, and who may change things. */

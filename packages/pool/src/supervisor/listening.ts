@@ -96,6 +96,31 @@ export async function bindSocket(setting: string, wanted: ListenAddress): Promis
   };
 }
 
+/** A listening socket of this process's own. */
+export interface ListeningSocket extends AsyncDisposable {
+  readonly address: ListenAddress;
+}
+
+/** Listens and accepts in this very process, where no other takes its sockets over. @throws ListenError */
+export async function listenHere(
+  setting: string,
+  wanted: ListenAddress,
+  accept: (socket: net.Socket) => void,
+): Promise<ListeningSocket> {
+  const server = net.createServer({ pauseOnConnect: true }, accept);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) => reject(listenError(setting, wanted, errorCode(error) ?? String(error))));
+    server.listen({ ...wanted, backlog: BACKLOG }, resolve);
+  });
+  const bound = server.address();
+  return {
+    address: { host: wanted.host, port: typeof bound === "object" && bound ? bound.port : wanted.port },
+    async [Symbol.asyncDispose]() {
+      server.close();
+    },
+  };
+}
+
 /** Listening sockets that systemd opened, by their descriptors. */
 export interface InheritedSockets {
   readonly public: number | undefined;

@@ -2,29 +2,35 @@ import { formatHostPort, openScope } from "@openpool/base";
 import { openAdminToken, removeAdminFile, writeAdminFile } from "../api/admin-file.ts";
 import { openAdminHandler } from "../api/admin-server.ts";
 import { openPublicApi, publicApiOptions } from "../api/public/server.ts";
-import { startPoolNode } from "../node.ts";
+import { type PoolDeps, type PoolNode, startPoolNode } from "../node.ts";
 import type { PoolOptions } from "../options.ts";
 import type { ServedNode, ServedNodeDeps } from "./types.ts";
 
+/** A served node, for whoever holds it in his own process. */
+export interface StandingNode extends ServedNode {
+  readonly node: PoolNode;
+  readonly apiScheme: "http" | "https";
+}
+
 /** A pool node with its admin port and its pages, for whoever accepts the connections of all of them. */
-export async function startServedNode(options: PoolOptions, deps: ServedNodeDeps): Promise<ServedNode> {
+export async function startServedNode(
+  options: PoolOptions,
+  deps: PoolDeps & Pick<ServedNodeDeps, "supervisorPid">,
+): Promise<StandingNode> {
   const scope = openScope();
   try {
     const node = scope.use(await startPoolNode(options, deps));
     const { token, tokenFile } = await openAdminToken(options.dataDir);
     const { host, port } = options.adminListen;
     const admin = scope.use(await openAdminHandler({ token, host }, { port: node.admin, logger: deps.logger }));
+    const apiOptions = options.api && publicApiOptions(options.api, node.identity);
     const pages =
-      options.api && node.publicApi
-        ? scope.use(
-            await openPublicApi(publicApiOptions(options.api, node.identity), {
-              port: node.publicApi,
-              logger: deps.logger,
-              clock: deps.clock,
-            }),
-          )
+      apiOptions && node.publicApi
+        ? scope.use(await openPublicApi(apiOptions, { port: node.publicApi, logger: deps.logger, clock: deps.clock }))
         : undefined;
     return {
+      node,
+      apiScheme: apiOptions?.identity ? "https" : "http",
       acceptPublic: (socket) => node.acceptPublic(socket),
       acceptAdmin: (socket) => admin.accept(socket),
       acceptApi: pages && ((socket) => pages.accept(socket)),

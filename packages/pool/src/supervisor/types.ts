@@ -29,7 +29,7 @@ export interface ServedNodeDeps {
   readonly relay: RelayPort;
   readonly spool: Spool;
   /** The process that an operator signals, when it is another one than this. */
-  readonly supervisorPid: number | undefined;
+  readonly supervisorPid?: number | undefined;
 }
 
 export type StartNode = (options: PoolOptions, deps: ServedNodeDeps) => Promise<ServedNode>;

@@ -1,18 +1,19 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
-import { isIP, type Socket } from "node:net";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import compress from "@fastify/compress";
 import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import rateLimit from "@fastify/rate-limit";
 import fastifyStatic from "@fastify/static";
-import { type Clock, errorCode, errorText, formatHostPort, type Logger, PoolError } from "@openpool/base";
+import { type Clock, errorText, type Logger } from "@openpool/base";
 import fastify, { type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { TlsIdentity } from "../../front/certificate.ts";
-import type { ListenAddress, PublicApiSettings } from "../../options.ts";
+import type { PublicApiSettings } from "../../options.ts";
+import { type HttpHandler, openHttpHandler } from "../http-handler.ts";
 import { alertRoutes } from "./alert-routes.ts";
 import { createContext, isUnavailable, liveJson } from "./context.ts";
 import { findDashboard } from "./dashboard-dir.ts";
@@ -57,87 +58,15 @@ export interface PublicApiDeps {
   readonly clock: Clock;
 }
 
-/** The public API and the pages without a listening socket, for whoever accepts connections elsewhere. */
-export interface PublicApiHandler extends AsyncDisposable {
-  accept(socket: Socket): void;
-}
-
-export interface PublicApiServer extends AsyncDisposable {
-  readonly address: ListenAddress;
-  /** By which a program on this machine reaches it. */
-  readonly url: string;
-}
-
-export class PublicApiError extends PoolError<{
-  readonly code: "api/address-in-use" | "api/address-unusable";
-  readonly address: string;
-}> {}
-
 /** Whether only programs on this machine can reach an address. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
-/** As {@link startPublicApi}, on connections that are handed in, with nothing read from them yet. */
-export async function openPublicApi(options: PublicApiOptions, deps: PublicApiDeps): Promise<PublicApiHandler> {
+/** What everybody may read: the HTTP API, its description, and the pages. Nothing can be changed here. */
+export async function openPublicApi(options: PublicApiOptions, deps: PublicApiDeps): Promise<HttpHandler> {
   const { app, close } = await createApp(options, deps);
-  await app.ready();
-  // Without it Node enforces no timeouts on a server that never listens.
-  app.server.emit("listening");
-  return {
-    accept(socket) {
-      app.server.emit("connection", socket);
-      socket.resume();
-    },
-    async [Symbol.asyncDispose]() {
-      const closed = close();
-      app.server.close(() => {});
-      app.server.closeAllConnections();
-      await closed;
-    },
-  };
-}
-
-/**
- * What everybody may read: the HTTP API, its description, and the pages. Nothing can be changed here.
- *
- * @throws PublicApiError when the named address cannot be listened on; a default one that is taken is replaced.
- */
-export async function startPublicApi(
-  options: PublicApiOptions & { readonly listen: ListenAddress; readonly named: boolean },
-  deps: PublicApiDeps,
-): Promise<PublicApiServer> {
-  const { app, close } = await createApp(options, deps);
-  const { host } = options.listen;
-  const wanted = formatHostPort(options.listen);
-  try {
-    await app.listen({ host, port: options.listen.port });
-  } catch (error) {
-    if (errorCode(error) !== "EADDRINUSE") {
-      await close();
-      const message = `The public API cannot listen on ${wanted} (${errorText(error)}): choose another --api-listen.`;
-      throw new PublicApiError({ code: "api/address-unusable", address: wanted }, message, { cause: error });
-    }
-    if (options.named) {
-      await close();
-      const message = `${wanted} is taken by another program: stop that one or choose another --api-listen.`;
-      throw new PublicApiError({ code: "api/address-in-use", address: wanted }, message, { cause: error });
-    }
-    await app.listen({ host, port: 0 });
-    deps.logger.info("the default port of the public API is taken, using a free one", {
-      taken: options.listen.port,
-      port: boundPort(app),
-    });
-  }
-  const address = { host, port: boundPort(app) };
-  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  const url = `${options.identity ? "https" : "http"}://${formatHostPort({ host: reachable, port: address.port })}`;
-  return { address, url, [Symbol.asyncDispose]: close };
-}
-
-function boundPort(app: FastifyInstance<Server>): number {
-  const bound = app.server.address();
-  return typeof bound === "object" && bound !== null ? bound.port : 0;
+  return openHttpHandler(app, close);
 }
 
 async function createApp(

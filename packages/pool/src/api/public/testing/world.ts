@@ -9,7 +9,8 @@ import type { Store } from "../../../store/types.ts";
 import type { LiveDecision, LivePool, PublicPort } from "../ports.ts";
 import { RigReports } from "../../../workers/rig-reports.ts";
 import { liveRig, rigReport, START, terms } from "./samples.ts";
-import { defaultPublicApiOptions, type PublicApiOptions, type PublicApiServer, startPublicApi } from "../server.ts";
+import { defaultPublicApiOptions, openPublicApi, type PublicApiOptions } from "../server.ts";
+import { onOwnPort, type OwnPort } from "../../testing/own-port.ts";
 
 /** A pool at one moment: a real database with real counting behind a live view that the test sets. */
 export interface World extends AsyncDisposable {
@@ -17,7 +18,7 @@ export interface World extends AsyncDisposable {
   readonly store: Store;
   readonly rollups: Rollups;
   readonly port: PublicPort;
-  readonly api: PublicApiServer;
+  readonly api: OwnPort;
   live: LivePool;
   decisions: Map<string, readonly LiveDecision[]>;
   get(path: string, headers?: Record<string, string>): Promise<{ status: number; headers: Headers; body: never }>;
@@ -143,18 +144,15 @@ export async function openWorld(
     income: undefined,
     ...more,
   };
-  const api = await startPublicApi(
-    {
-      ...defaultPublicApiOptions,
-      identity: undefined,
-      trustProxy: false,
-      dashboardDir: undefined,
-      listen: { host: "127.0.0.1", port: 0 },
-      named: true,
-      ...options,
-    },
-    { port, logger: silentLogger, clock: apiClock ?? clock },
-  );
+  const settings = {
+    ...defaultPublicApiOptions,
+    identity: undefined,
+    trustProxy: false,
+    dashboardDir: undefined,
+    ...options,
+  };
+  const handler = await openPublicApi(settings, { port, logger: silentLogger, clock: apiClock ?? clock });
+  const api = await onOwnPort(handler, settings.identity ? "https" : "http");
   return Object.assign(world, {
     clock,
     store,

@@ -1,0 +1,32 @@
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+import type { FastifyInstance } from "fastify";
+
+/** Serves HTTP on connections that something else accepts: listening sockets outlive the process that answers on them. */
+export interface HttpHandler extends AsyncDisposable {
+  /** Nothing may have been read from the connection. */
+  accept(socket: Socket): void;
+}
+
+/** `close` ends the app, and with it whoever still reads from it. */
+export async function openHttpHandler<App extends FastifyInstance<Server>>(
+  app: App,
+  close: () => Promise<void>,
+): Promise<HttpHandler> {
+  await app.ready();
+  // Without it Node enforces no timeouts on a server that never listens.
+  app.server.emit("listening");
+  return {
+    accept(socket) {
+      app.server.emit("connection", socket);
+      socket.resume();
+    },
+    async [Symbol.asyncDispose]() {
+      // Fastify closes what it listens on itself and nothing else. The order makes readers of events end by themselves.
+      const closed = close();
+      app.server.close(() => {});
+      app.server.closeAllConnections();
+      await closed;
+    },
+  };
+}
