@@ -105,6 +105,50 @@ export async function startTestPool(
   };
 }
 
+export interface TestClock extends Clock {
+  /**
+   * Time stands still meanwhile, and nobody is late, however busy this machine is: no job is given to a second worker.
+   * Timers that come due run afterwards.
+   */
+  whileStopped<T>(run: () => Promise<T>): Promise<T>;
+  /** Lets time pass at once. Timers are not called for it. */
+  skip(ms: number): void;
+}
+
+/** A monotonic clock that a test can stop and put forward. */
+export function testClock(): TestClock {
+  const due = new Set<() => void>();
+  let behindMs = 0;
+  let stoppedAtMs: number | undefined;
+  return {
+    now: () => systemClock.now(),
+    monotonicMs: () => (stoppedAtMs ?? systemClock.monotonicMs()) - behindMs,
+    skip: (ms) => void (behindMs -= ms),
+    after(delayMs, callback) {
+      let held: (() => void) | undefined;
+      const cancel = systemClock.after(delayMs, () => {
+        if (stoppedAtMs === undefined) callback();
+        else due.add((held = callback));
+      });
+      return () => {
+        cancel();
+        if (held) due.delete(held);
+      };
+    },
+    async whileStopped(run) {
+      stoppedAtMs = systemClock.monotonicMs();
+      try {
+        return await run();
+      } finally {
+        behindMs += systemClock.monotonicMs() - stoppedAtMs;
+        stoppedAtMs = undefined;
+        for (const callback of due) callback();
+        due.clear();
+      }
+    },
+  };
+}
+
 /** Waits for a condition that nothing announces. */
 export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
@@ -115,15 +159,28 @@ export async function until(condition: () => boolean | Promise<boolean>, timeout
 }
 
 /** Sends the one source that the fake transcoders have renditions for. */
-export function push(gateway: GatewayClient, manifestId: string, seq: number): Promise<SegmentOutcome> {
+export function push(
+  gateway: GatewayClient,
+  manifestId: string,
+  seq: number,
+  durationMs = SOURCE_DURATION_MS,
+): Promise<SegmentOutcome> {
   return gateway.pushSegment({
     manifestId,
     seq,
     data: sourceSegment,
-    durationMs: SOURCE_DURATION_MS,
+    durationMs,
     profiles: readyProfiles,
     container: "mpegts",
   });
+}
+
+/** What a segment says of itself for which there is time, and nobody late, however busy this machine is. */
+export const UNHURRIED_MS = 60_000;
+
+/** Sends it as a segment that there is time for. */
+export function pushUnhurried(gateway: GatewayClient, manifestId: string, seq: number): Promise<SegmentOutcome> {
+  return push(gateway, manifestId, seq, UNHURRIED_MS);
 }
 
 /** What one such segment earns its worker: 75 % of 1000 wei a pixel. */

@@ -2,12 +2,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
-import type { GatewayClient, SegmentOutcome } from "@openpool/push";
+import type { GatewayClient } from "@openpool/push";
 import { defaultWorkerOptions, startWorker } from "@openpool/worker";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Behaviour, behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
-import { readyProfiles, sourceSegment } from "../peers/media.ts";
-import { ADA, BOB, startTestPool, type TestPool, until } from "./pool.ts";
+import { ADA, BOB, pushUnhurried, startTestPool, type TestPool, until } from "./pool.ts";
 
 let pool: TestPool;
 let gateway: GatewayClient;
@@ -32,18 +31,6 @@ async function join(rig: string, behaviour: Behaviour = behaviours.ready(), work
   joined.push(one);
   await until(() => rigOf(rig)?.connections === 1);
   return one;
-}
-
-/** A segment that says that it is long: nobody is late with it, however busy this machine is. */
-function pushUnhurried(through: GatewayClient, manifestId: string, seq: number): Promise<SegmentOutcome> {
-  return through.pushSegment({
-    manifestId,
-    seq,
-    data: sourceSegment,
-    durationMs: 60_000,
-    profiles: readyProfiles,
-    container: "mpegts",
-  });
 }
 
 /** A worker that holds its task until it is told to go on. */
