@@ -1,3 +1,4 @@
+export { formatEth, formatGwei, formatUnits } from "./amount.ts";
 export { createBackoff, type Backoff, type BackoffOptions } from "./backoff.ts";
 export { stoppedClock, systemClock, type Clock, type StoppedClock } from "./clock.ts";
 export { errorCode, errorText, PoolError } from "./error.ts";

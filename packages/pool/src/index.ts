@@ -34,5 +34,5 @@ export type { RunningPool } from "./start-pool.ts";
 export { type InheritedSockets, inheritedSockets } from "./supervisor/listening.ts";
 export { requestRestart, runSupervisor, type SupervisorDeps } from "./supervisor/supervisor.ts";
 export type { RestartOutcome, Supervisor } from "./supervisor/types.ts";
-export type { FiatSource, PayoutOptions, PriceSource } from "./payouts/options.ts";
-export type { Asset, PayoutPort } from "./payouts/types.ts";
+export type { FiatSource, OfferedAsset, PayoutOptions, PriceSource } from "./payouts/options.ts";
+export type { Asset, AssetChoice, PayoutPort } from "./payouts/types.ts";

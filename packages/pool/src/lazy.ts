@@ -1,3 +1,5 @@
+import type { PayToRequest } from "./payouts/types.ts";
+
 /**
  * The rooms of a working pool, loaded when they are wanted. The supervisor and the other commands enter this package too,
  * and the supervisor stays as long as the pool does: without this it would hold 40 MB of code that it never runs.
@@ -35,9 +37,9 @@ export async function deployPayoutContract(
   return chain.deployBatchPayer(rpcUrl, signer);
 }
 
-/** What a wallet signs to change where a worker's money goes, as JSON for `eth_signTypedData_v4`. */
+/** What a wallet signs to change how a worker is paid, as JSON for `eth_signTypedData_v4`. */
 export async function payToDocument(
-  change: { readonly worker: string; readonly payTo: string; readonly thresholdWei: bigint; readonly nonce: bigint },
+  change: Omit<PayToRequest, "signature">,
   place: { readonly pool: string; readonly chainId: number },
 ): Promise<string> {
   return (await import("./chain/index.ts")).payToJson(change, place);

@@ -447,9 +447,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
               halts: await books.store.halts(),
               violations: books.port.lastCheck()?.violations.map((one) => one.message) ?? [],
               rigs: connections.size,
-              totals: await books.store.totals(),
-              payouts:
-                options.payouts?.asset === "eth" ? await payouts?.port.status().catch(() => undefined) : undefined,
+              floats: (await payouts?.port.status().catch(() => undefined))?.floats ?? [],
             });
           },
         },

@@ -67,12 +67,13 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
     const runner = scope.use(
       new PayoutRunner({ busyMs: options.finality === "finalized" ? 4_000 : 500, idleMs: 15_000 }, { clock, logger }),
     );
-    const { price, fiat } = options;
+    const { prices, fiat } = options;
     const engine = new PayoutEngine(
       {
         rules: {
           method: options.method,
           asset: options.asset,
+          choices: options.choices,
           dailyCapWei: options.dailyCapWei,
           approvalAboveWei: options.approvalAboveWei,
           maxGasPriceWei: options.maxGasPriceWei,
@@ -104,7 +105,11 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
         clock,
         logger,
         newId,
-        price: price && options.asset !== "eth" ? () => tokenPriceOf(price, options.asset, nodes, options) : undefined,
+        async price(token) {
+          const source = prices.get(token);
+          if (source) return tokenPriceOf(source, token, nodes, options, clock.now());
+          return { problem: `${token} has no price: name its source with --payout-price` };
+        },
         fiat: fiat && (() => fiatPriceOf(fiat, nodes, options, clock.now())),
         tell: (event) => deps.tell({ ...event, data: JSON.parse(JSON.stringify(event.data, bigintsAsText)) }),
         review: deps.review,

@@ -22,6 +22,10 @@ const runSchema = z.object({
   gasWei: wei,
   approvalReason: z.string().optional(),
   notes: z.array(z.string()),
+  prices: z.array(
+    z.object({ token: z.string(), unitsPerEth: wei, source: z.string(), atBlock: z.number().optional() }),
+  ),
+  fiat: z.object({ currency: z.string(), perEth: z.string(), source: z.string(), atMs: z.number() }).optional(),
 });
 const lineSchema = z.object({
   id: z.string(),
@@ -29,7 +33,9 @@ const lineSchema = z.object({
   worker: z.string(),
   payTo: z.string(),
   amountWei: wei,
+  gasShareWei: wei,
   sendAmount: wei,
+  asset: z.string(),
   state: z.string(),
   method: z.string(),
   methodReason: z.string(),
@@ -266,6 +272,7 @@ function planText(answer: unknown): string {
     line.worker,
     line.payTo === line.worker ? "" : line.payTo,
     formatEth(line.amountWei),
+    sentText(line),
     line.method,
     line.methodReason,
   ]);
@@ -277,11 +284,30 @@ function planText(answer: unknown): string {
     run?.approvalReason === undefined
       ? ""
       : `it waits for \`openpool payouts approve ${run.id}\`: ${run.approvalReason}\n`,
-    rows.length === 0 ? "" : formatTable(["WORKER", "PAID TO", "ETH", "BY", "BECAUSE"], rows, new Set([2])),
+    run ? recordText(run) : "",
+    rows.length === 0 ? "" : formatTable(["WORKER", "PAID TO", "ETH", "SENT", "BY", "BECAUSE"], rows, new Set([2])),
     waits.length === 0 ? "" : formatTable(["WAITS", "OWED (ETH)", "BECAUSE"], waits, new Set([1])),
   ]
     .filter((part) => part !== "")
     .join("\n");
+}
+
+/** What arrives, where that is not the amount itself: less gas, or a token. */
+function sentText({ asset, sendAmount, amountWei }: z.infer<typeof lineSchema>): string {
+  if (asset !== "eth") return `${sendAmount} of ${asset}`;
+  return sendAmount === amountWei ? "" : formatEth(sendAmount);
+}
+
+/** What was read when it was planned. */
+function recordText({ prices, fiat, notes }: z.infer<typeof runSchema>): string {
+  return [
+    ...prices.map(
+      ({ token, unitsPerEth, source, atBlock }) =>
+        `price  1 ETH = ${unitsPerEth} of ${token} (${source}${atBlock === undefined ? "" : `, block ${atBlock}`})\n`,
+    ),
+    ...(fiat ? [`worth  1 ETH = ${fiat.perEth} ${fiat.currency} (${fiat.source})\n`] : []),
+    ...notes.map((note) => `note   ${note}\n`),
+  ].join("");
 }
 
 function listText(answer: unknown): string {
@@ -318,6 +344,7 @@ function runText(answer: unknown): string {
     line.worker,
     line.payTo === line.worker ? "" : line.payTo,
     formatEth(line.amountWei),
+    sentText(line),
     line.method,
     line.state,
     line.txHash ?? "",
@@ -333,7 +360,12 @@ function runText(answer: unknown): string {
   ]);
   return [
     `run ${run.id}: ${formatEth(run.totalWei)} ETH to ${count(run.lines, "worker")}, ${run.state}, gas ${formatEth(run.gasWei)} ETH\n`,
-    formatTable(["LINE", "WORKER", "PAID TO", "ETH", "BY", "STATE", "TRANSACTION", "REASON"], rows, new Set([3])),
+    recordText(run),
+    formatTable(
+      ["LINE", "WORKER", "PAID TO", "ETH", "SENT", "BY", "STATE", "TRANSACTION", "REASON"],
+      rows,
+      new Set([3]),
+    ),
     sent.length === 0
       ? ""
       : formatTable(["NONCE", "KIND", "STATE", "LINES", "TRANSACTION", "BLOCK"], sent, new Set([0, 3])),

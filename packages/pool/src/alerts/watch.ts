@@ -1,3 +1,4 @@
+import type { FloatNow } from "../payouts/types.ts";
 import type { WatchedProblem } from "./reader.ts";
 
 /** What is asked of a running pool. */
@@ -7,15 +8,13 @@ export interface PoolNow {
   readonly violations: readonly string[];
   /** Connections of rigs. */
   readonly rigs: number;
-  readonly totals: { readonly owedWei: bigint; readonly payingWei: bigint };
-  /** Undefined: this pool pays nobody, or not in ETH. */
-  readonly payouts: { readonly balanceWei: bigint | undefined } | undefined;
+  /** What the paying account holds of what it pays in. */
+  readonly floats: readonly FloatNow[];
 }
 
 /** What is wrong with a running pool. */
-export function watchedProblems({ halts, violations, rigs, totals, payouts }: PoolNow): readonly WatchedProblem[] {
-  const dueWei = totals.owedWei + totals.payingWei;
-  const balanceWei = payouts?.balanceWei;
+export function watchedProblems({ halts, violations, rigs, floats }: PoolNow): readonly WatchedProblem[] {
+  const low = floats.filter((one) => one.state === "low");
   return [
     ...halts.map(({ name, reason }) => ({
       kind: "halt" as const,
@@ -30,17 +29,8 @@ export function watchedProblems({ halts, violations, rigs, totals, payouts }: Po
           },
         ]
       : []),
-    ...(balanceWei !== undefined && balanceWei < dueWei
-      ? [
-          {
-            kind: "low-float" as const,
-            data: {
-              message: `It holds ${balanceWei} wei, and ${dueWei} wei are owed: the next payout may not go through.`,
-              balanceWei: balanceWei.toString(),
-              dueWei: dueWei.toString(),
-            },
-          },
-        ]
+    ...(low.length > 0
+      ? [{ kind: "low-float" as const, data: { message: low.flatMap((one) => one.text ?? []).join("; ") } }]
       : []),
     ...(rigs === 0 ? [{ kind: "no-workers" as const, data: {} }] : []),
   ];

@@ -30,6 +30,9 @@ const bodies = {
   payTo: z.strictObject({
     payTo: z.string(),
     thresholdWei: wei.default(0n),
+    asset: text(42).default("pool"),
+    maxGasPriceWei: wei.default(0n),
+    maxGasSharePpm: wei.default(0n),
     nonce: wei,
     signature: hex(/^0x([0-9a-fA-F]{2}){64,2000}$/),
   }),
@@ -106,8 +109,14 @@ export function payoutRoutes(
   );
   app.post<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) => {
     const change = parse(bodies.payTo, request.body);
-    const request_ = { ...change, worker: worker(request.params.address), payTo: worker(change.payTo) };
-    return json(reply, await port().requestPayTo(request_));
+    const { payTo, asset } = change;
+    const asked = {
+      ...change,
+      worker: worker(request.params.address),
+      payTo: worker(payTo),
+      asset: asset === "pool" || asset === "eth" ? asset : worker(asset),
+    } as const;
+    return json(reply, await port().requestPayTo(asked));
   });
   app.delete<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) => {
     await port().cancelPayTo(worker(request.params.address));

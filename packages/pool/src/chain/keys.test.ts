@@ -76,14 +76,21 @@ test("a change of the payout address counts only with the worker's own signature
     worker: ourAddress(account.address),
     payTo: ourAddress("0x1111111111111111111111111111111111111111"),
     thresholdWei: 5n,
+    asset: "eth",
+    maxGasPriceWei: 7n,
+    maxGasSharePpm: 50_000n,
     nonce: 1n,
-  };
+  } as const;
   const signature = await account.signTypedData(payToTypedData(change, place));
   const request = { ...change, signature };
   expect(await isSignedPayTo(request, place)).toBe(true);
   expect(await isSignedPayTo({ ...request, payTo: change.worker }, place)).toBe(false);
   expect(await isSignedPayTo({ ...request, nonce: 2n }, place)).toBe(false);
   expect(await isSignedPayTo({ ...request, thresholdWei: 0n }, place)).toBe(false);
+  expect(await isSignedPayTo({ ...request, asset: "pool" }, place)).toBe(false);
+  expect(await isSignedPayTo({ ...request, asset: change.payTo }, place)).toBe(false);
+  expect(await isSignedPayTo({ ...request, maxGasPriceWei: 8n }, place)).toBe(false);
+  expect(await isSignedPayTo({ ...request, maxGasSharePpm: 0n }, place)).toBe(false);
   expect(await isSignedPayTo(request, { ...place, chainId: 1 })).toBe(false);
   expect(await isSignedPayTo(request, { ...place, pool: "https://other.example.com:8935" })).toBe(false);
   expect(await isSignedPayTo({ ...request, signature: "0x00" }, place)).toBe(false);

@@ -20,6 +20,7 @@ export interface ChainNode {
   tip(): Promise<bigint>;
   balance(account: WorkerAddress): Promise<bigint>;
   code(account: WorkerAddress): Promise<Hex>;
+  /** What a contract answers; `0x` where there is none, or it refuses. */
   call(to: WorkerAddress, data: Hex): Promise<Hex>;
   estimateGas(call: {
     readonly from: WorkerAddress;

@@ -2,13 +2,17 @@ import { recoverTypedDataAddress } from "viem";
 import type { Hex, PayToRequest } from "../payouts/types.ts";
 import { ourAddress } from "./signer.ts";
 
-/** What a worker signs to change where its money goes (EIP-712). `docs/money.md` shows it. */
+/** What a worker signs to change how it is paid (EIP-712). `docs/money.md` shows it. */
 export const payToTypes = {
   PayTo: [
     { name: "pool", type: "string" },
     { name: "worker", type: "address" },
     { name: "payTo", type: "address" },
     { name: "thresholdWei", type: "uint256" },
+    // `pool`, `eth` or a token: a text, so that a wallet shows what it means.
+    { name: "asset", type: "string" },
+    { name: "maxGasPriceWei", type: "uint256" },
+    { name: "maxGasSharePpm", type: "uint256" },
     { name: "nonce", type: "uint256" },
   ],
 } as const;
@@ -31,20 +35,17 @@ export function payToTypedData(request: Omit<PayToRequest, "signature">, { pool,
       worker: request.worker as Hex,
       payTo: request.payTo as Hex,
       thresholdWei: request.thresholdWei,
+      asset: request.asset,
+      maxGasPriceWei: request.maxGasPriceWei,
+      maxGasSharePpm: request.maxGasSharePpm,
       nonce: request.nonce,
     },
   };
 }
 
 /** The same as JSON: numbers as decimal strings, with the domain's own type, as wallets want it. */
-export function payToJson(
-  change: { readonly worker: string; readonly payTo: string; readonly thresholdWei: bigint; readonly nonce: bigint },
-  place: PayToPlace,
-): string {
-  const { domain, types, primaryType, message } = payToTypedData(
-    { ...change, worker: ourAddress(change.worker), payTo: ourAddress(change.payTo) },
-    place,
-  );
+export function payToJson(change: Omit<PayToRequest, "signature">, place: PayToPlace): string {
+  const { domain, types, primaryType, message } = payToTypedData(change, place);
   const EIP712Domain = [
     { name: "name", type: "string" },
     { name: "version", type: "string" },

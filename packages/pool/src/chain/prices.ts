@@ -1,7 +1,8 @@
-import { PoolError } from "@openpool/base";
-import { decodeFunctionResult, encodeFunctionData, parseAbi } from "viem";
-import type { FiatSource, PriceSource } from "../payouts/options.ts";
-import type { Asset, AssetPrice, FiatPrice, Hex } from "../payouts/types.ts";
+import { errorText, formatUnits } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { type Abi, decodeFunctionResult, encodeFunctionData, parseAbi } from "viem";
+import { type FiatSource, formatPriceSource, type PriceSource } from "../payouts/options.ts";
+import type { AssetPrice, FiatPrice } from "../payouts/types.ts";
 import type { ChainNode } from "./node.ts";
 import { ourAddress } from "./signer.ts";
 
@@ -9,37 +10,86 @@ const feedAbi = parseAbi([
   "function latestRoundData() view returns (uint80 roundId, int256 answer, uint256 startedAt, uint256 updatedAt, uint80 answeredInRound)",
   "function decimals() view returns (uint8)",
 ]);
+const tokenAbi = parseAbi(["function decimals() view returns (uint8)", "function symbol() view returns (string)"]);
 const poolAbi = parseAbi([
   "function observe(uint32[] secondsAgos) view returns (int56[] tickCumulatives, uint160[] secondsPerLiquidityCumulativeX128s)",
   "function token0() view returns (address)",
+  "function token1() view returns (address)",
 ]);
 
-/** A feed that is older was not kept up. */
+/** Feeds speak at least once a day; one that is older was not kept up. */
 const FEED_MAX_AGE_MS = 26 * 60 * 60 * 1000;
+/** A feed's time may be so far ahead of our clock. */
+const CLOCK_ROOM_MS = 15 * 60 * 1000;
+/** Tokens that have more are no money. */
+const MAX_DECIMALS = 36;
+/** What a pool of Uniswap V3 can say at most. */
+const MAX_TICK = 887_272;
 const ETHER = 10n ** 18n;
-/** 1.0001 with 100 binary digits behind the point is exact enough for any tick. */
+/** 1 with 128 binary digits behind the point is exact enough for any tick. */
 const ONE = 1n << 128n;
 
 interface Agreement {
+  /** How many nodes must say about the same; undefined: more than half. */
   readonly quorum: number | undefined;
 }
 
-/** What enough nodes answer alike. */
-async function agreed<T>(
+/** What one node says of a price. */
+interface Quote {
+  readonly value: bigint;
+  readonly block: number | undefined;
+  readonly atMs: number;
+}
+
+/** Why there is no price, in words for the operator. */
+export interface NoPrice {
+  readonly problem: string;
+}
+
+/**
+ * The middle of what the nodes say, where enough of them say about the same (one in a hundred apart: they may be some blocks
+ * apart). So one that lies moves nothing.
+ */
+async function voted(
   nodes: readonly ChainNode[],
   { quorum = Math.floor(nodes.length / 2) + 1 }: Agreement,
-  ask: (node: ChainNode) => Promise<T>,
-  keyOf: (answer: T) => string,
-): Promise<T> {
-  const votes = new Map<string, { answer: T; votes: number }>();
-  for (const one of await Promise.allSettled(nodes.map(async (node) => ask(node)))) {
-    if (one.status === "rejected") continue;
-    const vote = votes.get(keyOf(one.value)) ?? { answer: one.value, votes: 0 };
-    vote.votes += 1;
-    votes.set(keyOf(one.value), vote);
-    if (vote.votes >= quorum) return vote.answer;
+  ask: (node: ChainNode) => Promise<Quote | NoPrice>,
+): Promise<Quote | NoPrice> {
+  const answers = await Promise.all(
+    nodes.map((node) =>
+      ask(node).catch((error: unknown): NoPrice => ({
+        problem: `${node.name} does not answer: ${errorText(error).split("\n")[0]!.slice(0, 200)}`,
+      })),
+    ),
+  );
+  const quotes = answers
+    .flatMap((one) => ("problem" in one ? [] : [one]))
+    .sort((a, b) => (a.value < b.value ? -1 : a.value > b.value ? 1 : 0));
+  const middle = quotes[Math.floor(quotes.length / 2)];
+  const near = quotes.filter(({ value }) => {
+    const apart = middle === undefined ? 0n : value > middle.value ? value - middle.value : middle.value - value;
+    return middle !== undefined && apart * 100n <= middle.value;
+  });
+  if (middle !== undefined && near.length >= quorum) return middle;
+  const [problem] = answers.flatMap((one) => ("problem" in one ? [one.problem] : []));
+  return { problem: problem ?? "the RPC nodes do not agree on a price" };
+}
+
+/** A call's answer; undefined where the contract does not answer as its kind does. */
+async function read<T>(
+  node: ChainNode,
+  to: WorkerAddress,
+  abi: Abi,
+  functionName: string,
+  args: readonly unknown[] = [],
+): Promise<T | undefined> {
+  const data = await node.call(to, encodeFunctionData({ abi, functionName, args }));
+  try {
+    // The ABI says what it is; the name is not known to the compiler here.
+    return decodeFunctionResult({ abi, functionName, data }) as T;
+  } catch {
+    return undefined;
   }
-  throw new PoolError({ code: "payout/no-price" }, "The RPC nodes do not agree on a price.");
 }
 
 /** `1.0001^tick` as a fraction of 2^128: what a Uniswap pool calls the price of token0 in token1. */
@@ -53,93 +103,112 @@ export function priceOfTick(tick: number): bigint {
   return tick < 0 ? (ONE * ONE) / result : result;
 }
 
-/** How many units of a token one ETH is worth now, from where the settings say. */
-export async function tokenPriceOf(
-  source: PriceSource,
-  token: Asset,
-  nodes: readonly ChainNode[],
-  agreement: Agreement,
-): Promise<AssetPrice> {
-  if (source.kind === "fixed") return { unitsPerEth: source.unitsPerEth, source: "fixed", atBlock: undefined };
-  const { pool, seconds } = source;
-  const token0 = await agreed(
-    nodes,
-    agreement,
-    async (node) =>
-      ourAddress(
-        decodeFunctionResult({
-          abi: poolAbi,
-          functionName: "token0",
-          data: await node.call(pool, encodeFunctionData({ abi: poolAbi, functionName: "token0" })),
-        }),
-      ),
-    String,
+/** Units of the token for one ETH, as a pool has traded them in the mean of the last seconds. */
+async function poolQuote(
+  node: ChainNode,
+  { pool, seconds }: Extract<PriceSource, { kind: "uniswap-v3" }>,
+  token: WorkerAddress,
+): Promise<Quote | NoPrice> {
+  const sides = await Promise.all(
+    ["token0", "token1"].map(async (side) => {
+      const address = await read<`0x${string}`>(node, pool, poolAbi, side);
+      return address === undefined ? undefined : ourAddress(address);
+    }),
   );
-  const observe: Hex = encodeFunctionData({ abi: poolAbi, functionName: "observe", args: [[seconds, 0]] });
-  // Nodes are some blocks apart: the mean over so long a time differs by little, and the middle one is taken.
-  const ticks = (
-    await Promise.allSettled(
-      nodes.map(async (node) => {
-        const [[then = 0n, now = 0n]] = decodeFunctionResult({
-          abi: poolAbi,
-          functionName: "observe",
-          data: await node.call(pool, observe),
-        });
-        return { tick: Math.floor(Number(now - then) / seconds), block: await node.latestBlock() };
-      }),
-    )
-  )
-    .flatMap((one) => (one.status === "fulfilled" ? [one.value] : []))
-    .sort((a, b) => a.tick - b.tick);
-  const middle = ticks[Math.floor(ticks.length / 2)];
-  if (!middle || ticks.length < (agreement.quorum ?? Math.floor(nodes.length / 2) + 1)) {
-    throw new PoolError({ code: "payout/no-price" }, `Too few RPC nodes tell the price of the pool ${pool}.`);
+  const [token0, token1] = sides;
+  if (token0 === undefined || token1 === undefined) return { problem: `${pool} is no pool of Uniswap V3` };
+  if (token0 !== token && token1 !== token) return { problem: `the pool ${pool} does not trade ${token}` };
+  const other = token0 === token ? token1 : token0;
+  if ((await read<string>(node, other, tokenAbi, "symbol")) !== "WETH") {
+    return { problem: `the pool ${pool} trades ${token} for ${other}, which is not WETH` };
   }
-  // Units of the token for one unit of ETH, whichever of the two comes first in the pool.
-  const price = priceOfTick(token0 === token ? -middle.tick : middle.tick);
-  const unitsPerEth = (price * ETHER) / ONE;
-  if (unitsPerEth === 0n) {
-    throw new PoolError(
-      { code: "payout/no-price" },
-      `The pool ${pool} says that the token is worth more than all ETH.`,
-    );
+  const seen = await read<readonly [readonly bigint[], unknown]>(node, pool, poolAbi, "observe", [[seconds, 0]]);
+  const [then, now] = seen?.[0] ?? [];
+  if (then === undefined || now === undefined) {
+    return {
+      problem: `the pool ${pool} does not remember ${seconds} s: name fewer seconds, or have its memory enlarged (increaseObservationCardinalityNext)`,
+    };
   }
-  return { unitsPerEth, source: `uniswap-v3:${pool}:${seconds}`, atBlock: middle.block };
+  const tick = Math.floor(Number(now - then) / seconds);
+  if (Math.abs(tick) > MAX_TICK) return { problem: `the pool ${pool} says what no pool can say (tick ${tick})` };
+  const value = (priceOfTick(token0 === token ? -tick : tick) * ETHER) / ONE;
+  if (value === 0n) return { problem: `the pool ${pool} says that the token is worth more than all ETH` };
+  return { value, block: await node.latestBlock(), atMs: 0 };
 }
 
-/** What ETH is worth in money now. Undefined where the feed has not been kept up. */
+interface FeedAnswer {
+  readonly answer: bigint;
+  readonly decimals: number;
+  readonly atMs: number;
+}
+
+/** The last word of a Chainlink feed; refused where it is old, not yet given, zero or negative. */
+async function feedAnswer(node: ChainNode, feed: WorkerAddress, nowMs: number): Promise<FeedAnswer | NoPrice> {
+  const round = await read<readonly [bigint, bigint, bigint, bigint, bigint]>(node, feed, feedAbi, "latestRoundData");
+  const decimals = await read<number>(node, feed, feedAbi, "decimals");
+  if (!round || decimals === undefined || decimals > MAX_DECIMALS) return { problem: `${feed} is no Chainlink feed` };
+  const [, answer, , updatedAt] = round;
+  const atMs = Number(updatedAt) * 1000;
+  if (answer <= 0n) return { problem: `the feed ${feed} says ${answer}: that is no price` };
+  if (atMs > nowMs + CLOCK_ROOM_MS) return { problem: `the feed ${feed} is of the future: check this machine's clock` };
+  if (nowMs - atMs > FEED_MAX_AGE_MS) {
+    return {
+      problem: `the feed ${feed} was last kept up ${updatedAt === 0n ? "never" : new Date(atMs).toISOString()}`,
+    };
+  }
+  return { answer, decimals, atMs };
+}
+
+/** Units of the token for one ETH, by a feed of the token in ETH, or two feeds of both in the same money. */
+async function feedQuote(
+  node: ChainNode,
+  { feed, ethFeed }: Extract<PriceSource, { kind: "chainlink" }>,
+  token: WorkerAddress,
+  nowMs: number,
+): Promise<Quote | NoPrice> {
+  const decimals = await read<number>(node, token, tokenAbi, "decimals");
+  if (decimals === undefined || decimals > MAX_DECIMALS) return { problem: `${token} does not say its decimals` };
+  const inMoney = await feedAnswer(node, feed, nowMs);
+  if ("problem" in inMoney) return inMoney;
+  const eth = ethFeed === undefined ? { answer: 1n, decimals: 0, atMs: nowMs } : await feedAnswer(node, ethFeed, nowMs);
+  if ("problem" in eth) return eth;
+  const value =
+    (eth.answer * 10n ** BigInt(inMoney.decimals + decimals)) / (inMoney.answer * 10n ** BigInt(eth.decimals));
+  if (value === 0n) return { problem: `the feed ${feed} says that the token is worth more than all ETH` };
+  return { value, block: await node.latestBlock(), atMs: inMoney.atMs };
+}
+
+/** How many units of a token one ETH is worth now, from where the settings say; or why nobody knows. */
+export async function tokenPriceOf(
+  source: PriceSource,
+  token: WorkerAddress,
+  nodes: readonly ChainNode[],
+  agreement: Agreement,
+  nowMs: number,
+): Promise<AssetPrice | NoPrice> {
+  if (source.kind === "fixed") return { token, unitsPerEth: source.unitsPerEth, source: "fixed", atBlock: undefined };
+  const quote = await voted(nodes, agreement, (node) =>
+    source.kind === "uniswap-v3" ? poolQuote(node, source, token) : feedQuote(node, source, token, nowMs),
+  );
+  if ("problem" in quote) return { problem: `the price of ${token} is not known: ${quote.problem}` };
+  return { token, unitsPerEth: quote.value, source: formatPriceSource(source), atBlock: quote.block };
+}
+
+/** What ETH is worth in money now, or why nobody knows. */
 export async function fiatPriceOf(
   source: FiatSource,
   nodes: readonly ChainNode[],
   agreement: Agreement,
   nowMs: number,
-): Promise<FiatPrice | undefined> {
+): Promise<FiatPrice | NoPrice> {
   const { currency } = source;
   if (source.kind === "fixed") return { currency, perEth: source.perEth, source: "configured", atMs: nowMs };
   const { feed } = source;
-  const call = async (node: ChainNode, functionName: "decimals" | "latestRoundData"): Promise<Hex> =>
-    node.call(feed, encodeFunctionData({ abi: feedAbi, functionName }));
-  const { answer, updatedAt, decimals } = await agreed(
-    nodes,
-    agreement,
-    async (node) => {
-      const [, answer, , updatedAt] = decodeFunctionResult({
-        abi: feedAbi,
-        functionName: "latestRoundData",
-        data: await call(node, "latestRoundData"),
-      });
-      const decimals = decodeFunctionResult({
-        abi: feedAbi,
-        functionName: "decimals",
-        data: await call(node, "decimals"),
-      });
-      return { answer, updatedAt, decimals };
-    },
-    (one) => `${one.answer} ${one.updatedAt} ${one.decimals}`,
-  );
-  const atMs = Number(updatedAt) * 1000;
-  if (answer <= 0n || nowMs - atMs > FEED_MAX_AGE_MS) return undefined;
-  const digits = answer.toString().padStart(decimals + 1, "0");
-  const perEth = decimals === 0 ? digits : `${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`;
-  return { currency, perEth, source: `chainlink:${feed}`, atMs };
+  const quote = await voted(nodes, agreement, async (node) => {
+    const said = await feedAnswer(node, feed, nowMs);
+    if ("problem" in said) return said;
+    return { value: said.answer * 10n ** BigInt(MAX_DECIMALS - said.decimals), block: undefined, atMs: said.atMs };
+  });
+  if ("problem" in quote) return quote;
+  return { currency, perEth: formatUnits(quote.value, MAX_DECIMALS), source: `chainlink:${feed}`, atMs: quote.atMs };
 }

@@ -154,19 +154,23 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       return balances.sort(byValue).reverse()[quorum - 1] ?? 0n;
     },
     async tokenBalance(token, account) {
-      return BigInt(await agreed((node) => node.call(token, options.encodeBalanceOf(account))));
+      return wordOf(await agreed((node) => node.call(token, options.encodeBalanceOf(account))));
     },
     async tokenAllowance(token, owner, spender) {
-      return BigInt(await agreed((node) => node.call(token, options.encodeAllowance(owner, spender))));
+      return wordOf(await agreed((node) => node.call(token, options.encodeAllowance(owner, spender))));
     },
-    async payees(addresses) {
+    async payees(addresses, asset) {
       const found = new Map<WorkerAddress, Payee>();
       for (let i = 0; i < addresses.length; i += 20) {
         await Promise.all(
           addresses.slice(i, i + 20).map(async (address) => {
             const payee = await agreed(async (node): Promise<Payee> => {
-              const [code, count, balance] = await Promise.all([
-                node.code(address),
+              const code = await node.code(address);
+              if (asset !== "eth") {
+                const held = wordOf(await node.call(asset, options.encodeBalanceOf(address))) ?? 0n;
+                return { exists: held > 0n, isContract: code !== "0x" };
+              }
+              const [count, balance] = await Promise.all([
                 node.transactionCount(address, "latest"),
                 node.balance(address),
               ]);
@@ -197,6 +201,11 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       );
     },
   };
+}
+
+/** A number that a contract answered; undefined where it did not answer one. */
+function wordOf(data: Hex): bigint | undefined {
+  return data.length === 66 ? BigInt(data) : undefined;
 }
 
 function keyOf(value: unknown): string {

@@ -80,15 +80,19 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
     tip: () => client.estimateMaxPriorityFeePerGas(),
     balance: (account) => client.getBalance({ address: address(account) }),
     code: async (account) => (await client.getCode({ address: address(account) })) ?? "0x",
-    call: async (to, data) => (await client.call({ to: address(to), data })).data ?? "0x",
+    async call(to, data) {
+      try {
+        return (await client.call({ to: address(to), data })).data ?? "0x";
+      } catch (error) {
+        if (hasReverted(error)) return "0x";
+        throw error;
+      }
+    },
     async estimateGas({ from, to, valueWei, data }) {
       try {
         return { gas: await client.estimateGas({ account: address(from), to: address(to), value: valueWei, data }) };
       } catch (error) {
-        const refused =
-          error instanceof BaseError &&
-          error.walk((one) => one instanceof ExecutionRevertedError || one instanceof InsufficientFundsError) !== null;
-        if (refused) return { refused: nodeErrorText(error) };
+        if (hasReverted(error) || isCausedBy(error, InsufficientFundsError)) return { refused: nodeErrorText(error) };
         throw error;
       }
     },
@@ -96,6 +100,14 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
       await client.sendRawTransaction({ serializedTransaction: raw });
     },
   };
+}
+
+function hasReverted(error: unknown): boolean {
+  return isCausedBy(error, ExecutionRevertedError);
+}
+
+function isCausedBy(error: unknown, kind: typeof ExecutionRevertedError | typeof InsufficientFundsError): boolean {
+  return error instanceof BaseError && error.walk((one) => one instanceof kind) !== null;
 }
 
 function batchesOf(logs: readonly Log[]): Receipt["batches"] {

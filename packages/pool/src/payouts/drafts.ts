@@ -1,11 +1,13 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Calls, Chain, Settlement } from "./ports.ts";
-import { batchIdOf } from "./settlement.ts";
-import type { Hex, PayoutIntent, PayoutLine, PayoutRun } from "./types.ts";
+import { batchIdOf, groupByAsset } from "./settlement.ts";
+import type { Hex, PayoutIntent, PayoutLine, RunDetail } from "./types.ts";
 
 /** What a payee's code may use beyond what an estimate saw, and what the contract wants to have left at its end. */
 const PAYEE_ROOM = 31_000n;
 const BATCH_ROOM = 120_000n;
+/** A token whose allowance is not there after so many tries of a run does not give it: one to zero, one to the sum. */
+const MAX_APPROVALS = 2;
 
 /** A transaction to be, without its nonce and price. */
 export interface Draft {
@@ -19,14 +21,13 @@ export interface Draft {
   readonly lines: readonly string[];
 }
 
-export type Drafted =
-  | {
-      readonly drafts: readonly Draft[];
-      /** Lines whose payment would fail: to be given back. */
-      readonly refused: Settlement["returned"];
-    }
-  /** Not now, and why. */
-  | { readonly wait: string };
+export interface Drafted {
+  readonly drafts: readonly Draft[];
+  /** Lines whose payment would fail: to be given back. */
+  readonly refused: Settlement["returned"];
+  /** Why the other lines have to wait. */
+  readonly waits: readonly string[];
+}
 
 export interface DraftRules {
   /** Payees of one batch at most. */
@@ -40,68 +41,131 @@ export interface DraftDeps {
   readonly newId: () => string;
 }
 
-/** What has to be sent so that these lines are paid; each is estimated, so that none is sent that would fail. */
+const nothing: Drafted = { drafts: [], refused: [], waits: [] };
+const waitFor = (why: string): Drafted => ({ ...nothing, waits: [why] });
+
+/**
+ * What has to be sent so that these lines of a run are paid; each is estimated, so that none is sent that would fail. Trouble
+ * with one asset keeps nobody from being paid in another.
+ */
 export async function draftTransactions(
-  { payer, asset }: PayoutRun,
+  detail: RunDetail,
+  lines: readonly PayoutLine[],
+  rules: DraftRules,
+  deps: DraftDeps,
+): Promise<Drafted> {
+  const all: Drafted[] = [];
+  for (const [asset, of] of groupByAsset(lines)) {
+    const missing = asset === "eth" ? undefined : await whatIsMissing(detail.run.payer, asset, of, deps);
+    if (missing !== undefined) {
+      all.push(waitFor(missing));
+      continue;
+    }
+    const inBatch = of.filter((line) => line.method === "batch");
+    if (inBatch.length > 0) all.push(await draftBatches(detail, inBatch, rules, deps));
+    for (const line of of.filter((one) => one.method === "transfer")) {
+      all.push(await draftTransfer(detail.run.payer, line, deps));
+    }
+  }
+  return {
+    drafts: all.flatMap((one) => one.drafts),
+    refused: all.flatMap((one) => one.refused),
+    waits: all.flatMap((one) => one.waits),
+  };
+}
+
+/** A batch of a token that the account does not hold would look as if every payee had refused it. */
+async function whatIsMissing(
+  payer: WorkerAddress,
+  token: WorkerAddress,
+  lines: readonly PayoutLine[],
+  { chain }: DraftDeps,
+): Promise<string | undefined> {
+  const needed = sumOf(lines);
+  const held = (await chain.tokenBalance(token, payer)) ?? 0n;
+  return held >= needed
+    ? undefined
+    : `${payer} holds ${held} of the token ${token}, the payout needs ${needed}: fund it, or cancel the rest of the run`;
+}
+
+/** Batches of one asset. */
+async function draftBatches(
+  { run: { payer }, intents }: RunDetail,
   lines: readonly PayoutLine[],
   { batchSize, batchContract }: DraftRules,
   { chain, calls, newId }: DraftDeps,
 ): Promise<Drafted> {
-  const drafts: Draft[] = [];
-  const inBatch = lines.filter((line) => line.method === "batch");
-  if (inBatch.length > 0) {
-    if (batchContract === undefined || !(await chain.hasBatchContract(batchContract))) {
-      return {
-        wait: `there is no batch contract of ours at ${batchContract ?? "--payout-contract"}: deploy it with \`openpool payouts deploy\``,
-      };
-    }
-    if (asset !== "eth") {
-      const sum = inBatch.reduce((total, line) => total + line.sendAmount, 0n);
-      if ((await chain.tokenAllowance(asset, payer, batchContract)) < sum) {
-        const data = calls.tokenApprove(batchContract, sum);
+  const asset = lines[0]?.asset ?? "eth";
+  if (batchContract === undefined || !(await chain.hasBatchContract(batchContract))) {
+    return waitFor(
+      `there is no batch contract of ours at ${batchContract ?? "--payout-contract"}: deploy it with \`openpool payouts deploy\``,
+    );
+  }
+  if (asset !== "eth") {
+    const sum = sumOf(lines);
+    const allowed = (await chain.tokenAllowance(asset, payer, batchContract)) ?? 0n;
+    if (allowed < sum) {
+      const giveUp = (reason: string): Drafted => ({
+        ...nothing,
+        refused: lines.map((line) => ({ line: line.id, reason, hold: false })),
+      });
+      const asked = intents.filter((one) => one.kind === "approve" && one.to === asset).length;
+      if (asked >= MAX_APPROVALS) return giveUp("the token does not let the batch contract pay it out");
+      // Some tokens let an allowance be changed only by way of zero.
+      for (const wanted of allowed > 0n ? [sum, 0n] : [sum]) {
+        const data = calls.tokenApprove(batchContract, wanted);
         const estimate = await chain.estimateGas({ from: payer, to: asset, valueWei: 0n, data });
-        if ("refused" in estimate) {
-          return { wait: `the token refuses to be paid out by the batch contract: ${estimate.refused}` };
-        }
+        if ("refused" in estimate) continue;
         const gasLimit = (estimate.gas * 13n) / 10n;
         // Alone: what it allows can be estimated only once it is there.
         return {
+          ...nothing,
           drafts: [{ id: newId(), kind: "approve", to: asset, valueWei: 0n, data, gasLimit, lines: [] }],
-          refused: [],
         };
       }
+      return giveUp("the token refuses to be paid out by the batch contract");
     }
   }
-  for (let i = 0; i < inBatch.length; i += batchSize) {
-    const part = inBatch.slice(i, i + batchSize);
+  const drafts: Draft[] = [];
+  for (let i = 0; i < lines.length; i += batchSize) {
+    const part = lines.slice(i, i + batchSize);
     const id = newId();
     const payments = part.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
     const batch = batchIdOf(id);
     const data = asset === "eth" ? calls.payEth(batch, payments) : calls.payToken(batch, asset, payments);
-    const valueWei = asset === "eth" ? part.reduce((sum, line) => sum + line.sendAmount, 0n) : 0n;
-    const to = batchContract ?? payer;
-    const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
-    if ("refused" in estimate) return { wait: `the batch cannot be paid now: ${estimate.refused}` };
+    const valueWei = asset === "eth" ? sumOf(part) : 0n;
+    const estimate = await chain.estimateGas({ from: payer, to: batchContract, valueWei, data });
+    if ("refused" in estimate) return waitFor(`the batch cannot be paid now: ${estimate.refused}`);
     const room = asset === "eth" ? PAYEE_ROOM : 10n * PAYEE_ROOM;
     const gasLimit = (estimate.gas * 13n) / 10n + BigInt(part.length) * PAYEE_ROOM + BATCH_ROOM + room;
-    drafts.push({ id, kind: "batch", to, valueWei, data, gasLimit, lines: part.map((line) => line.id) });
+    drafts.push({ id, kind: "batch", to: batchContract, valueWei, data, gasLimit, lines: part.map((line) => line.id) });
   }
-  const refused: Settlement["returned"][number][] = [];
-  for (const line of lines.filter((one) => one.method === "transfer")) {
-    const [to, valueWei, data]: [WorkerAddress, bigint, Hex] =
-      asset === "eth"
-        ? [line.payTo, line.sendAmount, "0x"]
-        : [asset, 0n, calls.tokenTransfer(line.payTo, line.sendAmount)];
-    const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
-    if ("refused" in estimate) {
-      if ((await chain.balance(payer)) < valueWei) {
-        return { wait: `${payer} does not hold enough: ${estimate.refused}` };
-      }
-      refused.push({ line: line.id, reason: `its address refuses the payment: ${estimate.refused}`, hold: true });
-      continue;
-    }
+  return { ...nothing, drafts };
+}
+
+async function draftTransfer(
+  payer: WorkerAddress,
+  { id: line, asset, payTo, sendAmount }: PayoutLine,
+  { chain, calls, newId }: DraftDeps,
+): Promise<Drafted> {
+  const [to, valueWei, data]: [WorkerAddress, bigint, Hex] =
+    asset === "eth" ? [payTo, sendAmount, "0x"] : [asset, 0n, calls.tokenTransfer(payTo, sendAmount)];
+  const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
+  if ("gas" in estimate) {
     const gasLimit = (estimate.gas * 13n) / 10n;
-    drafts.push({ id: newId(), kind: "transfer", to, valueWei, data, gasLimit, lines: [line.id] });
+    return {
+      ...nothing,
+      drafts: [{ id: newId(), kind: "transfer", to, valueWei, data, gasLimit, lines: [line] }],
+    };
   }
-  return { drafts, refused };
+  if ((await chain.balance(payer)) < valueWei) return waitFor(`${payer} does not hold enough: ${estimate.refused}`);
+  const whose = asset === "eth" ? "its address" : "the token";
+  return {
+    ...nothing,
+    refused: [{ line, reason: `${whose} refuses the payment: ${estimate.refused}`, hold: true }],
+  };
+}
+
+function sumOf(lines: readonly PayoutLine[]): bigint {
+  return lines.reduce((total, line) => total + line.sendAmount, 0n);
 }

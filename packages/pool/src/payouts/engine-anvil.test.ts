@@ -56,6 +56,7 @@ async function open({
     rules: {
       method: "batch",
       asset: "eth",
+      choices: [],
       dailyCapWei: undefined,
       approvalAboveWei: undefined,
       maxGasPriceWei: undefined,

@@ -2,14 +2,15 @@ import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
 import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { draftTransactions } from "./drafts.ts";
 import { exportRun } from "./export.ts";
-import { gasCosts, makePlan, payToOf, type Plan, type PlanRules } from "./planner.ts";
-import type { Calls, Chain, NonceFate, PayoutStore, Receipt, Signer } from "./ports.ts";
+import { floatsOf, gather, type Gathered, type PriceOf } from "./gather.ts";
+import { makePlan, type PlanRules } from "./planner.ts";
+import type { Calls, Chain, NonceFate, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
 import { nextTime } from "./schedule.ts";
-import { batchIdOf, settlementOf, unpaidPlaces } from "./settlement.ts";
+import { batchIdOf, groupByAsset, settlementOf, unpaidPlaces } from "./settlement.ts";
 import type {
-  AssetPrice,
   ExportFormat,
   FiatPrice,
+  FloatNow,
   Halt,
   Hex,
   NextPayout,
@@ -61,10 +62,10 @@ export interface PayoutDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly newId: () => string;
-  /** What a token is worth, for this plan; undefined for ETH. */
-  readonly price?: (() => Promise<AssetPrice>) | undefined;
-  /** For the record only: a failure stops nothing. */
-  readonly fiat?: (() => Promise<FiatPrice | undefined>) | undefined;
+  /** What a token is worth, for this plan. */
+  readonly price?: PriceOf | undefined;
+  /** What ETH is worth in money, or why nobody knows. For the record only: a failure stops nothing. */
+  readonly fiat?: (() => Promise<FiatPrice | { readonly problem: string }>) | undefined;
   /** May stop a plan or add notes to it. */
   readonly review?:
     | ((plan: {
@@ -87,8 +88,10 @@ export interface PayoutEvent {
 /** So many intents are on their way at once: few nodes keep long queues for one account. */
 const WINDOW = 16;
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** A scheduled time that has passed by longer than this (the pool was down) is still made up for, once. */
-const MIN_WARN_FACTOR = 20n;
+/** How often the account's float and the price of the day are looked at. */
+const LOOK_MS = 5 * 60 * 1000;
+/** So many payouts back tell what one usually comes to. */
+const USUAL_RUNS = 10;
 
 /**
  * Pays, exactly once. Every step reads where things stand from the store and the chain, does one thing, and writes it
@@ -105,7 +108,9 @@ export class PayoutEngine implements PayoutPort {
   #last: Promise<unknown> = Promise.resolve();
   #waitingFor: string | undefined;
   #busy = false;
-  #warnings: string[] = [];
+  #floats: readonly FloatNow[] = [];
+  /** When float and day's price were looked at last, by the clock that does not jump. */
+  #lookedAtMs = -Infinity;
   #balanceWei: bigint | undefined;
   /** When each intent's latest version was handed out, by our own clock that does not jump. */
   readonly #sentAtMs = new Map<string, number>();
@@ -134,7 +139,9 @@ export class PayoutEngine implements PayoutPort {
     const { store, clock } = this.#deps;
     this.#waitingFor = undefined;
     for (const change of await store.applyPayToChanges(clock.now())) {
-      await this.#tell({ type: "payto.changed", worker: change.worker, data: { payTo: change.payTo } });
+      const { worker, payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm } = change;
+      const data = { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm };
+      await this.#tell({ type: "payto.changed", worker, data });
     }
     const control = await store.control();
     const stopped = control.paused !== undefined || control.halted !== undefined;
@@ -147,13 +154,54 @@ export class PayoutEngine implements PayoutPort {
         if (await this.#follow(intent, lines, { stopped, first: place === 0 })) return;
       }
       if (stopped || live.length > 0) continue;
-      if (run.state === "approved" || run.state === "sending") await this.#sign(run, lines);
+      if (run.state === "approved" || run.state === "sending") await this.#sign({ run, lines, intents });
     }
+    await this.#lookAround(open.length > 0);
     if (stopped) {
       this.#waitingFor = control.halted?.message ?? `payouts are paused: ${control.paused}`;
       return;
     }
     await this.#keepSchedule();
+  }
+
+  /** From time to time: keeps the price of the day, and looks whether the account holds what it needs. */
+  async #lookAround(isPaying: boolean): Promise<void> {
+    const { store, clock, logger } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#lookedAtMs < LOOK_MS) return;
+    this.#lookedAtMs = nowMs;
+    const fiat = await this.#fiat();
+    if (fiat) await store.keepFiat(new Date(clock.now()).toISOString().slice(0, 10), fiat);
+    // What is being paid is owed to nobody and still in the account.
+    if (isPaying || this.payer === undefined) return;
+    try {
+      await this.#weigh(await gather(this.#rules, this.payer, this.#deps), this.payer);
+    } catch (error) {
+      logger.debug("the paying account could not be looked at", { error: errorText(error) });
+    }
+  }
+
+  /** For the record only. */
+  async #fiat(): Promise<FiatPrice | undefined> {
+    const price = await this.#deps.fiat?.().catch((error: unknown) => ({ problem: errorText(error) }));
+    if (price === undefined || !("problem" in price)) return price;
+    this.#deps.logger.warn("no price in money for the record", { problem: price.problem });
+    return undefined;
+  }
+
+  /** Notes what the account holds against what is owed. */
+  async #weigh(gathered: Gathered, payer: WorkerAddress): Promise<void> {
+    const runs = await this.#deps.store.runs(USUAL_RUNS);
+    const usualWei = runs.reduce(
+      (most, { state, totalWei }) => (state !== "cancelled" && totalWei > most ? totalWei : most),
+      0n,
+    );
+    this.#balanceWei = gathered.gasBalanceWei;
+    this.#floats = floatsOf(gathered, this.#settings.rules, usualWei, payer);
+  }
+
+  get #rules(): PlanRules {
+    return { ...this.#settings.rules, ...this.#deps.terms() };
   }
 
   /** Looks what the chain made of an intent and acts on it. True: payouts were halted. */
@@ -302,18 +350,24 @@ export class PayoutEngine implements PayoutPort {
       const data = { line: id, run: line.run, amountWei: line.amountWei, payTo: line.payTo, hash: receipt.hash };
       await this.#tell({ type: "payout.paid", worker: line.worker, data });
     }
-    for (const { line: id, reason } of settlement.returned) {
+    await this.#tellReturned(lines, settlement.returned);
+    if (settlement.halt) await this.#tellHalt(settlement.halt);
+    return settlement.halt !== undefined;
+  }
+
+  async #tellReturned(lines: readonly PayoutLine[], returned: Settlement["returned"]): Promise<void> {
+    const of = new Map(lines.map((line) => [line.id, line]));
+    for (const { line: id, reason } of returned) {
       const line = of.get(id);
       if (!line) continue;
       const data = { line: id, run: line.run, amountWei: line.amountWei, payTo: line.payTo, reason };
       await this.#tell({ type: "payout.returned", worker: line.worker, data });
     }
-    if (settlement.halt) await this.#tellHalt(settlement.halt);
-    return settlement.halt !== undefined;
   }
 
   /** Turns an approved run into signed transactions with pinned nonces. */
-  async #sign(run: PayoutRun, lines: readonly PayoutLine[]): Promise<void> {
+  async #sign(detail: RunDetail): Promise<void> {
+    const { run, lines } = detail;
     const { store, chain, signer, clock } = this.#deps;
     const open = lines.filter((line) => line.state === "planned" && line.method !== "safe");
     if (open.length === 0) return;
@@ -332,13 +386,10 @@ export class PayoutEngine implements PayoutPort {
       return;
     }
     const { batchSize } = this.#settings;
-    const drafted = await draftTransactions(run, open, { batchSize, batchContract: rules.batchContract }, this.#deps);
-    if ("wait" in drafted) {
-      this.#waitingFor ??= drafted.wait;
-      return;
-    }
-    const { drafts, refused } = drafted;
-    if (refused.length > 0) await store.dropLines(run.id, refused, clock.now());
+    const { batchContract } = rules;
+    const { drafts, refused, waits } = await draftTransactions(detail, open, { batchSize, batchContract }, this.#deps);
+    if (refused.length > 0) await this.#drop(detail, refused);
+    this.#waitingFor ??= waits[0];
     if (drafts.length === 0) return;
     const needWei = drafts.reduce((sum, one) => sum + one.valueWei + one.gasLimit * prices.maxFeeWei, 0n);
     const haveWei = await chain.balance(signer.address);
@@ -395,6 +446,13 @@ export class PayoutEngine implements PayoutPort {
     for (const intent of intents.slice(0, WINDOW)) await this.#send(intent, clock.monotonicMs());
   }
 
+  /** Takes lines back before anything was signed of them. */
+  async #drop({ run, lines }: RunDetail, dropped: Settlement["returned"]): Promise<void> {
+    const { store, clock } = this.#deps;
+    await store.dropLines(run.id, dropped, clock.now());
+    await this.#tellReturned(lines, dropped);
+  }
+
   /** The nonce to pin next; undefined: not now, and why is said. */
   async #nextNonce(payer: WorkerAddress): Promise<number | undefined> {
     const { store, chain, clock } = this.#deps;
@@ -447,9 +505,8 @@ export class PayoutEngine implements PayoutPort {
   }
 
   async #plan(dryRun: boolean, nextAtMs?: number): Promise<PlannedPayout> {
-    const { store, chain, clock, newId, logger } = this.#deps;
-    const terms = this.#deps.terms();
-    let rules: PlanRules = { ...this.#settings.rules, ...terms };
+    const { store, chain, clock, newId } = this.#deps;
+    let rules = this.#rules;
     const payer = this.payer;
     const none = (refused: string): PlannedPayout => ({ run: undefined, lines: [], waiting: [], refused });
     if (payer === undefined) return none("there is no account to pay from: name a keystore with --payout-keystore");
@@ -469,38 +526,18 @@ export class PayoutEngine implements PayoutPort {
         );
       }
     }
-    const payable = await store.payable();
-    const records = new Map((await store.payees()).map((one) => [one.worker, one]));
-    const payees = await chain.payees([...new Set(payable.map((one) => payToOf(one.worker, records)))]);
-    const gas = await chain.gasPrices();
-    const probe = await chain.estimateGas({ from: payer, to: payer, valueWei: 0n, data: "0x" });
-    const gasBalanceWei = await chain.balance(payer);
-    this.#balanceWei = gasBalanceWei;
-    const assetBalance = rules.asset === "eth" ? gasBalanceWei : await chain.tokenBalance(rules.asset, payer);
+    const gathered = await gather(rules, payer, this.#deps);
+    await this.#weigh(gathered, payer);
     const plan = makePlan({
+      ...gathered,
       rules,
       nowMs: clock.now(),
       newId,
       chainId: chain.chainId,
       payer,
-      payable,
-      records,
-      payees,
-      gas,
-      costs: gasCosts(rules.asset, "gas" in probe ? probe.gas : 0n),
       plannedWei: await store.plannedSince(clock.now() - DAY_MS),
-      assetBalance,
-      gasBalanceWei,
-      price: rules.asset === "eth" ? undefined : await this.#deps.price?.(),
-      fiat: await this.#deps.fiat?.().catch((error: unknown) => {
-        logger.warn("no fiat price for the record", { error: errorText(error) });
-        return undefined;
-      }),
+      fiat: await this.#fiat(),
     });
-    if (rules.asset !== "eth" && plan.run !== undefined && plan.run.price === undefined) {
-      return none("a token is paid at a price: name its source with --payout-price");
-    }
-    this.#warnAboutBalance(plan, assetBalance);
     if (!plan.run) return plan;
     const reviewed = await this.#deps.review?.({ run: plan.run, lines: plan.lines });
     if (reviewed?.veto !== undefined) return { ...plan, run: undefined, refused: reviewed.veto };
@@ -512,17 +549,6 @@ export class PayoutEngine implements PayoutPort {
     const data = { run: run.id, totalWei: run.totalWei, lines: run.lines, waiting: run.waiting.length };
     await this.#tell({ type: "payout.planned", data: { ...data, approvalReason: run.approvalReason } });
     return { ...plan, run };
-  }
-
-  /** A key that can move money should not hold much more than it has to pay soon. */
-  #warnAboutBalance(plan: Plan, balance: bigint): void {
-    const due = plan.lines.reduce((sum, line) => sum + line.sendAmount, 0n);
-    this.#warnings =
-      due > 0n && balance > due * MIN_WARN_FACTOR
-        ? [
-            `the paying account holds ${balance}, more than ${MIN_WARN_FACTOR} payouts like this one need: keep the rest elsewhere`,
-          ]
-        : [];
   }
 
   async #halt(halt: Halt): Promise<void> {
@@ -562,11 +588,14 @@ export class PayoutEngine implements PayoutPort {
       pool: this.#settings.poolName,
       payToDelayMs: this.#settings.payToDelayMs,
       payer: this.payer,
+      asset: this.#settings.rules.asset,
+      choices: this.#settings.rules.choices,
       balanceWei: this.#balanceWei,
       paused,
       halted,
       waitingFor: this.#waitingFor,
-      warnings: this.#warnings,
+      floats: this.#floats,
+      warnings: this.#floats.flatMap((one) => one.text ?? []),
     };
   }
 
@@ -602,8 +631,17 @@ export class PayoutEngine implements PayoutPort {
 
   cancel(id: string): Promise<PayoutRun> {
     return this.#asked(async () => {
-      if (!(await this.#deps.store.cancel(id, this.#deps.clock.now()))) {
-        throw notIn(id, "cannot be cancelled: something of it was signed or exported, or it is done");
+      const { store, clock } = this.#deps;
+      if (!(await store.cancel(id, clock.now()))) {
+        const detail = await this.#mustFind(id);
+        const left = detail.lines.filter((line) => line.state === "planned" && line.method !== "safe");
+        if (detail.run.state !== "sending" || left.length === 0) {
+          throw notIn(id, "cannot be cancelled: all of it was signed or exported, or it is done");
+        }
+        await this.#drop(
+          detail,
+          left.map((line) => ({ line: line.id, reason: "the rest of the run was cancelled", hold: false })),
+        );
       }
       await this.#tell({ type: "payout.cancelled", data: { run: id } });
       return (await this.#mustFind(id)).run;
@@ -658,17 +696,22 @@ export class PayoutEngine implements PayoutPort {
       if (run.state !== "exported") throw notIn(id, "was not exported for a multisig");
       const receipt = await chain.finalReceipt(hash);
       if ("none" in receipt) throw notIn(id, `is not paid by ${hash}: ${receipt.none}`);
-      const unpaid = unpaidPlaces(receipt, {
-        contract: this.#settings.rules.batchContract ?? run.payer,
-        payer: run.payer,
-        batch: batchIdOf(id),
-      });
-      if (!unpaid) throw notIn(id, `is not paid by ${hash}: the batch contract did not do that batch in it`);
-      const inOrder = lines.filter((line) => line.method === "safe");
-      const returned = inOrder
-        .filter((_line, place) => unpaid.has(place))
-        .map((line) => ({ line: line.id, reason: "its address did not take the payment", hold: true }));
-      const paid = inOrder.filter((_line, place) => !unpaid.has(place)).map((line) => line.id);
+      const returned: Settlement["returned"][number][] = [];
+      const paid: string[] = [];
+      for (const [asset, of] of groupByAsset(lines.filter((line) => line.method === "safe"))) {
+        const unpaid = unpaidPlaces(receipt, {
+          contract: this.#settings.rules.batchContract ?? run.payer,
+          payer: run.payer,
+          batch: batchIdOf(id, asset),
+        });
+        if (!unpaid)
+          throw notIn(id, `is not paid by ${hash}: the batch contract did not do its batch of ${asset} in it`);
+        const reason = asset === "eth" ? "its address did not take the payment" : "the token moved nothing to it";
+        for (const [place, line] of of.entries()) {
+          if (unpaid.has(place)) returned.push({ line: line.id, reason, hold: true });
+          else paid.push(line.id);
+        }
+      }
       await store.settleExported(id, paid, returned, hash, clock.now());
       return (await this.#mustFind(id)).run;
     });
@@ -681,28 +724,29 @@ export class PayoutEngine implements PayoutPort {
   requestPayTo(request: PayToRequest): Promise<PayToChange> {
     return this.#asked(async () => {
       const { store, clock, signedBy } = this.#deps;
-      const { worker, payTo, thresholdWei, nonce, signature } = request;
+      const { signature, ...wish } = request;
+      const { worker, payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm } = wish;
+      const { rules } = this.#settings;
+      if (asset !== "pool" && asset !== rules.asset && !rules.choices.includes(asset)) {
+        throw new PoolError(
+          { code: "payto/not-offered" },
+          `This pool does not pay in ${asset}. It offers: ${["pool", rules.asset, ...rules.choices].join(", ")}.`,
+        );
+      }
       if (!(await signedBy?.(request))) {
         throw new PoolError({ code: "payto/bad-signature" }, `The signature is not one of ${worker} for this change.`);
       }
       const requestedAtMs = clock.now();
       const effectiveAtMs = requestedAtMs + this.#settings.payToDelayMs;
-      const change: PayToChange = {
-        worker,
-        payTo,
-        thresholdWei,
-        nonce,
-        requestedAtMs,
-        effectiveAtMs,
-        state: "waiting",
-      };
+      const change: PayToChange = { ...wish, requestedAtMs, effectiveAtMs, state: "waiting" };
       if (!(await store.addPayToChange(change, signature))) {
         throw new PoolError(
           { code: "payto/old-nonce" },
           "A change with this nonce or a higher one was asked for before: sign one with a higher nonce.",
         );
       }
-      await this.#tell({ type: "payto.requested", worker, data: { payTo, thresholdWei, effectiveAtMs } });
+      const data = { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm };
+      await this.#tell({ type: "payto.requested", worker, data: { ...data, effectiveAtMs } });
       return change;
     });
   }

@@ -1,6 +1,7 @@
-import { PoolError } from "@openpool/base";
+import { formatEth, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Calls } from "./ports.ts";
+import { batchIdOf, groupByAsset } from "./settlement.ts";
 import type { ExportFormat, Hex, PayoutLine, RunDetail } from "./types.ts";
 
 export interface ExportTools {
@@ -66,7 +67,7 @@ interface SafeTransaction {
   readonly data: Hex;
 }
 
-/** The file of the Safe's transaction builder: one call of the batch contract, so that the chain says who was paid. */
+/** The file of the Safe's transaction builder: a call of the batch contract for each asset, so that the chain says who was paid. */
 function safeBatch({ run, lines }: RunDetail, { calls, batchContract }: ExportTools): object {
   const payments = lines.filter((line) => line.method === "safe");
   if (payments.length === 0 || batchContract === undefined) {
@@ -75,23 +76,24 @@ function safeBatch({ run, lines }: RunDetail, { calls, batchContract }: ExportTo
       `Run ${run.id} is not paid by a multisig: plan it with --payout-method safe.`,
     );
   }
-  const batch: Hex = `0x${run.id.replaceAll("-", "").padStart(64, "0")}`;
-  const entries = payments.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
-  const sum = payments.reduce((total, line) => total + line.sendAmount, 0n);
-  const transactions: SafeTransaction[] =
-    run.asset === "eth"
+  const transactions = [...groupByAsset(payments)].flatMap(([asset, of]): SafeTransaction[] => {
+    const batch = batchIdOf(run.id, asset);
+    const entries = of.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
+    const sum = of.reduce((total, line) => total + line.sendAmount, 0n);
+    return asset === "eth"
       ? [{ to: batchContract, value: String(sum), data: calls.payEth(batch, entries) }]
       : [
-          { to: run.asset, value: "0", data: calls.tokenApprove(batchContract, sum) },
-          { to: batchContract, value: "0", data: calls.payToken(batch, run.asset, entries) },
+          { to: asset, value: "0", data: calls.tokenApprove(batchContract, sum) },
+          { to: batchContract, value: "0", data: calls.payToken(batch, asset, entries) },
         ];
+  });
   return {
     version: "1.0",
     chainId: String(run.chainId),
     createdAt: run.createdAtMs,
     meta: {
       name: `Open Pool payout ${run.id}`,
-      description: `${payments.length} payments, ${sum} in all`,
+      description: `${payments.length} payments, worth ${formatEth(run.totalWei)} ETH in all`,
       createdFromSafeAddress: run.payer,
     },
     transactions,

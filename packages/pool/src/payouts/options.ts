@@ -29,8 +29,12 @@ export interface PayoutOptions {
   /** Undefined: where `openpool payouts deploy` puts it. */
   readonly contract: WorkerAddress | undefined;
   readonly safe: WorkerAddress | undefined;
+  /** What a worker is paid in that chose nothing. */
   readonly asset: Asset;
-  readonly price: PriceSource | undefined;
+  /** What it may choose besides. */
+  readonly choices: readonly Asset[];
+  /** Where prices of tokens come from: one for every token in `asset` and `choices`. */
+  readonly prices: ReadonlyMap<Asset, PriceSource>;
   readonly fiat: FiatSource | undefined;
   readonly dailyCapWei: bigint | undefined;
   readonly approvalAboveWei: bigint | undefined;
@@ -44,7 +48,9 @@ export interface PayoutOptions {
 /** Where the price of a token comes from. */
 export type PriceSource =
   | { readonly kind: "fixed"; readonly unitsPerEth: bigint }
-  | { readonly kind: "uniswap-v3"; readonly pool: WorkerAddress; readonly seconds: number };
+  | { readonly kind: "uniswap-v3"; readonly pool: WorkerAddress; readonly seconds: number }
+  /** `feed`: the token in ETH; with `ethFeed`: the token and ETH in the same money. */
+  | { readonly kind: "chainlink"; readonly feed: WorkerAddress; readonly ethFeed: WorkerAddress | undefined };
 
 /** Where the price of ETH in money comes from. */
 export type FiatSource =
@@ -93,19 +99,81 @@ const assetValue: ValueKind<Asset> = {
   format: String,
 };
 
+/** The shortest mean that is believed: one block can be bought. */
+const MIN_MEAN_SECONDS = 300;
+
 const priceValue: ValueKind<PriceSource> = {
   placeholder: "SOURCE",
-  allowed: "`fixed:UNITS` (smallest units of the token for one ETH) or `uniswap-v3:0xPOOL:SECONDS`",
+  allowed:
+    "`fixed:UNITS` (smallest units of the token for one ETH), `uniswap-v3:0xPOOL:SECONDS` (300 or more), `chainlink:0xFEED` (the token in ETH), or `chainlink:0xTOKENFEED:0xETHFEED` (both in the same money)",
   parse(text) {
     const [, units] = /^fixed:(\d{1,60})$/.exec(text) ?? [];
     if (units !== undefined && BigInt(units) > 0n) return { kind: "fixed", unitsPerEth: BigInt(units) };
     const [, pool, seconds] = /^uniswap-v3:(0x[0-9a-fA-F]{40}):(\d{2,5})$/.exec(text) ?? [];
-    const address = parseAddress(pool ?? "");
-    if (isAddressProblem(address) || Number(seconds) < 60) return new BadValue("is no price source");
-    return { kind: "uniswap-v3", pool: address, seconds: Number(seconds) };
+    if (pool !== undefined) {
+      const address = parseAddress(pool);
+      if (isAddressProblem(address)) return new BadValue("names a pool that is no address: check it for a typo");
+      if (Number(seconds) < MIN_MEAN_SECONDS) {
+        return new BadValue(
+          `asks for the mean of ${seconds} s: prices of less than ${MIN_MEAN_SECONDS} s are easily bent`,
+        );
+      }
+      return { kind: "uniswap-v3", pool: address, seconds: Number(seconds) };
+    }
+    const [, first, second] = /^chainlink:(0x[0-9a-fA-F]{40})(?::(0x[0-9a-fA-F]{40}))?$/.exec(text) ?? [];
+    const feed = parseAddress(first ?? "");
+    const ethFeed = second === undefined ? undefined : parseAddress(second);
+    if (isAddressProblem(feed) || (ethFeed !== undefined && isAddressProblem(ethFeed))) {
+      return new BadValue("is no price source");
+    }
+    return { kind: "chainlink", feed, ethFeed };
   },
-  format: (source) =>
-    source.kind === "fixed" ? `fixed:${source.unitsPerEth}` : `uniswap-v3:${source.pool}:${source.seconds}`,
+  format: formatPriceSource,
+};
+
+/** As it is written in settings, and in the record of a plan. */
+export function formatPriceSource(source: PriceSource): string {
+  switch (source.kind) {
+    case "fixed":
+      return `fixed:${source.unitsPerEth}`;
+    case "uniswap-v3":
+      return `uniswap-v3:${source.pool}:${source.seconds}`;
+    case "chainlink":
+      return ["chainlink", source.feed, ...(source.ethFeed === undefined ? [] : [source.ethFeed])].join(":");
+  }
+}
+
+/** Something that a worker may choose to be paid in. */
+export interface OfferedAsset {
+  readonly asset: Asset;
+  /** Of a token. */
+  readonly price: PriceSource | undefined;
+}
+
+const choicesOfAssetsValue: ValueKind<readonly OfferedAsset[]> = {
+  placeholder: "ASSET,…",
+  allowed: "`eth`, and tokens as `0xTOKEN=SOURCE`, separated by commas; sources as for `payout-price`",
+  parse(text) {
+    const choices: OfferedAsset[] = [];
+    for (const one of text.split(",").map((part) => part.trim())) {
+      const [name = "", source] = one.split("=", 2);
+      const asset = assetValue.parse(name);
+      if (asset instanceof BadValue)
+        return new BadValue(`names ${JSON.stringify(name)}, which is neither eth nor an address`);
+      if (choices.some((other) => other.asset === asset)) return new BadValue(`names ${asset} twice`);
+      if (asset === "eth") {
+        if (source !== undefined) return new BadValue("gives a price for eth, which is paid as it is owed");
+        choices.push({ asset, price: undefined });
+        continue;
+      }
+      const price = priceValue.parse(source ?? "");
+      if (price instanceof BadValue) return new BadValue(`names ${asset} with a price source that ${price.problem}`);
+      choices.push({ asset, price });
+    }
+    return choices;
+  },
+  format: (choices) =>
+    choices.map(({ asset, price }) => (price === undefined ? asset : `${asset}=${formatPriceSource(price)}`)).join(","),
 };
 
 const fiatValue: ValueKind<FiatSource> = {
@@ -213,8 +281,18 @@ export const payoutOptionDefinitions = {
     name: "payout-price",
     kind: priceValue,
     defaultNote: "no price: only ETH can be paid",
-    help: "where the price of the token comes from: `fixed:UNITS` or `uniswap-v3:0xPOOL:SECONDS`",
-    details: "Read once for each plan and written down with it. UNITS: smallest units of the token for one ETH.",
+    help: "where the price of the token comes from: a fixed one, a pool of Uniswap V3, or Chainlink",
+    details:
+      "Read once for each plan and written down with it. A pool has to trade the token for WETH; what counts is the mean of SECONDS. A feed that is older than 26 hours, zero or negative is not believed, and nobody is paid in that token then.",
+    group: "Payouts",
+  }),
+  payoutChoices: option({
+    name: "payout-choices",
+    kind: choicesOfAssetsValue,
+    defaultNote: "everybody is paid in `payout-asset`",
+    help: "what workers may choose to be paid in instead of `payout-asset`: `eth`, `0xTOKEN=SOURCE`",
+    details:
+      "A worker chooses with its signature (`openpool payto`). What is no longer offered is paid to nobody: who has chosen it waits until it chooses again.",
     group: "Payouts",
   }),
   payoutFiat: option({
@@ -316,6 +394,9 @@ export function toPayoutOptions(
   if (values.payoutAsset !== "eth" && values.payoutPrice === undefined) {
     wrong("--payout-price", "is missing: a token is paid at a price");
   }
+  const choices = (values.payoutChoices ?? []).filter(({ asset }) => asset !== values.payoutAsset);
+  const prices = new Map<Asset, PriceSource>(choices.flatMap(({ asset, price }) => (price ? [[asset, price]] : [])));
+  if (values.payoutPrice) prices.set(values.payoutAsset, values.payoutPrice);
   return {
     rpcUrls: values.rpcUrl,
     chainId: values.chainId,
@@ -328,7 +409,8 @@ export function toPayoutOptions(
     contract: values.payoutContract,
     safe: values.payoutSafe,
     asset: values.payoutAsset,
-    price: values.payoutPrice,
+    choices: choices.map(({ asset }) => asset),
+    prices,
     fiat: values.payoutFiat,
     dailyCapWei: values.payoutDailyCap,
     approvalAboveWei: values.payoutApprovalAbove,

@@ -1,7 +1,7 @@
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { gasCosts, makePlan, type PlanInput } from "./planner.ts";
+import { type AssetNow, gasCosts, makePlan, type PlanInput } from "./planner.ts";
 import type { Payee } from "./ports.ts";
 
 const worker = (n: number): WorkerAddress =>
@@ -10,6 +10,17 @@ const contract = worker(9_999);
 const payer = worker(9_998);
 const existing: Payee = { exists: true, isContract: false };
 const fresh: Payee = { exists: false, isContract: false };
+
+/** ETH of a payer that has plenty, and payees that have some. */
+function ether(owed: readonly bigint[], more: Partial<AssetNow> = {}): AssetNow {
+  return {
+    price: undefined,
+    balance: 10n ** 60n,
+    costs: gasCosts("eth", 21_000n),
+    payees: new Map(owed.map((_wei, i) => [worker(i), existing])),
+    ...more,
+  };
+}
 
 function input(
   owed: readonly bigint[],
@@ -21,6 +32,7 @@ function input(
     rules: {
       method: "auto",
       asset: "eth",
+      choices: [],
       minimumWei: 0n,
       dailyCapWei: undefined,
       approvalAboveWei: undefined,
@@ -36,13 +48,10 @@ function input(
     payer,
     payable: owed.map((owedWei, i) => ({ worker: worker(i), owedWei, oldestOwedAtMs: i })),
     records: new Map(),
-    payees: new Map(owed.map((_wei, i) => [worker(i), existing])),
+    assets: new Map([["eth", ether(owed)]]),
     gas: { nowWei: 10n, maxFeeWei: 20n, maxTipWei: 0n },
-    costs: gasCosts("eth", 21_000n),
     plannedWei: 0n,
-    assetBalance: 10n ** 60n,
     gasBalanceWei: 10n ** 60n,
-    price: undefined,
     fiat: undefined,
     ...more,
   };
@@ -61,7 +70,9 @@ test("everybody who is owed something is either paid all of it or told why not",
       }),
       fc.bigInt({ min: 0n, max: 10n ** 31n }),
       (owed, rules, balance) => {
-        const plan = makePlan(input(owed, rules, { assetBalance: balance, gasBalanceWei: balance }));
+        const plan = makePlan(
+          input(owed, rules, { assets: new Map([["eth", ether(owed, { balance })]]), gasBalanceWei: balance }),
+        );
         const paid = new Map(plan.lines.map((line) => [line.worker, line]));
         const waits = new Set(plan.waiting.map((one) => one.worker));
         for (const [i, wei] of owed.entries()) {
@@ -90,14 +101,15 @@ describe("the way to pay", () => {
 
   test("a new account gets a transfer of its own, until data is what costs", () => {
     const payees = new Map(many.map((_wei, i) => [worker(i), i < 2 ? fresh : existing]));
-    const cheapData = makePlan(input(many, {}, { payees }));
+    const cheapData = makePlan(input(many, {}, { assets: new Map([["eth", ether(many, { payees })]]) }));
     expect(
       cheapData.lines
         .filter((line) => line.method === "transfer")
         .map((line) => line.worker)
         .sort(),
     ).toEqual([worker(0), worker(1)].sort());
-    const dearData = makePlan(input(many, {}, { payees, costs: gasCosts("eth", 121_000n) }));
+    const costs = gasCosts("eth", 121_000n);
+    const dearData = makePlan(input(many, {}, { assets: new Map([["eth", ether(many, { payees, costs })]]) }));
     expect(methods(dearData)).toEqual(new Set(["batch"]));
   });
 
@@ -109,6 +121,6 @@ describe("the way to pay", () => {
   test("nobody is paid while gas is over the limit, and everybody is told", () => {
     const plan = makePlan(input(many, { maxGasPriceWei: 9n }));
     expect([plan.run, plan.waiting.length]).toEqual([undefined, 20]);
-    expect(plan.waiting[0]?.reason).toBe("gas costs 10 wei, the limit is 9");
+    expect(plan.waiting[0]?.reason).toBe("gas costs 0.00000001 gwei, the limit is 0.000000009");
   });
 });

@@ -1,10 +1,13 @@
+import { formatEth, formatGwei } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { GasPrices, Payable, Payee, PayeeRecord } from "./ports.ts";
 import type { Asset, AssetPrice, FiatPrice, PayMethod, PayoutLine, PayoutRun, Waiting } from "./types.ts";
 
 export interface PlanRules {
   readonly method: "auto" | "batch" | "transfers" | "safe";
+  /** What a worker is paid in that chose nothing, and what it may choose besides. */
   readonly asset: Asset;
+  readonly choices: readonly Asset[];
   /** Pay a worker from this much on, in wei, unless it asked for more. */
   readonly minimumWei: bigint;
   /** The same for one worker, where the terms say otherwise. */
@@ -57,6 +60,19 @@ export function gasCosts(asset: Asset, measuredTransfer: bigint): GasCosts {
   };
 }
 
+/** What one asset is at the moment of a plan. */
+export interface AssetNow {
+  /** For a token. */
+  readonly price: AssetPrice | undefined;
+  /** What the payer has of it, in its smallest unit. */
+  readonly balance: bigint;
+  readonly costs: GasCosts;
+  readonly payees: ReadonlyMap<WorkerAddress, Payee>;
+}
+
+/** What is known of the assets that workers are paid in; of one that nobody can be paid in now, why. */
+export type AssetsNow = ReadonlyMap<Asset, AssetNow | { readonly problem: string }>;
+
 export interface PlanInput {
   readonly rules: PlanRules;
   readonly nowMs: number;
@@ -65,16 +81,12 @@ export interface PlanInput {
   readonly payer: WorkerAddress;
   readonly payable: readonly Payable[];
   readonly records: ReadonlyMap<WorkerAddress, PayeeRecord>;
-  readonly payees: ReadonlyMap<WorkerAddress, Payee>;
+  readonly assets: AssetsNow;
   readonly gas: GasPrices;
-  readonly costs: GasCosts;
   /** Planned in the last 24 hours, in wei. */
   readonly plannedWei: bigint;
-  /** What the payer has of the asset, in its smallest unit, and in wei for gas. */
-  readonly assetBalance: bigint;
+  /** What the payer has for gas, and for whom is paid in ETH. */
   readonly gasBalanceWei: bigint;
-  /** For a token. */
-  readonly price: AssetPrice | undefined;
   readonly fiat: FiatPrice | undefined;
 }
 
@@ -96,21 +108,26 @@ export function inAsset(wei: bigint, price: AssetPrice | undefined): bigint {
   return price === undefined ? wei : (wei * price.unitsPerEth) / ETHER;
 }
 
-/** Where the money of a worker goes. */
-export function payToOf(worker: WorkerAddress, records: ReadonlyMap<WorkerAddress, PayeeRecord>): WorkerAddress {
-  return records.get(worker)?.payTo ?? worker;
+/** Where the money of a worker goes, and in what. */
+export function wishOf(
+  worker: WorkerAddress,
+  records: ReadonlyMap<WorkerAddress, PayeeRecord>,
+  rules: Pick<PlanRules, "asset">,
+): { readonly payTo: WorkerAddress; readonly asset: Asset } {
+  const { payTo = worker, asset = "pool" } = records.get(worker) ?? {};
+  return { payTo, asset: asset === "pool" ? rules.asset : asset };
 }
 
 /** Decides who is paid how much and how, and says of everybody else why not. */
 export function makePlan(input: PlanInput): Plan {
-  const { rules, costs, gas } = input;
+  const { rules, gas } = input;
   const waiting: Waiting[] = [];
   const owing = input.payable.filter((one) => one.owedWei > 0n);
   const wait = ({ worker, owedWei }: Payable, reason: string): void => void waiting.push({ worker, owedWei, reason });
   const refuse = (reason: string): Plan => ({ run: undefined, lines: [], waiting: [...waiting], refused: reason });
 
   if (rules.maxGasPriceWei !== undefined && gas.nowWei > rules.maxGasPriceWei) {
-    const reason = `gas costs ${gas.nowWei} wei, the limit is ${rules.maxGasPriceWei}`;
+    const reason = gasIsDear(gas.nowWei, rules.maxGasPriceWei);
     for (const one of owing) wait(one, reason);
     return refuse(reason);
   }
@@ -120,67 +137,65 @@ export function makePlan(input: PlanInput): Plan {
 
   const candidates: Candidate[] = [];
   for (const one of [...owing].sort(oldestFirst)) {
-    const record = input.records.get(one.worker);
-    const payTo = record?.payTo ?? one.worker;
-    const reason = whyNot(one, payTo, record, input);
-    if (reason !== undefined) {
-      wait(one, reason);
-      continue;
-    }
-    const payee = input.payees.get(payTo) ?? { exists: false, isContract: false };
-    candidates.push({ ...one, payTo, payee, plainOnly: record?.plainOnly ?? false });
+    const candidate = toCandidate(one, input);
+    if (typeof candidate === "string") wait(one, candidate);
+    else candidates.push(candidate);
   }
 
-  const methods = chooseMethods(candidates, rules, costs, input.price);
+  const methods = chooseMethods(candidates, rules);
   const lines: PayoutLine[] = [];
   const run = input.newId();
   let totalWei = 0n;
-  let totalUnits = 0n;
   let gasLeftWei = input.gasBalanceWei;
+  const plannedUnits = new Map<Asset, bigint>();
   for (const candidate of candidates) {
+    const { asset, now, owedWei, record } = candidate;
     const { method, reason, gasUnits } = methods(candidate);
     if (rules.method === "safe" && method !== "safe") {
       wait(candidate, "it cannot be paid in a batch, and the multisig pays batches only");
       continue;
     }
     const gasWei = gasUnits * gas.nowWei;
-    if (rules.maxGasSharePpm !== undefined && gasWei * PPM > candidate.owedWei * rules.maxGasSharePpm) {
-      const share = (gasWei * 100n) / candidate.owedWei;
-      wait(
-        candidate,
-        `gas would take ${share} % of the amount, the limit is ${Number(rules.maxGasSharePpm) / 10_000} %`,
-      );
+    const dear = gasTakesTooMuch(gasWei, owedWei, rules, record);
+    if (dear !== undefined) {
+      wait(candidate, dear);
       continue;
     }
     const gasShareWei = rules.gasBorneBy === "worker" ? gasWei : 0n;
-    const sendAmount = candidate.owedWei > gasShareWei ? inAsset(candidate.owedWei - gasShareWei, input.price) : 0n;
+    const sendAmount = owedWei > gasShareWei ? inAsset(owedWei - gasShareWei, now.price) : 0n;
     if (sendAmount === 0n) {
       wait(candidate, "nothing would be left after gas and rounding");
       continue;
     }
-    if (rules.dailyCapWei !== undefined && input.plannedWei + totalWei + candidate.owedWei > rules.dailyCapWei) {
-      wait(candidate, `the daily cap of ${rules.dailyCapWei} wei would be passed`);
+    if (rules.dailyCapWei !== undefined && input.plannedWei + totalWei + owedWei > rules.dailyCapWei) {
+      wait(candidate, `the daily cap of ${formatEth(rules.dailyCapWei)} ETH would be passed`);
       continue;
     }
     // Room for prices that rise, and for payees whose code costs more than it showed.
     const gasRoomWei = (gasUnits + 40_000n) * gas.maxFeeWei;
-    const spendWei = (rules.asset === "eth" ? sendAmount : 0n) + gasRoomWei;
-    if (method !== "safe" && (spendWei > gasLeftWei || totalUnits + sendAmount > input.assetBalance)) {
-      wait(candidate, "the paying account does not hold enough for it");
+    const spendWei = (asset === "eth" ? sendAmount : 0n) + gasRoomWei;
+    const units = (plannedUnits.get(asset) ?? 0n) + sendAmount;
+    if (method !== "safe" && (spendWei > gasLeftWei || units > now.balance)) {
+      wait(
+        candidate,
+        asset !== "eth" && units <= now.balance
+          ? "the paying account does not hold enough ETH for its gas"
+          : "the paying account does not hold enough for it",
+      );
       continue;
     }
     gasLeftWei -= spendWei;
-    totalWei += candidate.owedWei;
-    totalUnits += sendAmount;
+    totalWei += owedWei;
+    plannedUnits.set(asset, units);
     lines.push({
       id: input.newId(),
       run,
       worker: candidate.worker,
       payTo: candidate.payTo,
-      amountWei: candidate.owedWei,
+      amountWei: owedWei,
       gasShareWei,
       sendAmount,
-      asset: rules.asset,
+      asset,
       method,
       methodReason: reason,
       state: "planned",
@@ -197,6 +212,7 @@ export function makePlan(input: PlanInput): Plan {
     return refuse(owing.length === 0 ? "nobody is owed anything" : "nobody can be paid now: see the reasons");
   }
   const needsApproval = rules.approvalAboveWei !== undefined && totalWei > rules.approvalAboveWei;
+  const [first, ...others] = plannedUnits.keys();
   return {
     run: {
       id: run,
@@ -205,14 +221,17 @@ export function makePlan(input: PlanInput): Plan {
       finishedAtMs: undefined,
       chainId: input.chainId,
       payer: input.payer,
-      asset: rules.asset,
+      asset: first === undefined || others.length > 0 ? "mixed" : first,
       totalWei,
       lines: lines.length,
       approvalReason: needsApproval
-        ? `${totalWei} wei are more than ${rules.approvalAboveWei}, which a person has to approve`
+        ? `${formatEth(totalWei)} ETH are more than ${formatEth(rules.approvalAboveWei)}, which a person has to approve`
         : undefined,
       approvedBy: needsApproval ? undefined : "rules",
-      price: input.price,
+      prices: [...plannedUnits.keys()].flatMap((asset) => {
+        const now = input.assets.get(asset);
+        return now !== undefined && "price" in now && now.price !== undefined ? [now.price] : [];
+      }),
       fiat: input.fiat,
       gasWei: 0n,
       waiting,
@@ -227,70 +246,106 @@ export function makePlan(input: PlanInput): Plan {
 
 interface Candidate extends Payable {
   readonly payTo: WorkerAddress;
+  readonly asset: Asset;
+  readonly now: AssetNow;
   readonly payee: Payee;
-  readonly plainOnly: boolean;
+  readonly record: PayeeRecord | undefined;
 }
 
 function oldestFirst(a: Payable, b: Payable): number {
   return a.oldestOwedAtMs - b.oldestOwedAtMs || (a.worker < b.worker ? -1 : 1);
 }
 
-function whyNot(
-  { worker, owedWei }: Payable,
-  payTo: WorkerAddress,
-  record: PayeeRecord | undefined,
-  { rules, payer, price }: PlanInput,
-): string | undefined {
+/** Somebody who can be paid, or why not. */
+function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanInput): Candidate | string {
+  const { worker, owedWei } = one;
+  const record = records.get(worker);
+  const { payTo, asset } = wishOf(worker, records, rules);
   if (record?.held !== undefined) return `its last payment failed (${record.held}): openpool payouts retry ${worker}`;
   const minimumWei = rules.minimumOf?.(worker) ?? rules.minimumWei;
-  const threshold = record && record.thresholdWei > minimumWei ? record.thresholdWei : minimumWei;
-  if (owedWei < threshold) return `${owedWei} wei are less than ${threshold}, from which it is paid`;
+  const itsOwn = record !== undefined && record.thresholdWei > minimumWei;
+  const threshold = itsOwn ? record.thresholdWei : minimumWei;
+  if (owedWei < threshold) {
+    return `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`;
+  }
+  if (record !== undefined && record.maxGasPriceWei > 0n && gas.nowWei > record.maxGasPriceWei) {
+    return `${gasIsDear(gas.nowWei, record.maxGasPriceWei)}, as it wants it`;
+  }
   const same = (other: string | undefined): boolean => other?.toLowerCase() === payTo.toLowerCase();
   if (same(payer)) return "its address is the paying account itself";
   if (same(rules.batchContract)) return "its address is the batch contract";
-  if (rules.asset !== "eth" && same(rules.asset)) return "its address is the token's contract";
+  if (same(asset)) return "its address is the token's contract";
   // The zero address and the precompiled contracts: money there is gone.
   if (BigInt(payTo) < 0x1_0000n) return "its address is one that nobody holds";
-  if (inAsset(owedWei, price) >= WORD_LIMIT) return "its amount is larger than a chain can hold";
-  return undefined;
+  // Its address may take nothing else: what it asked for is never replaced by something else.
+  if (asset !== rules.asset && !rules.choices.includes(asset)) {
+    return `it wants to be paid in ${asset}, which this pool does not offer any more: it can sign another choice`;
+  }
+  const now = assets.get(asset);
+  if (now === undefined) return `nothing is known of ${asset}`;
+  if ("problem" in now) return now.problem;
+  if (inAsset(owedWei, now.price) >= WORD_LIMIT) return "its amount is larger than a chain can hold";
+  const payee = now.payees.get(payTo) ?? { exists: false, isContract: false };
+  return { ...one, payTo, asset, now, payee, record };
 }
 
-/** The cheaper way for each, and what it costs. */
+function gasIsDear(nowWei: bigint, limitWei: bigint): string {
+  return `gas costs ${formatGwei(nowWei)} gwei, the limit is ${formatGwei(limitWei)}`;
+}
+
+/** Why gas is too much of an amount, by the pool's rule or the worker's own; undefined: it is not. */
+function gasTakesTooMuch(
+  gasWei: bigint,
+  owedWei: bigint,
+  { maxGasSharePpm }: PlanRules,
+  record: PayeeRecord | undefined,
+): string | undefined {
+  const own = record !== undefined && record.maxGasSharePpm > 0n ? record.maxGasSharePpm : undefined;
+  const isOwn = own !== undefined && (maxGasSharePpm === undefined || own < maxGasSharePpm);
+  const limitPpm = isOwn ? own : maxGasSharePpm;
+  if (limitPpm === undefined || gasWei * PPM <= owedWei * limitPpm) return undefined;
+  const share = (gasWei * 100n) / owedWei;
+  const limit = `gas would take ${share} % of the amount, the limit is ${Number(limitPpm) / 10_000} %`;
+  return isOwn ? `${limit}, as it wants it` : limit;
+}
+
+/** The cheaper way for each, and what it costs. Batches are of one asset. */
 function chooseMethods(
   candidates: readonly Candidate[],
   rules: PlanRules,
-  costs: GasCosts,
-  price: AssetPrice | undefined,
 ): (candidate: Candidate) => { readonly method: PayMethod; readonly reason: string; readonly gasUnits: bigint } {
-  const inBatch = (one: Candidate): bigint => (one.payee.exists ? costs.batchExisting : costs.batchNew);
-  // A contract may use more than a plain transfer costs.
-  const alone = (one: Candidate): bigint => costs.transfer + (one.payee.isContract ? 30_000n : 0n);
-  const mayBatch = (one: Candidate): boolean => !one.plainOnly && inAsset(one.owedWei, price) < BATCH_LIMIT;
+  const inBatch = ({ payee, now }: Candidate): bigint => (payee.exists ? now.costs.batchExisting : now.costs.batchNew);
+  // A contract that takes ETH may use more than a plain transfer costs.
+  const alone = ({ payee, now, asset }: Candidate): bigint =>
+    now.costs.transfer + (payee.isContract && asset === "eth" ? 30_000n : 0n);
+  const mayBatch = (one: Candidate): boolean =>
+    one.record?.plainOnly !== true && inAsset(one.owedWei, one.now.price) < BATCH_LIMIT;
   const forced = rules.method === "batch" || rules.method === "safe";
-  const cheaper = (one: Candidate): boolean => forced || inBatch(one) < alone(one);
-  const batch = new Set(
-    rules.method === "transfers" || rules.batchContract === undefined
-      ? []
-      : candidates.filter((one) => mayBatch(one) && cheaper(one)),
-  );
-  const saved = [...batch].reduce((sum, one) => sum + alone(one) - inBatch(one), 0n);
-  // The contract also proves that a token moved exactly what it should.
-  const worthIt = forced || saved > costs.batchFixed || (rules.asset !== "eth" && batch.size > 1);
-  const members = worthIt ? batch : new Set<Candidate>();
-  const shared = members.size === 0 ? 0n : costs.batchFixed / BigInt(members.size);
+  const canBatch = rules.method !== "transfers" && rules.batchContract !== undefined;
+  const members = new Map<Asset, ReadonlySet<Candidate>>();
+  for (const asset of new Set(candidates.map((one) => one.asset))) {
+    const of = candidates.filter((one) => one.asset === asset);
+    const batch = canBatch ? of.filter((one) => mayBatch(one) && (forced || inBatch(one) < alone(one))) : [];
+    const saved = batch.reduce((sum, one) => sum + alone(one) - inBatch(one), 0n);
+    const fixed = of[0]?.now.costs.batchFixed ?? 0n;
+    // The contract also proves that a token moved exactly what it should.
+    const worthIt = forced || saved > fixed || (asset !== "eth" && batch.length > 1);
+    members.set(asset, new Set(worthIt ? batch : []));
+  }
   return (one) => {
-    if (members.has(one)) {
-      const gasUnits = inBatch(one) + shared;
-      const reason = `${gasUnits} gas in a batch of ${members.size}, ${alone(one)} alone`;
+    const together = members.get(one.asset);
+    if (together?.has(one)) {
+      const gasUnits = inBatch(one) + one.now.costs.batchFixed / BigInt(together.size);
       return rules.method === "safe"
         ? { method: "safe", reason: "paid by the multisig", gasUnits }
-        : { method: "batch", reason, gasUnits };
+        : { method: "batch", reason: `${gasUnits} gas in a batch of ${together.size}, ${alone(one)} alone`, gasUnits };
     }
-    const reason = one.plainOnly
-      ? "alone, because it could not be paid in a batch"
-      : rules.batchContract === undefined
-        ? `${alone(one)} gas alone; there is no batch contract`
-        : `${alone(one)} gas alone, ${inBatch(one)} and a share of ${costs.batchFixed} in a batch`;
+    const reason =
+      one.record?.plainOnly === true
+        ? "alone, because it could not be paid in a batch"
+        : rules.batchContract === undefined
+          ? `${alone(one)} gas alone; there is no batch contract`
+          : `${alone(one)} gas alone, ${inBatch(one)} and a share of ${one.now.costs.batchFixed} in a batch`;
     return { method: "transfer", reason, gasUnits: alone(one) };
   };
 }

@@ -1,11 +1,14 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type {
+  Asset,
+  FiatPrice,
   Halt,
   Hex,
   IntentState,
   PayoutIntent,
   PayoutLine,
   PayoutRun,
+  PayoutWish,
   PayToChange,
   RunDetail,
   SignedTransaction,
@@ -66,7 +69,7 @@ export type BatchSays = {
 
 /** What is known of an address that is to be paid. */
 export interface Payee {
-  /** It has a history or money: paying it makes no new account. */
+  /** It has a history or money, or some of the token: paying it writes into no empty place. */
   readonly exists: boolean;
   readonly isContract: boolean;
 }
@@ -87,9 +90,10 @@ export interface Chain {
   fate(account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<NonceFate>;
   gasPrices(): Promise<GasPrices>;
   balance(account: WorkerAddress): Promise<bigint>;
-  tokenBalance(token: WorkerAddress, account: WorkerAddress): Promise<bigint>;
-  tokenAllowance(token: WorkerAddress, owner: WorkerAddress, spender: WorkerAddress): Promise<bigint>;
-  payees(addresses: readonly WorkerAddress[]): Promise<ReadonlyMap<WorkerAddress, Payee>>;
+  /** Undefined: there is no such token, or it does not say. */
+  tokenBalance(token: WorkerAddress, account: WorkerAddress): Promise<bigint | undefined>;
+  tokenAllowance(token: WorkerAddress, owner: WorkerAddress, spender: WorkerAddress): Promise<bigint | undefined>;
+  payees(addresses: readonly WorkerAddress[], asset: Asset): Promise<ReadonlyMap<WorkerAddress, Payee>>;
   /** Estimated gas; undefined where the call would fail, with what the node says. */
   estimateGas(call: {
     readonly from: WorkerAddress;
@@ -125,11 +129,8 @@ export interface Payable {
 }
 
 /** How a worker wants to be paid, and whether it may be. */
-export interface PayeeRecord {
+export interface PayeeRecord extends PayoutWish {
   readonly worker: WorkerAddress;
-  readonly payTo: WorkerAddress;
-  /** 0: the pool's minimum. */
-  readonly thresholdWei: bigint;
   /** Its last payment failed: why. Nothing is paid until someone retries. */
   readonly held: string | undefined;
   /** After a retry: only by a plain transfer. */
@@ -212,6 +213,8 @@ export interface PayoutStore {
   setPaused(reason: string | undefined): Promise<void>;
   /** Ends a halt: its intent is acknowledged as taken, its nonce becomes the floor. */
   clearHalt(): Promise<void>;
+  /** Keeps what ETH was worth on a day (`YYYY-MM-DD`, UTC), unless something was kept for it; answers whether it did. */
+  keepFiat(day: string, price: FiatPrice): Promise<boolean>;
   setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void>;
   runs(limit: number): Promise<readonly PayoutRun[]>;
   run(id: string): Promise<RunDetail | undefined>;

@@ -1,10 +1,21 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Receipt, Settlement } from "./ports.ts";
-import type { Halt, Hex, PayoutIntent, PayoutLine } from "./types.ts";
+import type { Asset, Halt, Hex, PayoutIntent, PayoutLine } from "./types.ts";
 
-/** The id by which the batch contract knows a batch: it pays each once for each payer. */
-export function batchIdOf(id: string): Hex {
-  return `0x${id.replaceAll("-", "").padStart(64, "0")}`;
+/** Lines of one asset are paid together. */
+export function groupByAsset(lines: readonly PayoutLine[]): ReadonlyMap<Asset, readonly PayoutLine[]> {
+  const groups = new Map<Asset, PayoutLine[]>();
+  for (const line of lines) groups.set(line.asset, [...(groups.get(line.asset) ?? []), line]);
+  return groups;
+}
+
+/**
+ * The id by which the batch contract knows a batch: it pays each once for each payer. With an asset: a multisig pays the
+ * batches of a run's assets in one transaction, and each has its own.
+ */
+export function batchIdOf(id: string, asset: Asset = "eth"): Hex {
+  const ours = id.replaceAll("-", "").padStart(32, "0");
+  return `0x${(asset === "eth" ? "" : asset.slice(2, 34).toLowerCase()).padStart(32, "0")}${ours}`;
 }
 
 /** The places of a batch that were not paid; undefined: this transaction did not do that batch. */
@@ -70,16 +81,27 @@ export function settlementOf(
         ),
       };
     }
+    const asset = of.get(intent.lines[0] ?? "")?.asset ?? "eth";
+    // Many payees cannot all be at fault: it is the token, and nobody is held for it.
+    const isTokensFault = asset !== "eth" && intent.lines.length > 1 && unpaid.size === intent.lines.length;
+    const reason =
+      asset === "eth"
+        ? "its address did not take the payment: it refused, or needs more gas than a batch gives"
+        : "the token did not move exactly what it should: it refused, or takes a fee";
     return {
       ...final,
       paid: intent.lines.filter((_line, place) => !unpaid.has(place)),
       returned: intent.lines
         .filter((_line, place) => unpaid.has(place))
-        .map((line) => ({
-          line,
-          reason: "its address did not take the payment: it refused, or needs more gas than a batch gives",
-          hold: true,
-        })),
+        .map((line) => ({ line, reason, hold: !isTokensFault })),
+      ...(isTokensFault
+        ? {
+            halt: halt(
+              "payout/token-refused",
+              `Token ${asset} paid none of ${intent.lines.length} workers (transaction ${receipt.hash}): it is paused, takes a fee, or is no ERC-20. Their money is owed again. Look at the token, or pay in something else, then \`openpool payouts resume\`.`,
+            ),
+          }
+        : {}),
     };
   }
   const [only] = intent.lines;

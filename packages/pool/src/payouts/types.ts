@@ -6,6 +6,9 @@ export type Hex = `0x${string}`;
 /** What is paid: the chain's own coin, or a token. */
 export type Asset = "eth" | WorkerAddress;
 
+/** What a worker wants to be paid in: whatever the pool pays in, or just this. */
+export type AssetChoice = "pool" | Asset;
+
 /**
  * A payout round, from its plan to its last wei:
  *
@@ -61,8 +64,9 @@ export interface PayoutLine {
   readonly finishedAtMs: number | undefined;
 }
 
-/** How many of the smallest unit of the asset one ETH is worth, and where that was read. */
+/** How many of the smallest unit of a token one ETH is worth, and where that was read. */
 export interface AssetPrice {
+  readonly token: WorkerAddress;
   /** `sendAmount = ⌊wei × unitsPerEth / 10^18⌋` */
   readonly unitsPerEth: bigint;
   readonly source: string;
@@ -92,13 +96,15 @@ export interface PayoutRun {
   readonly finishedAtMs: number | undefined;
   readonly chainId: number;
   readonly payer: WorkerAddress;
-  readonly asset: Asset;
+  /** What its lines are paid in; `mixed`: each says so itself. */
+  readonly asset: Asset | "mixed";
   readonly totalWei: bigint;
   readonly lines: number;
   /** Why a person has to approve it; undefined: nobody has to. */
   readonly approvalReason: string | undefined;
   readonly approvedBy: string | undefined;
-  readonly price: AssetPrice | undefined;
+  /** Of every token that it pays, as they were when it was planned. */
+  readonly prices: readonly AssetPrice[];
   readonly fiat: FiatPrice | undefined;
   readonly gasWei: bigint;
   readonly waiting: readonly Waiting[];
@@ -160,6 +166,18 @@ export interface Halt {
   readonly nonce: number | undefined;
 }
 
+/** How much of an asset the paying account holds, against what is owed in it. Amounts in its smallest unit. */
+export interface FloatNow {
+  readonly asset: Asset;
+  readonly balance: bigint;
+  /** What all that is owed in it now comes to, with room for gas where it is ETH. */
+  readonly due: bigint;
+  /** `high`: much more than the next payouts need. */
+  readonly state: "low" | "fine" | "high";
+  /** What a person should do about it; undefined: nothing. */
+  readonly text: string | undefined;
+}
+
 /** What the engine does at the moment. */
 export interface PayoutStatus {
   readonly chainId: number;
@@ -168,11 +186,16 @@ export interface PayoutStatus {
   /** How long after its signature a change of a payout address counts. */
   readonly payToDelayMs: number;
   readonly payer: WorkerAddress | undefined;
+  /** What a worker is paid in that chose nothing, and what it may choose besides. */
+  readonly asset: Asset;
+  readonly choices: readonly Asset[];
   readonly balanceWei: bigint | undefined;
   readonly paused: string | undefined;
   readonly halted: Halt | undefined;
   /** Why nothing moves although something should, in words: gas is high, a node does not answer. */
   readonly waitingFor: string | undefined;
+  /** As of the last look, which is some minutes old at most. */
+  readonly floats: readonly FloatNow[];
   readonly warnings: readonly string[];
 }
 
@@ -200,11 +223,21 @@ export interface RunDetail {
   readonly intents: readonly PayoutIntent[];
 }
 
-/** A change of where a worker's money goes or from how much on: asked for by the worker's own signature. */
-export interface PayToChange {
-  readonly worker: WorkerAddress;
+/** How a worker wants to be paid. Only its own signature says so; 0 and `pool` leave it to the pool. */
+export interface PayoutWish {
   readonly payTo: WorkerAddress;
+  /** Pay from this much on, if that is more than the pool's minimum. */
   readonly thresholdWei: bigint;
+  readonly asset: AssetChoice;
+  /** Do not plan a payment while gas costs more. */
+  readonly maxGasPriceWei: bigint;
+  /** Nor while gas takes a larger part of the amount, in parts per million. */
+  readonly maxGasSharePpm: bigint;
+}
+
+/** A change of how a worker is paid: asked for by the worker's own signature. */
+export interface PayToChange extends PayoutWish {
+  readonly worker: WorkerAddress;
   readonly nonce: bigint;
   readonly requestedAtMs: number;
   readonly effectiveAtMs: number;
@@ -242,11 +275,8 @@ export interface PayoutPort {
 }
 
 /** What a worker signs (EIP-712): see docs/money.md. */
-export interface PayToRequest {
+export interface PayToRequest extends PayoutWish {
   readonly worker: WorkerAddress;
-  readonly payTo: WorkerAddress;
-  /** Pay from this much on; 0 leaves it to the pool. */
-  readonly thresholdWei: bigint;
   /** Grows with every change, so that an old signature changes nothing. */
   readonly nonce: bigint;
   readonly signature: Hex;

@@ -4,11 +4,13 @@ import { Client, Pool, type QueryResultRow } from "pg";
 import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { Control, Payable, PayeeRecord, PayoutStore, Settlement } from "../payouts/ports.ts";
 import type {
+  FiatPrice,
   Halt,
   Hex,
   PayoutIntent,
   PayoutLine,
   PayoutRun,
+  PayoutWish,
   PayToChange,
   RunDetail,
   SignedTransaction,
@@ -38,7 +40,12 @@ interface RunRow {
 
 /** The JSON of a run; wei as decimal strings. */
 interface RunDetails {
-  readonly price?: { readonly unitsPerEth: string; readonly source: string; readonly atBlock?: number };
+  readonly prices: readonly {
+    readonly token: WorkerAddress;
+    readonly unitsPerEth: string;
+    readonly source: string;
+    readonly atBlock?: number;
+  }[];
   readonly fiat?: PayoutRun["fiat"];
   readonly waiting: readonly { readonly worker: WorkerAddress; readonly owedWei: string; readonly reason: string }[];
   readonly notes: readonly string[];
@@ -103,7 +110,7 @@ const INTENTS = `
   from openpool.payout_intents i`;
 
 function toRun(row: RunRow): PayoutRun {
-  const { price, fiat, waiting, notes } = row.details;
+  const { prices, fiat, waiting, notes } = row.details;
   return {
     id: row.id,
     state: row.state,
@@ -116,7 +123,7 @@ function toRun(row: RunRow): PayoutRun {
     lines: Number(row.lines),
     approvalReason: row.approval_reason ?? undefined,
     approvedBy: row.approved_by ?? undefined,
-    price: price && { unitsPerEth: BigInt(price.unitsPerEth), source: price.source, atBlock: price.atBlock },
+    prices: prices.map((one) => ({ atBlock: undefined, ...one, unitsPerEth: BigInt(one.unitsPerEth) })),
     fiat,
     gasWei: BigInt(row.gas_wei),
     waiting: waiting.map((one) => ({ ...one, owedWei: BigInt(one.owedWei) })),
@@ -219,17 +226,12 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   }
 
   async payees(): Promise<readonly PayeeRecord[]> {
-    const rows = await this.#read<{
-      worker: WorkerAddress;
-      pay_to: WorkerAddress | null;
-      threshold_wei: string;
-      held: string | null;
-      plain_only: boolean;
-    }>("select worker, pay_to, threshold_wei, held, plain_only from openpool.payout_payees");
+    const rows = await this.#read<WishRow & { readonly held: string | null; readonly plain_only: boolean }>(
+      "select * from openpool.payout_payees",
+    );
     return rows.map((row) => ({
       worker: row.worker,
-      payTo: row.pay_to ?? row.worker,
-      thresholdWei: BigInt(row.threshold_wei),
+      ...toWish(row),
       held: row.held ?? undefined,
       plainOnly: row.plain_only,
     }));
@@ -282,15 +284,12 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       const { rowCount: halts } = await client.query("select from openpool.halts limit 1");
       if (halts !== 0) return false;
       const details: RunDetails = {
-        ...(run.price
-          ? {
-              price: {
-                unitsPerEth: String(run.price.unitsPerEth),
-                source: run.price.source,
-                ...(run.price.atBlock === undefined ? {} : { atBlock: run.price.atBlock }),
-              },
-            }
-          : {}),
+        prices: run.prices.map(({ token, unitsPerEth, source, atBlock }) => ({
+          token,
+          unitsPerEth: String(unitsPerEth),
+          source,
+          ...(atBlock === undefined ? {} : { atBlock }),
+        })),
         ...(run.fiat ? { fiat: run.fiat } : {}),
         waiting: run.waiting.map((one) => ({ ...one, owedWei: String(one.owedWei) })),
         notes: run.notes,
@@ -563,6 +562,17 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
     });
   }
 
+  keepFiat(day: string, { currency, perEth, source, atMs }: FiatPrice): Promise<boolean> {
+    return this.#write(async (client) => {
+      const { rowCount } = await client.query(
+        `insert into openpool.fiat_prices (day, currency, per_eth, source, read_at) values ($1, $2, $3, $4, $5)
+         on conflict (day) do nothing`,
+        [day, currency, perEth, source, new Date(atMs)],
+      );
+      return rowCount === 1;
+    });
+  }
+
   setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void> {
     return this.#write(async (client) => {
       await client.query("update openpool.payout_control set next_at = $1, schedule = $2", [
@@ -628,13 +638,17 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       );
       await client.query(
         `insert into openpool.payto_changes
-           (worker, nonce, pay_to, threshold_wei, signature, requested_at, effective_at, state)
-         values ($1, $2, $3, $4, $5, $6, $7, 'waiting')`,
+           (worker, nonce, pay_to, threshold_wei, asset, max_gas_price_wei, max_gas_share_ppm, signature, requested_at,
+            effective_at, state)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'waiting')`,
         [
           change.worker,
           change.nonce,
           change.payTo,
           change.thresholdWei,
+          change.asset,
+          change.maxGasPriceWei,
+          change.maxGasSharePpm,
           signature,
           new Date(change.requestedAtMs),
           new Date(change.effectiveAtMs),
@@ -662,12 +676,14 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       for (const row of rows) {
         // A new address gets a new chance: what was held against the old one is over.
         await client.query(
-          `insert into openpool.payout_payees (worker, pay_to, threshold_wei) values ($1, $2, $3)
+          `insert into openpool.payout_payees
+             (worker, pay_to, threshold_wei, asset, max_gas_price_wei, max_gas_share_ppm) values ($1, $2, $3, $4, $5, $6)
            on conflict (worker) do update set
              held = case when payout_payees.pay_to is distinct from excluded.pay_to then null else payout_payees.held end,
              plain_only = payout_payees.plain_only and payout_payees.pay_to is not distinct from excluded.pay_to,
-             pay_to = excluded.pay_to, threshold_wei = excluded.threshold_wei`,
-          [row.worker, row.pay_to, row.threshold_wei],
+             pay_to = excluded.pay_to, threshold_wei = excluded.threshold_wei, asset = excluded.asset,
+             max_gas_price_wei = excluded.max_gas_price_wei, max_gas_share_ppm = excluded.max_gas_share_ppm`,
+          [row.worker, row.pay_to, row.threshold_wei, row.asset, row.max_gas_price_wei, row.max_gas_share_ppm],
         );
         await client.query(
           "update openpool.payto_changes set state = 'replaced' where worker = $1 and state = 'in-force' and nonce < $2",
@@ -862,11 +878,28 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   }
 }
 
-interface ChangeRow {
+/** How a worker wants to be paid; without an address of its choice at its own. */
+interface WishRow {
   readonly worker: WorkerAddress;
-  readonly nonce: string;
-  readonly pay_to: WorkerAddress;
+  readonly pay_to: WorkerAddress | null;
   readonly threshold_wei: string;
+  readonly asset: PayoutWish["asset"];
+  readonly max_gas_price_wei: string;
+  readonly max_gas_share_ppm: string;
+}
+
+function toWish(row: WishRow): PayoutWish {
+  return {
+    payTo: row.pay_to ?? row.worker,
+    thresholdWei: BigInt(row.threshold_wei),
+    asset: row.asset,
+    maxGasPriceWei: BigInt(row.max_gas_price_wei),
+    maxGasSharePpm: BigInt(row.max_gas_share_ppm),
+  };
+}
+
+interface ChangeRow extends WishRow {
+  readonly nonce: string;
   readonly requested_at: Date;
   readonly effective_at: Date;
   readonly state: PayToChange["state"];
@@ -875,8 +908,7 @@ interface ChangeRow {
 function toChange(row: ChangeRow): PayToChange {
   return {
     worker: row.worker,
-    payTo: row.pay_to,
-    thresholdWei: BigInt(row.threshold_wei),
+    ...toWish(row),
     nonce: BigInt(row.nonce),
     requestedAtMs: row.requested_at.getTime(),
     effectiveAtMs: row.effective_at.getTime(),

@@ -38,7 +38,7 @@ const run = (n: number, state: PayoutRun["state"]): PayoutRun => ({
   lines: 1,
   approvalReason: state === "planned" ? "it is more than the limit" : undefined,
   approvedBy: undefined,
-  price: undefined,
+  prices: [],
   fiat,
   gasWei: 31n,
   waiting: [{ worker: bob, owedWei: 5n, reason: "Gas is over its limit." }],

@@ -59,7 +59,8 @@ const LINE_STATES: Record<LineState, LineJson["state"]> = {
   returned: "returned",
 };
 
-export function assetJson(asset: Asset): AssetJson {
+export function assetJson(asset: Asset | "mixed"): AssetJson {
+  if (asset === "mixed") return { symbol: "mixed", token: null, decimals: null };
   return asset === "eth"
     ? { symbol: "ETH", token: null, decimals: 18 }
     : { symbol: `token ${asset.slice(0, 6)}…${asset.slice(-4)}`, token: asset, decimals: null };

@@ -62,7 +62,8 @@ export class MemoryPayoutStore implements PayoutStore {
   }
 
   async payees(): Promise<readonly PayeeRecord[]> {
-    return [...this.#held].map(([worker, one]) => ({ worker, payTo: worker, thresholdWei: 0n, ...one }));
+    const wish = { thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
+    return [...this.#held].map(([worker, one]) => ({ worker, payTo: worker, ...wish, ...one }));
   }
 
   async control(): Promise<Control> {
@@ -223,6 +224,10 @@ export class MemoryPayoutStore implements PayoutStore {
     if (intent && halted.code === "payout/nonce-taken") intent.foreignAcknowledged = true;
     if (halted.nonce !== undefined) this.#control.nonceFloor = Math.max(this.#control.nonceFloor ?? 0, halted.nonce);
     this.#control.halted = undefined;
+  }
+
+  async keepFiat(): Promise<boolean> {
+    return false;
   }
 
   async setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void> {

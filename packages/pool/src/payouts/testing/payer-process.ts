@@ -40,6 +40,7 @@ const engine = new PayoutEngine(
     rules: {
       method: "batch",
       asset: "eth",
+      choices: [],
       dailyCapWei: undefined,
       approvalAboveWei: undefined,
       maxGasPriceWei: undefined,

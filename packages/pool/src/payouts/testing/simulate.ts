@@ -349,6 +349,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     rules: {
       method: chance() < 0.5 ? "batch" : chance() < 0.5 ? "transfers" : "auto",
       asset: "eth",
+      choices: [],
       dailyCapWei: undefined,
       approvalAboveWei: undefined,
       maxGasPriceWei: undefined,

@@ -1,0 +1,109 @@
+import { formatEth } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { type AssetNow, gasCosts, type PlanInput, type PlanRules, wishOf } from "./planner.ts";
+import type { Chain, PayoutStore } from "./ports.ts";
+import type { Asset, AssetPrice, FloatNow } from "./types.ts";
+
+export type PriceOf = (token: WorkerAddress) => Promise<AssetPrice | { readonly problem: string }>;
+
+export interface GatherDeps {
+  readonly store: PayoutStore;
+  readonly chain: Chain;
+  /** What a token is worth now, or why nobody can tell. */
+  readonly price?: PriceOf | undefined;
+}
+
+/** What books and chain say of those who are owed something: what a plan is made from. */
+export type Gathered = Pick<PlanInput, "payable" | "records" | "assets" | "gas" | "gasBalanceWei">;
+
+/** Reads what a plan is made from. An asset that nobody can be paid in now keeps the others from nothing. */
+export async function gather(rules: PlanRules, payer: WorkerAddress, deps: GatherDeps): Promise<Gathered> {
+  const { store, chain } = deps;
+  const payable = await store.payable();
+  const records = new Map((await store.payees()).map((one) => [one.worker, one]));
+  const gas = await chain.gasPrices();
+  const probe = await chain.estimateGas({ from: payer, to: payer, valueWei: 0n, data: "0x" });
+  const transferGas = "gas" in probe ? probe.gas : 0n;
+  const gasBalanceWei = await chain.balance(payer);
+  const addresses = new Map<Asset, Set<WorkerAddress>>([
+    // Gas is paid in it, whatever else is.
+    ["eth", new Set()],
+    [rules.asset, new Set()],
+  ]);
+  for (const { worker } of payable) {
+    const { payTo, asset } = wishOf(worker, records, rules);
+    if (asset !== rules.asset && !rules.choices.includes(asset)) continue;
+    const of = addresses.get(asset) ?? new Set();
+    addresses.set(asset, of.add(payTo));
+  }
+  const assets = new Map<Asset, AssetNow | { readonly problem: string }>();
+  for (const [asset, payees] of addresses) {
+    const now = asset === "eth" ? { price: undefined, balance: gasBalanceWei } : await tokenNow(asset, payer, deps);
+    assets.set(
+      asset,
+      "problem" in now
+        ? now
+        : { ...now, costs: gasCosts(asset, transferGas), payees: await chain.payees([...payees], asset) },
+    );
+  }
+  return { payable, records, assets, gas, gasBalanceWei };
+}
+
+async function tokenNow(
+  token: WorkerAddress,
+  payer: WorkerAddress,
+  { chain, price }: GatherDeps,
+): Promise<Pick<AssetNow, "price" | "balance"> | { readonly problem: string }> {
+  const balance = await chain.tokenBalance(token, payer);
+  if (balance === undefined) return { problem: `there is no token at ${token} on chain ${chain.chainId}` };
+  if (!price) return { problem: "a token is paid at a price: name its source with --payout-price" };
+  const found = await price(token);
+  return "problem" in found ? found : { balance, price: found };
+}
+
+/** A key that can move money should not hold more than this many payouts need. */
+const FLOAT_FACTOR = 10n;
+
+/**
+ * Whether the paying account holds enough of everything, and not too much of what it pays most. `usualWei`: the largest
+ * payout of late.
+ */
+export function floatsOf(
+  { payable, records, assets, gas }: Gathered,
+  rules: Pick<PlanRules, "asset" | "choices">,
+  usualWei: bigint,
+  payer: WorkerAddress,
+): readonly FloatNow[] {
+  const known = [...assets].flatMap(([asset, now]) => ("problem" in now ? [] : [{ asset, now }]));
+  const gasOf = (asset: Asset, costs: AssetNow["costs"]): bigint =>
+    BigInt(payable.filter((one) => wishOf(one.worker, records, rules).asset === asset).length) *
+    costs.transfer *
+    gas.maxFeeWei;
+  const gasWei = known.reduce((sum, { asset, now }) => sum + gasOf(asset, now.costs), 0n);
+  return known.map(({ asset, now }) => {
+    const owedWei = payable.reduce(
+      (sum, one) => (wishOf(one.worker, records, rules).asset === asset ? sum + one.owedWei : sum),
+      0n,
+    );
+    const inUnits = (wei: bigint): bigint => (now.price ? (wei * now.price.unitsPerEth) / 10n ** 18n : wei);
+    const due = inUnits(owedWei) + (asset === "eth" ? gasWei : 0n);
+    const needed = [due, inUnits(usualWei)].reduce((most, one) => (one > most ? one : most));
+    const isHigh = asset === rules.asset && needed > 0n && now.balance > needed * FLOAT_FACTOR;
+    const float = { asset, balance: now.balance, due };
+    const state = now.balance < due ? "low" : isHigh ? "high" : "fine";
+    return { ...float, state, text: floatText({ ...float, state }, payer) };
+  });
+}
+
+function floatText({ asset, balance, due, state }: Omit<FloatNow, "text">, payer: WorkerAddress): string | undefined {
+  const amount = (units: bigint): string =>
+    asset === "eth" ? `${formatEth(units)} ETH` : `${units} of the smallest unit of ${asset}`;
+  switch (state) {
+    case "low":
+      return `${payer} holds ${amount(balance)}, and all that is owed in it comes to ${amount(due)} with gas: fund it before the next payout`;
+    case "high":
+      return `${payer} holds ${amount(balance)}, more than ${FLOAT_FACTOR} payouts need: keep the rest where no program has the key`;
+    case "fine":
+      return undefined;
+  }
+}
