@@ -1,7 +1,8 @@
-import { encodeFunctionData, parseAbi } from "viem";
-import type { Calls } from "../payouts/ports.ts";
+import { decodeFunctionData, encodeFunctionData, parseAbi } from "viem";
+import type { Calls, Payment, ReadCall } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 import { batchPayerAbi } from "./batch-payer-artifact.ts";
+import { ourAddress } from "./signer.ts";
 
 export const erc20Abi = parseAbi([
   "function balanceOf(address owner) view returns (uint256)",
@@ -17,7 +18,38 @@ function packed({ to, amount }: { readonly to: string; readonly amount: bigint }
   return (BigInt(to) << 96n) | amount;
 }
 
+function unpacked(payment: bigint): Payment {
+  const to = ourAddress(`0x${(payment >> 96n).toString(16).padStart(40, "0")}`);
+  return { to, amount: payment & (2n ** 96n - 1n) };
+}
+
+function readCall(data: Hex): ReadCall | undefined {
+  let call;
+  try {
+    call = decodeFunctionData({ abi: [...batchPayerAbi, ...erc20Abi], data });
+  } catch {
+    return undefined;
+  }
+  switch (call.functionName) {
+    case "payEth": {
+      const [batch, payments] = call.args;
+      return { kind: "pay-eth", batch, payments: payments.map(unpacked) };
+    }
+    case "payToken": {
+      const [batch, token, payments] = call.args;
+      return { kind: "pay-token", batch, token: ourAddress(token), payments: payments.map(unpacked) };
+    }
+    case "transfer":
+      return { kind: "token-transfer", to: ourAddress(call.args[0]), amount: call.args[1] };
+    case "approve":
+      return { kind: "token-approve", spender: ourAddress(call.args[0]) };
+    default:
+      return undefined;
+  }
+}
+
 export const calls: Calls = {
+  read: readCall,
   payEth: (batch, payments) =>
     encodeFunctionData({ abi: batchPayerAbi, functionName: "payEth", args: [batch, payments.map(packed)] }),
   payToken: (batch, token, payments) =>

@@ -1,5 +1,5 @@
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Receipt } from "../payouts/ports.ts";
+import type { MadeTransaction, Receipt } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 
 /** What one RPC node says. It may be wrong, late or silent; only several of them together decide anything. */
@@ -12,7 +12,18 @@ export interface ChainNode {
   finalizedBlock(): Promise<number>;
   /** Undefined: it does not know the block. */
   blockHash(number: number): Promise<Hex | undefined>;
+  /** When a block was made, unix ms. */
+  blockTime(number: number): Promise<number>;
+  /** What an account did in a block. */
+  transactionsIn(number: number, account: WorkerAddress): Promise<readonly MadeTransaction[]>;
   transactionCount(account: WorkerAddress, at: "latest" | number): Promise<number>;
+  /** Batches that a batch contract did for a payer, in blocks from the first to the last. */
+  batchesIn(
+    contract: WorkerAddress,
+    payer: WorkerAddress,
+    first: number,
+    last: number,
+  ): Promise<readonly { readonly hash: Hex; readonly batch: Hex }[]>;
   receipt(hash: Hex): Promise<Receipt | undefined>;
   /** Of the newest block, in wei. */
   baseFee(): Promise<bigint>;

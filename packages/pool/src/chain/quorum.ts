@@ -1,6 +1,6 @@
 import { errorText, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Chain, NonceFate, Payee, Receipt } from "../payouts/ports.ts";
+import type { Chain, MadeTransaction, NonceFate, Payee, Receipt } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 import type { ChainNode } from "./node.ts";
 
@@ -17,6 +17,9 @@ export interface QuorumOptions {
   readonly encodeBalanceOf: (owner: WorkerAddress) => Hex;
   readonly encodeAllowance: (owner: WorkerAddress, spender: WorkerAddress) => Hex;
 }
+
+/** Most nodes answer a question about the events of so many blocks. */
+const LOG_BLOCKS = 2_000;
 
 /** What one node sees of a nonce. */
 type Sight =
@@ -61,6 +64,25 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
 
   const finalBlock = async (node: ChainNode): Promise<number> =>
     options.finality === "finalized" ? node.finalizedBlock() : (await node.latestBlock()) - options.finality + 1;
+
+  /** The last block, final or not, that a quorum has. */
+  const lastBlock = async (): Promise<number> => {
+    const heights = await ask((node) => node.latestBlock());
+    return heights.sort((a, b) => b - a)[quorum - 1] ?? 0;
+  };
+  /** The last block that was made before a time; -1: none. */
+  async function blockBefore(atMs: number): Promise<number> {
+    let [low, high] = [-1, await lastBlock()];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((await agreed((node) => node.blockTime(middle))) < atMs) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+  /** An account's next nonce after a block. */
+  const nonceAfter = async (account: WorkerAddress, block: number): Promise<number> =>
+    block < 0 ? 0 : agreed((node) => node.transactionCount(account, block));
 
   async function sight(node: ChainNode, account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<Sight> {
     // In this order: what is mined between two questions then shows as its receipt, never as someone else's.
@@ -112,6 +134,40 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       });
       // At least a quorum has come this far; who lags or boasts does not count.
       return counts.sort((a, b) => b - a)[quorum - 1] ?? 0;
+    },
+    async nonceAt(account, atMs) {
+      return nonceAfter(account, await blockBefore(atMs));
+    },
+    async madeSince(account, atMs, from, to) {
+      const made: MadeTransaction[] = [];
+      // Halves the blocks until each holds one that the account did something in.
+      const look = async (low: number, lowNonce: number, high: number, highNonce: number): Promise<void> => {
+        if (highNonce <= Math.max(from, lowNonce) || lowNonce >= to) return;
+        if (high - low === 1) {
+          const inBlock = await agreed((node) => node.transactionsIn(high, account));
+          made.push(...inBlock.filter(({ nonce }) => nonce >= from && nonce < to));
+          return;
+        }
+        const middle = Math.floor((low + high) / 2);
+        const nonce = await nonceAfter(account, middle);
+        await look(low, lowNonce, middle, nonce);
+        await look(middle, nonce, high, highNonce);
+      };
+      const [start, high] = [await blockBefore(atMs), await lastBlock()];
+      const startNonce = await nonceAfter(account, start);
+      // Where the time was wrong, all of the chain is looked at.
+      const [low, lowNonce] = startNonce > from ? [-1, 0] : [start, startNonce];
+      await look(low, lowNonce, high, await nonceAfter(account, high));
+      return made.sort((a, b) => a.nonce - b.nonce);
+    },
+    async batchesSince(contract, payer, atMs) {
+      const found: { hash: Hex; batch: Hex }[] = [];
+      const high = await lastBlock();
+      for (let first = (await blockBefore(atMs)) + 1; first <= high; first += LOG_BLOCKS) {
+        const last = Math.min(high, first + LOG_BLOCKS - 1);
+        found.push(...(await agreed((node) => node.batchesIn(contract, payer, first, last))));
+      }
+      return found;
     },
     async fate(account, nonce, hashes) {
       const sights = await Promise.all(

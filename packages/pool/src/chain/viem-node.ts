@@ -6,18 +6,20 @@ import {
   http,
   InsufficientFundsError,
   type Log,
+  parseAbiItem,
   type PublicClient,
   size,
   toEventSelector,
   TransactionReceiptNotFoundError,
 } from "viem";
-import type { Receipt } from "../payouts/ports.ts";
+import type { MadeTransaction, Receipt } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 import type { ChainNode } from "./node.ts";
 import { ourAddress } from "./signer.ts";
 
 const UNPAID = toEventSelector("Unpaid(address,bytes32,uint256)");
-const PAID = toEventSelector("Paid(address,bytes32,uint256)");
+const PAID_EVENT = parseAbiItem("event Paid(address indexed payer, bytes32 indexed batch, uint256 unpaid)");
+const PAID = toEventSelector(PAID_EVENT);
 const TRANSFER = toEventSelector("Transfer(address,address,uint256)");
 
 /** The host of an RPC URL: paths and queries of such URLs are keys more often than not. */
@@ -56,8 +58,37 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
     transactionCount: (account, at) =>
       client.getTransactionCount({
         address: address(account),
-        ...(at === "latest" ? { blockTag: "latest" as const } : { blockNumber: BigInt(at) }),
+        ...(typeof at === "number" ? { blockNumber: BigInt(at) } : { blockTag: at }),
       }),
+    blockTime: async (number) => Number((await client.getBlock({ blockNumber: BigInt(number) })).timestamp) * 1000,
+    async transactionsIn(number, account) {
+      const { transactions } = await client.getBlock({ blockNumber: BigInt(number), includeTransactions: true });
+      return transactions.flatMap((one): MadeTransaction[] =>
+        one.from.toLowerCase() === account.toLowerCase()
+          ? [
+              {
+                hash: one.hash,
+                nonce: one.nonce,
+                block: number,
+                to: one.to ? ourAddress(one.to) : undefined,
+                valueWei: one.value,
+                data: one.input,
+              },
+            ]
+          : [],
+      );
+    },
+    async batchesIn(contract, payer, first, last) {
+      const logs = await client.getLogs({
+        address: address(contract),
+        event: PAID_EVENT,
+        args: { payer: address(payer) },
+        fromBlock: BigInt(first),
+        toBlock: BigInt(last),
+        strict: true,
+      });
+      return logs.map((log) => ({ hash: log.transactionHash, batch: log.args.batch }));
+    },
     async receipt(hash) {
       try {
         const found = await client.getTransactionReceipt({ hash });

@@ -1,10 +1,11 @@
 import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
 import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
-import { draftTransactions } from "./drafts.ts";
+import { type Draft, draftTransactions } from "./drafts.ts";
 import { exportRun } from "./export.ts";
 import { floatsOf, gather, type Gathered, type PriceOf } from "./gather.ts";
 import { makePlan, type PlanRules } from "./planner.ts";
-import type { Calls, Chain, NonceFate, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
+import type { Calls, Chain, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
+import { findUnknownPayments, RECONCILED_HALTS, WINDOW } from "./reconcile.ts";
 import { nextTime } from "./schedule.ts";
 import { batchIdOf, groupByAsset, settlementOf, unpaidPlaces } from "./settlement.ts";
 import type {
@@ -22,6 +23,8 @@ import type {
   PayToChange,
   PayToRequest,
   PlannedPayout,
+  ResumeHow,
+  ResumeReport,
   RunDetail,
   SignedTransaction,
 } from "./types.ts";
@@ -85,8 +88,6 @@ export interface PayoutEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** So many intents are on their way at once: few nodes keep long queues for one account. */
-const WINDOW = 16;
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** How often the account's float and the price of the day are looked at. */
 const LOOK_MS = 5 * 60 * 1000;
@@ -144,7 +145,8 @@ export class PayoutEngine implements PayoutPort {
       await this.#tell({ type: "payto.changed", worker, data });
     }
     const control = await store.control();
-    const stopped = control.paused !== undefined || control.halted !== undefined;
+    const [halted] = control.halts;
+    const stopped = control.paused !== undefined || halted !== undefined;
     const open = await store.openRuns();
     this.#busy = open.some(({ run }) => run.state === "approved" || run.state === "sending");
     for (const { run, lines, intents } of open) {
@@ -158,10 +160,19 @@ export class PayoutEngine implements PayoutPort {
     }
     await this.#lookAround(open.length > 0);
     if (stopped) {
-      this.#waitingFor = control.halted?.message ?? `payouts are paused: ${control.paused}`;
+      this.#waitingFor = halted?.message ?? `payouts are paused: ${control.paused}`;
       return;
     }
+    if (open.length === 0) await this.#watchForgotten(control.nonceGuard);
     await this.#keepSchedule();
+  }
+
+  /** Books that were set back may have forgotten payments that are still to be mined: that halts as soon as it is seen. */
+  async #watchForgotten(nonceGuard: number | undefined): Promise<void> {
+    const { store, chain, signer } = this.#deps;
+    if (nonceGuard === undefined || !signer) return;
+    const last = await store.lastNonce(chain.chainId, signer.address);
+    if ((last ?? -1) + 1 < nonceGuard) await this.#nextNonce(signer.address);
   }
 
   /** From time to time: keeps the price of the day, and looks whether the account holds what it needs. */
@@ -225,7 +236,7 @@ export class PayoutEngine implements PayoutPort {
         return false;
       }
       case "taken":
-        return this.#taken(intent, fate);
+        return this.#taken(intent);
       case "open":
         if (intent.state === "confirmed") {
           await store.setIntentState(intent.id, "sent", clock.now());
@@ -241,27 +252,8 @@ export class PayoutEngine implements PayoutPort {
     }
   }
 
-  async #taken(intent: PayoutIntent, fate: Extract<NonceFate, { kind: "taken" }>): Promise<boolean> {
-    const { store, clock } = this.#deps;
-    if (intent.foreignAcknowledged) {
-      if (!fate.final) {
-        this.#waitingFor ??= `the foreign transaction with nonce ${intent.nonce} is not final yet`;
-        return false;
-      }
-      const reason = `another transaction took nonce ${intent.nonce}, for good`;
-      await store.settle({
-        intent: intent.id,
-        state: "lost",
-        minedHash: undefined,
-        minedBlock: undefined,
-        gasWei: 0n,
-        paid: [],
-        returned: intent.lines.map((line) => ({ line, reason, hold: false })),
-        atMs: clock.now(),
-      });
-      await this.#tell({ type: "payout.lost", data: { intent: intent.id, nonce: intent.nonce } });
-      return false;
-    }
+  async #taken(intent: PayoutIntent): Promise<boolean> {
+    const { clock } = this.#deps;
     // Balanced nodes can contradict themselves for a moment: what is so serious must be seen twice.
     if (!this.#takenOnce.has(intent.id)) {
       this.#takenOnce.add(intent.id);
@@ -270,7 +262,7 @@ export class PayoutEngine implements PayoutPort {
     }
     await this.#halt({
       code: "payout/nonce-taken",
-      message: `Another transaction took nonce ${intent.nonce} of ${intent.payer}: something else signs with the pool's key. Find out what; then \`openpool payouts resume\`. The payments behind that nonce are made again once its block is final.`,
+      message: `Another transaction took nonce ${intent.nonce} of ${intent.payer}: something else signs with the pool's key. Find out what; then \`openpool payouts resume\`, which books what it paid to workers and makes the payments behind that nonce again.`,
       atMs: clock.now(),
       intent: intent.id,
       nonce: undefined,
@@ -385,11 +377,10 @@ export class PayoutEngine implements PayoutPort {
       this.#waitingFor ??= `gas costs ${prices.nowWei} wei, the limit is ${rules.maxGasPriceWei}`;
       return;
     }
-    const { batchSize } = this.#settings;
-    const { batchContract } = rules;
-    const { drafts, refused, waits } = await draftTransactions(detail, open, { batchSize, batchContract }, this.#deps);
-    if (refused.length > 0) await this.#drop(detail, refused);
-    this.#waitingFor ??= waits[0];
+    const nonce = await this.#nextNonce(signer.address);
+    if (nonce === undefined) return;
+    const { nonceGuard = nonce } = await store.control();
+    const drafts = nonce < nonceGuard ? await this.#spend(nonceGuard - nonce) : await this.#draft(detail, open);
     if (drafts.length === 0) return;
     const needWei = drafts.reduce((sum, one) => sum + one.valueWei + one.gasLimit * prices.maxFeeWei, 0n);
     const haveWei = await chain.balance(signer.address);
@@ -398,8 +389,6 @@ export class PayoutEngine implements PayoutPort {
       this.#waitingFor ??= `${signer.address} holds ${haveWei} wei, the payout and its gas need ${needWei}`;
       return;
     }
-    const nonce = await this.#nextNonce(signer.address);
-    if (nonce === undefined) return;
     const intents: PayoutIntent[] = [];
     for (const [place, draft] of drafts.entries()) {
       const { maxFeeWei, maxTipWei } = prices;
@@ -432,7 +421,6 @@ export class PayoutEngine implements PayoutPort {
         minedHash: undefined,
         minedBlock: undefined,
         gasWei: undefined,
-        foreignAcknowledged: false,
       });
     }
     if (!(await store.commitIntents(run.id, intents))) return;
@@ -444,6 +432,29 @@ export class PayoutEngine implements PayoutPort {
       });
     }
     for (const intent of intents.slice(0, WINDOW)) await this.#send(intent, clock.monotonicMs());
+  }
+
+  async #draft(detail: RunDetail, lines: readonly PayoutLine[]): Promise<readonly Draft[]> {
+    const { batchSize, rules } = this.#settings;
+    const { batchContract } = rules;
+    const { drafts, refused, waits } = await draftTransactions(detail, lines, { batchSize, batchContract }, this.#deps);
+    if (refused.length > 0) await this.#drop(detail, refused);
+    this.#waitingFor ??= waits[0];
+    return drafts;
+  }
+
+  /** Transactions that do nothing but use up nonces, so that nothing that was handed out with them can happen any more. */
+  async #spend(count: number): Promise<readonly Draft[]> {
+    const { chain, signer, newId } = this.#deps;
+    if (!signer) return [];
+    const nothing = { to: signer.address, valueWei: 0n, data: "0x" } as const;
+    const estimate = await chain.estimateGas({ from: signer.address, ...nothing });
+    if ("refused" in estimate) {
+      this.#waitingFor ??= `nonces from before the books were set back cannot be used up: ${estimate.refused}`;
+      return [];
+    }
+    const gasLimit = (estimate.gas * 13n) / 10n;
+    return Array.from({ length: count }, () => ({ id: newId(), kind: "transfer", ...nothing, gasLimit, lines: [] }));
   }
 
   /** Takes lines back before anything was signed of them. */
@@ -459,9 +470,10 @@ export class PayoutEngine implements PayoutPort {
     const last = await store.lastNonce(chain.chainId, payer);
     const { nonceFloor } = await store.control();
     const onChain = await chain.nextNonce(payer, "latest");
+    const after = last === undefined ? nonceFloor : last + 1;
     // The first payout of an account takes it as it is; so does one behind foreign transactions that the operator knows.
-    const adopted = last === undefined || (onChain > last + 1 && onChain <= (nonceFloor ?? 0));
-    const ours = adopted ? onChain : last + 1;
+    const adopted = after === undefined || (onChain > after && onChain <= (nonceFloor ?? 0));
+    const ours = adopted ? onChain : after;
     if (adopted && (await chain.nextNonce(payer, "final")) !== onChain) {
       // Should they vanish, a payment behind them would wait for ever.
       this.#waitingFor ??= `the transactions of ${payer} before this payout are not final yet`;
@@ -470,7 +482,7 @@ export class PayoutEngine implements PayoutPort {
     if (onChain > ours) {
       await this.#halt({
         code: "payout/nonce-ahead",
-        message: `${payer} has made ${onChain} transactions, and the books know of ${ours}: something else signs with the pool's key, or the books were set back to a backup. Compare the account's transactions with \`openpool payouts list\`, enter what was paid, then \`openpool payouts resume\`.`,
+        message: `${payer} has made ${onChain} transactions, and the books know of ${ours}: something else signs with the pool's key, or the books were set back to a backup. \`openpool payouts resume\` reads what they were, books what they paid to workers, and tells what it cannot explain.`,
         atMs: clock.now(),
         intent: undefined,
         nonce: onChain,
@@ -511,7 +523,8 @@ export class PayoutEngine implements PayoutPort {
     const none = (refused: string): PlannedPayout => ({ run: undefined, lines: [], waiting: [], refused });
     if (payer === undefined) return none("there is no account to pay from: name a keystore with --payout-keystore");
     const control = await store.control();
-    if (!dryRun && control.halted) return none(control.halted.message);
+    const [halted] = control.halts;
+    if (!dryRun && halted) return none(halted.message);
     if (!dryRun && control.paused !== undefined) return none(`payouts are paused: ${control.paused}`);
     const [open] = await store.openRuns();
     if (open) return none(`run ${open.run.id} is not done yet (${open.run.state})`);
@@ -582,7 +595,7 @@ export class PayoutEngine implements PayoutPort {
   }
 
   async status(): Promise<PayoutStatus> {
-    const { paused, halted } = await this.#deps.store.control();
+    const { paused, halts } = await this.#deps.store.control();
     return {
       chainId: this.#deps.chain.chainId,
       pool: this.#settings.poolName,
@@ -592,7 +605,7 @@ export class PayoutEngine implements PayoutPort {
       choices: this.#settings.rules.choices,
       balanceWei: this.#balanceWei,
       paused,
-      halted,
+      halted: halts[0],
       waitingFor: this.#waitingFor,
       floats: this.#floats,
       warnings: this.#floats.flatMap((one) => one.text ?? []),
@@ -655,12 +668,48 @@ export class PayoutEngine implements PayoutPort {
     });
   }
 
-  resume(): Promise<void> {
+  resume(how: ResumeHow = {}): Promise<ResumeReport> {
     return this.#asked(async () => {
-      await this.#deps.store.clearHalt();
-      await this.#deps.store.setPaused(undefined);
+      const { store } = this.#deps;
+      const halts = (await store.control()).halts.filter(({ code }) => RECONCILED_HALTS.has(code));
+      const { payer } = this;
+      let report: ResumeReport = { found: [], notOwed: [] };
+      if (halts.length === 0) await store.clearHalts();
+      else if (payer !== undefined) report = await this.#reconcile(payer, halts, how);
+      else throw noAccount();
+      await store.setPaused(undefined);
+      for (const { worker, ...data } of report.found) await this.#tell({ type: "payout.found", worker, data });
       await this.#tell({ type: "payout.resumed", data: {} });
+      return report;
     });
+  }
+
+  /** Books what the chain knows and the books do not, and ends the halts behind which that may be. */
+  async #reconcile(payer: WorkerAddress, halts: readonly Halt[], how: ResumeHow): Promise<ResumeReport> {
+    const { store, chain, calls, clock } = this.#deps;
+    const { rules } = this.#settings;
+    const booksOfMs = halts.find((one) => one.booksOfMs !== undefined)?.booksOfMs;
+    const found = await findUnknownPayments(payer, booksOfMs, how, {
+      store,
+      chain,
+      calls,
+      nowMs: clock.now(),
+      safeContract: rules.method === "safe" ? rules.batchContract : undefined,
+      settle: (intent, lines, receipt) => this.#settle(intent, lines, receipt),
+    });
+    const lines = new Map((await store.openRuns()).flatMap((run) => run.lines.map((line) => [line.id, line])));
+    const notOwed = await store.bookFound(found);
+    for (const { intent } of found.lost) await this.#tell({ type: "payout.lost", data: { intent } });
+    return {
+      found: [
+        ...found.lines.flatMap(({ line: id, hash }) => {
+          const line = lines.get(id);
+          return line ? [{ worker: line.worker, payTo: line.payTo, amountWei: line.amountWei, hash }] : [];
+        }),
+        ...found.payments.map(({ worker, payTo, amountWei, hash }) => ({ worker, payTo, amountWei, hash })),
+      ],
+      notOwed,
+    };
   }
 
   retry(lineId: string): Promise<PayoutLine> {
@@ -767,6 +816,13 @@ export class PayoutEngine implements PayoutPort {
 
 function isLive({ state }: PayoutIntent): boolean {
   return state === "signed" || state === "sent" || state === "confirmed";
+}
+
+function noAccount(): PoolError {
+  return new PoolError(
+    { code: "payout/no-account" },
+    "There is no account whose payments could be compared with the books: name its keystore with --payout-keystore.",
+  );
 }
 
 function notIn(id: string, what: string): PoolError {

@@ -67,6 +67,17 @@ export type BatchSays = {
   readonly batch: Hex;
 } & ({ readonly says: "unpaid"; readonly place: number } | { readonly says: "done"; readonly unpaid: number });
 
+/** A transaction that an account made, as the chain has it. */
+export interface MadeTransaction {
+  readonly hash: Hex;
+  readonly nonce: number;
+  readonly block: number;
+  /** Undefined: it made a contract. */
+  readonly to: WorkerAddress | undefined;
+  readonly valueWei: bigint;
+  readonly data: Hex;
+}
+
 /** What is known of an address that is to be paid. */
 export interface Payee {
   /** It has a history or money, or some of the token: paying it writes into no empty place. */
@@ -87,6 +98,16 @@ export interface Chain {
   readonly chainId: number;
   /** Transactions of an account in mined, or in final, blocks: its next nonce. */
   nextNonce(account: WorkerAddress, at: "latest" | "final"): Promise<number>;
+  /** An account's next nonce as it was at a time, unix ms. Nodes must keep state so old. */
+  nonceAt(account: WorkerAddress, atMs: number): Promise<number>;
+  /** The transactions that an account made since a time and by now: nonces from `from` on, below `to`. */
+  madeSince(account: WorkerAddress, atMs: number, from: number, to: number): Promise<readonly MadeTransaction[]>;
+  /** Which batches a batch contract did for a payer since a time, and in which transactions. */
+  batchesSince(
+    contract: WorkerAddress,
+    payer: WorkerAddress,
+    atMs: number,
+  ): Promise<readonly { readonly hash: Hex; readonly batch: Hex }[]>;
   fate(account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<NonceFate>;
   gasPrices(): Promise<GasPrices>;
   balance(account: WorkerAddress): Promise<bigint>;
@@ -111,15 +132,29 @@ export interface Chain {
 
 /** The bytes of calls, and signatures that are checked without a chain. */
 export interface Calls {
-  payEth(batch: Hex, payments: readonly { readonly to: WorkerAddress; readonly amount: bigint }[]): Hex;
-  payToken(
-    batch: Hex,
-    token: WorkerAddress,
-    payments: readonly { readonly to: WorkerAddress; readonly amount: bigint }[],
-  ): Hex;
+  payEth(batch: Hex, payments: readonly Payment[]): Hex;
+  payToken(batch: Hex, token: WorkerAddress, payments: readonly Payment[]): Hex;
   tokenTransfer(to: WorkerAddress, amount: bigint): Hex;
   tokenApprove(spender: WorkerAddress, amount: bigint): Hex;
+  /** What the bytes of one of these calls say; undefined: they are of another call. */
+  read(data: Hex): ReadCall | undefined;
 }
+
+export interface Payment {
+  readonly to: WorkerAddress;
+  readonly amount: bigint;
+}
+
+export type ReadCall =
+  | { readonly kind: "pay-eth"; readonly batch: Hex; readonly payments: readonly Payment[] }
+  | {
+      readonly kind: "pay-token";
+      readonly batch: Hex;
+      readonly token: WorkerAddress;
+      readonly payments: readonly Payment[];
+    }
+  | ({ readonly kind: "token-transfer" } & Payment)
+  | { readonly kind: "token-approve"; readonly spender: WorkerAddress };
 
 /** What the books owe a worker now. */
 export interface Payable {
@@ -139,12 +174,18 @@ export interface PayeeRecord extends PayoutWish {
 
 export interface Control {
   readonly paused: string | undefined;
-  readonly halted: Halt | undefined;
+  /** Why nothing may be paid, the first reason first. */
+  readonly halts: readonly Halt[];
   /** When the schedule plans next, unix ms. */
   readonly nextAtMs: number | undefined;
   readonly schedule: string | undefined;
   /** Nonces below it were used by others, and the operator knows. */
   readonly nonceFloor: number | undefined;
+  /**
+   * Nonces below it are spent on nothing before anything is paid: books that were set back may have handed out payments
+   * with them that nobody remembers.
+   */
+  readonly nonceGuard: number | undefined;
 }
 
 /** What became of an intent, for the books. Everything in it is written in one transaction. */
@@ -161,6 +202,41 @@ export interface Settlement {
   readonly atMs: number;
   /** Something is so wrong that a person has to look: written together with the rest. */
   readonly halt?: Halt | undefined;
+}
+
+/** What was found on the chain and the books did not know. All of it is written in one transaction. */
+export interface Findings {
+  /** Intents whose nonce another transaction took for good: their money is owed again. */
+  readonly lost: readonly Settlement[];
+  /** Payments of lines that the books still thought were to be made. */
+  readonly lines: readonly FoundLine[];
+  /** Payments that no line of the books stands for. A line that was to pay such a worker is taken back: it is planned anew. */
+  readonly payments: readonly FoundPayment[];
+  /** What these transactions cost in gas. */
+  readonly gas: readonly { readonly hash: Hex; readonly block: number; readonly wei: bigint }[];
+  /** The payer's next nonce: all below it is accounted for. */
+  readonly nonceFloor: number;
+  /** See {@link Control.nonceGuard}; undefined leaves it as it is. */
+  readonly nonceGuard: number | undefined;
+  readonly chainId: number;
+  readonly payer: WorkerAddress;
+  readonly atMs: number;
+}
+
+export interface FoundLine {
+  readonly line: string;
+  readonly hash: Hex;
+  readonly block: number;
+}
+
+/** In ETH: of a token nobody knows any more what it was worth. */
+export interface FoundPayment {
+  readonly worker: WorkerAddress;
+  readonly payTo: WorkerAddress;
+  readonly amountWei: bigint;
+  readonly method: "batch" | "transfer";
+  readonly hash: Hex;
+  readonly block: number;
 }
 
 /**
@@ -185,6 +261,14 @@ export interface PayoutStore {
   openRuns(): Promise<readonly RunDetail[]>;
   /** The highest nonce that an intent of this account has; undefined: none. */
   lastNonce(chainId: number, payer: WorkerAddress): Promise<number | undefined>;
+  /** Which nonces from this one on have an intent or another booked payment, as their numbers and hashes. */
+  knownTransactions(
+    chainId: number,
+    payer: WorkerAddress,
+    from: number,
+  ): Promise<{ readonly nonces: ReadonlySet<number>; readonly hashes: ReadonlySet<Hex> }>;
+  /** When the last intent of this account was signed; undefined: none was. */
+  lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined>;
   /** Writes intents with their first signed transactions; lines → signed, run → sending. False where lines have intents. */
   commitIntents(run: string, intents: readonly PayoutIntent[]): Promise<boolean>;
   /** Takes lines back before anything was signed of them. */
@@ -211,8 +295,14 @@ export interface PayoutStore {
   ): Promise<void>;
   halt(halt: Halt): Promise<void>;
   setPaused(reason: string | undefined): Promise<void>;
-  /** Ends a halt: its intent is acknowledged as taken, its nonce becomes the floor. */
-  clearHalt(): Promise<void>;
+  /** Ends the payouts' own halts. */
+  clearHalts(): Promise<void>;
+  /** Whether something of the log is not booked yet, or something held long enough is not owed yet. */
+  booksAreBehind(nowMs: number): Promise<boolean>;
+  /** Every worker that the books know. */
+  workers(): Promise<readonly WorkerAddress[]>;
+  /** Books what was found on the chain and ends the payouts' own halts; answers what of it the workers were not owed. */
+  bookFound(found: Findings): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]>;
   /** Keeps what ETH was worth on a day (`YYYY-MM-DD`, UTC), unless something was kept for it; answers whether it did. */
   keepFiat(day: string, price: FiatPrice): Promise<boolean>;
   setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void>;

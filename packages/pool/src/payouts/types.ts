@@ -151,8 +151,6 @@ export interface PayoutIntent {
   readonly minedHash: Hex | undefined;
   readonly minedBlock: number | undefined;
   readonly gasWei: bigint | undefined;
-  /** The operator knows that a foreign transaction has its nonce. */
-  readonly foreignAcknowledged: boolean;
 }
 
 /** Why no payout is made until a person has looked. */
@@ -164,6 +162,8 @@ export interface Halt {
   readonly intent: string | undefined;
   /** The next nonce that the chain gave, where that is what is wrong. */
   readonly nonce: number | undefined;
+  /** The books are a backup of this moment, unix ms. */
+  readonly booksOfMs?: number | undefined;
 }
 
 /** How much of an asset the paying account holds, against what is owed in it. Amounts in its smallest unit. */
@@ -246,6 +246,26 @@ export interface PayToChange extends PayoutWish {
 
 export type ExportFormat = "json" | "csv" | "safe";
 
+/** What a person knows of transactions that the books cannot explain. */
+export interface ResumeHow {
+  /** These paid no worker, or what they paid was entered by hand. `all`: the chain is not read at all. */
+  readonly foreign?: readonly Hex[] | "all" | undefined;
+  /** Whom a payment was for: by the address that got it, or by `<transaction>/<place in its batch>`. */
+  readonly paidFor?: ReadonlyMap<string, WorkerAddress> | undefined;
+}
+
+export interface ResumeReport {
+  /** Payments that the chain had and the books did not. */
+  readonly found: readonly {
+    readonly worker: WorkerAddress;
+    readonly payTo: WorkerAddress;
+    readonly amountWei: bigint;
+    readonly hash: Hex;
+  }[];
+  /** Of these, what the books did not owe: paid for credits that were lost with the database. */
+  readonly notOwed: readonly { readonly worker: WorkerAddress; readonly wei: bigint }[];
+}
+
 /** What API and commands may ask of the payouts. Refusals are `PoolError`s. Amounts are in wei. */
 export interface PayoutPort {
   status(): Promise<PayoutStatus>;
@@ -261,8 +281,12 @@ export interface PayoutPort {
   /** Takes a run back that nothing was signed of; its money is owed again. */
   cancel(id: string): Promise<PayoutRun>;
   pause(reason: string): Promise<void>;
-  /** Ends a pause, and a halt that someone has looked at. */
-  resume(): Promise<void>;
+  /**
+   * Ends a pause, and a halt that someone has looked at. Where the chain may know payments that the books do not, those
+   * are read and booked first. @throws PoolError `payout/unexplained` with all that nobody can explain: nothing is booked
+   * then, and the halt stays.
+   */
+  resume(how?: ResumeHow): Promise<ResumeReport>;
   /** Lets a worker whose payment failed be paid again, by a plain transfer. */
   retry(lineId: string): Promise<PayoutLine>;
   exportRun(id: string, format: ExportFormat): Promise<string>;

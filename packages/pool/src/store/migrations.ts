@@ -8,6 +8,7 @@ import { upstream } from "./schema/5-upstream.ts";
 import { alertsAndSettings } from "./schema/7-alerts-settings.ts";
 import { rigReports } from "./schema/8-rig-reports.ts";
 import { schemes } from "./schema/6-schemes.ts";
+import { reconciled } from "./schema/9-reconciled.ts";
 import { waysToPay } from "./schema/10-ways-to-pay.ts";
 import type { Migration } from "./schema/migration.ts";
 
@@ -24,6 +25,7 @@ export const knownMigrations: readonly Migration[] = [
   schemes,
   alertsAndSettings,
   rigReports,
+  reconciled,
   waysToPay,
 ];
 

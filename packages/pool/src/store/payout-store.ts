@@ -2,7 +2,7 @@ import { type Clock, errorCode, errorText, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { Client, Pool, type QueryResultRow } from "pg";
 import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
-import type { Control, Payable, PayeeRecord, PayoutStore, Settlement } from "../payouts/ports.ts";
+import type { Control, Findings, Payable, PayeeRecord, PayoutStore, Settlement } from "../payouts/ports.ts";
 import type {
   FiatPrice,
   Halt,
@@ -88,7 +88,6 @@ interface IntentRow {
   readonly mined_hash: Hex | null;
   readonly mined_block: string | null;
   readonly gas_wei: string | null;
-  readonly foreign_acknowledged: boolean;
   readonly transactions: readonly {
     readonly hash: Hex;
     readonly raw: Hex;
@@ -178,7 +177,6 @@ function toIntent(row: IntentRow): PayoutIntent {
     minedHash: row.mined_hash ?? undefined,
     minedBlock: row.mined_block === null ? undefined : Number(row.mined_block),
     gasWei: row.gas_wei === null ? undefined : BigInt(row.gas_wei),
-    foreignAcknowledged: row.foreign_acknowledged,
   };
 }
 
@@ -243,25 +241,28 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       next_at: Date | null;
       schedule: string | null;
       nonce_floor: string | null;
-    }>("select paused, next_at, schedule, nonce_floor from openpool.payout_control");
-    const [halt] = await this.#read<{
+      nonce_guard: string | null;
+    }>("select paused, next_at, schedule, nonce_floor, nonce_guard from openpool.payout_control");
+    const halts = await this.#read<{
       name: string;
       reason: string;
-      details: { intent?: string; nonce?: number } | null;
+      details: { intent?: string; nonce?: number; takenAt?: string } | null;
       since: Date;
-    }>("select name, reason, details, since from openpool.halts order by since, name limit 1");
+    }>("select name, reason, details, since from openpool.halts order by since, name");
     return {
       paused: row?.paused ?? undefined,
-      halted: halt && {
-        code: halt.name,
-        message: halt.reason,
-        atMs: halt.since.getTime(),
-        intent: halt.details?.intent,
-        nonce: halt.details?.nonce,
-      },
+      halts: halts.map(({ name, reason, details, since }) => ({
+        code: name,
+        message: reason,
+        atMs: since.getTime(),
+        intent: details?.intent,
+        nonce: details?.nonce,
+        booksOfMs: details?.takenAt === undefined ? undefined : Date.parse(details.takenAt),
+      })),
       nextAtMs: row?.next_at?.getTime(),
       schedule: row?.schedule ?? undefined,
       nonceFloor: toNumber(row?.nonce_floor),
+      nonceGuard: toNumber(row?.nonce_guard),
     };
   }
 
@@ -283,54 +284,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       if (rows.length > 0) return rows[0]?.id === run.id;
       const { rowCount: halts } = await client.query("select from openpool.halts limit 1");
       if (halts !== 0) return false;
-      const details: RunDetails = {
-        prices: run.prices.map(({ token, unitsPerEth, source, atBlock }) => ({
-          token,
-          unitsPerEth: String(unitsPerEth),
-          source,
-          ...(atBlock === undefined ? {} : { atBlock }),
-        })),
-        ...(run.fiat ? { fiat: run.fiat } : {}),
-        waiting: run.waiting.map((one) => ({ ...one, owedWei: String(one.owedWei) })),
-        notes: run.notes,
-      };
-      await client.query(
-        `insert into openpool.payout_runs
-           (id, state, created_at, chain_id, payer, asset, total_wei, approval_reason, approved_by, details)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-        [
-          run.id,
-          run.state,
-          new Date(run.createdAtMs),
-          run.chainId,
-          run.payer,
-          run.asset,
-          run.totalWei,
-          run.approvalReason ?? null,
-          run.approvedBy ?? null,
-          JSON.stringify(details),
-        ],
-      );
-      await client.query(
-        `insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
-           asset, method, method_reason, state, planned_at)
-         select l.id, $1, l.place, l.worker, l.pay_to, l.amount, l.gas_share, l.send, $2, l.method, l.reason, 'planned', $3
-         from unnest($4::uuid[], $5::text[], $6::text[], $7::numeric[], $8::numeric[], $9::numeric[], $10::text[],
-           $11::text[]) with ordinality as l (id, worker, pay_to, amount, gas_share, send, method, reason, place)`,
-        [
-          run.id,
-          run.asset,
-          new Date(run.createdAtMs),
-          lines.map((line) => line.id),
-          lines.map((line) => line.worker),
-          lines.map((line) => line.payTo),
-          lines.map((line) => line.amountWei),
-          lines.map((line) => line.gasShareWei),
-          lines.map((line) => line.sendAmount),
-          lines.map((line) => line.method),
-          lines.map((line) => line.methodReason),
-        ],
-      );
+      await insertRun(client, run, lines);
       const terms = await termsVersion(client, run.createdAtMs);
       await postEntries(
         client,
@@ -467,38 +421,44 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   }
 
   settle(settlement: Settlement): Promise<void> {
+    return this.#write((client) => this.#settle(client, settlement));
+  }
+
+  async #settle(client: Client, settlement: Settlement): Promise<void> {
     const { intent, state, minedHash, minedBlock, gasWei, paid, returned, atMs, halt } = settlement;
-    return this.#write(async (client) => {
-      const { rows } = await client.query<{ run: string; nonce: string }>(
-        `update openpool.payout_intents set state = $2, mined_hash = $3, mined_block = $4, gas_wei = $5
+    const { rows } = await client.query<{ run: string; nonce: string }>(
+      `update openpool.payout_intents set state = $2, mined_hash = $3, mined_block = $4, gas_wei = $5
          where id = $1 and state in ('signed', 'sent', 'confirmed') returning run, nonce`,
-        [intent, state, minedHash ?? null, minedBlock ?? null, gasWei],
-      );
-      const [settled] = rows;
-      // Settled before: its answer had got lost.
-      if (!settled) return;
-      const terms = await termsVersion(client, atMs);
-      await this.#payLines(client, paid, minedHash, minedBlock, atMs, terms);
-      await this.#returnLines(client, returned, "live", minedHash, atMs);
-      if (gasWei > 0n) {
-        await postEntries(client, [
-          {
-            id: this.#deps.newId(),
-            source: `${intent}/gas`,
-            rule: "gas",
-            termsVersion: terms,
-            atMs,
-            postings: [
-              { account: poolAccounts.gas, amountWei: gasWei },
-              { account: poolAccounts.reserve, amountWei: -gasWei },
-            ],
-            data: { run: settled.run, intent, hash: minedHash, block: minedBlock },
-          },
-        ]);
-      }
-      if (halt) await insertHalt(client, halt);
-      await finishRun(client, settled.run, atMs);
-    });
+      [intent, state, minedHash ?? null, minedBlock ?? null, gasWei],
+    );
+    const [settled] = rows;
+    // Settled before: its answer had got lost.
+    if (!settled) return;
+    const terms = await termsVersion(client, atMs);
+    await this.#payLines(client, paid, minedHash, minedBlock, atMs, terms);
+    await this.#returnLines(client, returned, "live", minedHash, atMs);
+    if (gasWei > 0n) {
+      const data = { run: settled.run, intent, hash: minedHash, block: minedBlock };
+      await postEntries(client, [this.#gas(intent, gasWei, data, terms, atMs)]);
+    }
+    if (halt) await insertHalt(client, halt);
+    await finishRun(client, settled.run, atMs);
+  }
+
+  /** What a transaction cost, out of the reserve. */
+  #gas(of: string, wei: bigint, data: Readonly<Record<string, unknown>>, termsVersion: number, atMs: number): NewEntry {
+    return {
+      id: this.#deps.newId(),
+      source: `${of}/gas`,
+      rule: "gas",
+      termsVersion,
+      atMs,
+      postings: [
+        { account: poolAccounts.gas, amountWei: wei },
+        { account: poolAccounts.reserve, amountWei: -wei },
+      ],
+      data,
+    };
   }
 
   markExported(run: string): Promise<boolean> {
@@ -540,25 +500,87 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
     });
   }
 
-  clearHalt(): Promise<void> {
+  clearHalts(): Promise<void> {
+    return this.#write(clearHalts);
+  }
+
+  async booksAreBehind(nowMs: number): Promise<boolean> {
+    const [row] = await this.#read<{ behind: boolean }>(
+      `select c.position < h.position
+         or exists (select from openpool.ledger_holds where release_at <= least($1, now()) and amount_wei > 0) as behind
+       from openpool.ledger_cursor c, openpool.log_head h`,
+      [new Date(nowMs)],
+    );
+    return row?.behind ?? true;
+  }
+
+  async workers(): Promise<readonly WorkerAddress[]> {
+    const rows = await this.#read<{ worker: WorkerAddress }>(
+      `select worker from openpool.ledger_accounts where worker is not null
+       union select worker from openpool.workers union select worker from openpool.payout_payees order by 1`,
+    );
+    return rows.map(({ worker }) => worker);
+  }
+
+  async knownTransactions(
+    chainId: number,
+    payer: WorkerAddress,
+    from: number,
+  ): ReturnType<PayoutStore["knownTransactions"]> {
+    const rows = await this.#read<{ nonce: string; hash: Hex }>(
+      `select i.nonce, t.hash from openpool.payout_intents i join openpool.payout_transactions t on t.intent = i.id
+       where i.chain_id = $1 and i.payer = $2 and i.nonce >= $3`,
+      [chainId, payer, from],
+    );
+    const found = await this.#read<{ hash: Hex }>(
+      `select distinct l.tx_hash as hash from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run
+       where r.chain_id = $1 and r.payer = $2 and l.intent is null and l.tx_hash is not null`,
+      [chainId, payer],
+    );
+    return {
+      nonces: new Set(rows.map(({ nonce }) => Number(nonce))),
+      hashes: new Set([...rows, ...found].map(({ hash }) => hash)),
+    };
+  }
+
+  async lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined> {
+    const [row] = await this.#read<{ at: Date | null }>(
+      `select max(t.signed_at) as at from openpool.payout_intents i join openpool.payout_transactions t on t.intent = i.id
+       where i.chain_id = $1 and i.payer = $2 and t.version = 0`,
+      [chainId, payer],
+    );
+    return row?.at?.getTime();
+  }
+
+  bookFound(found: Findings): ReturnType<PayoutStore["bookFound"]> {
+    const { atMs } = found;
     return this.#write(async (client) => {
-      const { rows } = await client.query<{ details: { intent?: string; nonce?: number } | null; name: string }>(
-        "delete from openpool.halts where starts_with(name, $1) returning name, details",
-        [HALT_PREFIX],
+      const terms = await termsVersion(client, atMs);
+      // What a lost intent gives back is what another transaction paid.
+      for (const one of found.lost) await this.#settle(client, one);
+      for (const { line, hash, block } of found.lines) await this.#payLines(client, [line], hash, block, atMs, terms);
+      await client.query(
+        `update openpool.payout_runs set state = 'sending', approved_by = coalesce(approved_by, 'as the chain shows')
+         where state in ('planned', 'approved') and id in (select run from openpool.payout_lines where id = any ($1))`,
+        [found.lines.map(({ line }) => line)],
       );
-      for (const { name, details } of rows) {
-        if (name === "payout/nonce-taken" && details?.intent !== undefined) {
-          await client.query("update openpool.payout_intents set foreign_acknowledged = true where id = $1", [
-            details.intent,
-          ]);
-        }
-        if (name === "payout/nonce-ahead" && details?.nonce !== undefined) {
-          await client.query(
-            "update openpool.payout_control set nonce_floor = greatest(coalesce(nonce_floor, 0), $1)",
-            [details.nonce],
-          );
-        }
-      }
+      await this.#takeBack(client, found);
+      const { rows: open } = await client.query<{ id: string }>(
+        "select id from openpool.payout_runs where state not in ('done', 'cancelled')",
+      );
+      for (const { id } of open) await finishRun(client, id, atMs);
+      const notOwed = await this.#bookUnplanned(client, found, terms);
+      await postEntries(
+        client,
+        found.gas.map(({ hash, block, wei }) => this.#gas(hash, wei, { hash, block }, terms, atMs)),
+      );
+      await client.query(
+        `update openpool.payout_control set nonce_floor = greatest(coalesce(nonce_floor, 0), $1),
+           nonce_guard = greatest(nonce_guard, $2)`,
+        [found.nonceFloor, found.nonceGuard ?? null],
+      );
+      await clearHalts(client);
+      return notOwed;
     });
   }
 
@@ -571,6 +593,111 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       );
       return rowCount === 1;
     });
+  }
+
+  /** Lines that were to pay workers who were paid otherwise: what is left to pay them is planned anew. */
+  async #takeBack(client: Client, { payments, atMs }: Findings): Promise<void> {
+    const { rows } = await client.query<{ id: string }>(
+      "select id from openpool.payout_lines where worker = any ($1) and state = 'planned' and method <> 'safe'",
+      [payments.map(({ worker }) => worker)],
+    );
+    const reason = "its worker was paid otherwise, as the chain shows";
+    const returned = rows.map(({ id }) => ({ line: id, reason, hold: false }));
+    await this.#returnLines(client, returned, "planned", undefined, atMs);
+    await client.query(
+      `update openpool.payout_runs r set state = 'cancelled', finished_at = $1 where r.state = 'planned'
+         and not exists (select from openpool.payout_lines l where l.run = r.id and l.state = 'planned')`,
+      [new Date(atMs)],
+    );
+  }
+
+  /** Payments that no line stood for: each transaction becomes a run that is done. */
+  async #bookUnplanned(
+    client: Client,
+    { payments, chainId, payer, atMs }: Findings,
+    terms: number,
+  ): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]> {
+    const notOwed: { worker: WorkerAddress; wei: bigint }[] = [];
+    for (const hash of new Set(payments.map((one) => one.hash))) {
+      // A worker has one line in a run.
+      const lines = new Map<WorkerAddress, PayoutLine>();
+      const run = this.#deps.newId();
+      for (const one of payments.filter((payment) => payment.hash === hash)) {
+        const amountWei = (lines.get(one.worker)?.amountWei ?? 0n) + one.amountWei;
+        lines.set(one.worker, {
+          id: lines.get(one.worker)?.id ?? this.#deps.newId(),
+          run,
+          worker: one.worker,
+          payTo: one.payTo,
+          amountWei,
+          gasShareWei: 0n,
+          sendAmount: amountWei,
+          asset: "eth",
+          method: one.method,
+          methodReason: "found on the chain",
+          state: "planned",
+          intent: undefined,
+          reason: undefined,
+          txHash: hash,
+          block: one.block,
+          plannedAtMs: atMs,
+          sentAtMs: undefined,
+          finishedAtMs: undefined,
+        });
+      }
+      const all = [...lines.values()];
+      await insertRun(
+        client,
+        {
+          id: run,
+          state: "done",
+          createdAtMs: atMs,
+          finishedAtMs: atMs,
+          chainId,
+          payer,
+          asset: "eth",
+          totalWei: all.reduce((sum, line) => sum + line.amountWei, 0n),
+          lines: all.length,
+          approvalReason: undefined,
+          approvedBy: "as the chain shows",
+          prices: [],
+          fiat: undefined,
+          gasWei: 0n,
+          waiting: [],
+          notes: [`found on the chain: transaction ${hash}`],
+        },
+        all,
+      );
+      for (const line of all) {
+        const { rows } = await client.query<{ balance_wei: string }>(
+          "select balance_wei from openpool.ledger_accounts where account = $1 for update",
+          [workerAccount(line.worker, "owed")],
+        );
+        const missing = line.amountWei - BigInt(rows[0]?.balance_wei ?? 0);
+        if (missing <= 0n) continue;
+        notOwed.push({ worker: line.worker, wei: missing });
+        await postEntries(client, [
+          {
+            id: this.#deps.newId(),
+            source: `${line.id}/lost-credits`,
+            rule: "adjusted",
+            termsVersion: terms,
+            atMs,
+            postings: [
+              { account: workerAccount(line.worker, "owed"), amountWei: missing },
+              { account: poolAccounts.adjustments, amountWei: -missing },
+            ],
+            data: { reason: `paid in ${hash} for credits that were lost with the database` },
+          },
+        ]);
+      }
+      await postEntries(
+        client,
+        all.map((line) => this.#move(line, "plan", terms, atMs, "owed", "paying")),
+      );
+      for (const line of all) await this.#payLines(client, [line.id], hash, line.block, atMs, terms);
+    }
+    return notOwed;
   }
 
   setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void> {
@@ -975,4 +1102,61 @@ function failed(cause: unknown): PoolError {
 /** A bigint column that a `number` holds. */
 function toNumber(text: string | null | undefined): number | undefined {
   return text === null || text === undefined ? undefined : Number(text);
+}
+
+/** Writes a run with its lines, none of which anything was done about yet. */
+async function insertRun(client: Client, run: PayoutRun, lines: readonly PayoutLine[]): Promise<void> {
+  const details: RunDetails = {
+    prices: run.prices.map(({ token, unitsPerEth, source, atBlock }) => ({
+      token,
+      unitsPerEth: String(unitsPerEth),
+      source,
+      ...(atBlock === undefined ? {} : { atBlock }),
+    })),
+    ...(run.fiat ? { fiat: run.fiat } : {}),
+    waiting: run.waiting.map((one) => ({ ...one, owedWei: String(one.owedWei) })),
+    notes: run.notes,
+  };
+  await client.query(
+    `insert into openpool.payout_runs
+           (id, state, created_at, finished_at, chain_id, payer, asset, total_wei, approval_reason, approved_by, details)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    [
+      run.id,
+      run.state,
+      new Date(run.createdAtMs),
+      run.finishedAtMs === undefined ? null : new Date(run.finishedAtMs),
+      run.chainId,
+      run.payer,
+      run.asset,
+      run.totalWei,
+      run.approvalReason ?? null,
+      run.approvedBy ?? null,
+      JSON.stringify(details),
+    ],
+  );
+  await client.query(
+    `insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
+           asset, method, method_reason, state, planned_at)
+         select l.id, $1, l.place, l.worker, l.pay_to, l.amount, l.gas_share, l.send, $2, l.method, l.reason, 'planned', $3
+         from unnest($4::uuid[], $5::text[], $6::text[], $7::numeric[], $8::numeric[], $9::numeric[], $10::text[],
+           $11::text[]) with ordinality as l (id, worker, pay_to, amount, gas_share, send, method, reason, place)`,
+    [
+      run.id,
+      run.asset,
+      new Date(run.createdAtMs),
+      lines.map((line) => line.id),
+      lines.map((line) => line.worker),
+      lines.map((line) => line.payTo),
+      lines.map((line) => line.amountWei),
+      lines.map((line) => line.gasShareWei),
+      lines.map((line) => line.sendAmount),
+      lines.map((line) => line.method),
+      lines.map((line) => line.methodReason),
+    ],
+  );
+}
+
+async function clearHalts(client: Client): Promise<void> {
+  await client.query("delete from openpool.halts where starts_with(name, $1)", [HALT_PREFIX]);
 }

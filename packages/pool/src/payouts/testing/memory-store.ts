@@ -1,6 +1,6 @@
 import { PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Control, Payable, PayeeRecord, PayoutStore, Settlement } from "../ports.ts";
+import type { Control, Findings, Payable, PayeeRecord, PayoutStore, Settlement } from "../ports.ts";
 import type {
   Halt,
   Hex,
@@ -25,20 +25,45 @@ export interface MemoryBalance {
 export class MemoryPayoutStore implements PayoutStore {
   readonly books = new Map<WorkerAddress, MemoryBalance>();
   gasWei = 0n;
+  readonly #credited = new Map<WorkerAddress, bigint>();
   readonly #runs = new Map<string, Mutable<PayoutRun>>();
   readonly #lines = new Map<string, Mutable<PayoutLine>>();
   readonly #intents = new Map<string, Mutable<PayoutIntent>>();
   readonly #held = new Map<WorkerAddress, { held: string | undefined; plainOnly: boolean }>();
+  /** Transactions that were booked without an intent. */
+  readonly #found = new Set<Hex>();
   #control: Mutable<Control> = {
     paused: undefined,
-    halted: undefined,
+    halts: [],
     nextAtMs: undefined,
     schedule: undefined,
     nonceFloor: undefined,
+    nonceGuard: undefined,
   };
 
   credit(worker: WorkerAddress, wei: bigint): void {
     this.#balance(worker).owedWei += wei;
+    this.#credited.set(worker, this.creditedWei(worker) + wei);
+  }
+
+  /** All that was ever credited to a worker, as these books know. */
+  creditedWei(worker: WorkerAddress): bigint {
+    return this.#credited.get(worker) ?? 0n;
+  }
+
+  /** A backup: what is written into one of the two is not in the other. */
+  copy(): MemoryPayoutStore {
+    const copy = new MemoryPayoutStore();
+    copy.gasWei = this.gasWei;
+    copy.#control = structuredClone(this.#control);
+    for (const [worker, balance] of this.books) copy.books.set(worker, { ...balance });
+    for (const [worker, wei] of this.#credited) copy.#credited.set(worker, wei);
+    for (const [id, run] of this.#runs) copy.#runs.set(id, { ...run });
+    for (const [id, line] of this.#lines) copy.#lines.set(id, { ...line });
+    for (const [id, intent] of this.#intents) copy.#intents.set(id, { ...intent });
+    for (const [worker, held] of this.#held) copy.#held.set(worker, { ...held });
+    for (const hash of this.#found) copy.#found.add(hash);
+    return copy;
   }
 
   get held(): ReadonlySet<WorkerAddress> {
@@ -76,7 +101,7 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async commitPlan(run: PayoutRun, lines: readonly PayoutLine[], nextAtMs: number | undefined): Promise<boolean> {
     if (this.#runs.has(run.id)) return true;
-    if (this.#control.halted || this.#open().length > 0) return false;
+    if (this.#control.halts.length > 0 || this.#open().length > 0) return false;
     if (lines.some((line) => this.#balance(line.worker).owedWei < line.amountWei)) return false;
     this.#runs.set(run.id, { ...run });
     for (const line of lines) {
@@ -171,7 +196,7 @@ export class MemoryPayoutStore implements PayoutStore {
     this.gasWei += gasWei;
     for (const id of paid) this.#pay(id);
     this.#return(returned);
-    if (halt) this.#control.halted ??= halt;
+    if (halt) await this.halt(halt);
     this.#finish(found.run, atMs);
   }
 
@@ -210,20 +235,77 @@ export class MemoryPayoutStore implements PayoutStore {
   async settleExported(): Promise<void> {}
 
   async halt(halt: Halt): Promise<void> {
-    this.#control.halted ??= halt;
+    const { halts } = this.#control;
+    if (!halts.some((one) => one.code === halt.code)) this.#control.halts = [...halts, halt];
   }
 
   async setPaused(reason: string | undefined): Promise<void> {
     this.#control.paused = reason;
   }
 
-  async clearHalt(): Promise<void> {
-    const { halted } = this.#control;
-    if (!halted) return;
-    const intent = this.#intents.get(halted.intent ?? "");
-    if (intent && halted.code === "payout/nonce-taken") intent.foreignAcknowledged = true;
-    if (halted.nonce !== undefined) this.#control.nonceFloor = Math.max(this.#control.nonceFloor ?? 0, halted.nonce);
-    this.#control.halted = undefined;
+  async clearHalts(): Promise<void> {
+    this.#control.halts = [];
+  }
+
+  async booksAreBehind(): Promise<boolean> {
+    return false;
+  }
+
+  async workers(): Promise<readonly WorkerAddress[]> {
+    return [...this.books.keys()];
+  }
+
+  async knownTransactions(
+    _chainId: number,
+    _payer: WorkerAddress,
+    from: number,
+  ): ReturnType<PayoutStore["knownTransactions"]> {
+    const known = this.intents.filter((one) => one.nonce >= from);
+    const hashes = known.flatMap((one) => one.transactions.map(({ hash }) => hash));
+    return { nonces: new Set(known.map(({ nonce }) => nonce)), hashes: new Set([...hashes, ...this.#found]) };
+  }
+
+  async lastSignedMs(): Promise<number | undefined> {
+    const signed = this.intents.map((one) => one.transactions[0]?.signedAtMs ?? 0);
+    return signed.length === 0 ? undefined : Math.max(...signed);
+  }
+
+  async bookFound({
+    lost,
+    lines,
+    payments,
+    nonceFloor,
+    nonceGuard,
+    atMs,
+  }: Findings): ReturnType<PayoutStore["bookFound"]> {
+    for (const one of lost) await this.settle(one);
+    for (const { line, hash } of lines) {
+      this.#found.add(hash);
+      this.#pay(line);
+    }
+    const paid = new Set(payments.map(({ worker }) => worker));
+    const planned = [...this.#lines.values()].filter((one) => one.state === "planned" && paid.has(one.worker));
+    this.#return(planned.map(({ id }) => ({ line: id, reason: "paid otherwise", hold: false })));
+    for (const run of this.#open()) {
+      if (lines.some(({ line }) => this.#lines.get(line)?.run === run.id)) run.state = "sending";
+      this.#finish(run.id, atMs);
+    }
+    const notOwed: { worker: WorkerAddress; wei: bigint }[] = [];
+    for (const { worker, amountWei, hash } of payments) {
+      this.#found.add(hash);
+      const balance = this.#balance(worker);
+      const missing = amountWei - balance.owedWei;
+      if (missing > 0n) {
+        notOwed.push({ worker, wei: missing });
+        this.#credited.set(worker, this.creditedWei(worker) + missing);
+      }
+      balance.owedWei = missing > 0n ? 0n : -missing;
+      balance.paidWei += amountWei;
+    }
+    this.#control.nonceFloor = Math.max(this.#control.nonceFloor ?? 0, nonceFloor);
+    if (nonceGuard !== undefined) this.#control.nonceGuard = Math.max(this.#control.nonceGuard ?? 0, nonceGuard);
+    this.#control.halts = [];
+    return notOwed;
   }
 
   async keepFiat(): Promise<boolean> {

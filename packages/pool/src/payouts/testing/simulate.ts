@@ -4,7 +4,7 @@ import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import type { ChainNode } from "../../chain/node.ts";
 import { openQuorumChain } from "../../chain/quorum.ts";
 import { PayoutEngine, type PayoutSettings } from "../engine.ts";
-import type { Calls, PayoutStore, Receipt, Signer, UnsignedTransaction } from "../ports.ts";
+import type { Calls, MadeTransaction, PayoutStore, Receipt, Signer, UnsignedTransaction } from "../ports.ts";
 import type { Hex } from "../types.ts";
 import { MemoryPayoutStore } from "./memory-store.ts";
 
@@ -24,6 +24,7 @@ const PAYER = address(0xaaaa);
 const CONTRACT = address(0xcccc);
 const RUNTIME: Hex = "0xc0de";
 const DEPTH = 6;
+const FOREIGN_CALL: Hex = "0xf0";
 
 const toHex = (value: unknown): Hex =>
   `0x${Buffer.from(JSON.stringify(value, (_key, one: unknown) => (typeof one === "bigint" ? `${one}n` : one))).toString("hex")}`;
@@ -47,6 +48,9 @@ const simCalls: Calls = {
   payToken: () => "0x",
   tokenTransfer: () => "0x",
   tokenApprove: () => "0x",
+  read(data) {
+    return data === FOREIGN_CALL ? undefined : { kind: "pay-eth", ...(fromHex(data) as Batch) };
+  },
 };
 
 const simSigner: Signer = {
@@ -65,9 +69,20 @@ interface State {
 interface Block {
   readonly number: number;
   readonly hash: Hex;
+  readonly timeMs: number;
   readonly state: State;
   readonly receipts: ReadonlyMap<Hex, Receipt>;
 }
+
+const foreignTransaction: Omit<UnsignedTransaction, "nonce"> = {
+  chainId: 1,
+  to: address(0xf0f0),
+  valueWei: 0n,
+  data: FOREIGN_CALL,
+  gasLimit: 21_000n,
+  maxFeeWei: 1n,
+  maxTipWei: 1n,
+};
 
 /** A chain with blocks that can vanish, a pool of waiting transactions that forgets, and a foreigner with our key. */
 class World {
@@ -81,13 +96,15 @@ class World {
   #salt = 0;
   foreigners: number;
   healthy = false;
+  /** Unlike the pool's clock it never jumps. */
+  timeMs = 1_000_000_000;
 
   constructor(chance: () => number, refusing: ReadonlySet<WorkerAddress>, foreigners: number) {
     this.chance = chance;
     this.refusing = refusing;
     this.foreigners = foreigners;
     const state = { nonce: Math.floor(chance() * 5), received: new Map(), balance: 10n ** 24n };
-    this.blocks = [{ number: 0, hash: hashOf("genesis"), state, receipts: new Map() }];
+    this.blocks = [{ number: 0, hash: hashOf("genesis"), timeMs: 0, state, receipts: new Map() }];
   }
 
   get tip(): Block {
@@ -117,6 +134,10 @@ class World {
     const blockHash = hashOf(`${number} ${tip.hash} ${this.#salt++}`);
     if (!this.healthy && this.foreigners > 0 && chance() < 0.03) {
       this.foreigners -= 1;
+      const hash = hashOf(`foreign ${number} ${nonce} ${this.#salt}`);
+      this.sent.set(hash, { ...foreignTransaction, nonce });
+      const mined = { hash, blockNumber: number, blockHash, gasUsed: 21_000n, gasPriceWei: 1n, transfers: [] };
+      receipts.set(hash, { ...mined, succeeded: true, batches: [] });
       nonce += 1;
     }
     for (;;) {
@@ -156,7 +177,7 @@ class World {
         receipts.set(hash, { ...base, succeeded, batches: [] });
       }
     }
-    this.blocks.push({ number, hash: blockHash, state: { nonce, received, balance }, receipts });
+    this.blocks.push({ number, hash: blockHash, timeMs: this.timeMs, state: { nonce, received, balance }, receipts });
     this.final = Math.max(this.final, number - DEPTH + 1);
   }
 
@@ -167,7 +188,8 @@ class World {
     const gone = this.blocks.splice(this.blocks.length - depth);
     for (const hash of gone.flatMap((block) => [...block.receipts.keys()])) {
       const transaction = this.sent.get(hash);
-      if (transaction && this.chance() < 0.5) this.waiting.set(hash, transaction);
+      if (transaction && transaction.to !== foreignTransaction.to && this.chance() < 0.5)
+        this.waiting.set(hash, transaction);
     }
     for (let i = 0; i <= depth; i++) this.mine();
   }
@@ -225,9 +247,28 @@ class SimNode implements ChainNode {
     if (this.#lie()) return hashOf("a lie");
     return this.#blocks().find((one) => one.number === number)?.hash;
   }
+  async blockTime(number: number): Promise<number> {
+    return this.#at(number).timeMs;
+  }
+  async transactionsIn(number: number): Promise<readonly MadeTransaction[]> {
+    const { receipts } = this.#at(number);
+    if (this.#lie()) return [];
+    return [...receipts.keys()].flatMap((hash) => {
+      const one = this.#world.sent.get(hash);
+      return one ? [{ hash, nonce: one.nonce, block: number, to: one.to, valueWei: one.valueWei, data: one.data }] : [];
+    });
+  }
+  async batchesIn(): Promise<readonly []> {
+    return [];
+  }
+  #at(number: number): Block {
+    const block = this.#blocks().find((one) => one.number === number);
+    if (!block) throw new Error("no such block");
+    return block;
+  }
   async transactionCount(_account: WorkerAddress, at: "latest" | number): Promise<number> {
     const blocks = this.#blocks();
-    const block = at === "latest" ? blocks.at(-1) : blocks.find((one) => one.number === at);
+    const block = typeof at === "number" ? this.#at(at) : blocks.at(-1);
     if (!block) throw new Error("no such block");
     return block.state.nonce + (this.#lie() ? Math.floor(this.#world.chance() * 7) - 3 : 0);
   }
@@ -310,7 +351,10 @@ function unsteady<T extends object>(
   });
 }
 
-const READS = new Set(["payable", "payees", "control", "plannedSince", "lastNonce", "runs", "run", "linesOf", "line"]);
+const READS = new Set([
+  ...["payable", "payees", "control", "plannedSince", "lastNonce", "runs", "run", "linesOf", "line"],
+  ...["booksAreBehind", "workers", "knownTransactions", "lastSignedMs"],
+]);
 
 export interface Simulated {
   readonly crashes: number;
@@ -319,6 +363,8 @@ export interface Simulated {
   readonly lostIntents: number;
   readonly versions: number;
   readonly halts: number;
+  /** The books were set back to a backup. */
+  readonly restores: number;
   readonly paidWei: bigint;
 }
 
@@ -333,7 +379,8 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
   const refusing = new Set(workers.filter(() => chance() < 0.15));
   const world = new World(chance, refusing, chance() < 0.3 ? 1 + pick(2) : 0);
   const nodes = [0, 1, 2].map((i) => new SimNode(`node ${i}`, world));
-  const store = new MemoryPayoutStore();
+  let store = new MemoryPayoutStore();
+  /** What workers really earned; books that were set back know less. */
   const credited = new Map<WorkerAddress, bigint>();
   const crashRate = chance() < 0.2 ? 0 : 0.03 * chance();
   const failRate = 0.02 * chance();
@@ -388,17 +435,19 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
       newId: () => `00000000-0000-7000-8000-${(++ids).toString(16).padStart(12, "0")}`,
     });
   const engines = [openEngine(0), openEngine(1)];
+  const crash = (me: number): void => {
+    crashes += 1;
+    engines[me] = openEngine(me);
+    // Its database connection is gone with it, and the lock with that.
+    if (chance() < 0.5) leader = 1 - leader;
+  };
   const drive = async (me: number, plan: boolean): Promise<void> => {
     try {
       if (plan) await engines[me]!.plan({ dryRun: false });
       await engines[me]!.step();
     } catch (error) {
-      if (error instanceof Crash) {
-        crashes += 1;
-        engines[me] = openEngine(me);
-        // Its database connection is gone with it, and the lock with that.
-        if (chance() < 0.5) leader = 1 - leader;
-      } else if (!(error instanceof PoolError)) throw error;
+      if (error instanceof Crash) crash(me);
+      else if (!(error instanceof PoolError)) throw error;
     }
   };
   const check = (where: string): void => {
@@ -408,15 +457,51 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     }
     for (const worker of workers) {
       const { owedWei = 0n, payingWei = 0n, paidWei = 0n } = store.books.get(worker) ?? {};
-      if (owedWei < 0n || payingWei < 0n || owedWei + payingWei + paidWei !== (credited.get(worker) ?? 0n)) {
+      if (owedWei < 0n || payingWei < 0n || owedWei + payingWei + paidWei !== store.creditedWei(worker)) {
         throw new Error(`seed ${seed}, ${where}: the books of ${worker} do not sum`);
       }
     }
   };
+  let how: { foreign: Hex[]; paidFor: Map<string, WorkerAddress> } = { foreign: [], paidFor: new Map() };
+  /** Looks at what the pool cannot explain, and says what it knows of that. */
   const operator = async (): Promise<void> => {
-    if ((await store.control()).halted === undefined) return;
+    if ((await store.control()).halts.length === 0) return;
     halts += 1;
-    await store.clearHalt();
+    const me = leader;
+    try {
+      await engines[me]!.resume(how);
+      how = { foreign: [], paidFor: new Map() };
+    } catch (error) {
+      if (error instanceof Crash) return crash(me);
+      if (!(error instanceof PoolError)) throw error;
+      const { unexplained = [] } = error.info as { readonly unexplained?: readonly string[] };
+      for (const fact of unexplained) {
+        const hash = fact.slice(0, 66) as Hex;
+        const [, to] = / to (0x\w{40}) /.exec(fact) ?? [];
+        if (world.sent.get(hash)?.to === foreignTransaction.to) how.foreign.push(hash);
+        else if (to !== undefined) how.paidFor.set(to, to as WorkerAddress);
+        else throw new Error(`seed ${seed}: nobody can explain ${fact}`);
+      }
+    }
+  };
+  let backup: { readonly store: MemoryPayoutStore; readonly atMs: number } | undefined;
+  let restores = 0;
+  /** The database is lost and comes back as it was backed up. */
+  const restore = async (): Promise<void> => {
+    if (!backup) return;
+    store = backup.store;
+    await store.halt({
+      code: "payout/restored",
+      message: "restored",
+      atMs: nowMs,
+      intent: undefined,
+      nonce: undefined,
+      booksOfMs: backup.atMs,
+    });
+    backup = undefined;
+    restores += 1;
+    how = { foreign: [], paidFor: new Map() };
+    engines.splice(0, 2, openEngine(0), openEngine(1));
   };
 
   for (let round = 0; round < 60; round++) {
@@ -443,20 +528,27 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     if (chance() < 0.3) await Promise.all([drive(0, plan), drive(1, plan)]);
     else await drive(leader, plan);
     check(`round ${round}`);
+    world.timeMs += 20_000;
     world.tick();
     check(`round ${round}`);
     if (chance() < 0.3) await operator();
+    if (!backup && restores === 0 && chance() < 0.03) backup = { store: store.copy(), atMs: world.timeMs };
+    else if (backup && chance() < 0.05) await restore();
   }
 
   world.healthy = true;
   for (const node of nodes) node.setMode("well");
   const settled = async (): Promise<boolean> =>
     (await store.openRuns()).length === 0 &&
+    (await store.control()).halts.length === 0 &&
     [...store.books].every(([worker, { owedWei }]) => owedWei === 0n || store.held.has(worker));
-  for (let round = 0; !(await settled()); round++) {
+  // Also what books that were set back know nothing of comes out, some blocks later.
+  for (let round = 0, calm = 0; calm < 2 * DEPTH; round++) {
+    calm = (await settled()) ? calm + 1 : 0;
     if (round > 400)
       throw new Error(`seed ${seed}: it does not come to an end: ${(await engines[leader]!.status()).waitingFor}`);
     await operator();
+    world.timeMs += 20_000;
     await drive(leader, (await store.openRuns()).length === 0);
     world.tick();
     monotonicMs += 20_000;
@@ -469,7 +561,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     const paid = store.books.get(worker)?.paidWei ?? 0n;
     const received = world.tip.state.received.get(worker) ?? 0n;
     if (paid !== received) throw new Error(`seed ${seed}: ${worker} has ${received} and the books say ${paid}`);
-    if (!refusing.has(worker) && paid !== (credited.get(worker) ?? 0n)) {
+    if (!refusing.has(worker) && paid !== store.creditedWei(worker)) {
       throw new Error(`seed ${seed}: ${worker} was not paid all`);
     }
   }
@@ -480,6 +572,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     lostIntents: store.intents.filter((one) => one.state === "lost").length,
     versions: store.intents.reduce((sum, one) => sum + one.transactions.length, 0),
     halts,
+    restores,
     paidWei: [...store.books.values()].reduce((sum, one) => sum + one.paidWei, 0n),
   };
 }

@@ -1,0 +1,336 @@
+import { errorText, PoolError } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import type {
+  Calls,
+  Chain,
+  Findings,
+  FoundLine,
+  FoundPayment,
+  MadeTransaction,
+  Payment,
+  PayoutStore,
+  Receipt,
+  Settlement,
+} from "./ports.ts";
+import { unpaidPlaces } from "./settlement.ts";
+import type { Asset, Hex, PayoutIntent, PayoutLine, ResumeHow, RunDetail } from "./types.ts";
+
+/** Halts behind which the chain may know payments that the books do not. */
+export const RECONCILED_HALTS: ReadonlySet<string> = new Set([
+  "payout/restored",
+  "payout/nonce-ahead",
+  "payout/nonce-taken",
+]);
+
+/** So many intents are on their way at once: few nodes keep long queues for one account. */
+export const WINDOW = 16;
+/** The clocks of this machine and of the chain's blocks may differ by so much. */
+const CLOCKS_DIFFER_MS = 10 * 60 * 1000;
+/** Of what cannot be explained at most so much is told at once. */
+const MAX_TOLD = 20;
+
+export interface ReconcileDeps {
+  readonly store: PayoutStore;
+  readonly chain: Chain;
+  readonly calls: Calls;
+  readonly nowMs: number;
+  /** The batch contract, where a multisig pays through it. */
+  readonly safeContract: WorkerAddress | undefined;
+  /** Books what a final transaction of ours means for an intent; true: payouts are to be halted for another reason. */
+  settle(intent: PayoutIntent, lines: readonly PayoutLine[], receipt: Receipt): Promise<boolean>;
+}
+
+/**
+ * Finds what an account did on the chain and the books do not know: payments that were made after the books were backed
+ * up, or by a transaction that took one of our nonces. Each is explained wholly by what the books say and by `how`, or
+ * nothing is found at all.
+ *
+ * @throws PoolError `payout/unexplained`; `payout/not-final`, `payout/books-behind` and `payout/history-unreadable` where
+ * nothing can be said yet.
+ */
+export async function findUnknownPayments(
+  payer: WorkerAddress,
+  booksOfMs: number | undefined,
+  how: ResumeHow,
+  deps: ReconcileDeps,
+): Promise<Findings> {
+  const { store, chain, nowMs } = deps;
+  if (await store.booksAreBehind(nowMs)) {
+    throw new PoolError(
+      { code: "payout/books-behind" },
+      "The books have not caught up with the event log yet, so nobody can say who is owed what: try again in a moment.",
+    );
+  }
+  const readAll = how.foreign !== "all";
+  const next = await chain.nextNonce(payer, "latest");
+  if ((await chain.nextNonce(payer, "final")) !== next) {
+    throw notFinal(`the last transactions of ${payer} are in blocks that are not final yet`);
+  }
+  const last = await store.lastNonce(chain.chainId, payer);
+  const made = readAll ? await unknownTransactions(payer, { next, last, booksOfMs }, deps) : [];
+  const lost = await decideIntents(payer, next, made, deps);
+  const known = await store.knownTransactions(chain.chainId, payer, 0);
+  const found: Omit<Findings, "lines" | "payments" | "gas"> & {
+    lines: FoundLine[];
+    payments: FoundPayment[];
+    gas: { hash: Hex; block: number; wei: bigint }[];
+  } = {
+    lost,
+    lines: [],
+    payments: [],
+    gas: [],
+    nonceFloor: next,
+    nonceGuard: undefined,
+    chainId: chain.chainId,
+    payer,
+    atMs: nowMs,
+  };
+  const explain = await explainer(payer, how, deps);
+  const unexplained = readAll ? await unknownBatches(payer, booksOfMs, how, deps) : [];
+  for (const transaction of made) {
+    // What was one of our own, after all, is settled by now.
+    if (known.hashes.has(transaction.hash)) continue;
+    const said = await explain(transaction);
+    if ("why" in said) {
+      const { hash, nonce, block } = transaction;
+      unexplained.push(...said.why.map((why) => `${hash} (nonce ${nonce}, block ${block}) ${why}`));
+      continue;
+    }
+    found.lines.push(...said.lines);
+    found.payments.push(...said.payments);
+    if (said.gasWei > 0n) found.gas.push({ hash: transaction.hash, block: transaction.block, wei: said.gasWei });
+  }
+  if (unexplained.length > 0) {
+    const more = unexplained.length > MAX_TOLD ? ` … and ${unexplained.length - MAX_TOLD} more.` : "";
+    throw new PoolError(
+      { code: "payout/unexplained", unexplained },
+      `${payer} made transactions that the books cannot explain; nothing was booked, and payouts stay halted. ${unexplained.slice(0, MAX_TOLD).join(". ")}.${more} For each: if it paid a worker, say whom with --paid-for ADDRESS=WORKER; if it paid none, or you entered by hand what it paid (\`openpool ledger adjust\`), say --foreign HASH.`,
+    );
+  }
+  // Then the books did not know all that was handed out, and more of it may still be on its way.
+  const setBack = booksOfMs !== undefined || found.lines.length > 0 || found.payments.length > 0;
+  return { ...found, nonceGuard: setBack ? next + WINDOW : undefined };
+}
+
+function notFinal(what: string): PoolError {
+  return new PoolError({ code: "payout/not-final" }, `Payouts cannot go on yet: ${what}. Try again in a while.`);
+}
+
+/** What the account did that no intent of the books stands for. */
+async function unknownTransactions(
+  payer: WorkerAddress,
+  books: { readonly next: number; readonly last: number | undefined; readonly booksOfMs: number | undefined },
+  { store, chain }: ReconcileDeps,
+): Promise<readonly MadeTransaction[]> {
+  const { next, last, booksOfMs } = books;
+  const { nonceFloor } = await store.control();
+  const undecided = (await store.openRuns())
+    .flatMap(({ intents }) => intents)
+    .filter((one) => isLive(one) && one.payer === payer && one.nonce < next);
+  const signedMs = [
+    ...undecided.flatMap(({ transactions }) => transactions.slice(0, 1).map((one) => one.signedAtMs)),
+    (await store.lastSignedMs(chain.chainId, payer)) ?? booksOfMs ?? 0,
+  ];
+  // Only where to begin to look; a clock that was wrong costs time there.
+  const sinceMs = Math.min(...signedMs) - CLOCKS_DIFFER_MS;
+  try {
+    // Books that know no payment of the account say nothing about what it did before them: only the time does.
+    const first = last === undefined ? (nonceFloor ?? (await firstSince(booksOfMs, payer, next, chain))) : last + 1;
+    const from = Math.max(nonceFloor ?? 0, Math.min(first, ...undecided.map((one) => one.nonce)));
+    const known = await store.knownTransactions(chain.chainId, payer, from);
+    const made = from < next ? await chain.madeSince(payer, sinceMs, from, next) : [];
+    const seen = new Set(made.map(({ nonce }) => nonce));
+    for (let nonce = from; nonce < next; nonce++) {
+      if (!seen.has(nonce)) throw new Error(`no block was found that has its transaction with nonce ${nonce}`);
+    }
+    return made.filter(({ hash }) => !known.hashes.has(hash));
+  } catch (cause) {
+    throw new PoolError(
+      { code: "payout/history-unreadable" },
+      `The RPC nodes do not say what ${payer} did lately: ${errorText(cause)}. Give nodes that keep older state (--rpc-url); or look yourself, enter what was paid with \`openpool ledger adjust\`, and say \`openpool payouts resume --foreign all\`.`,
+      { cause },
+    );
+  }
+}
+
+async function firstSince(
+  booksOfMs: number | undefined,
+  payer: WorkerAddress,
+  next: number,
+  chain: Chain,
+): Promise<number> {
+  return booksOfMs === undefined ? next : chain.nonceAt(payer, booksOfMs - CLOCKS_DIFFER_MS);
+}
+
+/** Batches of a multisig that no run of the books stands for: it has no nonces to go by. */
+async function unknownBatches(
+  payer: WorkerAddress,
+  booksOfMs: number | undefined,
+  { foreign = [] }: ResumeHow,
+  { store, chain, safeContract }: ReconcileDeps,
+): Promise<string[]> {
+  if (safeContract === undefined || booksOfMs === undefined) return [];
+  const unknown: string[] = [];
+  for (const { hash, batch } of await chain.batchesSince(safeContract, payer, booksOfMs - CLOCKS_DIFFER_MS)) {
+    if (foreign.includes(hash)) continue;
+    const run = batch.slice(-32).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+    if ((await store.run(run)) === undefined)
+      unknown.push(`${hash} did the batch ${run}, which these books do not know`);
+  }
+  return unknown;
+}
+
+/** Settles our intents whose nonce the chain has given away; answers those that another transaction took. */
+async function decideIntents(
+  payer: WorkerAddress,
+  next: number,
+  made: readonly MadeTransaction[],
+  { store, chain, nowMs, settle }: ReconcileDeps,
+): Promise<readonly Settlement[]> {
+  const lost: Settlement[] = [];
+  for (const { intents, lines } of await store.openRuns()) {
+    const decided = intents.filter((one) => isLive(one) && one.payer === payer && one.nonce < next);
+    for (const intent of decided.sort((a, b) => a.nonce - b.nonce)) {
+      const hashes = intent.transactions.map(({ hash }) => hash);
+      // A later version of it, which was signed after the books were backed up.
+      const version = made.find(
+        (one) =>
+          one.nonce === intent.nonce &&
+          one.to === intent.to &&
+          one.valueWei === intent.valueWei &&
+          one.data.toLowerCase() === intent.data.toLowerCase(),
+      );
+      if (version && !hashes.includes(version.hash)) {
+        const { raw, maxFeeWei, maxTipWei } = intent.transactions.at(-1)!;
+        await store.addTransaction(intent.id, { hash: version.hash, raw, maxFeeWei, maxTipWei, signedAtMs: nowMs });
+        hashes.push(version.hash);
+      }
+      const fate = await chain.fate(payer, intent.nonce, hashes);
+      if (fate.kind === "mined" && fate.final) {
+        if (!(await settle(intent, lines, fate.receipt))) continue;
+        throw notFinal(`transaction ${fate.receipt.hash} was mined and is not as it should be; see the new halt`);
+      }
+      if (fate.kind !== "taken" || !fate.final) throw notFinal(`the RPC nodes do not agree on nonce ${intent.nonce}`);
+      const reason = `another transaction took nonce ${intent.nonce}, for good`;
+      lost.push({
+        intent: intent.id,
+        state: "lost",
+        minedHash: undefined,
+        minedBlock: undefined,
+        gasWei: 0n,
+        paid: [],
+        returned: intent.lines.map((line) => ({ line, reason, hold: false })),
+        atMs: nowMs,
+      });
+    }
+  }
+  return lost;
+}
+
+type Explained =
+  | { readonly lines: readonly FoundLine[]; readonly payments: readonly FoundPayment[]; readonly gasWei: bigint }
+  | { readonly why: readonly string[] };
+
+interface PaidOut {
+  readonly asset: Asset;
+  readonly method: "batch" | "transfer";
+  readonly payments: readonly (Payment & { readonly place: number })[];
+}
+
+/** Says of a transaction what it paid to whom; keeps in mind which lines were named already. */
+async function explainer(
+  payer: WorkerAddress,
+  { foreign = [], paidFor = new Map() }: ResumeHow,
+  { store, chain, calls }: ReconcileDeps,
+): Promise<(made: MadeTransaction) => Promise<Explained>> {
+  const free = plannedLines(await store.openRuns());
+  const workersAt = new Map<WorkerAddress, WorkerAddress[]>();
+  const payTo = new Map((await store.payees()).map((one) => [one.worker, one.payTo]));
+  for (const worker of await store.workers()) {
+    const address = payTo.get(worker) ?? worker;
+    workersAt.set(address, [...(workersAt.get(address) ?? []), worker]);
+  }
+
+  return async (made) => {
+    if (foreign.includes(made.hash)) return { lines: [], payments: [], gasWei: 0n };
+    const receipt = await chain.finalReceipt(made.hash);
+    if ("none" in receipt) throw notFinal(`transaction ${made.hash}: ${receipt.none}`);
+    const paidOut = await payoutsIn(made, receipt, payer, { chain, calls });
+    if (typeof paidOut === "string") return { why: [paidOut] };
+    const lines: FoundLine[] = [];
+    const payments: FoundPayment[] = [];
+    const why: string[] = [];
+    const { hash, block } = made;
+    for (const { to, amount, place } of paidOut.payments) {
+      const line = free.find(
+        (one) => one.payTo === to && one.sendAmount === amount && one.asset === paidOut.asset && one.method !== "safe",
+      );
+      if (line) {
+        free.splice(free.indexOf(line), 1);
+        lines.push({ line: line.id, hash, block });
+        continue;
+      }
+      const what = `paid ${amount} ${paidOut.asset === "eth" ? "wei" : `of token ${paidOut.asset}`} to ${to} (place ${place})`;
+      const here = workersAt.get(to) ?? [];
+      const told = paidFor.get(`${hash}/${place}`) ?? paidFor.get(to);
+      const worker = told ?? (here.length === 1 ? here[0] : undefined);
+      if (worker === undefined) {
+        why.push(
+          `${what}, ${here.length === 0 ? "where no worker of these books is paid" : `where ${here.join(", ")} are paid`}`,
+        );
+      } else if (paidOut.asset !== "eth") {
+        why.push(`${what}, and what that was worth in wei was only in the books that are lost`);
+      } else {
+        payments.push({ worker, payTo: to, amountWei: amount, method: paidOut.method, hash, block });
+      }
+    }
+    return why.length > 0 ? { why } : { lines, payments, gasWei: receipt.gasUsed * receipt.gasPriceWei };
+  };
+}
+
+/** What a final transaction paid out; a text: nobody can say. */
+async function payoutsIn(
+  { to, valueWei, data }: MadeTransaction,
+  receipt: Receipt,
+  payer: WorkerAddress,
+  { chain, calls }: Pick<ReconcileDeps, "chain" | "calls">,
+): Promise<PaidOut | string> {
+  const nothing: PaidOut = { asset: "eth", method: "transfer", payments: [] };
+  if (!receipt.succeeded) return nothing;
+  if (to === undefined) return "made a contract";
+  if (data === "0x") {
+    return to === payer ? nothing : { ...nothing, payments: [{ to, amount: valueWei, place: 0 }] };
+  }
+  const call = calls.read(data);
+  switch (call?.kind) {
+    case "pay-eth":
+    case "pay-token": {
+      if (!(await chain.hasBatchContract(to))) return `called ${to}, which is not the batch contract`;
+      const unpaid = unpaidPlaces(receipt, { contract: to, payer, batch: call.batch });
+      if (!unpaid) return "called the batch contract, which did not say that it did the batch";
+      const all = call.payments.map((one, place) => ({ ...one, place }));
+      const asset = call.kind === "pay-eth" ? "eth" : call.token;
+      return { asset, method: "batch", payments: all.filter(({ place }) => !unpaid.has(place)) };
+    }
+    case "token-transfer": {
+      const moved = receipt.transfers
+        .filter((one) => one.token === to && one.from === payer && one.to === call.to)
+        .reduce((sum, one) => sum + one.amount, 0n);
+      if (moved === 0n) return nothing;
+      return { asset: to, method: "transfer", payments: [{ to: call.to, amount: call.amount, place: 0 }] };
+    }
+    case "token-approve":
+      return (await chain.hasBatchContract(call.spender)) ? nothing : `let ${call.spender} take tokens ${to}`;
+    case undefined:
+      return `called ${to} in a way that payouts do not`;
+  }
+}
+
+/** Lines of open runs that nothing was signed of, as far as the books know. */
+function plannedLines(runs: readonly RunDetail[]): PayoutLine[] {
+  return runs.flatMap(({ lines }) => lines.filter((line) => line.state === "planned"));
+}
+
+function isLive({ state }: PayoutIntent): boolean {
+  return state === "signed" || state === "sent" || state === "confirmed";
+}
