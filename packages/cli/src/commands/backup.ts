@@ -76,7 +76,7 @@ export function addRestoreCommand({ program, run }: Registry): void {
         command.opts<{ json?: boolean }>().json
           ? `${JSON.stringify(report, decimals)}\n`
           : `restored ${grouped(report.rows)} rows, up to event ${report.position}, as of ${report.takenAt}\n` +
-              "Payouts stand still: what was paid since then is not in these books. Compare them with the chain first.\n",
+              "Payouts stand still: what was paid since then is not in these books. `openpool payouts resume` reads it from the chain.\n",
       );
       return exitCode.ok;
     }),

@@ -86,6 +86,10 @@ export const payoutsSchema = z.object({
   }),
   runs: z.array(runSchema),
 });
+const resumeSchema = z.object({
+  found: z.array(z.object({ worker: z.string(), amountWei: wei, hash: z.string() })),
+  notOwed: z.array(z.object({ worker: z.string(), wei })),
+});
 const exportSchema = z.object({ text: z.string() });
 
 export function addPayoutsCommand(registry: Registry): void {
@@ -160,12 +164,29 @@ export function addPayoutsCommand(registry: Registry): void {
   );
 
   const resume = add("resume", "end a pause, and a halt that you have looked into");
-  resume.action(() =>
-    act(resume, 0, async (pool) => {
-      await pool.change("POST", "/payouts/resume", {});
-      return { text: "payouts go on\n" };
-    }),
-  );
+  resume
+    .option("--foreign <HASH>", "this transaction paid no worker, or you entered what it paid; or `all`", collect)
+    .option(
+      "--paid-for <ADDRESS=WORKER>",
+      "what went to this address was for this worker; or HASH/PLACE=WORKER",
+      collect,
+    )
+    .addHelpText(
+      "after",
+      `
+After a restore, and where the account made transactions that the books do not know, it first reads them from the
+chain and books what they paid to workers. What it cannot explain it tells, and payouts stay halted until you do:
+
+  openpool payouts resume --foreign 0xHASH --paid-for 0xADDRESS=0xWORKER
+
+With \`--foreign all\` nothing is read: what was paid and is not in the books is then paid again.`,
+    )
+    .action(() =>
+      act(resume, 0, async (pool) => {
+        const answer = await pool.change("POST", "/payouts/resume", resumeBody(resume.opts<ResumeFlags>()));
+        return { text: resumeText(answer), json: answer };
+      }),
+    );
 
   const retry = add("retry", "let a worker whose payment failed be paid again, by a transfer of its own");
   retry.argument("<LINE>", "the line, as `payouts show` shows it, or the worker").action((line: string) =>
@@ -250,6 +271,42 @@ function addKeyCommands(payouts: Command, registry: Registry): void {
       return exitCode.ok;
     }),
   );
+}
+
+interface ResumeFlags {
+  readonly foreign?: readonly string[];
+  readonly paidFor?: readonly string[];
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+function resumeBody({ foreign, paidFor = [] }: ResumeFlags): object {
+  const told = paidFor.map((one) => {
+    const [payment, worker, ...more] = one.split("=");
+    if (payment && worker && more.length === 0) return [payment, worker] as const;
+    throw settingsError([{ where: "--paid-for", problem: `${JSON.stringify(one)} is not ADDRESS=WORKER` }]);
+  });
+  return {
+    ...(foreign === undefined ? {} : { foreign: foreign.includes("all") ? "all" : foreign }),
+    ...(told.length === 0 ? {} : { paidFor: Object.fromEntries(told) }),
+  };
+}
+
+function resumeText(answer: unknown): string {
+  const { found, notOwed } = resumeSchema.parse(answer);
+  const rows = found.map((one) => [one.worker, formatEth(one.amountWei), one.hash]);
+  return [
+    ...(rows.length === 0
+      ? []
+      : [`found on the chain and booked:\n${formatTable(["WORKER", "ETH", "TRANSACTION"], rows, new Set([1]))}`]),
+    ...notOwed.map(
+      ({ worker, wei: lost }) =>
+        `${formatEth(lost)} ETH of what ${worker} got was for credits that these books do not have: see its statement\n`,
+    ),
+    "payouts go on\n",
+  ].join("");
 }
 
 async function readText(file: string, where: string): Promise<string> {

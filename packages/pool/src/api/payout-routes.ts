@@ -26,6 +26,11 @@ const bodies = {
   plan: z.strictObject({ dryRun: z.boolean().default(false) }),
   approve: z.strictObject({ by: text(200) }),
   pause: z.strictObject({ reason: text(500) }),
+  resume: z.strictObject({
+    foreign: z.union([z.literal("all"), z.array(hex(/^0x[0-9a-fA-F]{64}$/)).max(10_000)]).optional(),
+    // By address, or by transaction and place in its batch.
+    paidFor: z.record(z.string().regex(/^0x([0-9a-fA-F]{40}|[0-9a-fA-F]{64}\/\d{1,6})$/), z.string()).optional(),
+  }),
   reconcile: z.strictObject({ hash: hex(/^0x[0-9a-fA-F]{64}$/) }),
   payTo: z.strictObject({
     payTo: z.string(),
@@ -70,9 +75,13 @@ export function payoutRoutes(
     await port().pause(parse(bodies.pause, request.body).reason);
     return reply.code(204).send();
   });
-  app.post("/payouts/resume", async (_request, reply) => {
-    await port().resume();
-    return reply.code(204).send();
+  app.post("/payouts/resume", async (request, reply) => {
+    const { foreign, paidFor = {} } = parse(bodies.resume, request.body ?? {});
+    const told = Object.entries(paidFor).map(([payment, whom]) => {
+      const [hash, place] = payment.split("/");
+      return [place === undefined ? worker(payment) : `${hash?.toLowerCase()}/${place}`, worker(whom)] as const;
+    });
+    return json(reply, await port().resume({ foreign, paidFor: new Map(told) }));
   });
   app.post<{ Params: { line: string } }>("/payouts/lines/:line/retry", async (request, reply) =>
     json(reply, await port().retry(request.params.line)),

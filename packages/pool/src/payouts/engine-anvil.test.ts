@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { silentLogger, stoppedClock, systemClock, type Clock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { Client } from "pg";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { calls, checkChainId, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
 import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
 import { poolAccounts, workerAccount } from "../ledger/types.ts";
@@ -15,6 +15,9 @@ import { newJob } from "../store/testing/sample-credit.ts";
 import { openTestDatabase } from "../store/testing/test-store.ts";
 import { PayoutEngine, type PayoutSettings } from "./engine.ts";
 import type { Hex } from "./types.ts";
+
+// Dozens of transactions each, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let local: LocalChain;
 let contract: WorkerAddress;

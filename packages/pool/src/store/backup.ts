@@ -154,7 +154,7 @@ export async function restoreBackup(
          on conflict (name) do update set reason = excluded.reason, details = excluded.details, since = excluded.since`,
         [
           RESTORED_HALT,
-          `The books are a backup of ${header.takenAt}. What was paid since then is not in them: compare them with the chain before anything is paid.`,
+          `The books are a backup of ${header.takenAt}. What was paid since then is not in them: \`openpool payouts resume\` reads it from the chain, and goes on when it can explain all of it.`,
           JSON.stringify({ takenAt: header.takenAt, position: header.position }),
           new Date(clock.now()),
         ],

@@ -1138,12 +1138,11 @@ async function insertRun(client: Client, run: PayoutRun, lines: readonly PayoutL
   await client.query(
     `insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
            asset, method, method_reason, state, planned_at)
-         select l.id, $1, l.place, l.worker, l.pay_to, l.amount, l.gas_share, l.send, $2, l.method, l.reason, 'planned', $3
-         from unnest($4::uuid[], $5::text[], $6::text[], $7::numeric[], $8::numeric[], $9::numeric[], $10::text[],
-           $11::text[]) with ordinality as l (id, worker, pay_to, amount, gas_share, send, method, reason, place)`,
+         select l.id, $1, l.place, l.worker, l.pay_to, l.amount, l.gas_share, l.send, l.asset, l.method, l.reason, 'planned', $2
+         from unnest($3::uuid[], $4::text[], $5::text[], $6::numeric[], $7::numeric[], $8::numeric[], $9::text[],
+           $10::text[], $11::text[]) with ordinality as l (id, worker, pay_to, amount, gas_share, send, asset, method, reason, place)`,
     [
       run.id,
-      run.asset,
       new Date(run.createdAtMs),
       lines.map((line) => line.id),
       lines.map((line) => line.worker),
@@ -1151,6 +1150,7 @@ async function insertRun(client: Client, run: PayoutRun, lines: readonly PayoutL
       lines.map((line) => line.amountWei),
       lines.map((line) => line.gasShareWei),
       lines.map((line) => line.sendAmount),
+      lines.map((line) => line.asset),
       lines.map((line) => line.method),
       lines.map((line) => line.methodReason),
     ],

@@ -351,10 +351,11 @@ function unsteady<T extends object>(
   });
 }
 
-const READS = new Set([
-  ...["payable", "payees", "control", "plannedSince", "lastNonce", "runs", "run", "linesOf", "line"],
-  ...["booksAreBehind", "workers", "knownTransactions", "lastSignedMs"],
-]);
+const READS = new Set(
+  "payable payees control plannedSince lastNonce runs run linesOf line booksAreBehind workers knownTransactions lastSignedMs".split(
+    " ",
+  ),
+);
 
 export interface Simulated {
   readonly crashes: number;
@@ -480,7 +481,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
         const [, to] = / to (0x\w{40}) /.exec(fact) ?? [];
         if (world.sent.get(hash)?.to === foreignTransaction.to) how.foreign.push(hash);
         else if (to !== undefined) how.paidFor.set(to, to as WorkerAddress);
-        else throw new Error(`seed ${seed}: nobody can explain ${fact}`);
+        else throw new Error(`seed ${seed}: nobody can explain ${fact}`, { cause: error });
       }
     }
   };

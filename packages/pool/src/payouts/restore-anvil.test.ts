@@ -1,0 +1,256 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger, systemClock } from "@openpool/base";
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { calls, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
+import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
+import { TermsBook } from "../ledger/terms.ts";
+import { poolAccounts, workerAccount } from "../ledger/types.ts";
+import { bookUnit } from "../ledger/unit.ts";
+import { restoreBackup, writeBackup } from "../store/backup.ts";
+import { checkLedger } from "../store/ledger-check.ts";
+import { PgLedgerStore, postEntries } from "../store/ledger-store.ts";
+import { PgPayoutStore } from "../store/payout-store.ts";
+import { termsVersion } from "../store/testing/ledger-world.ts";
+import { newJob } from "../store/testing/sample-credit.ts";
+import { openSqlClient } from "../store/testing/sql-client.ts";
+import { openTestDatabase, type TestDatabase } from "../store/testing/test-store.ts";
+import { PayoutEngine } from "./engine.ts";
+import type { Hex } from "./types.ts";
+
+const FINALITY = 2;
+const deps = { logger: silentLogger, clock: systemClock };
+// Dozens of transactions each, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+let local: LocalChain;
+let contract: WorkerAddress;
+let dir: string;
+beforeAll(async () => {
+  local = await startLocalChain();
+  dir = await mkdtemp(join(tmpdir(), "openpool-restore-"));
+  contract = (await deployBatchPayer(local.url, signerOfKey(parseKey(local.richKeys[1] ?? "")), { pollMs: 20 }))
+    .address;
+});
+afterAll(async () => {
+  await local[Symbol.asyncDispose]();
+  await rm(dir, { recursive: true, force: true });
+});
+
+let made = 0;
+const newWorker = (): WorkerAddress => parseAddress(`0x${(++made).toString(16).padStart(40, "8")}`) as WorkerAddress;
+/** An account of the test's own, with money. */
+async function newKey(): Promise<Hex> {
+  const key: Hex = `0x${(++made).toString(16).padStart(64, "9")}`;
+  await local.request("anvil_setBalance", [signerOfKey(parseKey(key)).address, "0x8ac7230489e80000"]);
+  return key;
+}
+const mine = (): Promise<unknown> => local.request("anvil_mine", ["0x1"]);
+
+/** Payouts and books on a database. */
+async function openPayouts(database: TestDatabase, key: Hex, method: "batch" | "transfers" = "batch") {
+  const client = await openSqlClient(database.connection, "test books");
+  const ledger = new PgLedgerStore(database.connection, deps);
+  const store = new PgPayoutStore(database.connection, { ...deps, newId: newJob });
+  const { chain } = openChain({
+    rpcUrls: [local.url],
+    chainId: local.chainId,
+    quorum: undefined,
+    finality: FINALITY,
+    maxGasPriceWei: undefined,
+  });
+  const engine = new PayoutEngine(
+    {
+      rules: {
+        method,
+        asset: "eth",
+        dailyCapWei: undefined,
+        approvalAboveWei: undefined,
+        maxGasPriceWei: undefined,
+        maxGasSharePpm: undefined,
+        batchContract: contract,
+      },
+      poolName: "pool.example.com",
+      batchSize: 100,
+      bumpAfterMs: 60_000,
+      payToDelayMs: 0,
+      safe: undefined,
+    },
+    {
+      ...deps,
+      terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC" }),
+      store,
+      chain,
+      signer: signerOfKey(parseKey(key)),
+      calls,
+      newId: newJob,
+    },
+  );
+  return {
+    engine,
+    ledger,
+    chain,
+    async owe(worker: WorkerAddress, amountWei: bigint): Promise<void> {
+      const id = newJob();
+      const postings = [
+        { account: poolAccounts.gateway, amountWei: -amountWei },
+        { account: workerAccount(worker, "owed"), amountWei },
+      ];
+      await postEntries(client, [
+        { id, source: `${id}/test`, rule: "test", termsVersion: 1, atMs: Date.now(), postings, data: {} },
+      ]);
+    },
+    async payAll(): Promise<void> {
+      const planned = await engine.plan({ dryRun: false });
+      expect(planned.refused).toBeUndefined();
+      for (let i = 0; i < 80; i++) {
+        await engine.step();
+        if ((await store.runs(1))[0]?.state === "done") return;
+        await mine();
+      }
+      throw new Error(`it does not end: ${(await engine.status()).waitingFor}`);
+    },
+    async settleBlocks(): Promise<void> {
+      for (let i = 0; i < FINALITY; i++) await mine();
+    },
+    async expectBooksAreChain(workers: readonly WorkerAddress[]): Promise<void> {
+      for (const worker of workers) {
+        expect([worker, (await ledger.balance(worker)).paidWei]).toEqual([worker, await chain.balance(worker)]);
+      }
+      const rules = { terms: new TermsBook([termsVersion(1)]), bookJob: bookUnit };
+      expect((await checkLedger(client, rules, undefined)).violations).toEqual([]);
+    },
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      await ledger[Symbol.asyncDispose]();
+      await client.end();
+    },
+  };
+}
+
+/** Loses a database and brings its backup back. */
+async function backup(database: TestDatabase): Promise<() => Promise<TestDatabase>> {
+  const file = join(dir, newJob());
+  await writeBackup(database.connection, file, "test", deps);
+  return async () => {
+    const restored = await openTestDatabase({ empty: true });
+    await restoreBackup(restored.connection, file, deps);
+    return restored;
+  };
+}
+
+test("what was paid after the backup is read from the chain and booked, what nobody can explain stops it, and nobody is paid twice", async () => {
+  const [ada, bob, carl] = [newWorker(), newWorker(), newWorker()];
+  const key = await newKey();
+  const database = await openTestDatabase();
+  let restore;
+  {
+    await using before = await openPayouts(database, key);
+    await before.owe(ada, 1_000n);
+    await before.payAll();
+    await before.owe(ada, 500n);
+    await before.owe(bob, 700n);
+    restore = await backup(database);
+    // Of what comes now the restored books know nothing: a credit, a new worker, a payout.
+    await before.owe(ada, 100n);
+    await before.owe(carl, 900n);
+    await before.payAll();
+    await before.settleBlocks();
+  }
+  await using pool = await openPayouts(await restore(), key);
+  expect((await pool.engine.plan({ dryRun: false })).refused).toContain("openpool payouts resume");
+  await expect(pool.engine.resume()).rejects.toMatchObject({
+    info: {
+      code: "payout/unexplained",
+      unexplained: [expect.stringMatching(`paid 900 wei to ${carl} .*where no worker of these books is paid`)],
+    },
+  });
+  expect((await pool.engine.status()).halted?.code).toBe("payout/restored");
+  expect(await pool.ledger.balance(bob)).toMatchObject({ owedWei: 700n, paidWei: 0n });
+
+  const { found, notOwed } = await pool.engine.resume({ paidFor: new Map([[carl, carl]]) });
+  expect(found.map(({ worker, amountWei }) => [worker, amountWei])).toEqual([
+    [ada, 600n],
+    [bob, 700n],
+    [carl, 900n],
+  ]);
+  expect(notOwed).toEqual([
+    { worker: ada, wei: 100n },
+    { worker: carl, wei: 900n },
+  ]);
+  expect(await pool.engine.status()).toMatchObject({ halted: undefined });
+  await pool.expectBooksAreChain([ada, bob, carl]);
+  expect((await pool.engine.plan({ dryRun: true })).run).toBeUndefined();
+  const { rows } = await pool.ledger.statement(ada, {}, undefined, 20);
+  expect(rows.map((row) => row.amountWei).reduce((a, b) => a + b, 0n)).toBe(0n);
+  expect(rows.find((row) => row.kind === "adjusted")?.data).toMatchObject({
+    reason: expect.stringContaining("lost"),
+  });
+
+  await pool.owe(bob, 55n);
+  await pool.payAll();
+  expect(await pool.chain.balance(bob)).toBe(755n);
+  await pool.expectBooksAreChain([ada, bob, carl]);
+  // The nonces that may have been handed out before the loss do nothing any more.
+  const detail = await pool.engine.run((await pool.engine.runs({ limit: 1 }))[0]?.id ?? "");
+  expect(detail?.intents.filter((one) => one.lines.length === 0)).toHaveLength(16);
+});
+
+test("a payout that the backup had planned and that was made afterwards is found as its lines, by batch and by transfer", async () => {
+  for (const method of ["batch", "transfers"] as const) {
+    const workers = [newWorker(), newWorker()];
+    const key = await newKey();
+    const database = await openTestDatabase();
+    let restore;
+    {
+      await using before = await openPayouts(database, key, method);
+      for (const worker of workers) await before.owe(worker, 2_000n);
+      const { run } = await before.engine.plan({ dryRun: false });
+      restore = await backup(database);
+      for (let i = 0; (await before.engine.run(run?.id ?? ""))?.run.state !== "done"; i++) {
+        expect(i).toBeLessThan(60);
+        await before.engine.step();
+        await mine();
+      }
+    }
+    await using pool = await openPayouts(await restore(), key, method);
+    const { found, notOwed } = await pool.engine.resume();
+    expect([found.length, notOwed]).toEqual([2, []]);
+    expect((await pool.engine.runs({}))[0]?.state).toBe("done");
+    await pool.expectBooksAreChain(workers);
+  }
+});
+
+test("a transaction of the account that pays nobody in a way that is known has to be named, and then only costs nothing more", async () => {
+  const ada = newWorker();
+  const key = await newKey();
+  const signer = signerOfKey(parseKey(key));
+  const database = await openTestDatabase();
+  let restore;
+  {
+    await using before = await openPayouts(database, key);
+    await before.owe(ada, 10n);
+    restore = await backup(database);
+  }
+  const { raw, hash } = await signer.sign({
+    chainId: local.chainId,
+    nonce: 0,
+    to: newWorker(),
+    valueWei: 123n,
+    data: "0x",
+    gasLimit: 21_000n,
+    maxFeeWei: 10n ** 12n,
+    maxTipWei: 1n,
+  });
+  await local.request("eth_sendRawTransaction", [raw]);
+  await using pool = await openPayouts(await restore(), key);
+  await expect(pool.engine.resume()).rejects.toThrow(/payout\/not-final/);
+  await pool.settleBlocks();
+  await expect(pool.engine.resume()).rejects.toThrow(/paid 123 wei/);
+  expect(await pool.engine.resume({ foreign: [hash] })).toEqual({ found: [], notOwed: [] });
+  await pool.payAll();
+  expect(await pool.chain.balance(ada)).toBe(10n);
+  await pool.expectBooksAreChain([ada]);
+});
