@@ -70,6 +70,7 @@ async function openPayouts(database: TestDatabase, key: Hex, method: "batch" | "
         approvalAboveWei: undefined,
         maxGasPriceWei: undefined,
         maxGasSharePpm: undefined,
+        choices: [],
         batchContract: contract,
       },
       poolName: "pool.example.com",
