@@ -12,8 +12,9 @@ module.exports = {
     { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
     only("base", [], "base imports nothing of ours"),
     only("protocol", ["base"], "protocol imports base"),
-    only("pool", ["base", "protocol"], "pool and worker meet only on the wire"),
-    only("worker", ["base", "protocol"], "pool and worker meet only on the wire"),
+    only("transcoder", ["base", "protocol"], "what a transcoder says knows neither who says it nor to whom"),
+    only("pool", ["base", "protocol", "transcoder"], "pool and worker meet only on the wire"),
+    only("worker", ["base", "protocol", "transcoder"], "pool and worker meet only on the wire"),
     only("dashboard", ["base", "protocol"], "the pages know the pool by its HTTP API alone"),
     only("push", ["base", "protocol"], "push is an outsider to the pool: it knows only the wire"),
     {

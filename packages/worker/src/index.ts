@@ -3,14 +3,11 @@ export { type Device, type DeviceKind, deviceName, type Finding } from "./device
 export type { FfmpegBuild, FfmpegFailure } from "./devices/ffmpeg-build.ts";
 export type { NvidiaGpu } from "./devices/nvidia-smi.ts";
 export { type DeviceRequest, parseDevices } from "./devices/request.ts";
-export { parseFingerprint } from "./net/dial.ts";
 export type { LinkEnd as WorkerEnd } from "./net/pool-link.ts";
 export {
   DEFAULT_POOL_PORT,
   defaultWorkerOptions,
-  formatPoolAddress,
   parsePoolAddress,
-  type PoolAddress,
   type WorkerDeps,
   type WorkerOptions,
 } from "./options.ts";

@@ -1,4 +1,4 @@
-import type { Clock, Logger } from "@openpool/base";
+import type { Clock, HostPort, Logger } from "@openpool/base";
 import type { detectDevices } from "./devices/detect.ts";
 
 /** Everything a worker is told; parsed once, at the edge. */
@@ -54,21 +54,11 @@ export const defaultWorkerOptions = {
   transcodeTimeoutMs: undefined,
 } as const satisfies Partial<WorkerOptions>;
 
-export interface PoolAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
 /** Reads `HOST:PORT`, `HOST`, `[::1]:PORT`; scheme and path of a pasted URL are dropped, as stock nodes do. */
-export function parsePoolAddress(text: string): PoolAddress | undefined {
+export function parsePoolAddress(text: string): HostPort | undefined {
   const match = /^(?:[a-z]+:\/\/)?(?:\[([0-9a-fA-F:.]+)\]|([^\s:/[\]]+))(?::(\d{1,5}))?(?:\/.*)?$/.exec(text.trim());
   const host = match?.[1] ?? match?.[2];
   if (!match || !host) return undefined;
   const port = match[3] === undefined ? DEFAULT_POOL_PORT : Number(match[3]);
   return port >= 1 && port <= 65_535 ? { host, port } : undefined;
-}
-
-/** `host:port` with brackets where the host is IPv6. */
-export function formatPoolAddress({ host, port }: PoolAddress): string {
-  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

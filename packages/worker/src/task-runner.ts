@@ -1,7 +1,7 @@
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import { type NotifySegment, segmentTimeoutMs } from "@openpool/protocol";
 import type { CapabilitySet } from "@openpool/protocol";
-import type { TaskResult, Uploader } from "./net/results.ts";
+import type { Answer, Uploader } from "@openpool/transcoder";
 import type { Downloader } from "./net/source.ts";
 import { loadOf, type Sessions } from "./sessions.ts";
 import { readOrder, type Task } from "./task.ts";
@@ -54,7 +54,12 @@ function partsOf(renditions: readonly Rendition[]) {
 
 /** From a pool's message to an uploaded answer. Every task gets exactly one. */
 export function createTaskRunner(
-  options: { readonly capabilities: CapabilitySet; readonly transcodeTimeoutMs: number | undefined },
+  options: {
+    readonly capabilities: CapabilitySet;
+    /** Of this worker: it goes with every result. */
+    readonly secret: string;
+    readonly transcodeTimeoutMs: number | undefined;
+  },
   deps: TaskRunnerDeps,
 ): TaskRunner {
   const { clock, logger, sessions, downloader, uploader } = deps;
@@ -69,9 +74,10 @@ export function createTaskRunner(
   };
   let closed = false;
 
-  const answer = async (taskId: bigint, result: TaskResult, deadlineMs: number): Promise<void> => {
+  const bring = async (taskId: bigint, answer: Answer, deadlineMs: number): Promise<void> => {
     if (closed) return;
-    const outcome = await uploader.upload(taskId, result, deadlineMs + UPLOAD_GRACE_MS);
+    const order = { taskId, answer, secret: options.secret, deadlineMs: deadlineMs + UPLOAD_GRACE_MS };
+    const outcome = await uploader.upload(order);
     if (outcome.kind === "taken" || closed) return;
     if (outcome.kind === "lost") counts.resultsLost++;
     logger.warn("the pool did not take a result", { taskId: taskId.toString(), ...outcome });
@@ -117,7 +123,7 @@ export function createTaskRunner(
         logger.debug("segment done", facts);
         const { decodedPixels, renditions, release } = outcome;
         try {
-          await answer(task.taskId, { kind: "renditions", decodedPixels, parts: partsOf(renditions) }, deadlineMs);
+          await bring(task.taskId, { kind: "renditions", decodedPixels, parts: partsOf(renditions) }, deadlineMs);
         } finally {
           release();
         }
@@ -126,16 +132,16 @@ export function createTaskRunner(
       case "stopped":
         counts.stopped++;
         logger.debug("segment stopped", facts);
-        return await answer(task.taskId, { kind: "error", text: transcodeText.stopped }, deadlineMs);
+        return await bring(task.taskId, { kind: "error", text: transcodeText.stopped }, deadlineMs);
       case "died":
         counts.failed++;
         logger.warn("segment failed", { ...facts, text: outcome.text, stderr: outcome.stderrTail });
-        return await answer(task.taskId, { kind: "error", text: outcome.text }, deadlineMs);
+        return await bring(task.taskId, { kind: "error", text: outcome.text }, deadlineMs);
       case "refused":
       case "unavailable":
         counts.failed++;
         logger.info("segment refused", { ...facts, text: outcome.text });
-        return await answer(task.taskId, { kind: "error", text: outcome.text }, deadlineMs);
+        return await bring(task.taskId, { kind: "error", text: outcome.text }, deadlineMs);
     }
   };
 
@@ -156,7 +162,7 @@ export function createTaskRunner(
           counts.failed++;
           logger.info("task refused", { taskId: order.taskId.toString(), text: order.text });
           return track(
-            answer(order.taskId, { kind: "error", text: order.text }, clock.monotonicMs() + segmentTimeoutMs(0)),
+            bring(order.taskId, { kind: "error", text: order.text }, clock.monotonicMs() + segmentTimeoutMs(0)),
           );
         case "end-session":
           logger.debug("session ended by the pool", { session: order.session, known: sessions.end(order.session) });

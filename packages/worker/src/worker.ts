@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { openScope, PoolError, type Scope } from "@openpool/base";
+import { formatHostPort, type HostPort, openScope, PoolError, type Scope } from "@openpool/base";
 import {
   capabilitiesToWire,
   formatRig,
@@ -8,22 +8,15 @@ import {
   parseOpenSecret,
   RegisterRequestSchema,
 } from "@openpool/protocol";
+import { createUploader, parseFingerprint } from "@openpool/transcoder";
 import { type Capacity, measureCapacity } from "./devices/capacity.ts";
 import { detectDevices, type Detection } from "./devices/detect.ts";
 import { type Device, deviceName } from "./devices/device.ts";
 import { type NvidiaWatch, watchNvidiaGpus } from "./devices/nvidia-smi.ts";
-import { parseFingerprint } from "./net/dial.ts";
 import { type LinkEnd, openPoolLink, type PoolLink } from "./net/pool-link.ts";
-import { createUploader } from "./net/results.ts";
 import { makeRigReport, sendRigReport } from "./net/rig-report.ts";
 import { createDownloader } from "./net/source.ts";
-import {
-  formatPoolAddress,
-  type PoolAddress,
-  parsePoolAddress,
-  type WorkerDeps,
-  type WorkerOptions,
-} from "./options.ts";
+import { parsePoolAddress, type WorkerDeps, type WorkerOptions } from "./options.ts";
 import { createSessions } from "./sessions.ts";
 import { startStatusServer, type WorkerStatus } from "./status.ts";
 import { createTaskRunner } from "./task-runner.ts";
@@ -55,7 +48,7 @@ const GPU_READING_MS = 2_000;
 const NVIDIA_SMI = "nvidia-smi";
 
 interface ParsedOptions {
-  readonly pool: PoolAddress;
+  readonly pool: HostPort;
   readonly certSha256: string | undefined;
 }
 
@@ -179,9 +172,9 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
     const downloader = scope.use(createDownloader(createByteBudget(SOURCE_BYTES), clock));
     let runner: ReturnType<typeof createTaskRunner> | undefined;
     scope.defer(() => runner?.idle());
-    const uploader = scope.use(createUploader({ pool, certSha256, secret: options.secret }, deps));
+    const uploader = scope.use(createUploader({ address: pool, certSha256, maxConnections: 1 }, deps));
     const tasks = createTaskRunner(
-      { capabilities, transcodeTimeoutMs: options.transcodeTimeoutMs },
+      { capabilities, secret: options.secret, transcodeTimeoutMs: options.transcodeTimeoutMs },
       { ...deps, sessions, downloader, uploader },
     );
     runner = tasks;
@@ -208,7 +201,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
           state.state === "waiting"
             ? { why: state.why, retryInMs: state.retryInMs, failures: state.failures }
             : undefined,
-        pool: formatPoolAddress(pool),
+        pool: formatHostPort(pool),
         rig: typeof secret === "string" ? undefined : formatRig(secret),
         ffmpegVersion: detection.ffmpeg.version,
         maxSessions,

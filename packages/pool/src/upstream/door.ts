@@ -7,6 +7,7 @@ import {
   segmentTimeoutMs,
   SESSION_IDLE_MS,
 } from "@openpool/protocol";
+import { type Answer, createUploader, type Uploader } from "@openpool/transcoder";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import type { JobId } from "../dispatch/types.ts";
 import type { JobDesk } from "../jobs/desk.ts";
@@ -16,11 +17,11 @@ import { createUuidV7 } from "../store/index.ts";
 import type { UpstreamOptions } from "../options.ts";
 import type { Store } from "../store/types.ts";
 import { createEventBudget } from "../workers/event-budget.ts";
+import { plainText } from "../workers/plain-text.ts";
 import { type Link, type LinkState, type NotifiedBy, type Offer, openLink } from "./link.ts";
 import { createPriceReader, type PriceReader, type Quote } from "./price.ts";
 import { createSourceDownloader, type Downloader, sourceUrl } from "./source.ts";
 import { readNotify, type Task } from "./task.ts";
-import { type Answer, createUploader, type Uploader } from "./uploader.ts";
 
 export interface UpstreamDoorOptions extends UpstreamOptions {
   readonly secret: () => Promise<string>;
@@ -66,6 +67,8 @@ const ANSWER_MARGIN_MS = 1_200;
 const LAST_MARGIN_MS = 300;
 /** No answer although the job's deadline has passed: then it is made here. */
 const OVERDUE_MS = 150;
+/** To an orchestrator; each carries what its flow control lets through. */
+const MAX_UPLOAD_CONNECTIONS = 8;
 /** A worker is asked once so much of the source is here. */
 const CUT_THROUGH_FROM_BYTES = 8 * 1024;
 /** Tasks at once for each session that was offered: an orchestrator runs a session's segments one by one. */
@@ -134,7 +137,9 @@ export class UpstreamDoor implements AsyncDisposable {
       ),
     );
     this.#downloader = this.#scope.use(createSourceDownloader(deps));
-    this.#uploader = this.#scope.use(createUploader({ address: options.address }, deps));
+    this.#uploader = this.#scope.use(
+      createUploader({ address: options.address, maxConnections: MAX_UPLOAD_CONNECTIONS }, deps),
+    );
     this.#link = this.#scope.use(
       openLink(
         {
@@ -392,7 +397,8 @@ export class UpstreamDoor implements AsyncDisposable {
       return;
     }
     this.#lost++;
-    const why = outcome.kind === "lost" ? outcome.why : `it was answered with ${outcome.status} ${outcome.text}`;
+    const why =
+      outcome.kind === "lost" ? outcome.why : `it was answered with ${outcome.status} ${plainText(outcome.text)}`;
     if (!this.#budget("lost")) return;
     this.#deps.logger.warn("an answer did not reach the orchestrator", { upstream: this.name, why, job });
     this.#record("upstream.answer-lost", { why, ...(job === undefined ? {} : { job }) });

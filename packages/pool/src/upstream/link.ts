@@ -8,8 +8,8 @@ import {
   RegisterRequestSchema,
   registerText,
 } from "@openpool/protocol";
-import { dialOrchestrator } from "./dial.ts";
-import { register, type Registration } from "./registration.ts";
+import { dialOrchestrator, register, type Registration, type RegistrationEnd } from "@openpool/transcoder";
+import { plainText } from "../workers/plain-text.ts";
 
 /** What the pool registers as: one transcoder with this many sessions. */
 export interface Offer {
@@ -101,7 +101,7 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
     });
 
   /** One try to register; what became of it. */
-  const attempt = async (offer: Offer): Promise<{ readonly text: string; readonly refused: boolean } | undefined> => {
+  const attempt = async (offer: Offer): Promise<RegistrationEnd | undefined> => {
     try {
       const secret = await options.secret();
       triedSecret = secret;
@@ -131,11 +131,12 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
               resolve(undefined);
             },
             onNotify: (notify) => deps.onNotify(notify, { fingerprint: dialled.fingerprint, secret }),
-            onEnd(end) {
+            onEnd({ text: said, refused }) {
               open.delete(registration);
-              resolve(end);
+              const text = plainText(said);
+              resolve({ text, refused });
               if (current?.registration !== registration) return;
-              lost = { text: end.text, good: clock.monotonicMs() - current.sinceMs >= GOOD_AFTER_MS };
+              lost = { text, good: clock.monotonicMs() - current.sinceMs >= GOOD_AFTER_MS };
               current = undefined;
               registeredSinceMs = undefined;
               wake();
@@ -168,7 +169,7 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         await rest(60_000);
         continue;
       }
-      let failure: { readonly text: string; readonly refused: boolean } | undefined;
+      let failure: RegistrationEnd | undefined;
       if (lost) {
         failure = { text: lost.text, refused: false };
         // Gone after a good while: it may be back at once, but many may have lost it together.

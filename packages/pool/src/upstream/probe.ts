@@ -9,7 +9,7 @@ import {
   RegisterRequestSchema,
   registerText,
 } from "@openpool/protocol";
-import { type Dialled, dialOrchestrator } from "./dial.ts";
+import { type Dialled, dialOrchestrator } from "@openpool/transcoder";
 import { type OrchestratorStatus, readOrchestratorStatus } from "./price.ts";
 
 /** What a look at an orchestrator found. Nothing was changed by it, and no task can have come of it. */

@@ -1,8 +1,14 @@
 import type http2 from "node:http2";
-import { type Clock, createBackoff, errorText, type Logger } from "@openpool/base";
+import { type Clock, createBackoff, errorText, type HostPort, type Logger } from "@openpool/base";
 import { type NotifySegment, type RegisterRequest, registerText } from "@openpool/protocol";
-import { dialPool, type DialOptions } from "./dial.ts";
-import { register, type Registration } from "./registration.ts";
+import {
+  type Dialled,
+  dialOrchestrator,
+  type DialOptions,
+  register,
+  type Registration,
+  type RegistrationEnd,
+} from "@openpool/transcoder";
 
 /**
  * connecting → registered → waiting → connecting …; stopped is final: we were told to, or the pool refused for good.
@@ -46,7 +52,7 @@ const DIAL_TIMEOUT_MS = 10_000;
 
 /** Stays registered with the pool: reconnects with jitter for as long as it is wanted. */
 export function openPoolLink(
-  options: Omit<DialOptions, "timeoutMs">,
+  options: { readonly pool: HostPort } & Pick<DialOptions, "certSha256">,
   request: RegisterRequest,
   deps: PoolLinkDeps,
 ): PoolLink {
@@ -55,7 +61,7 @@ export function openPoolLink(
   const { signal } = controller;
   const backoff = createBackoff({ initialMs: 300, factor: 1.7, maxMs: 30_000, jitter: 0.5 });
   let state: LinkState = { state: "connecting" };
-  let session: http2.ClientHttp2Session | undefined;
+  let dialled: Dialled | undefined;
   let registration: Registration | undefined;
   let leaving = false;
   let wake = (): void => {};
@@ -73,40 +79,41 @@ export function openPoolLink(
   const once = async (): Promise<{ readonly text: string; readonly good: boolean; readonly final: boolean }> => {
     state = { state: "connecting" };
     try {
-      session = await dialPool({ ...options, timeoutMs: DIAL_TIMEOUT_MS }, clock, signal);
+      dialled = await dialOrchestrator(
+        options.pool,
+        { timeoutMs: DIAL_TIMEOUT_MS, signal, certSha256: options.certSha256 },
+        clock,
+      );
     } catch (error) {
       return { text: errorText(error), good: false, final: false };
     }
     let sinceMs: number | undefined;
     let worked = false;
-    const opened = session;
-    registration = register(
-      opened,
-      request,
-      {
-        onRegistered() {
-          sinceMs = clock.monotonicMs();
-          state = { state: "registered", sinceMs: clock.now() };
-          logger.info("registered with the pool", { pool: options.pool, capacity: Number(request.capacity) });
-          deps.onRegistered?.(opened);
+    const opened = dialled;
+    const end = await new Promise<RegistrationEnd>((resolve) => {
+      registration = register(
+        opened,
+        request,
+        {
+          onTaken() {
+            sinceMs = clock.monotonicMs();
+            state = { state: "registered", sinceMs: clock.now() };
+            logger.info("registered with the pool", { pool: options.pool, capacity: Number(request.capacity) });
+            deps.onRegistered?.(opened.session);
+          },
+          onNotify(notify) {
+            worked = true;
+            deps.onNotify(notify);
+          },
+          onEnd: resolve,
         },
-        onNotify(notify) {
-          worked = true;
-          deps.onNotify(notify);
-        },
-      },
-      clock,
-    );
-    if (leaving) registration.leave();
-    const end = await registration.ended;
+        clock,
+      );
+      if (leaving) registration.drain();
+    });
     registration = undefined;
-    if (!leaving) opened.destroy();
     const good = worked || (sinceMs !== undefined && clock.monotonicMs() - sinceMs >= GOOD_AFTER_MS);
-    return {
-      text: end.text || (end.status === 0 ? "the pool ended the registration" : `gRPC status ${end.status}`),
-      good,
-      final: end.text in advice,
-    };
+    return { text: end.text, good, final: end.text in advice };
   };
 
   const run = async (): Promise<LinkEnd> => {
@@ -132,7 +139,7 @@ export function openPoolLink(
   const leave = (): void => {
     if (leaving) return;
     leaving = true;
-    registration?.leave();
+    registration?.drain();
     wake();
   };
   return {
@@ -145,7 +152,7 @@ export function openPoolLink(
       leaving = true;
       controller.abort();
       wake();
-      session?.destroy();
+      dialled?.session.destroy();
       await ended;
     },
   };

@@ -25,7 +25,6 @@ const fixture = (path: string): Buffer =>
 
 export const media = (name: string): Buffer => fixture(`media/${name}`);
 export const testCertificate = (): Buffer => fixture("tls/test-only.cert.pem");
-export const wireFile = (name: string): Buffer => fixture(`wire/${name}`);
 export const wireBody = (name: string): Buffer => fixture(`wire/bodies/${name}`);
 
 /** A registration as the pool sees it. */

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import type http2 from "node:http2";
 import { type Clock, errorText, type HostPort, type Logger } from "@openpool/base";
 import { encodeResultParts, RESULT_AUTHORIZATION, type ResultPart, TRANSCODING_ERROR_TYPE } from "@openpool/protocol";
-import { plainText } from "../workers/plain-text.ts";
-import { dialOrchestrator } from "./dial.ts";
+import { dialOrchestrator, type DialOptions } from "./dial.ts";
 
 /** What a task is answered with. */
 export type Answer =
@@ -23,10 +23,10 @@ export interface UploadOrder {
   readonly answer: Answer;
   readonly secret: string;
   /**
-   * Of the certificate of the orchestrator that gave the task. Task ids count from 0 in each life of an orchestrator: the
-   * answer to an old one would be taken for another's.
+   * Of the certificate of the orchestrator that gave the task. Task ids of a stock one count from 0 in each of its lives:
+   * the answer to an old one would be taken for another's. Undefined where ids are never given twice.
    */
-  readonly fingerprint: string;
+  readonly fingerprint?: string | undefined;
   /** Monotonic ms. What is not through by then is broken off, which the orchestrator takes for an error: not for a death. */
   readonly deadlineMs: number;
 }
@@ -55,10 +55,24 @@ const PING_TIMEOUT_MS = 2_000;
  * more goes over further connections, opened beside those in use, so that nobody waits for one.
  */
 const FULL_BYTES = 1 << 20;
-const MAX_CONNECTIONS = 8;
+
+export interface UploaderOptions extends Pick<DialOptions, "certSha256"> {
+  readonly address: HostPort;
+  readonly maxConnections: number;
+}
+
+/** The body of an answer as chunks: headers and views, nothing is copied. */
+export function encodeAnswer(answer: Answer): {
+  readonly contentType: string;
+  readonly chunks: readonly Uint8Array[];
+} {
+  if (answer.kind === "error") return { contentType: TRANSCODING_ERROR_TYPE, chunks: [Buffer.from(answer.text)] };
+  const boundary = randomBytes(10).toString("hex");
+  return { contentType: `multipart/mixed; boundary=${boundary}`, chunks: encodeResultParts(answer.parts, boundary) };
+}
 
 export function createUploader(
-  options: { readonly address: HostPort },
+  options: UploaderOptions,
   deps: { readonly clock: Clock; readonly logger: Logger },
 ): Uploader {
   const { clock, logger } = deps;
@@ -67,7 +81,11 @@ export function createUploader(
   let dialling: Promise<Connection> | undefined;
 
   const dial = (): Promise<Connection> => {
-    dialling ??= dialOrchestrator(options.address, { timeoutMs: DIAL_TIMEOUT_MS, signal: closing.signal }, clock)
+    dialling ??= dialOrchestrator(
+      options.address,
+      { timeoutMs: DIAL_TIMEOUT_MS, signal: closing.signal, certSha256: options.certSha256 },
+      clock,
+    )
       .then(({ session, fingerprint }) => {
         const connection: Connection = { session, fingerprint, bytes: 0, uploads: 0 };
         connections.add(connection);
@@ -80,11 +98,11 @@ export function createUploader(
       .finally(() => (dialling = undefined));
     return dialling;
   };
-  const connectionFor = async (fingerprint: string): Promise<Connection> => {
+  const connectionFor = async (fingerprint: string | undefined): Promise<Connection> => {
     let best: Connection | undefined;
     let open = 0;
     for (const one of connections) {
-      if (one.fingerprint !== fingerprint) {
+      if (fingerprint !== undefined && one.fingerprint !== fingerprint) {
         if (one.uploads === 0) one.session.close();
         continue;
       }
@@ -92,7 +110,7 @@ export function createUploader(
       if (!best || one.bytes < best.bytes) best = one;
     }
     if (!best) return dial();
-    if (best.bytes >= FULL_BYTES && open < MAX_CONNECTIONS) dial().catch(() => {});
+    if (best.bytes >= FULL_BYTES && open < options.maxConnections) dial().catch(() => {});
     return best;
   };
   /** Finds out whether anyone is still there: a connection that a router forgot swallows an upload without a word. */
@@ -109,7 +127,7 @@ export function createUploader(
   ): Promise<UploadOutcome> => {
     const connection = await connectionFor(order.fingerprint);
     const { session } = connection;
-    if (connection.fingerprint !== order.fingerprint) {
+    if (order.fingerprint !== undefined && connection.fingerprint !== order.fingerprint) {
       return { kind: "lost", why: "the orchestrator was restarted, its tasks are gone" };
     }
     if (connection.uploads === 0) ping(connection);
@@ -133,7 +151,7 @@ export function createUploader(
       stream.once("close", () => {
         forget();
         if (status === 200) resolve({ kind: "taken" });
-        else if (status !== 0) resolve({ kind: "refused", status, text: plainText(text) });
+        else if (status !== 0) resolve({ kind: "refused", status, text: text.trim() });
         else if (late) resolve({ kind: "lost", why: "the orchestrator did not take it in time" });
         else reject(new Error(stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection lost"));
       });
@@ -152,15 +170,14 @@ export function createUploader(
     },
     async upload(order) {
       const { answer } = order;
-      const boundary = randomBytes(10).toString("hex");
-      const chunks = answer.kind === "error" ? [Buffer.from(answer.text)] : encodeResultParts(answer.parts, boundary);
+      const { contentType, chunks } = encodeAnswer(answer);
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
       const headers = {
         authorization: RESULT_AUTHORIZATION,
         credentials: order.secret,
         taskid: order.taskId.toString(),
         pixels: (answer.kind === "renditions" ? answer.decodedPixels : 0n).toString(),
-        "content-type": answer.kind === "error" ? TRANSCODING_ERROR_TYPE : `multipart/mixed; boundary=${boundary}`,
+        "content-type": contentType,
         "content-length": bytes,
         "user-agent": "openpool",
       };
@@ -176,10 +193,16 @@ export function createUploader(
         }
       }
     },
-    [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose]() {
       closing.abort();
-      for (const { session } of connections) session.destroy();
-      return Promise.resolve();
+      await Promise.all(
+        [...connections].map(async ({ session }) => {
+          if (session.destroyed) return;
+          const closed = once(session, "close");
+          session.destroy();
+          await closed;
+        }),
+      );
     },
   };
 }

@@ -25,19 +25,31 @@ const LINGER_MS = 5_000;
 /** The window for answers to us: messages are small, and a connection carries one stream. */
 const SETTINGS = { enablePush: false, initialWindowSize: 1 << 20 } as const;
 
-/** Connects as a transcoder does: TLS, nothing verified, HTTP/2 only. Rejects with what to tell the operator. */
-export function dialOrchestrator(
-  address: HostPort,
-  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
-  clock: Clock,
-): Promise<Dialled> {
+export interface DialOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** SHA-256 of the only certificate that is accepted, as {@link parseFingerprint} writes it; undefined: any. */
+  readonly certSha256?: string | undefined;
+}
+
+/** A certificate's fingerprint as `DialOptions` wants it, from any common notation; undefined: it is none. */
+export function parseFingerprint(text: string): string | undefined {
+  const hex = text
+    .replace(/^sha-?256[:/=]/i, "")
+    .replaceAll(":", "")
+    .toLowerCase();
+  return /^[0-9a-f]{64}$/.test(hex) ? hex : undefined;
+}
+
+/** Connects as a transcoder does: TLS, HTTP/2 only. Rejects with what to tell the operator. */
+export function dialOrchestrator(address: HostPort, options: DialOptions, clock: Clock): Promise<Dialled> {
   const where = formatHostPort(address);
   return new Promise((resolve, reject) => {
     const socket = tls.connect({
       host: address.host,
       port: address.port,
       ALPNProtocols: ["h2"],
-      // Orchestrators sign their own certificates, a new one at every start: nobody can verify them.
+      // Orchestrators sign their own certificates, a stock one a new one at every start: no authority can verify them.
       rejectUnauthorized: false,
       ...(isIP(address.host) ? {} : { servername: address.host }),
     });
@@ -65,7 +77,11 @@ export function dialOrchestrator(
     socket.once("secureConnect", () => {
       const { raw } = socket.getPeerCertificate();
       if (socket.alpnProtocol !== "h2") {
-        return fail(new Error(`${where} does not speak HTTP/2 over TLS: is it the port of an orchestrator's service?`));
+        return fail(new Error(`${where} does not speak HTTP/2 over TLS: is it a pool's or an orchestrator's port?`));
+      }
+      const fingerprint = raw ? parseFingerprint(new X509Certificate(raw).fingerprint256) : undefined;
+      if (options.certSha256 !== undefined && options.certSha256 !== fingerprint) {
+        return fail(new Error(`${where} showed the certificate ${fingerprint}, pinned is ${options.certSha256}`));
       }
       settle();
       socket.setNoDelay(true);
@@ -79,7 +95,7 @@ export function dialOrchestrator(
       session.on("error", () => {});
       resolve({
         session,
-        fingerprint: raw ? new X509Certificate(raw).fingerprint256.replaceAll(":", "").toLowerCase() : "",
+        fingerprint: fingerprint ?? "",
         halfClose() {
           if (session.destroyed || socket.destroyed) return;
           socket.end();

@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { multipartBoundary, parseMultipart } from "@openpool/protocol";
-import { wireBody, wireFile } from "../testing/fake-pool.ts";
-import { encodeResult } from "./results.ts";
+import { encodeAnswer } from "./uploader.ts";
+
+const wireFile = (name: string): Buffer =>
+  readFileSync(new URL(`../../../test/fixtures/wire/${name}`, import.meta.url));
 
 interface Recorded {
   readonly exchanges: readonly {
@@ -15,10 +18,10 @@ test.each(["1-rendition", "3-renditions", "fps-den", "mp4", "phash"])(
     const recorded = JSON.parse(wireFile(`transcode-results-${name}.json`).toString()) as Recorded;
     const { headers, body } = recorded.exchanges[0]!.request;
     const boundary = multipartBoundary(new Map(headers).get("content-type") ?? "") ?? "";
-    const bytes = wireBody(body.file.replace("bodies/", ""));
+    const bytes = wireFile(body.file);
     const parts = parseMultipart(bytes, boundary, { maxParts: 20, maxPartBytes: 3e8 });
     if (typeof parts === "string") throw new Error(parts);
-    const { contentType, chunks } = encodeResult({
+    const { contentType, chunks } = encodeAnswer({
       kind: "renditions",
       decodedPixels: 0n,
       parts: parts.map((part) => ({
@@ -34,13 +37,13 @@ test.each(["1-rendition", "3-renditions", "fps-den", "mp4", "phash"])(
 );
 
 test("a result without renditions still has a body that ends", () => {
-  const { contentType, chunks } = encodeResult({ kind: "renditions", decodedPixels: 0n, parts: [] });
+  const { contentType, chunks } = encodeAnswer({ kind: "renditions", decodedPixels: 0n, parts: [] });
   const boundary = multipartBoundary(contentType) ?? "";
   expect(parseMultipart(Buffer.concat(chunks), boundary, { maxParts: 1, maxPartBytes: 1 })).toEqual([]);
 });
 
 test("an error goes up as bare text", () => {
-  expect(encodeResult({ kind: "error", text: "TranscoderBusy" })).toEqual({
+  expect(encodeAnswer({ kind: "error", text: "TranscoderBusy" })).toEqual({
     contentType: "livepeer/transcoding-error",
     chunks: [Buffer.from("TranscoderBusy")],
   });

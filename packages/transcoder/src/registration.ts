@@ -9,18 +9,21 @@ import {
   type RegisterRequest,
   RegisterRequestSchema,
 } from "@openpool/protocol";
-import { plainText } from "../workers/plain-text.ts";
 import type { Dialled } from "./dial.ts";
 
 export interface RegistrationEvents {
   /** The orchestrator has taken the request and not refused it so far. It says nothing else until there is work. */
   onTaken(): void;
   onNotify(notify: NotifySegment): void;
-  /**
-   * It is over, for whatever reason, once. `text`: what the orchestrator said, or what became of the connection;
-   * `refused`: it said so at the level of gRPC.
-   */
-  onEnd(end: { readonly text: string; readonly refused: boolean }): void;
+  /** It is over, for whatever reason, once. */
+  onEnd(end: RegistrationEnd): void;
+}
+
+export interface RegistrationEnd {
+  /** What the orchestrator said, as it is, or what became of the connection. */
+  readonly text: string;
+  /** It said so at the level of gRPC. */
+  readonly refused: boolean;
 }
 
 /** A task is under a kilobyte, but names of profiles are free. */
@@ -29,8 +32,13 @@ const PING_EVERY_MS = 15_000;
 const PING_TIMEOUT_MS = 10_000;
 
 export interface Registration {
-  /** Leaves: no task that was sent before the orchestrator hears of it is lost. */
+  /** Leaves: no task that was sent before the orchestrator hears of it is lost, and the connection ends. */
   leave(): void;
+  /**
+   * Takes no more tasks: resets the stream and leaves the connection open, so that a pool can tell this from a death. It
+   * hands new work to others; results of running tasks are still welcome.
+   */
+  drain(): void;
   /** Ends the connection at once. */
   cut(): void;
 }
@@ -50,6 +58,7 @@ export function register(
   let status: number | undefined;
   let message = "";
   let left = false;
+  let draining = false;
   const stream = session.request(
     {
       ":method": "POST",
@@ -122,9 +131,9 @@ export function register(
   stream.once("close", () => {
     forget();
     const rst = stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection closed";
-    const said = message || (status === undefined ? (problem ?? rst) : `it ended the registration (status ${status})`);
-    session.destroy();
-    events.onEnd({ text: plainText(said), refused: status !== undefined && status !== 0 });
+    const text = message || (status === undefined ? (problem ?? rst) : `it ended the registration (status ${status})`);
+    if (!draining) session.destroy();
+    events.onEnd({ text, refused: status !== undefined && status !== 0 });
   });
   return {
     leave() {
@@ -132,6 +141,11 @@ export function register(
       left = true;
       forget();
       dialled.halfClose();
+    },
+    drain() {
+      draining = true;
+      // CANCEL (8), as a gRPC client that has had enough.
+      if (!stream.closed) stream.close(8);
     },
     cut() {
       left = true;

@@ -1,0 +1,10 @@
+export { dialOrchestrator, type Dialled, type DialOptions, parseFingerprint } from "./dial.ts";
+export { register, type Registration, type RegistrationEnd, type RegistrationEvents } from "./registration.ts";
+export {
+  type Answer,
+  createUploader,
+  encodeAnswer,
+  type Uploader,
+  type UploadOrder,
+  type UploadOutcome,
+} from "./uploader.ts";
