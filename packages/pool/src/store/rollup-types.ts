@@ -51,8 +51,8 @@ export interface RollupLine {
   /** As exact as what is kept: a minute, an hour, a day. */
   readonly lastJobAtMs: number | undefined;
   readonly sums: RollupSums;
-  /** Jobs of each hour since `fromMs` of the question; only with hours. */
-  readonly hourly: ReadonlyMap<number, number>;
+  /** Jobs of each hour since `fromMs` of the question, the first hour is 0; only with hours. Worked out when it is asked for. */
+  hourly(): ReadonlyMap<number, number>;
 }
 
 /** A worker or rig as the log knows it. */

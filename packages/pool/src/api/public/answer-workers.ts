@@ -3,242 +3,32 @@ import type {
   EarningsAnswer,
   Job,
   JobsAnswer,
-  LeaderboardAnswer,
   Reason,
   RigAnswer,
-  RigsAnswer,
   RigSummary,
   WhyAnswer,
   Windows,
   WorkerAddress,
   WorkerAnswer,
-  WorkersAnswer,
-  WorkerSummary,
 } from "@openpool/protocol";
-import { capabilityNames, describeProblem, devicesByModel, formatDevices, type RigName } from "@openpool/protocol";
+import { capabilityNames, describeProblem, devicesByModel } from "@openpool/protocol";
 import type { z } from "zod";
-import type {
-  earningsQuerySchema,
-  jobsQuerySchema,
-  leaderboardQuerySchema,
-  rigsQuerySchema,
-  WindowName,
-  workersQuerySchema,
-} from "@openpool/protocol";
-import type { KnownSubject, RollupLine, RollupPoint, RollupStep, RollupSubject } from "../../store/rollup-types.ts";
+import type { earningsQuerySchema, jobsQuerySchema, WindowName } from "@openpool/protocol";
+import type { KnownSubject, RollupPoint, RollupStep, RollupSubject } from "../../store/rollup-types.ts";
 import { noSums } from "../../store/rollup-types.ts";
 import type { RigReportRecord } from "../../store/types.ts";
 import { LATENCY_BOUNDS_MS } from "../../store/schema/4-rollups.ts";
 import { duration, many } from "./amounts.ts";
-import { type Board, type Context, liveRigsOf } from "./context.ts";
-import { decodeCursor, encodeCursor, pageOf } from "./cursor.ts";
+import { bestState, rigSummary } from "./answer-lists.ts";
+import { type Context, liveRigsOf } from "./context.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { moneyOf } from "./money.ts";
-import type { LiveRig } from "./ports.ts";
 import { ApiError } from "./problem.ts";
-import {
-  realTimeRatio,
-  STEP_MS,
-  successPpm,
-  sumsJson,
-  time,
-  timeOrNull,
-  WINDOW_NAMES,
-  WINDOWS,
-  windowStart,
-} from "./sums.ts";
+import { realTimeRatio, STEP_MS, sumsJson, time, timeOrNull, WINDOW_NAMES, WINDOWS, windowStart } from "./sums.ts";
 import { HOUR_MS, rigReasons, supplyOf } from "./why.ts";
 
 const MINUTES_KEPT_MS = 48 * HOUR_MS;
 const STATE_ORDER = { online: 0, draining: 1, offline: 2 } as const;
-
-/** Jobs of each of the last 24 hours, oldest first. */
-function sparkOf(line: RollupLine | undefined, fromMs: number): number[] {
-  return Array.from({ length: 24 }, (_, i) => line?.hourly.get(fromMs + i * HOUR_MS) ?? 0);
-}
-
-function latest(...times: readonly (number | undefined)[]): number | undefined {
-  const known = times.filter((one) => one !== undefined);
-  return known.length === 0 ? undefined : Math.max(...known);
-}
-
-/** A rig from what is going on (`live`) and what is counted (`line`); one of the two may be missing. */
-function rigSummary(
-  context: Context,
-  name: RigName,
-  live: LiveRig | undefined,
-  line: RollupLine | undefined,
-  board: Board,
-  nowMs: number,
-  known?: KnownSubject,
-): RigSummary {
-  const machine = context.port.machines.machineOf(name);
-  const state = live?.state ?? "offline";
-  const lastSeenMs = latest(live?.lastSeenMs, line?.seenAtMs, line?.lastJobAtMs, known?.seenAtMs, known?.lastJobAtMs);
-  const sums = line?.sums ?? noSums;
-  return {
-    worker: name.worker,
-    rig: name.rig,
-    name: `${name.worker}.${name.rig}`,
-    state,
-    stateReason: stateReason(live, lastSeenMs, nowMs),
-    standing: live?.standing ?? null,
-    standingReason: live?.standingReason ?? null,
-    device: machine ? formatDevices(machine.devices) : null,
-    software: machine ? `Open Pool worker ${machine.software}` : (live?.software ?? null),
-    capacity: live?.capacity ?? 0,
-    streams: live?.streams ?? 0,
-    jobsInFlight: live?.jobsInFlight ?? 0,
-    successPpm: live ? Math.round(live.success * 1_000_000) : successPpm(sums),
-    realTimeRatio: realTimeRatio(sums),
-    firstSeenAt: timeOrNull(line?.firstAtMs ?? known?.firstAtMs),
-    lastSeenAt: timeOrNull(lastSeenMs),
-    lastJobAt: timeOrNull(latest(line?.lastJobAtMs, known?.lastJobAtMs)),
-    jobs24h: Number(sums.jobs),
-    earned24hWei: sums.earnedWei.toString(),
-    spark: sparkOf(line, board.fromMs),
-  };
-}
-
-function stateReason(live: LiveRig | undefined, lastSeenMs: number | undefined, nowMs: number): string {
-  if (live === undefined || live.state === "offline") {
-    return lastSeenMs === undefined
-      ? "It is not connected."
-      : `It is not connected; it was last seen ${duration(nowMs - lastSeenMs)} ago.`;
-  }
-  if (live.state === "draining") return "The operator takes it out of work; it gets no new streams.";
-  if (live.standing === "barred" || live.standing === "probation") {
-    return `It is connected and ${live.standing === "barred" ? "barred" : "on probation"}: ${live.standingReason}.`;
-  }
-  if (live.streams >= live.capacity) return "It is connected and all its places are taken.";
-  return live.streams === 0
-    ? `It is connected and has room for ${many(live.capacity, "stream")}.`
-    : `It is connected and has room for ${many(live.capacity - live.streams, "more stream", "more streams")}.`;
-}
-
-function allRigs(context: Context, board: Board): RigSummary[] {
-  const live = context.live();
-  const nowMs = context.clock.now();
-  const out: RigSummary[] = [];
-  for (const [key, rig] of live.rigs) out.push(rigSummary(context, rig, rig, board.rigs.get(key), board, nowMs));
-  for (const [key, line] of board.rigs) {
-    if (!live.rigs.has(key)) out.push(rigSummary(context, line, undefined, line, board, nowMs));
-  }
-  return out;
-}
-
-const matches = (search: string | undefined, ...texts: readonly string[]): boolean =>
-  search === undefined || texts.some((text) => text.toLowerCase().includes(search.toLowerCase()));
-
-function hasDevice(context: Context, { worker, rig }: RigSummary, model: string): boolean {
-  // A summary's names are those of the rig that it was made of.
-  const machine = context.port.machines.machineOf({ worker: worker as WorkerAddress, rig });
-  return machine?.devices.some((one) => one.model === model) ?? false;
-}
-
-export async function rigsAnswer(context: Context, query: z.infer<typeof rigsQuerySchema>): Promise<RigsAnswer> {
-  const board = await context.board("24h");
-  const rows = allRigs(context, board).filter(
-    (rig) =>
-      (query.state === undefined || rig.state === query.state) &&
-      (query.standing === undefined || rig.standing === query.standing) &&
-      (query.device === undefined || hasDevice(context, rig, query.device)) &&
-      matches(query.search, rig.name),
-  );
-  const value = (rig: RigSummary): number | string | null => {
-    switch (query.sort) {
-      case "earned":
-        return Number(rig.earned24hWei);
-      case "jobs":
-        return rig.jobs24h;
-      case "success":
-        return rig.successPpm;
-      case "speed":
-        return rig.realTimeRatio;
-      case "streams":
-        return rig.streams;
-      case "seen":
-        return rig.lastSeenAt;
-      case "name":
-        return rig.name;
-    }
-  };
-  const page = pageOf(
-    rows.map((item) => ({ item, value: value(item), name: item.name })),
-    query,
-  );
-  return { items: [...page.items], next: page.next, total: rows.length, ...context.age(context.live().atMs) };
-}
-
-export async function workersAnswer(
-  context: Context,
-  query: z.infer<typeof workersQuerySchema>,
-): Promise<WorkersAnswer> {
-  const board = await context.board("24h");
-  const live = context.live();
-  const byWorker = new Map<WorkerAddress, LiveRig[]>();
-  for (const rig of live.rigs.values()) {
-    const rigs = byWorker.get(rig.worker);
-    if (rigs) rigs.push(rig);
-    else byWorker.set(rig.worker, [rig]);
-  }
-  const rows: WorkerSummary[] = [];
-  for (const worker of new Set([...byWorker.keys(), ...board.workers.keys()])) {
-    const rigs = byWorker.get(worker) ?? [];
-    const state = bestState(rigs);
-    if (query.state !== undefined && state !== query.state) continue;
-    if (!matches(query.search, worker)) continue;
-    rows.push(workerSummary(worker, rigs, board));
-  }
-  const value = (one: WorkerSummary): number | string | null => {
-    switch (query.sort) {
-      case "earned":
-        return Number(one.earned24hWei);
-      case "jobs":
-        return one.jobs24h;
-      case "success":
-        return one.successPpm;
-      case "speed":
-        return one.realTimeRatio;
-      case "seen":
-        return one.lastSeenAt;
-      case "worker":
-        return one.worker;
-    }
-  };
-  const page = pageOf(
-    rows.map((item) => ({ item, value: value(item), name: item.worker })),
-    query,
-  );
-  return { items: [...page.items], next: page.next, total: rows.length, ...context.age(live.atMs) };
-}
-
-function bestState(rigs: readonly Pick<LiveRig, "state">[]): LiveRig["state"] {
-  if (rigs.some((rig) => rig.state === "online")) return "online";
-  return rigs.some((rig) => rig.state === "draining") ? "draining" : "offline";
-}
-
-function workerSummary(worker: WorkerAddress, rigs: readonly LiveRig[], board: Board): WorkerSummary {
-  const line = board.workers.get(worker);
-  const sums = line?.sums ?? noSums;
-  const names = new Set([...rigs.map((rig) => rig.rig), ...(board.rigsOf.get(worker) ?? []).map((one) => one.rig)]);
-  const lastSeenMs = latest(line?.seenAtMs, line?.lastJobAtMs, ...rigs.map((rig) => rig.lastSeenMs));
-  return {
-    worker,
-    state: bestState(rigs),
-    rigsOnline: rigs.filter((rig) => rig.state !== "offline").length,
-    rigs: names.size,
-    streams: rigs.reduce((sum, rig) => sum + rig.streams, 0),
-    jobsInFlight: rigs.reduce((sum, rig) => sum + rig.jobsInFlight, 0),
-    firstSeenAt: timeOrNull(line?.firstAtMs),
-    lastSeenAt: timeOrNull(lastSeenMs),
-    lastJobAt: timeOrNull(line?.lastJobAtMs),
-    jobs24h: Number(sums.jobs),
-    earned24hWei: sums.earnedWei.toString(),
-    successPpm: successPpm(sums),
-    realTimeRatio: realTimeRatio(sums),
-    spark: sparkOf(line, board.fromMs),
-  };
-}
 
 /** The sums of the four windows, exact to the last counted event. */
 export async function windowsOf(context: Context, subject: RollupSubject): Promise<Windows> {
@@ -259,20 +49,16 @@ export async function rigsOfWorker(
   known: readonly KnownSubject[],
 ): Promise<RigSummary[]> {
   const board = await context.board("24h");
-  const nowMs = context.clock.now();
   const live = new Map(liveRigsOf(context.live(), worker).map((rig) => [rig.rig, rig]));
   const remembered = new Map(known.filter((one) => one.rig !== "").map((one) => [one.rig, one]));
   return [...new Set([...live.keys(), ...remembered.keys()])]
     .map((rig) =>
-      rigSummary(
-        context,
-        { worker, rig },
-        live.get(rig),
-        board.rigs.get(`${worker}.${rig}`),
-        board,
-        nowMs,
-        remembered.get(rig),
-      ),
+      rigSummary(context, {
+        name: { worker, rig },
+        live: live.get(rig),
+        line: board.rigs.get(`${worker}.${rig}`),
+        known: remembered.get(rig),
+      }),
     )
     .toSorted(
       (a, b) =>
@@ -398,7 +184,7 @@ export async function rigAnswer(context: Context, worker: WorkerAddress, rig: st
   const histogram = (counts: readonly number[]) => ({ boundsMs: [...LATENCY_BOUNDS_MS], counts: [...counts] });
   return {
     ...context.age(pool.atMs),
-    ...rigSummary(context, subject, live, board.rigs.get(`${worker}.${rig}`), board, nowMs, known),
+    ...rigSummary(context, { name: subject, live, line: board.rigs.get(`${worker}.${rig}`), known }),
     // Of the roll-ups themselves: the board may be some seconds behind.
     jobs24h: windows["24h"].jobs,
     earned24hWei: windows["24h"].earnedWei,
@@ -704,51 +490,6 @@ export async function earningsAnswer(
       feeWei: point.feeWei.toString(),
       earnedWei: point.earnedWei.toString(),
       realTimeRatio: realTimeRatio(point),
-    })),
-  };
-}
-
-export async function leaderboardAnswer(
-  context: Context,
-  query: z.infer<typeof leaderboardQuerySchema>,
-): Promise<LeaderboardAnswer> {
-  const board = await context.board(query.window);
-  const live = context.live();
-  const online = new Map<string, number>();
-  for (const rig of live.rigs.values()) {
-    if (rig.state !== "offline") online.set(rig.worker, (online.get(rig.worker) ?? 0) + 1);
-  }
-  const rows = [...board.workers.values()].filter((line) => line.sums.jobs > 0n);
-  const value = ({ sums }: RollupLine): number | null => {
-    switch (query.by) {
-      case "earned":
-        return Number(sums.earnedWei);
-      case "jobs":
-        return Number(sums.jobs);
-      case "pixels":
-        return Number(sums.pixels);
-      case "success":
-        return successPpm(sums);
-      case "speed":
-        return realTimeRatio(sums);
-    }
-  };
-  const page = pageOf(
-    rows.map((item) => ({ item, value: value(item), name: item.worker })),
-    { ...query, order: "desc" },
-  );
-  return {
-    ...context.age(board.atMs),
-    window: query.window,
-    by: query.by,
-    better: "more",
-    total: rows.length,
-    next: page.next,
-    items: page.items.map((line, i) => ({
-      rank: page.start + i + 1,
-      worker: line.worker,
-      rigsOnline: online.get(line.worker) ?? 0,
-      sums: sumsJson(line.sums, board.fromMs, board.toMs),
     })),
   };
 }

@@ -35,17 +35,8 @@ import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { PoolAnswers } from "./answer-pool.ts";
-import {
-  earningsAnswer,
-  jobsAnswer,
-  leaderboardAnswer,
-  rigAnswer,
-  rigsAnswer,
-  rigsOfWorker,
-  whyAnswer,
-  workerAnswer,
-  workersAnswer,
-} from "./answer-workers.ts";
+import { leaderboardAnswer, rigsAnswer, workersAnswer } from "./answer-lists.ts";
+import { earningsAnswer, jobsAnswer, rigAnswer, rigsOfWorker, whyAnswer, workerAnswer } from "./answer-workers.ts";
 import { type Context, readAddress } from "./context.ts";
 import type { EventHub } from "./event-hub.ts";
 import { ApiError, problems } from "./problem.ts";
