@@ -151,6 +151,7 @@ async function createApp(
   await app.register(compress, { global: true, threshold: 1_024, encodings: ["br", "gzip"] });
 
   const context = createContext(port, clock);
+  void context.warm();
   const hub = new EventHub({
     logger,
     clock,
