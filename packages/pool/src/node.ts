@@ -4,7 +4,6 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
 import {
-  formatRig,
   GrpcStatus,
   INVALID_VIDEO,
   parseOpenSecret,
@@ -33,6 +32,7 @@ import { generationOf, newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import { openBooks } from "./open-books.ts";
+import { openSettings } from "./open-settings.ts";
 import { openSchemeRules, startSchemes } from "./open-schemes.ts";
 import type { PoolOptions } from "./options.ts";
 import type { PayoutPort } from "./payouts/types.ts";
@@ -42,7 +42,8 @@ import { describeConnection, openRollups, openStore, PgAlertStore, type PgConnec
 import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { WorkersDoor } from "./workers/door.ts";
-import { hashSecret, Identities, parseWorker } from "./workers/identity.ts";
+import { Identities, parseWorker } from "./workers/identity.ts";
+import { WorkersRegister } from "./workers/register.ts";
 import { RigReports } from "./workers/rig-reports.ts";
 
 export interface PoolDeps {
@@ -107,7 +108,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
     const host = new URL(options.serviceUri).hostname.replace(/^\[|\]$/g, "");
     const identity = await loadTlsIdentity({ ...options, host }, clock.now());
-    const tokens = createTokenIssuer(await loadTokenKey(options.dataDir));
+    const tokenKey = await loadTokenKey(options.dataDir);
+    const tokens = createTokenIssuer(tokenKey);
     const keccak = scope.use(await startKeccak());
     const store = scope.use(await openStore(deps.connection, { logger, clock }));
 
@@ -127,14 +129,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     );
 
     const identities = new Identities(options);
-    const reloadIdentities = async (): Promise<void> =>
-      identities.load(await store.workers(), await store.credentials());
-    await reloadIdentities();
-
     const memory = createBodyMemory(options.maxBytesInFlight);
     const renditions = new Renditions(clock, deps.spool);
     memory.onPressure = () => renditions.trim();
     const connections = new Connections({ logger, clock });
+    const register = new WorkersRegister({ store, identities, connections, clock });
+    await register.load();
     const dispatcher = new Dispatcher(defaultDispatchOptions, {
       random: Math.random,
       newAttemptId: () => newAttemptId(generation),
@@ -400,10 +400,6 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       if (worker) return worker;
       throw new PoolError({ code: "admin/bad-address" }, `"${text}" is no payout address: check it for a typo.`);
     };
-    /** Ends the registrations of rigs that may not work any more. */
-    const dismiss = (worker: string, why: string): void => {
-      for (const connection of connections.all()) if (connection.rig.worker === worker) connection.end(why);
-    };
     // What speaks to a chain is 20 MB of code, loaded only where there is one.
     const payouts =
       options.payouts &&
@@ -484,72 +480,24 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       ledger: books.port,
       schemes: schemes.port,
       async workers() {
-        const credentials = await store.credentials();
+        const credentials = await register.credentials();
         return {
           workers: await store.workers(),
           credentials: credentials.map(({ id, name, createdAt, revokedAt }) => ({ id, name, createdAt, revokedAt })),
         };
       },
       async addWorker(address, rig) {
-        const name = rigOf(rig === undefined ? address : `${address}.${rig}`);
-        const secret = `op_${randomBytes(24).toString("base64url")}`;
-        const id = randomBytes(6).toString("hex");
-        await store.addCredential({
-          id,
-          secretHash: hashSecret(secret),
-          name,
-          createdAt: new Date(clock.now()).toISOString(),
-          revokedAt: undefined,
-        });
-        await store.append([
-          { type: "worker.credential-issued", worker: name.worker, rig: name.rig, data: { credential: id } },
-        ]);
-        await reloadIdentities();
-        return { id, secret, name: formatRig(name) };
+        return register.issue(rigOf(rig === undefined ? address : `${address}.${rig}`), "operator");
       },
-      async revokeCredential(id) {
-        const credential = (await store.credentials()).find((one) => one.id === id);
-        if (!credential)
-          throw new PoolError(
-            { code: "admin/unknown-credential" },
-            `There is no credential ${id}: see \`openpool workers list\`.`,
-          );
-        await store.revokeCredential(id, clock.now());
-        await store.append([
-          {
-            type: "worker.credential-revoked",
-            worker: credential.name.worker,
-            rig: credential.name.rig,
-            data: { credential: id },
-          },
-        ]);
-        await reloadIdentities();
-        for (const connection of connections.all()) {
-          if (connection.secretHash === credential.secretHash) connection.end("the credential was revoked");
-        }
-      },
-      async setWorker(address, change) {
-        if (change.payTo !== undefined) {
+      revokeCredential: (id) => register.revoke(id, "operator"),
+      async setWorker(address, { payTo, ...change }) {
+        if (payTo !== undefined) {
           throw new PoolError(
             { code: "payto/needs-signature" },
             "Where a worker's money goes changes only by that worker's own signature: see `openpool payto`.",
           );
         }
-        const worker = workerOf(address);
-        const old = identities.worker(worker);
-        const record = {
-          worker,
-          locked: change.locked ?? old?.locked ?? false,
-          banned: change.banned === undefined ? old?.banned : (change.banned ?? undefined),
-          payTo: old?.payTo,
-          note: change.note === undefined ? old?.note : (change.note ?? undefined),
-        };
-        await store.putWorker(record);
-        await store.append([{ type: "worker.changed", worker, data: { ...change } }]);
-        await reloadIdentities();
-        if (change.banned) dismiss(worker, "the worker was banned");
-        if (change.locked) dismiss(worker, "the address was locked to issued credentials");
-        return record;
+        return register.change(workerOf(address), change, "operator");
       },
       alerts,
       async drainRig(name) {
@@ -589,6 +537,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         logWritable: () => store.writable,
       });
       const onAppended = (callback: () => void): (() => void) => store.onAppended(callback);
+      const join = {
+        open: options.joinOpen,
+        registered: options.joinRegistered,
+        passwordNeeded: options.joinPassword !== undefined,
+      };
+      const rollups = scope.use(await openRollups(deps.connection, { logger, clock, onAppended }));
       publicApi = {
         facts: {
           identity: api.identity,
@@ -596,18 +550,14 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           startedAtMs: startedAt,
           network: options.network,
           serviceUri: options.serviceUri,
-          join: {
-            open: options.joinOpen,
-            registered: options.joinRegistered,
-            passwordNeeded: options.joinPassword !== undefined,
-          },
+          join,
           price: options.price,
         },
         live: () => view.live(),
         machines: reports,
         decisions: (worker, rig) => view.decisions({ worker, rig }),
         worker: (address) => identities.worker(address),
-        rollups: scope.use(await openRollups(deps.connection, { logger, clock, onAppended })),
+        rollups,
         events: (query) => store.events(query),
         onEvents: onAppended,
         terms: () => books.terms.book.versions,
@@ -638,6 +588,32 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
             chainId: options.payouts.chainId,
           }),
         alerts,
+        settings: scope.use(
+          await openSettings(
+            {
+              publicUrl: options.alerts?.publicUrl,
+              key: tokenKey,
+              payouts: options.payouts,
+            },
+            {
+              connection: deps.connection,
+              clock,
+              payouts,
+              terms: books.terms,
+              register,
+              join,
+              alerts,
+              append: (events) => store.append(events),
+              async rigsOf(worker) {
+                const rigs = new Map<string, number | undefined>();
+                for (const one of await rollups.known(worker)) if (one.rig !== "") rigs.set(one.rig, one.seenAtMs);
+                for (const one of view.live().rigs.values())
+                  if (one.worker === worker) rigs.set(one.rig, one.lastSeenMs);
+                return rigs;
+              },
+            },
+          ),
+        ),
         income: options.income && (() => schemes.income()),
       };
     }

@@ -4,10 +4,12 @@ import {
   batchPayerAddress,
   calls,
   checkChainId,
+  createSignatureCheck,
   fiatPriceOf,
   isSignedPayTo,
   openChain,
   parseKey,
+  type SignatureCheck,
   signerOfKey,
   signerOfKeystore,
   tokenPriceOf,
@@ -34,6 +36,8 @@ export interface StartPayoutsDeps {
 
 export interface RunningPayouts extends AsyncDisposable {
   readonly port: PayoutPort;
+  /** Asks the chain that is paid on, where a wallet is a contract. */
+  readonly signatures: SignatureCheck;
 }
 
 /** Reads a file that holds a secret; its content appears in no error. */
@@ -58,7 +62,9 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
   const logger = deps.logger.child({ room: "payouts" });
   const scope = openScope();
   try {
-    const { chain, nodes } = openChain(options);
+    const { chain, nodes, quorum } = openChain(options);
+    const signatures = createSignatureCheck(nodes, quorum);
+    const place = { chainId: options.chainId, pool: deps.poolName };
     await checkChainId(nodes, options.chainId, logger);
     const signer = await openSigner(options);
     const newId = createUuidV7(() => clock.now());
@@ -113,12 +119,12 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
         fiat: fiat && (() => fiatPriceOf(fiat, nodes, options, clock.now())),
         tell: (event) => deps.tell({ ...event, data: JSON.parse(JSON.stringify(event.data, bigintsAsText)) }),
         review: deps.review,
-        signedBy: (request) => isSignedPayTo(request, { chainId: options.chainId, pool: deps.poolName }),
+        signedBy: (request) => isSignedPayTo(request, place, signatures),
       },
     );
     runner.start(engine);
     logger.info("payouts are on", { payer: engine.payer, chainId: options.chainId, method: options.method });
-    return { port: engine, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+    return { port: engine, signatures, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
   } catch (cause) {
     await scope[Symbol.asyncDispose]().then(undefined, () => {});
     throw cause;

@@ -66,6 +66,7 @@ export {
 } from "./wire-text.ts";
 export {
   type AddressProblem,
+  addressProblemText,
   checksumAddress,
   DEFAULT_RIG,
   formatRig,
@@ -93,12 +94,14 @@ export {
   type VideoTrack,
 } from "./media/types.ts";
 export * from "./http-api/admin.ts";
+export * from "./http-api/alerts.ts";
 export * from "./http-api/common.ts";
 export * from "./http-api/events.ts";
 export * from "./http-api/payouts.ts";
 export * from "./http-api/pool.ts";
 export * from "./http-api/problem.ts";
 export * from "./http-api/routes.ts";
+export * from "./http-api/settings.ts";
 export * from "./http-api/solvency.ts";
 export * from "./http-api/status.ts";
 export * from "./http-api/terms.ts";

@@ -42,6 +42,13 @@ export function isAddressProblem(result: WorkerAddress | AddressProblem): result
   return !result.startsWith("0x");
 }
 
+/** What is wrong with an address, to be put behind "The address". */
+export const addressProblemText: Record<AddressProblem, string> = {
+  "bad-checksum": "has a typo: its mixed case does not fit its digits",
+  "zero-address": "is the zero address, which nobody owns",
+  "not-an-address": "must be 0x and 40 hex digits",
+};
+
 export interface OpenSecret extends RigName {
   /** What follows the first `:`, the pool's password. */
   readonly password: string | undefined;

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
+import { quietHoursSchema } from "@openpool/protocol";
 import { z } from "zod";
 import { parseDiscordUrl } from "./channels/discord.ts";
 import { isMailAddress, type MailSettings } from "./channels/mail.ts";
 import { parseNtfyUrl } from "./channels/ntfy.ts";
 import { isWebhookSecret } from "./channels/standard-webhook.ts";
 import { isTelegramChat } from "./channels/telegram.ts";
-import { isTimeZone, isWallTime } from "./quiet-hours.ts";
 import { type Channel, OPERATOR_ALERTS, type OperatorChannel } from "./types.ts";
 
 /** What the alerts file says. */
@@ -16,13 +16,6 @@ export interface AlertSettings {
 }
 
 export const noAlertSettings: AlertSettings = { mail: undefined, telegram: undefined, operator: [] };
-
-const wallTime = z.string().refine(isWallTime, "must be a time like 22:00");
-export const quietHoursSchema = z.strictObject({
-  from: wallTime,
-  to: wallTime,
-  timeZone: z.string().max(64).refine(isTimeZone, "must be a time zone like Europe/Berlin").default("UTC"),
-});
 
 const httpUrl = z
   .string()

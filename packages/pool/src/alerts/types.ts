@@ -1,20 +1,6 @@
-import type { WorkerAddress } from "@openpool/protocol";
+import type { WorkerAddress, WorkerAlert } from "@openpool/protocol";
 
-/** What can be told to whoever asks for it, about one worker. */
-export const WORKER_ALERTS = [
-  "rig-offline",
-  "no-work",
-  "success-low",
-  "speed-low",
-  "standing",
-  "payout-planned",
-  "payout-sent",
-  "payout-paid",
-  "payout-failed",
-  "terms-changed",
-  "address-change",
-] as const;
-export type WorkerAlert = (typeof WORKER_ALERTS)[number];
+export type { WorkerAlert };
 
 /** What is told to the operator, over channels of the pool's own settings. */
 export const OPERATOR_ALERTS = [

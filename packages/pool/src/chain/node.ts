@@ -33,6 +33,8 @@ export interface ChainNode {
   code(account: WorkerAddress): Promise<Hex>;
   /** What a contract answers; `0x` where there is none, or it refuses. */
   call(to: WorkerAddress, data: Hex): Promise<Hex>;
+  /** Whether the contract at an address, or the one that its signature says how to make (ERC-6492), takes a signature (ERC-1271). */
+  takesSignature(account: WorkerAddress, hash: Hex, signature: Hex): Promise<boolean>;
   estimateGas(call: {
     readonly from: WorkerAddress;
     readonly to: WorkerAddress;

@@ -22,17 +22,22 @@ export interface ChainOptions {
 export interface OpenedChain {
   readonly chain: Chain;
   readonly nodes: readonly ChainNode[];
+  /** How many of the nodes must agree. */
+  readonly quorum: number;
 }
 
 /** The chain behind several RPC URLs. No node has to be there yet. */
 export function openChain(options: ChainOptions): OpenedChain {
   const nodes = options.rpcUrls.map((url) => openViemNode(url, { timeoutMs: options.timeoutMs ?? 10_000 }));
-  return { nodes, chain: chainOf(nodes, options) };
+  return { nodes, chain: chainOf(nodes, options), quorum: quorumOf(nodes, options) };
 }
+
+const quorumOf = (nodes: readonly ChainNode[], { quorum }: Pick<ChainOptions, "quorum">): number =>
+  quorum ?? Math.floor(nodes.length / 2) + 1;
 
 /** The chain as such nodes show it together. */
 export function chainOf(nodes: readonly ChainNode[], options: Omit<ChainOptions, "rpcUrls">): Chain {
-  const quorum = options.quorum ?? Math.floor(nodes.length / 2) + 1;
+  const quorum = quorumOf(nodes, options);
   if (nodes.length === 0 || quorum < 1 || quorum > nodes.length) {
     throw new PoolError(
       { code: "payout/no-quorum" },

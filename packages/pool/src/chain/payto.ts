@@ -1,5 +1,6 @@
-import { recoverTypedDataAddress } from "viem";
+import { hashTypedData } from "viem";
 import type { Hex, PayToRequest } from "../payouts/types.ts";
+import type { SignatureCheck } from "./signatures.ts";
 import { ourAddress } from "./signer.ts";
 
 /** What a worker signs to change how it is paid (EIP-712). `docs/money.md` shows it. */
@@ -57,11 +58,17 @@ export function payToJson(change: Omit<PayToRequest, "signature">, place: PayToP
 }
 
 /** Whether a change was signed by the worker itself. */
-export async function isSignedPayTo(request: PayToRequest, place: PayToPlace): Promise<boolean> {
+export async function isSignedPayTo(
+  request: PayToRequest,
+  place: PayToPlace,
+  signatures: SignatureCheck,
+): Promise<boolean> {
+  let hash: Hex;
   try {
-    const signer = await recoverTypedDataAddress({ ...payToTypedData(request, place), signature: request.signature });
-    return ourAddress(signer) === request.worker;
+    hash = hashTypedData(payToTypedData(request, place));
   } catch {
+    // Numbers that do not fit into what is signed.
     return false;
   }
+  return signatures.hash(request.worker, hash, request.signature);
 }

@@ -2,6 +2,9 @@ import type { WorkerAddress } from "@openpool/protocol";
 import {
   BaseError,
   createPublicClient,
+  encodeDeployData,
+  erc6492SignatureValidatorAbi,
+  erc6492SignatureValidatorByteCode,
   ExecutionRevertedError,
   http,
   InsufficientFundsError,
@@ -116,6 +119,20 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
         return (await client.call({ to: address(to), data })).data ?? "0x";
       } catch (error) {
         if (hasReverted(error)) return "0x";
+        throw error;
+      }
+    },
+    async takesSignature(account, hash, signature) {
+      // Code that is run without being deployed: it makes the wallet where there is none yet, asks it, and says 1 or 0.
+      const data = encodeDeployData({
+        abi: erc6492SignatureValidatorAbi,
+        bytecode: erc6492SignatureValidatorByteCode,
+        args: [address(account), hash, signature],
+      });
+      try {
+        return BigInt((await client.call({ data })).data ?? "0x0") === 1n;
+      } catch (error) {
+        if (hasReverted(error)) return false;
         throw error;
       }
     },

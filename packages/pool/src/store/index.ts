@@ -12,4 +12,5 @@ export { PgPayoutStore } from "./payout-store.ts";
 export { openRollups } from "./rollup-store.ts";
 export type * from "./rollup-types.ts";
 export type * from "./types.ts";
+export { PgSettingsStore } from "./settings-store.ts";
 export { PgSchemeStore } from "./scheme-store.ts";

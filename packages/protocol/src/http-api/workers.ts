@@ -31,6 +31,7 @@ export const rigSummarySchema = z.object({
   worker: workerAddressSchema,
   rig: rigNameSchema,
   name: z.string().describe("`<address>.<rig>`"),
+  label: z.string().nullable().describe("what its worker calls it, in plain text; null when it has no such name"),
   state: rigStateSchema,
   stateReason: z.string().describe("why it is in this state, for people"),
   standing: standingSchema.nullable().describe("null for a rig of long ago that is not remembered"),

@@ -1,28 +1,14 @@
 import type { Server } from "node:http";
+import { subscribeSchema, workerAlertSchema } from "@openpool/protocol";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
 import { AlertError } from "../../alerts/alerts.ts";
-import { quietHoursSchema } from "../../alerts/settings.ts";
-import { WORKER_ALERTS } from "../../alerts/types.ts";
 import { readAddress } from "./context.ts";
 import type { AlertsPort } from "./ports.ts";
 import { sendProblem } from "./reply.ts";
 
 /** `POST /v1/alerts` */
-const subscribeSchema = z.strictObject({
-  worker: z.string().max(64),
-  channel: z.enum(["email", "discord", "telegram", "ntfy", "webhook"]),
-  target: z.string().min(1).max(500),
-  kinds: z.array(z.enum(WORKER_ALERTS)).min(1).max(WORKER_ALERTS.length),
-  thresholds: z
-    .strictObject({
-      noWorkHours: z.number().int().min(1).max(168).optional(),
-      successPercent: z.number().int().min(1).max(99).optional(),
-      realTimeRatio: z.number().multipleOf(0.1).min(0.1).max(20).optional(),
-    })
-    .optional(),
-  quiet: quietHoursSchema.optional(),
-});
+const subscribeBody = subscribeSchema.extend({ worker: z.string().max(64) });
 const linkSchema = z.strictObject({ token: z.string().max(200) });
 
 const page = (text: string, form = ""): string => `<!doctype html><html lang="en"><meta charset="utf-8">
@@ -60,13 +46,13 @@ export function alertRoutes(app: FastifyInstance<Server>, alerts: AlertsPort): v
   };
   const hidden = { schema: { hide: true } };
 
-  app.get("/v1/alerts", hidden, async () => ({ channels: alerts.channels, kinds: WORKER_ALERTS }));
+  app.get("/v1/alerts", hidden, async () => ({ channels: alerts.channels, kinds: workerAlertSchema.options }));
   app.post(
     "/v1/alerts",
     { ...hidden, config: { rateLimit: { max: 10, timeWindow: 60_000 } } },
     async (request, reply) => {
       try {
-        const { worker, ...rest } = subscribeSchema.parse(request.body);
+        const { worker, ...rest } = subscribeBody.parse(request.body);
         const thresholds = Object.fromEntries(
           Object.entries(rest.thresholds ?? {}).filter(([, value]) => value !== undefined),
         );

@@ -53,6 +53,7 @@ export function rigSummary(context: Context, rig: RigFacts): RigSummary {
     worker: name.worker,
     rig: name.rig,
     name: `${name.worker}.${name.rig}`,
+    label: context.port.settings?.labels.current.get(`${name.worker}.${name.rig}`) ?? null,
     state: stateOf(rig),
     stateReason: stateReason(live, lastSeenMs, context.clock.now()),
     standing: live?.standing ?? null,

@@ -1,5 +1,6 @@
 import { type Clock, PoolError } from "@openpool/base";
 import {
+  addressProblemText,
   type Age,
   isAddressProblem,
   parseAddress,
@@ -90,12 +91,7 @@ export function createContext(port: PublicPort, clock: Clock): Context {
 export function readAddress(text: string): WorkerAddress {
   const parsed = parseAddress(text);
   if (!isAddressProblem(parsed)) return parsed;
-  const why = {
-    "bad-checksum": "has a typo: its mixed case does not fit its digits",
-    "zero-address": "is the zero address, which nobody owns",
-    "not-an-address": "must be 0x and 40 hex digits",
-  }[parsed];
-  throw new ApiError({ code: "api/bad-address" }, `This address ${why}.`);
+  throw new ApiError({ code: "api/bad-address" }, `This address ${addressProblemText[parsed]}.`);
 }
 
 /** What goes on now, as everybody may see it. */

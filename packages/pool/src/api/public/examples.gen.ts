@@ -3,6 +3,8 @@ export const examples: readonly {
   readonly route: string;
   readonly name: string;
   readonly url: string;
+  readonly method?: string;
+  readonly sent?: unknown;
   readonly status: number;
   readonly body: unknown;
 }[] = [

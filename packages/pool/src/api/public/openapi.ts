@@ -5,7 +5,8 @@ import { jsonSchemaTransform } from "fastify-type-provider-zod";
 import { examples } from "./examples.gen.ts";
 import type { PoolFacts } from "./ports.ts";
 
-const INTRODUCTION = `Everything that the pages of this pool show. Reading needs no account and no key; nothing can be changed here.
+const INTRODUCTION = `Everything that the pages of this pool show. Reading needs no account and no key. What a worker may change about itself it
+changes with the signature of its own wallet (\`settings\`).
 
 - Amounts are wei and pixels are counts, both as decimal strings: JSON numbers round. Times are RFC 3339 in UTC.
 - Numbers of what goes on now come from memory and say how old they are (\`asOf\`, \`ageMs\`); sums come from the books.
@@ -21,6 +22,7 @@ interface Document {
 interface Operation {
   readonly summary?: string;
   readonly description?: string;
+  readonly requestBody?: { content?: Record<string, { schema?: unknown }> };
   readonly tags?: readonly string[];
   readonly parameters?: readonly {
     readonly name: string;
@@ -48,6 +50,7 @@ export async function describeApi(app: FastifyInstance<Server>, facts: PoolFacts
         { name: "workers", description: "Lists of workers and rigs" },
         { name: "worker", description: "One worker" },
         { name: "payouts", description: "Payout runs" },
+        { name: "settings", description: "What a worker may change, signed in with its wallet" },
         { name: "events", description: "What happens, as it happens" },
         { name: "errors", description: "What can go wrong" },
       ],
@@ -72,16 +75,24 @@ export async function describeApi(app: FastifyInstance<Server>, facts: PoolFacts
   });
 }
 
+type Example = (typeof examples)[number];
+const methodOf = ({ method = "GET" }: Example): string => method;
+const examplesOf = (method: string, path: string): readonly Example[] =>
+  examples.filter((one) => one.route === path && methodOf(one) === method.toUpperCase());
+/** What was asked, as a line. */
+const requestOf = (one: Example): string =>
+  `${methodOf(one)} ${one.url}${one.sent === undefined ? "" : ` ${JSON.stringify(one.sent)}`}`;
+
 /** Adds to each operation what it answered in a test: the request as its name, the answer as its value. */
 function withExamples(document: Document): Document {
   for (const [path, operations] of Object.entries(document.paths ?? {})) {
-    for (const operation of Object.values(operations)) {
-      for (const example of examples.filter((one) => one.route === path)) {
+    for (const [method, operation] of Object.entries(operations)) {
+      for (const example of examplesOf(method, path)) {
         const content = operation.responses?.[String(example.status)]?.content;
         for (const media of Object.values(content ?? {})) {
           media.examples = {
             ...(media.examples as object | undefined),
-            [example.name]: { summary: `GET ${example.url}`, value: example.body },
+            [example.name]: { summary: requestOf(example), value: example.body },
           };
         }
       }
@@ -97,29 +108,30 @@ function pageOf(document: Document, name: string): string {
   const sections: string[] = [];
   const contents: string[] = [];
   for (const [path, operations] of Object.entries(document.paths ?? {})) {
-    const { get } = operations;
-    if (!get) continue;
-    const id = path.replace(/[^a-z]+/gi, "-").replace(/^-|-$/g, "");
-    contents.push(`<li><a href="#${id}"><code>${escape(path)}</code></a> ${escape(get.summary ?? "")}</li>`);
-    const parameters = (get.parameters ?? []).map((one) => {
-      const { schema = {} } = one;
-      const values = Array.isArray(schema["enum"]) ? schema["enum"].join(", ") : String(schema["type"] ?? "");
-      const usual = schema["default"] === undefined ? "" : `; ${String(schema["default"])} when absent`;
-      return `<tr><td><code>${escape(one.name)}</code>${one.required ? " (needed)" : ""}</td><td>${escape(values + usual)}</td><td>${escape(String(one.description ?? schema["description"] ?? ""))}</td></tr>`;
-    });
-    const shown = examples.filter((one) => one.route === path);
-    sections.push(`<section id="${id}"><h2><code>GET ${escape(path)}</code></h2><p>${escape(get.summary ?? "")}.</p>
-${get.description === undefined ? "" : `<p>${escape(get.description)}</p>`}
+    for (const [name, operation] of Object.entries(operations)) {
+      const method = name.toUpperCase();
+      const id = `${name} ${path}`.replace(/[^a-z]+/gi, "-").replace(/^-|-$/g, "");
+      const title = `${method} ${escape(path)}`;
+      contents.push(`<li><a href="#${id}"><code>${title}</code></a> ${escape(operation.summary ?? "")}</li>`);
+      const parameters = (operation.parameters ?? []).map((one) => {
+        const { schema = {} } = one;
+        const values = Array.isArray(schema["enum"]) ? schema["enum"].join(", ") : String(schema["type"] ?? "");
+        const usual = schema["default"] === undefined ? "" : `; ${String(schema["default"])} when absent`;
+        return `<tr><td><code>${escape(one.name)}</code>${one.required ? " (needed)" : ""}</td><td>${escape(values + usual)}</td><td>${escape(String(one.description ?? schema["description"] ?? ""))}</td></tr>`;
+      });
+      const shown = examplesOf(method, path).map(
+        (one) =>
+          `<details><summary><code>${escape(requestOf(one))}</code> → ${one.status}</summary><pre>${escape(
+            typeof one.body === "string" ? one.body : JSON.stringify(one.body, undefined, 2),
+          )}</pre></details>`,
+      );
+      sections.push(`<section id="${id}"><h2><code>${title}</code></h2><p>${escape(operation.summary ?? "")}.</p>
+${operation.description === undefined ? "" : `<p>${escape(operation.description)}</p>`}
 ${parameters.length === 0 ? "" : `<table><tr><th>parameter</th><th>value</th><th>means</th></tr>${parameters.join("")}</table>`}
-${shown
-  .map(
-    (one) =>
-      `<details><summary><code>GET ${escape(one.url)}</code> → ${one.status}</summary><pre>${escape(
-        typeof one.body === "string" ? one.body : JSON.stringify(one.body, undefined, 2),
-      )}</pre></details>`,
-  )
-  .join("")}
-${fieldsOf(get)}</section>`);
+${shown.join("")}
+${fieldsOf("Fields of what is sent", operation.requestBody?.content)}
+${fieldsOf("Fields of the answer", operation.responses?.["200"]?.content)}</section>`);
+    }
   }
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escape(name)}: API</title><style>
@@ -152,9 +164,9 @@ interface Field {
   readonly enum?: readonly unknown[];
 }
 
-/** The fields of a good answer with what they mean. */
-function fieldsOf(operation: Operation): string {
-  const schema = operation.responses?.["200"]?.content?.["application/json"]?.schema as Field | undefined;
+/** The fields of what is sent or answered, with what they mean. */
+function fieldsOf(title: string, content: Record<string, { schema?: unknown }> | undefined): string {
+  const schema = content?.["application/json"]?.schema as Field | undefined;
   if (schema === undefined) return "";
   const rows: string[] = [];
   const walk = (field: Field, path: string, depth: number): void => {
@@ -172,7 +184,7 @@ function fieldsOf(operation: Operation): string {
   };
   walk(schema, "", 0);
   if (rows.length === 0) return "";
-  return `<details><summary>Fields of the answer</summary><table><tr><th>field</th><th>type</th><th>means</th></tr>${rows.join("")}</table></details>`;
+  return `<details><summary>${title}</summary><table><tr><th>field</th><th>type</th><th>means</th></tr>${rows.join("")}</table></details>`;
 }
 
 function typeOf(field: Field): string {

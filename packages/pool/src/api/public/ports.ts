@@ -4,11 +4,21 @@ import type { Alerts } from "../../alerts/alerts.ts";
 import type { Standing } from "../../dispatch/types.ts";
 import type { Terms } from "../../ledger/terms.ts";
 
+import type { RigLabels } from "../../settings/rig-labels.ts";
+import type { SignIn } from "../../settings/sign-in.ts";
+import type { WorkerSettings } from "../../settings/worker-settings.ts";
 import type { LedgerStore } from "../../store/ledger-store.ts";
 import type { Rollups } from "../../store/rollup-types.ts";
 import type { EventQuery, StoredEvent } from "../../store/types.ts";
 import type { RigReports } from "../../workers/rig-reports.ts";
 import type { PayoutsView } from "./payout-port.ts";
+
+/** Who may change what about itself. */
+export interface SettingsPort {
+  readonly signIn: Pick<SignIn, "chainId" | "publicUrl" | "ask" | "open" | "session" | "end" | "endAll">;
+  readonly worker: Pick<WorkerSettings, keyof WorkerSettings>;
+  readonly labels: Pick<RigLabels, "current">;
+}
 
 /** What the pages may do with alerts. */
 export type AlertsPort = Pick<Alerts, "channels" | "subscribe" | "linked" | "follow">;
@@ -132,6 +142,8 @@ export interface PublicPort {
   readonly books: BooksView | undefined;
   readonly payouts: PayoutsView | undefined;
   readonly income: (() => Promise<IncomeView>) | undefined;
+  /** Undefined: nobody can change anything. */
+  readonly settings?: SettingsPort | undefined;
   /** Undefined: nobody can subscribe. */
   readonly alerts?: AlertsPort | undefined;
   /** The upstream orchestrators that this pool serves; undefined without any. */

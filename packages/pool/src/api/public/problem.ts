@@ -5,7 +5,16 @@ export type ApiFailure =
       readonly code: "api/bad-request";
       readonly issues: readonly { readonly where: string; readonly problem: string }[];
     }
-  | { readonly code: "api/bad-address" | "api/bad-cursor" | "api/not-found" | "api/not-configured" };
+  | {
+      readonly code:
+        | "api/bad-address"
+        | "api/bad-cursor"
+        | "api/not-found"
+        | "api/not-configured"
+        | "api/not-signed-in"
+        | "api/not-yours"
+        | "api/wrong-origin";
+    };
 
 /** What a reader did wrong, or asked for in vain; becomes an answer of RFC 9457. */
 export class ApiError extends PoolError<ApiFailure> {}
@@ -15,6 +24,10 @@ export const problems = {
   "api/bad-request": { status: 400, title: "The request has parameters that make no sense" },
   "api/bad-address": { status: 400, title: "This is no payout address" },
   "api/bad-cursor": { status: 400, title: "This is no cursor of this list" },
+  "api/sign-in-refused": { status: 401, title: "This signature lets nobody in" },
+  "api/not-signed-in": { status: 401, title: "This needs a sign-in with the worker's wallet" },
+  "api/not-yours": { status: 403, title: "These are the settings of another worker" },
+  "api/wrong-origin": { status: 403, title: "This did not come from this pool's own pages" },
   "api/not-found": { status: 404, title: "There is no such thing here" },
   "api/not-configured": { status: 404, title: "This pool does not have that" },
   "api/not-allowed": { status: 405, title: "This can only be read" },

@@ -16,11 +16,12 @@ import {
 import { format, resolveConfig } from "prettier";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { liveRig, START } from "./testing/samples.ts";
-import { ada, bob, openWorld, type World } from "./testing/world.ts";
+import { ada, bob, carol, openWorld, type World } from "./testing/world.ts";
 
+const PUBLIC_URL = "https://pool.example.com";
 let world: World;
 beforeAll(async () => {
-  world = await openWorld();
+  world = await openWorld({ publicUrl: PUBLIC_URL });
   await world.store.append([
     { type: "pool.started", data: { generation: 1, version: "0.1.0", pid: 7 } },
     { type: "rig.joined", worker: ada, rig: "rig1", data: { capacity: 4, version: "0.8.12", connection: "c1" } },
@@ -45,8 +46,17 @@ afterAll(() => world[Symbol.asyncDispose]());
 
 const unknown = "0x00000000000000000000000000000000000000A1";
 
-/** The requests of the examples, by the route that they show. */
-const requests: readonly (readonly [route: string, name: string, url: string])[] = [
+const settings = `/v1/workers/${carol.address}/settings`;
+const settingsRoute = "/v1/workers/{address}/settings";
+const payTo = { payTo: "0x00000000219ab540356cBB839Cbe05303d7705Fa", minimumWei: "20000000000000000" };
+interface Sent {
+  readonly method: "POST" | "PUT" | "DELETE";
+  readonly sent?: unknown;
+}
+const remove: Sent = { method: "DELETE" };
+
+/** The requests of the examples, by the route that they show. From the sign-in to the sign-out they have its cookie. */
+const requests: readonly (readonly [route: string, name: string, url: string, more?: Sent])[] = [
   ["/v1/pool", "pool", "/v1/pool"],
   ["/v1/earnings", "day", "/v1/earnings?window=30d&step=day"],
   ["/v1/terms", "terms", "/v1/terms"],
@@ -70,20 +80,69 @@ const requests: readonly (readonly [route: string, name: string, url: string])[]
   ["/v1/payouts", "payouts", "/v1/payouts"],
   ["/v1/payouts/{id}", "none", "/v1/payouts/1"],
   ["/v1/problems", "problems", "/v1/problems"],
+  ["/v1/sign-in", "text", `/v1/sign-in?address=${carol.address}`],
+  [settingsRoute, "not-signed-in", settings],
+  ["/v1/sign-in", "signed", "/v1/sign-in", { method: "POST" }],
+  ["/v1/session", "signed-in", "/v1/session"],
+  [`${settingsRoute}/rigs/{name}`, "name", `${settings}/rigs/shed`, { method: "PUT", sent: { label: "Garden shed" } }],
+  [`${settingsRoute}/gas-limit`, "half", `${settings}/gas-limit`, { method: "PUT", sent: { maxGasSharePpm: 5_000 } }],
+  [`${settingsRoute}/pay-to`, "document", `${settings}/pay-to?${new URLSearchParams(payTo)}`],
+  [`${settingsRoute}/pay-to`, "change", `${settings}/pay-to`, { method: "PUT", sent: payTo }],
+  [settingsRoute, "all", settings],
+  [`${settingsRoute}/pay-to`, "take-back", `${settings}/pay-to`, remove],
+  [`${settingsRoute}/lock`, "too-early", `${settings}/lock`, { method: "PUT", sent: { locked: true } }],
+  [`${settingsRoute}/credentials`, "bad-name", `${settings}/credentials`, { method: "POST", sent: { rig: "a b" } }],
+  [`${settingsRoute}/credentials/{id}`, "unknown", `${settings}/credentials/0f0f0f`, remove],
+  [
+    `${settingsRoute}/alerts`,
+    "no-mail",
+    `${settings}/alerts`,
+    { method: "POST", sent: { channel: "email", target: "carol@example.com", kinds: ["payout-paid"] } },
+  ],
+  [
+    `${settingsRoute}/alerts/{id}`,
+    "unknown",
+    `${settings}/alerts/00000000-0000-4000-8000-000000000000`,
+    { method: "PUT", sent: { kinds: ["payout-paid"] } },
+  ],
+  [`${settingsRoute}/alerts/{id}`, "end-unknown", `${settings}/alerts/00000000-0000-4000-8000-000000000000`, remove],
+  ["/v1/session", "out", "/v1/session?everywhere=true", remove],
 ];
 
-test("every example of the description is what the pool answers, and every route has one", async () => {
-  const made: unknown[] = [];
-  for (const [route, name, url] of requests) {
-    const { status, body } = await world.get(url);
-    made.push({ route, name, url, status, body });
+/** Asks as the examples do: what a wallet has to sign is signed on the way. */
+async function askAll(): Promise<object[]> {
+  const made: object[] = [];
+  let cookie = "";
+  let last: { message?: string; nonce?: string; document?: never } = {};
+  for (const [route, name, url, { method, sent } = { method: undefined }] of requests) {
+    let body = sent;
+    if (route === "/v1/sign-in" && method === "POST") {
+      const message = last.message ?? "";
+      body = { message, signature: await carol.signMessage({ message }) };
+    }
+    if (route.endsWith("/pay-to") && method === "PUT") {
+      const { nonce, document } = last;
+      body = { ...payTo, nonce, signature: await carol.signTypedData(document!) };
+    }
+    const answer = await world.get(url, { cookie, origin: PUBLIC_URL }, method, body);
+    cookie = answer.headers.get("set-cookie")?.split(";")[0] ?? cookie;
+    if (answer.status === 200) last = answer.body;
+    const { status, body: answered } = answer;
+    made.push({ route, name, url, method, sent: body, status, body: answered });
   }
+  return made;
+}
+
+test("every example of the description is what the pool answers, and every route has one", async () => {
+  const made = await askAll();
   const file = join(import.meta.dirname, "examples.gen.ts");
   const text = `/** What the example requests answered in the test of the examples, which makes this file anew with \`vitest -u\`. */
 export const examples: readonly {
   readonly route: string;
   readonly name: string;
   readonly url: string;
+  readonly method?: string;
+  readonly sent?: unknown;
   readonly status: number;
   readonly body: unknown;
 }[] = ${JSON.stringify(made)};
@@ -123,7 +182,7 @@ describe("answers", () => {
       ["attic", "offline", 2],
     ]);
     const list = workersAnswerSchema.parse((await world.get("/v1/workers")).body);
-    expect(list.items.map((one) => one.jobs24h)).toEqual([5, 1]);
+    expect(list.items.map((one) => one.jobs24h)).toEqual([5, 1, 0]);
     const { books } = solvencyAnswerSchema.parse((await world.get("/v1/solvency")).body);
     expect(BigInt(books.creditedWei) + BigInt(books.commissionWei)).toBe(BigInt(books.feesWei));
   });

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
-import { isIP } from "node:net";
 import { join } from "node:path";
 import compress from "@fastify/compress";
 import cors from "@fastify/cors";
@@ -19,10 +18,12 @@ import { createContext, isUnavailable, liveJson } from "./context.ts";
 import { findDashboard } from "./dashboard-dir.ts";
 import { EventHub } from "./event-hub.ts";
 import { describeApi } from "./openapi.ts";
+import { isLoopback } from "./own-pages.ts";
 import type { PublicPort } from "./ports.ts";
 import { ApiError, type ProblemCode } from "./problem.ts";
 import { addressGroup, sendProblem } from "./reply.ts";
 import { routes } from "./routes.ts";
+import { settingsRoutes } from "./settings-routes.ts";
 
 export interface PublicApiOptions {
   /** Serve HTTPS with this; undefined: plain HTTP. */
@@ -56,11 +57,6 @@ export interface PublicApiDeps {
   readonly port: PublicPort;
   readonly logger: Logger;
   readonly clock: Clock;
-}
-
-/** Whether only programs on this machine can reach an address. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
 /** What everybody may read: the HTTP API, its description, and the pages. Nothing can be changed here. */
@@ -164,7 +160,8 @@ async function createApp(
   await app.register(async (scope) => {
     await routes(scope, { context, hub, logger, streamsPerAddress: options.streamsPerAddress });
   });
-  const { alerts } = port;
+  const { alerts, settings } = port;
+  if (settings) await app.register(async (scope) => settingsRoutes(scope, settings, clock));
   if (alerts) await app.register(async (scope) => alertRoutes(scope, alerts));
   await servePages(app, options.dashboardDir);
 
@@ -194,7 +191,7 @@ function answerProblems(app: FastifyInstance<Server>, logger: Logger): void {
       return sendProblem(reply, "api/too-many-requests", errorText(error));
     }
     if (Array.isArray(facts["validation"])) {
-      const where = facts["validationContext"] === "params" ? "path" : "query";
+      const where = facts["validationContext"] === "params" ? "path" : String(facts["validationContext"] ?? "query");
       const issues = (facts["validation"] as ValidationIssue[]).map((one) => ({
         where: one.instancePath.replace(/^\//, "") || where,
         problem: one.message ?? "is not valid",

@@ -308,6 +308,9 @@ class SimNode implements ChainNode {
     this.#blocks();
     return account === CONTRACT ? RUNTIME : "0x";
   }
+  async takesSignature(): Promise<boolean> {
+    return false;
+  }
   async call(): Promise<Hex> {
     return "0x";
   }

@@ -71,7 +71,7 @@ create table openpool.alert_outbox (
 create index alert_outbox_waiting on openpool.alert_outbox (next_at) where state = 'waiting';
 create index alert_outbox_state on openpool.alert_outbox (state, created_at);
 
--- Given out for one sign-in each, and gone with it.
+-- Sign-ins that happened, until they could not happen again anyway: each nonce counts once.
 create table openpool.signin_nonces (
   nonce text primary key,
   expires_at timestamptz not null

@@ -1,5 +1,6 @@
 import { type Clock, silentLogger, type StoppedClock, stoppedClock } from "@openpool/base";
-import type { WorkerAddress } from "@openpool/protocol";
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { privateKeyToAccount } from "viem/accounts";
 import type { StatementRow } from "../../../store/ledger-store.ts";
 import { openRollups } from "../../../store/rollup-store.ts";
 import type { Rollups } from "../../../store/rollup-types.ts";
@@ -8,6 +9,7 @@ import { openTestStore } from "../../../store/testing/test-store.ts";
 import type { Store } from "../../../store/types.ts";
 import type { LiveDecision, LivePool, PublicPort } from "../ports.ts";
 import { RigReports } from "../../../workers/rig-reports.ts";
+import { openTestSettings, type TestSettings } from "./settings.ts";
 import { liveRig, rigReport, START, terms } from "./samples.ts";
 import { defaultPublicApiOptions, openPublicApi, type PublicApiOptions } from "../server.ts";
 import { onOwnPort, type OwnPort } from "../../testing/own-port.ts";
@@ -18,17 +20,26 @@ export interface World extends AsyncDisposable {
   readonly store: Store;
   readonly rollups: Rollups;
   readonly port: PublicPort;
+  readonly settings: TestSettings;
   readonly api: OwnPort;
   live: LivePool;
   decisions: Map<string, readonly LiveDecision[]>;
-  get(path: string, headers?: Record<string, string>): Promise<{ status: number; headers: Headers; body: never }>;
+  get(
+    path: string,
+    headers?: Record<string, string>,
+    method?: string,
+    sent?: unknown,
+  ): Promise<{ status: number; headers: Headers; body: never }>;
   work(worker: WorkerAddress, rig: string, pixels: bigint, data?: Record<string, unknown>): Promise<void>;
 }
 
 let jobs = 0;
 
+/** A worker whose key the tests have. */
+export const carol = privateKeyToAccount(`0x${"0".repeat(63)}1`);
+
 export async function openWorld(
-  options: Partial<PublicApiOptions> = {},
+  options: Partial<PublicApiOptions> & { readonly publicUrl?: string } = {},
   more: Partial<PublicPort> = {},
   apiClock?: Clock,
 ): Promise<World> {
@@ -42,6 +53,13 @@ export async function openWorld(
   const reports = await RigReports.open({ store, clock });
   await reports.keep({ worker: ada, rig: "rig1" }, rigReport);
   const offline = { state: "offline", capacity: 0, streams: 0, jobsInFlight: 0, connections: [] } as const;
+  const settings = await openTestSettings({
+    store,
+    connection: store.database.connection,
+    clock,
+    publicUrl: options.publicUrl,
+    rigsOf: (worker) => [...world.live.rigs.values()].filter((rig) => rig.worker === worker).map((rig) => rig.rig),
+  });
   const rigs = [
     liveRig(ada, "rig1"),
     liveRig(ada, "attic", {
@@ -50,6 +68,7 @@ export async function openWorld(
       standingReason: "success down to 55 %, the last failure: disconnected with work in flight",
       lastSeenMs: Date.parse(START) - 5 * 3_600_000,
     }),
+    liveRig(parseAddress(carol.address) as WorkerAddress, "shed", offline),
     liveRig(bob, "big", {
       capacity: 20,
       streams: 3,
@@ -142,25 +161,30 @@ export async function openWorld(
     },
     payouts: undefined,
     income: undefined,
+    alerts: settings.alerts,
+    settings,
     ...more,
   };
-  const settings = {
+  const served = {
     ...defaultPublicApiOptions,
     identity: undefined,
     trustProxy: false,
     dashboardDir: undefined,
     ...options,
   };
-  const handler = await openPublicApi(settings, { port, logger: silentLogger, clock: apiClock ?? clock });
-  const api = await onOwnPort(handler, settings.identity ? "https" : "http");
+  const handler = await openPublicApi(served, { port, logger: silentLogger, clock: apiClock ?? clock });
+  const api = await onOwnPort(handler, served.identity ? "https" : "http");
   return Object.assign(world, {
     clock,
     store,
     rollups,
     port,
+    settings,
     api,
-    async get(path: string, headers: Record<string, string> = {}) {
-      const answer = await fetch(`${api.url}${path}`, { headers });
+    async get(path: string, headers: Record<string, string> = {}, method = "GET", sent?: unknown) {
+      const json = sent === undefined ? {} : { "content-type": "application/json" };
+      const body = sent === undefined ? null : JSON.stringify(sent);
+      const answer = await fetch(`${api.url}${path}`, { method, headers: { ...json, ...headers }, body });
       const text = await answer.text();
       const isJson = /json/.test(answer.headers.get("content-type") ?? "");
       return { status: answer.status, headers: answer.headers, body: (isJson ? JSON.parse(text) : text) as never };
@@ -204,6 +228,7 @@ export async function openWorld(
     },
     async [Symbol.asyncDispose]() {
       await api[Symbol.asyncDispose]();
+      await settings[Symbol.asyncDispose]();
       await rollups[Symbol.asyncDispose]();
       await store[Symbol.asyncDispose]();
     },

@@ -1,0 +1,359 @@
+import { type Clock, PoolError } from "@openpool/base";
+import {
+  addressProblemText,
+  type AlertChannel,
+  type Asset,
+  isAddressProblem,
+  parseAddress,
+  type NewCredential,
+  type PayToDocument,
+  type Subscribed,
+  type WorkerAddress,
+  type WorkerAlert,
+  type WorkerSettingsAnswer,
+} from "@openpool/protocol";
+import { AlertError, type Alerts } from "../alerts/alerts.ts";
+import type { Channel, QuietHours, Subscription, Thresholds } from "../alerts/types.ts";
+import type { PayoutPort, PayToRequest } from "../payouts/types.ts";
+import type { NewEvent } from "../store/types.ts";
+import type { WorkersRegister } from "../workers/register.ts";
+import type { Refusal } from "./ports.ts";
+import type { RigLabels } from "./rig-labels.ts";
+
+/** Payouts, as far as a worker has a say in them. */
+export interface PayoutSettingsPort {
+  readonly port: Pick<
+    PayoutPort,
+    "status" | "payToChanges" | "requestPayTo" | "cancelPayTo" | "gasLimitPpm" | "setGasLimit"
+  >;
+  readonly asset: Asset;
+  /** What the terms say. */
+  minimumWei(worker: WorkerAddress): bigint;
+  gasBorneBy(): "pool" | "worker";
+  /** What a wallet signs for a change, as JSON. */
+  document(change: Omit<PayToRequest, "signature">): string;
+}
+
+export interface WorkerSettingsDeps {
+  readonly clock: Clock;
+  readonly labels: RigLabels;
+  readonly register: Pick<WorkersRegister, "worker" | "credentials" | "issue" | "revoke" | "change">;
+  /** How rigs may join this pool. */
+  readonly join: { readonly open: boolean; readonly registered: boolean; readonly passwordNeeded: boolean };
+  /** The rigs of a worker that are connected or remembered, and when they were seen (unix ms). */
+  readonly rigsOf: (worker: WorkerAddress) => Promise<ReadonlyMap<string, number | undefined>>;
+  readonly sessionsOf: (worker: WorkerAddress) => Promise<number>;
+  /** Undefined: this pool pays nobody by itself. */
+  readonly payouts: PayoutSettingsPort | undefined;
+  readonly alerts: Pick<Alerts, "channels" | "subscribe" | "subscriptions" | "change">;
+  readonly append: (events: readonly NewEvent[]) => Promise<void>;
+}
+
+interface Heard {
+  readonly kinds: readonly WorkerAlert[];
+  readonly thresholds?: { readonly [Name in keyof Thresholds]?: Thresholds[Name] | undefined } | undefined;
+  readonly quiet?: QuietHours | undefined;
+}
+
+const MOST_CREDENTIALS = 50;
+/** Whoever asks for more than this has mistyped it, and would wait for ever. */
+const MOST_MINIMUM_WEI = 1_000n * 10n ** 18n;
+
+const refuse = (where: string, refused: string): Refusal => ({ where, refused });
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/**
+ * What a worker may change about itself. Whoever calls has made sure that the worker itself asks. A change is recorded
+ * before it is made; what cannot be done is answered with the reason.
+ */
+export class WorkerSettings {
+  readonly #deps: WorkerSettingsDeps;
+
+  constructor(deps: WorkerSettingsDeps) {
+    this.#deps = deps;
+  }
+
+  async read(worker: WorkerAddress): Promise<WorkerSettingsAnswer> {
+    const { register, rigsOf, labels, alerts, sessionsOf } = this.#deps;
+    const record = register.worker(worker);
+    const [payout, rigs, credentials, subscriptions, sessions] = await Promise.all([
+      this.#payout(worker),
+      rigsOf(worker),
+      this.#credentials(worker),
+      alerts.subscriptions(worker),
+      sessionsOf(worker),
+    ]);
+    const names = labels.current;
+    return {
+      worker,
+      banned: record?.banned ?? null,
+      payout,
+      rigs: [...rigs]
+        .toSorted(([a, seenA], [b, seenB]) => (seenB ?? 0) - (seenA ?? 0) || a.localeCompare(b))
+        .map(([rig, seenMs]) => ({
+          rig,
+          label: names.get(`${worker}.${rig}`) ?? null,
+          lastSeenAt: seenMs === undefined ? null : iso(seenMs),
+        })),
+      access: {
+        locked: record?.locked ?? false,
+        credentialsWork: this.#deps.join.registered,
+        canIssue: this.#canIssue,
+        credentials,
+      },
+      alerts: { channels: [...alerts.channels], subscriptions: subscriptions.map(subscriptionJson) },
+      sessions,
+    };
+  }
+
+  // ---- where the money goes
+
+  async #payout(worker: WorkerAddress): Promise<WorkerSettingsAnswer["payout"]> {
+    const { payouts } = this.#deps;
+    if (!payouts) {
+      return {
+        configured: false,
+        why: "This pool does not pay out by itself: ask its operator where your money goes.",
+      };
+    }
+    const [changes, status, gasLimitPpm] = await Promise.all([
+      payouts.port.payToChanges(worker),
+      payouts.port.status(),
+      payouts.port.gasLimitPpm(worker),
+    ]);
+    const inForce = changes.find((one) => one.state === "in-force");
+    const waiting = changes.find((one) => one.state === "waiting");
+    return {
+      configured: true,
+      payTo: inForce?.payTo ?? worker,
+      minimumWei: String(inForce?.thresholdWei ?? 0n),
+      poolMinimumWei: String(payouts.minimumWei(worker)),
+      pending: waiting
+        ? {
+            payTo: waiting.payTo,
+            minimumWei: String(waiting.thresholdWei),
+            requestedAt: iso(waiting.requestedAtMs),
+            effectiveAt: iso(waiting.effectiveAtMs),
+          }
+        : null,
+      delayMs: status.payToDelayMs,
+      chainId: status.chainId,
+      asset: payouts.asset,
+      gasBorneBy: payouts.gasBorneBy(),
+      maxGasSharePpm: gasLimitPpm === undefined ? null : Number(gasLimitPpm),
+    };
+  }
+
+  /** What the worker's wallet has to sign for a change (EIP-712). */
+  async payToDocument(
+    worker: WorkerAddress,
+    change: { readonly payTo: string; readonly minimumWei: string },
+  ): Promise<PayToDocument | Refusal> {
+    const { payouts } = this.#deps;
+    if (!payouts) return noPayouts;
+    const read = readPayTo(change);
+    if ("refused" in read) return read;
+    const nonce = await this.#nextNonce(worker, payouts);
+    const document: unknown = JSON.parse(payouts.document({ worker, ...read, nonce }));
+    // `payToJson` writes an object.
+    return { nonce: String(nonce), document: document as PayToDocument["document"] };
+  }
+
+  /** Takes a signed change in; answers from when on it counts (unix ms). The signature is what makes it count. */
+  async changePayTo(
+    worker: WorkerAddress,
+    change: {
+      readonly payTo: string;
+      readonly minimumWei: string;
+      readonly nonce: string;
+      readonly signature: `0x${string}`;
+    },
+  ): Promise<{ readonly payTo: WorkerAddress; readonly minimumWei: string; readonly effectiveAt: string } | Refusal> {
+    const { payouts } = this.#deps;
+    if (!payouts) return noPayouts;
+    const read = readPayTo(change);
+    if ("refused" in read) return read;
+    const nonce = BigInt(change.nonce);
+    // A number that skips ahead would leave less room for changes to come.
+    if (nonce > (await this.#nextNonce(worker, payouts))) {
+      return refuse("nonce", "This is not the number that was given out: ask for a new document.");
+    }
+    try {
+      const taken = await payouts.port.requestPayTo({ worker, ...read, nonce, signature: change.signature });
+      return { payTo: taken.payTo, minimumWei: String(taken.thresholdWei), effectiveAt: iso(taken.effectiveAtMs) };
+    } catch (error) {
+      const code = error instanceof PoolError ? error.info.code : undefined;
+      if (code === "payto/bad-signature") {
+        return refuse("signature", `The signature is not one of ${worker} for this change.`);
+      }
+      if (code === "payto/old-nonce") {
+        return refuse("nonce", "Another change was signed meanwhile: ask for a new document.");
+      }
+      throw error;
+    }
+  }
+
+  async #nextNonce(worker: WorkerAddress, payouts: PayoutSettingsPort): Promise<bigint> {
+    const changes = await payouts.port.payToChanges(worker);
+    return changes.reduce((most, one) => (one.nonce >= most ? one.nonce + 1n : most), 1n);
+  }
+
+  async cancelPayTo(worker: WorkerAddress): Promise<Refusal | undefined> {
+    const { payouts } = this.#deps;
+    if (!payouts) return noPayouts;
+    const waiting = (await payouts.port.payToChanges(worker)).some((one) => one.state === "waiting");
+    if (!waiting) return refuse("pay-to", "No change is waiting: there is nothing to take back.");
+    await payouts.port.cancelPayTo(worker);
+    return undefined;
+  }
+
+  async setGasLimit(worker: WorkerAddress, maxGasSharePpm: number | null): Promise<Refusal | undefined> {
+    const { payouts } = this.#deps;
+    if (!payouts) return noPayouts;
+    await this.#record(worker, { setting: "gas-limit", maxGasSharePpm });
+    await payouts.port.setGasLimit(worker, maxGasSharePpm === null ? undefined : BigInt(maxGasSharePpm));
+    return undefined;
+  }
+
+  // ---- rigs, and who may use the address
+
+  async setRigLabel(worker: WorkerAddress, rig: string, label: string | null): Promise<Refusal | undefined> {
+    const { rigsOf, labels } = this.#deps;
+    if (!(await rigsOf(worker)).has(rig)) {
+      return refuse("rig", "This worker has no such rig: a rig can be named once it has been here.");
+    }
+    await this.#record(worker, { setting: "rig-label", label }, rig);
+    const put = await labels.put({ worker, rig }, label ?? undefined);
+    return put ? undefined : refuse("label", "This worker has named as many rigs as it may.");
+  }
+
+  /** Where joining needs a password or the operator's say, issuing a credential is the operator's. */
+  get #canIssue(): boolean {
+    const { open, registered, passwordNeeded } = this.#deps.join;
+    return open && registered && !passwordNeeded;
+  }
+
+  async #credentials(worker: WorkerAddress): Promise<WorkerSettingsAnswer["access"]["credentials"]> {
+    const all = await this.#deps.register.credentials();
+    return all
+      .filter((one) => one.name.worker === worker && one.revokedAt === undefined)
+      .map((one) => ({ id: one.id, rig: one.name.rig, createdAt: one.createdAt }));
+  }
+
+  async setLock(worker: WorkerAddress, locked: boolean): Promise<Refusal | undefined> {
+    const { register, join } = this.#deps;
+    if (locked && !join.registered) {
+      return refuse("locked", "This pool takes no issued credentials: locked, none of your rigs could join.");
+    }
+    if (locked && (await this.#credentials(worker)).length === 0) {
+      return refuse("locked", "There is no credential for this address: locked, none of your rigs could join.");
+    }
+    if ((register.worker(worker)?.locked ?? false) !== locked) await register.change(worker, { locked }, "worker");
+    return undefined;
+  }
+
+  async issueCredential(worker: WorkerAddress, rig: string): Promise<NewCredential | Refusal> {
+    if (!this.#canIssue) return refuse("rig", "Credentials of this pool are issued by its operator.");
+    if ((await this.#credentials(worker)).length >= MOST_CREDENTIALS) {
+      return refuse("rig", `A worker has at most ${MOST_CREDENTIALS} credentials: revoke one first.`);
+    }
+    return this.#deps.register.issue({ worker, rig }, "worker");
+  }
+
+  async revokeCredential(worker: WorkerAddress, id: string): Promise<Refusal | undefined> {
+    if (!(await this.#credentials(worker)).some((one) => one.id === id)) {
+      return refuse("id", "This worker has no such credential.");
+    }
+    await this.#deps.register.revoke(id, "worker");
+    return undefined;
+  }
+
+  // ---- alerts
+
+  async subscribe(
+    worker: WorkerAddress,
+    { channel, target, ...heard }: Heard & { readonly channel: AlertChannel; readonly target: string },
+  ): Promise<Subscribed | Refusal> {
+    await this.#record(worker, { setting: "alerts", done: "added", channel });
+    try {
+      const { state, webhookSecret } = await this.#deps.alerts.subscribe({
+        worker,
+        channel,
+        target,
+        kinds: heard.kinds,
+        thresholds: onlyGiven(heard.thresholds ?? {}),
+        quiet: heard.quiet,
+        owned: true,
+      });
+      return { state, webhookSecret: webhookSecret ?? null };
+    } catch (error) {
+      if (!(error instanceof AlertError)) throw error;
+      return refuse("target", error.message.replace(/^\[[^\]]*\] /, ""));
+    }
+  }
+
+  async changeSubscription(worker: WorkerAddress, id: string, heard: Heard): Promise<Refusal | undefined> {
+    const { alerts } = this.#deps;
+    const old = (await alerts.subscriptions(worker)).find((one) => one.id === id);
+    if (!old) return noSubscription;
+    await this.#record(worker, { setting: "alerts", done: "changed", channel: old.channel.kind });
+    const changed = await alerts.change(worker, id, {
+      kinds: [...new Set(heard.kinds)],
+      thresholds: { ...old.thresholds, ...onlyGiven(heard.thresholds ?? {}) },
+      quiet: heard.quiet,
+    });
+    return changed ? undefined : noSubscription;
+  }
+
+  async endSubscription(worker: WorkerAddress, id: string): Promise<Refusal | undefined> {
+    const { alerts } = this.#deps;
+    const old = (await alerts.subscriptions(worker)).find((one) => one.id === id);
+    if (!old) return noSubscription;
+    await this.#record(worker, { setting: "alerts", done: "ended", channel: old.channel.kind });
+    return (await alerts.change(worker, id, "end")) ? undefined : noSubscription;
+  }
+
+  #record(worker: WorkerAddress, data: Readonly<Record<string, unknown>>, rig?: string): Promise<void> {
+    return this.#deps.append([{ type: "settings.changed", worker, rig, data }]);
+  }
+}
+
+const noPayouts = refuse("payout", "This pool does not pay out by itself.");
+const noSubscription = refuse("id", "There is no such subscription of this worker.");
+
+function readPayTo(change: {
+  readonly payTo: string;
+  readonly minimumWei: string;
+}): { readonly payTo: WorkerAddress; readonly thresholdWei: bigint } | Refusal {
+  const payTo = parseAddress(change.payTo.trim());
+  if (isAddressProblem(payTo)) return refuse("payTo", `The address ${addressProblemText[payTo]}.`);
+  const thresholdWei = BigInt(change.minimumWei);
+  if (thresholdWei > MOST_MINIMUM_WEI) return refuse("minimumWei", "The minimum is more than 1 000 ETH.");
+  return { payTo, thresholdWei };
+}
+
+/** Leaves out what is absent. */
+function onlyGiven<Values extends object>(values: Values): { [Name in keyof Values]?: NonNullable<Values[Name]> } {
+  const kept = Object.entries(values).filter(([, value]) => value !== undefined);
+  // Object.fromEntries forgets the names; they are those of `values`, less the absent ones.
+  return Object.fromEntries(kept) as { [Name in keyof Values]?: NonNullable<Values[Name]> };
+}
+
+function targetOf(channel: Channel): string {
+  if (channel.kind === "email") return channel.to;
+  return channel.kind === "telegram" ? channel.chat : channel.url;
+}
+
+function subscriptionJson(one: Subscription): WorkerSettingsAnswer["alerts"]["subscriptions"][number] {
+  return {
+    id: one.id,
+    channel: one.channel.kind,
+    target: targetOf(one.channel),
+    kinds: [...one.kinds],
+    thresholds: { ...one.thresholds },
+    quiet: one.quiet ?? null,
+    // Those that are over are not listed.
+    state: one.state === "active" ? "active" : "pending",
+    createdAt: iso(one.createdAtMs),
+  };
+}
