@@ -22,6 +22,8 @@ export interface World extends AsyncDisposable {
   readonly port: PublicPort;
   readonly settings: TestSettings;
   readonly api: OwnPort;
+  /** Asks the database behind the store's back. */
+  sql(text: string, values: readonly unknown[]): Promise<readonly object[]>;
   live: LivePool;
   decisions: Map<string, readonly LiveDecision[]>;
   get(
@@ -180,6 +182,7 @@ export async function openWorld(
     rollups,
     port,
     settings,
+    sql: (text: string, values: readonly unknown[]) => store.database.query(text, values),
     api,
     async get(path: string, headers: Record<string, string> = {}, method = "GET", sent?: unknown) {
       const json = sent === undefined ? {} : { "content-type": "application/json" };
