@@ -65,7 +65,7 @@ export async function openSettings(
     payouts: payouts &&
       options.payouts && {
         port: payouts.port,
-        asset: assetJson(options.payouts.asset),
+        assetOf: assetJson,
         minimumWei: (address) => terms.book.of(terms.current, address).minimumPayoutWei,
         gasBorneBy: () => terms.current.gasBorneBy,
         document: (change) => payouts.payToDocument(change),

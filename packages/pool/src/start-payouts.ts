@@ -9,6 +9,7 @@ import {
   isSignedPayTo,
   openChain,
   parseKey,
+  payToJson,
   type SignatureCheck,
   signerOfKey,
   signerOfKeystore,
@@ -20,7 +21,7 @@ import { PayoutEngine, type PayoutDeps, type PayoutEvent } from "./payouts/engin
 import type { PayoutOptions } from "./payouts/options.ts";
 import type { Signer } from "./payouts/ports.ts";
 import { PayoutRunner } from "./payouts/runner.ts";
-import type { PayoutPort } from "./payouts/types.ts";
+import type { PayoutPort, PayToRequest } from "./payouts/types.ts";
 import { createUuidV7, type PgConnection, PgPayoutStore } from "./store/index.ts";
 
 export interface StartPayoutsDeps {
@@ -38,6 +39,8 @@ export interface RunningPayouts extends AsyncDisposable {
   readonly port: PayoutPort;
   /** Asks the chain that is paid on, where a wallet is a contract. */
   readonly signatures: SignatureCheck;
+  /** What a worker's wallet signs to be paid in another way, as JSON. */
+  payToDocument(change: Omit<PayToRequest, "signature">): string;
 }
 
 /** Reads a file that holds a secret; its content appears in no error. */
@@ -124,7 +127,12 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
     );
     runner.start(engine);
     logger.info("payouts are on", { payer: engine.payer, chainId: options.chainId, method: options.method });
-    return { port: engine, signatures, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+    return {
+      port: engine,
+      signatures,
+      payToDocument: (change) => payToJson(change, place),
+      [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+    };
   } catch (cause) {
     await scope[Symbol.asyncDispose]().then(undefined, () => {});
     throw cause;

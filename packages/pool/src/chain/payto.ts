@@ -1,7 +1,6 @@
 import { hashTypedData } from "viem";
 import type { Hex, PayToRequest } from "../payouts/types.ts";
 import type { SignatureCheck } from "./signatures.ts";
-import { ourAddress } from "./signer.ts";
 
 /** What a worker signs to change how it is paid (EIP-712). `docs/money.md` shows it. */
 export const payToTypes = {

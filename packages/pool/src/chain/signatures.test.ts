@@ -57,10 +57,12 @@ afterAll(() => chain[Symbol.asyncDispose]());
 async function deploy(data: Hex): Promise<WorkerAddress> {
   const [from] = (await chain.request("eth_accounts", [])) as string[];
   const hash = (await chain.request("eth_sendTransaction", [{ from, data, gas: "0x989680" }])) as Hex;
-  let receipt: { readonly contractAddress: string } | null = null;
+  type Made = { readonly contractAddress: string };
   // A block is made right after the transaction is taken, but not before that is answered.
-  while (receipt === null) receipt = (await chain.request("eth_getTransactionReceipt", [hash])) as typeof receipt;
-  return ourAddress(receipt.contractAddress);
+  for (;;) {
+    const receipt = (await chain.request("eth_getTransactionReceipt", [hash])) as Made | null;
+    if (receipt) return ourAddress(receipt.contractAddress);
+  }
 }
 const walletOf = (of: string): Hex =>
   concatHex([codeOf("Wallet"), encodeAbiParameters([{ type: "address" }], [of as Hex])]);

@@ -6,6 +6,7 @@ import {
   isAddressProblem,
   parseAddress,
   type NewCredential,
+  type PayoutWish as PayoutWishJson,
   type PayToDocument,
   type Subscribed,
   type WorkerAddress,
@@ -14,7 +15,7 @@ import {
 } from "@openpool/protocol";
 import { AlertError, type Alerts } from "../alerts/alerts.ts";
 import type { Channel, QuietHours, Subscription, Thresholds } from "../alerts/types.ts";
-import type { PayoutPort, PayToRequest } from "../payouts/types.ts";
+import type { Asset as PayoutAsset, Hex, PayoutPort, PayoutWish, PayToRequest } from "../payouts/types.ts";
 import type { NewEvent } from "../store/types.ts";
 import type { WorkersRegister } from "../workers/register.ts";
 import type { Refusal } from "./ports.ts";
@@ -22,11 +23,9 @@ import type { RigLabels } from "./rig-labels.ts";
 
 /** Payouts, as far as a worker has a say in them. */
 export interface PayoutSettingsPort {
-  readonly port: Pick<
-    PayoutPort,
-    "status" | "payToChanges" | "requestPayTo" | "cancelPayTo" | "gasLimitPpm" | "setGasLimit"
-  >;
-  readonly asset: Asset;
+  readonly port: Pick<PayoutPort, "status" | "payToChanges" | "requestPayTo" | "cancelPayTo">;
+  /** For people. */
+  assetOf(asset: PayoutAsset): Asset;
   /** What the terms say. */
   minimumWei(worker: WorkerAddress): bigint;
   gasBorneBy(): "pool" | "worker";
@@ -48,6 +47,9 @@ export interface WorkerSettingsDeps {
   readonly alerts: Pick<Alerts, "channels" | "subscribe" | "subscriptions" | "change">;
   readonly append: (events: readonly NewEvent[]) => Promise<void>;
 }
+
+/** A wish as it came: {@link readWish} makes sure of it. */
+type AskedWish = Readonly<PayoutWishJson>;
 
 interface Heard {
   readonly kinds: readonly WorkerAlert[];
@@ -116,71 +118,57 @@ export class WorkerSettings {
         why: "This pool does not pay out by itself: ask its operator where your money goes.",
       };
     }
-    const [changes, status, gasLimitPpm] = await Promise.all([
-      payouts.port.payToChanges(worker),
-      payouts.port.status(),
-      payouts.port.gasLimitPpm(worker),
-    ]);
+    const [changes, status] = await Promise.all([payouts.port.payToChanges(worker), payouts.port.status()]);
     const inForce = changes.find((one) => one.state === "in-force");
     const waiting = changes.find((one) => one.state === "waiting");
     return {
       configured: true,
-      payTo: inForce?.payTo ?? worker,
-      minimumWei: String(inForce?.thresholdWei ?? 0n),
+      ...wishJson(inForce ?? { ...NO_WISH, payTo: worker }),
       poolMinimumWei: String(payouts.minimumWei(worker)),
       pending: waiting
         ? {
-            payTo: waiting.payTo,
-            minimumWei: String(waiting.thresholdWei),
+            ...wishJson(waiting),
             requestedAt: iso(waiting.requestedAtMs),
             effectiveAt: iso(waiting.effectiveAtMs),
           }
         : null,
       delayMs: status.payToDelayMs,
       chainId: status.chainId,
-      asset: payouts.asset,
+      poolAsset: payouts.assetOf(status.asset),
+      choices: status.choices.map((one) => payouts.assetOf(one)),
       gasBorneBy: payouts.gasBorneBy(),
-      maxGasSharePpm: gasLimitPpm === undefined ? null : Number(gasLimitPpm),
     };
   }
 
   /** What the worker's wallet has to sign for a change (EIP-712). */
-  async payToDocument(
-    worker: WorkerAddress,
-    change: { readonly payTo: string; readonly minimumWei: string },
-  ): Promise<PayToDocument | Refusal> {
+  async payToDocument(worker: WorkerAddress, asked: AskedWish): Promise<PayToDocument | Refusal> {
     const { payouts } = this.#deps;
     if (!payouts) return noPayouts;
-    const read = readPayTo(change);
-    if ("refused" in read) return read;
+    const wish = await readWish(asked, payouts);
+    if ("refused" in wish) return wish;
     const nonce = await this.#nextNonce(worker, payouts);
-    const document: unknown = JSON.parse(payouts.document({ worker, ...read, nonce }));
-    // `payToJson` writes an object.
+    const document: unknown = JSON.parse(payouts.document({ worker, ...wish, nonce }));
+    // It was written as an object.
     return { nonce: String(nonce), document: document as PayToDocument["document"] };
   }
 
-  /** Takes a signed change in; answers from when on it counts (unix ms). The signature is what makes it count. */
+  /** Takes a signed change in; answers from when on it counts. The signature is what makes it count. */
   async changePayTo(
     worker: WorkerAddress,
-    change: {
-      readonly payTo: string;
-      readonly minimumWei: string;
-      readonly nonce: string;
-      readonly signature: `0x${string}`;
-    },
-  ): Promise<{ readonly payTo: WorkerAddress; readonly minimumWei: string; readonly effectiveAt: string } | Refusal> {
+    asked: AskedWish & { readonly nonce: string; readonly signature: Hex },
+  ): Promise<(PayoutWishJson & { readonly effectiveAt: string }) | Refusal> {
     const { payouts } = this.#deps;
     if (!payouts) return noPayouts;
-    const read = readPayTo(change);
-    if ("refused" in read) return read;
-    const nonce = BigInt(change.nonce);
+    const wish = await readWish(asked, payouts);
+    if ("refused" in wish) return wish;
+    const nonce = BigInt(asked.nonce);
     // A number that skips ahead would leave less room for changes to come.
     if (nonce > (await this.#nextNonce(worker, payouts))) {
       return refuse("nonce", "This is not the number that was given out: ask for a new document.");
     }
     try {
-      const taken = await payouts.port.requestPayTo({ worker, ...read, nonce, signature: change.signature });
-      return { payTo: taken.payTo, minimumWei: String(taken.thresholdWei), effectiveAt: iso(taken.effectiveAtMs) };
+      const taken = await payouts.port.requestPayTo({ worker, ...wish, nonce, signature: asked.signature });
+      return { ...wishJson(taken), effectiveAt: iso(taken.effectiveAtMs) };
     } catch (error) {
       const code = error instanceof PoolError ? error.info.code : undefined;
       if (code === "payto/bad-signature") {
@@ -204,14 +192,6 @@ export class WorkerSettings {
     const waiting = (await payouts.port.payToChanges(worker)).some((one) => one.state === "waiting");
     if (!waiting) return refuse("pay-to", "No change is waiting: there is nothing to take back.");
     await payouts.port.cancelPayTo(worker);
-    return undefined;
-  }
-
-  async setGasLimit(worker: WorkerAddress, maxGasSharePpm: number | null): Promise<Refusal | undefined> {
-    const { payouts } = this.#deps;
-    if (!payouts) return noPayouts;
-    await this.#record(worker, { setting: "gas-limit", maxGasSharePpm });
-    await payouts.port.setGasLimit(worker, maxGasSharePpm === null ? undefined : BigInt(maxGasSharePpm));
     return undefined;
   }
 
@@ -321,15 +301,33 @@ export class WorkerSettings {
 const noPayouts = refuse("payout", "This pool does not pay out by itself.");
 const noSubscription = refuse("id", "There is no such subscription of this worker.");
 
-function readPayTo(change: {
-  readonly payTo: string;
-  readonly minimumWei: string;
-}): { readonly payTo: WorkerAddress; readonly thresholdWei: bigint } | Refusal {
-  const payTo = parseAddress(change.payTo.trim());
+const NO_WISH = { thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
+
+function wishJson(wish: PayoutWish): PayoutWishJson {
+  return {
+    payTo: wish.payTo,
+    minimumWei: String(wish.thresholdWei),
+    asset: wish.asset,
+    maxGasPriceWei: String(wish.maxGasPriceWei),
+    maxGasSharePpm: Number(wish.maxGasSharePpm),
+  };
+}
+
+async function readWish(asked: AskedWish, payouts: PayoutSettingsPort): Promise<PayoutWish | Refusal> {
+  const payTo = parseAddress(asked.payTo.trim());
   if (isAddressProblem(payTo)) return refuse("payTo", `The address ${addressProblemText[payTo]}.`);
-  const thresholdWei = BigInt(change.minimumWei);
+  const thresholdWei = BigInt(asked.minimumWei);
   if (thresholdWei > MOST_MINIMUM_WEI) return refuse("minimumWei", "The minimum is more than 1 000 ETH.");
-  return { payTo, thresholdWei };
+  const { asset: common, choices } = await payouts.port.status();
+  const asset = (["pool", common, ...choices] as const).find((one) => one.toLowerCase() === asked.asset.toLowerCase());
+  if (asset === undefined) return refuse("asset", "This pool does not pay in that: choose something that it offers.");
+  return {
+    payTo,
+    thresholdWei,
+    asset,
+    maxGasPriceWei: BigInt(asked.maxGasPriceWei),
+    maxGasSharePpm: BigInt(asked.maxGasSharePpm),
+  };
 }
 
 /** Leaves out what is absent. */

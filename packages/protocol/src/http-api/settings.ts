@@ -53,31 +53,38 @@ export const rigLabelSchema = z
   .regex(/^(?!.*\p{M}{3})[^\p{C}\p{Zl}\p{Zp}]*$/u, "must be plain letters, digits, signs and spaces")
   .refine((text) => text.normalize("NFC") === text, "must be in the composed form of Unicode (NFC)");
 
-/** Who gets a worker's money, and from how much on. */
-const payToSchema = z.object({ payTo: workerAddressSchema, minimumWei: weiSchema });
+/** What to be paid in: `pool` is whatever the pool pays in. */
+const assetChoiceSchema = z
+  .string()
+  .regex(/^(?:pool|eth|0x[0-9a-fA-F]{40})$/, "must be pool, eth, or the address of a token")
+  .describe("`pool`: whatever the pool pays in; or `eth`, or the address of a token that the pool offers");
+/** How a worker wants to be paid; 0 and `pool` leave it to the pool. */
+const wishSchema = z.object({
+  payTo: workerAddressSchema.describe("where the money goes"),
+  minimumWei: weiSchema.describe("pay from this much on, if that is more than the pool's minimum"),
+  asset: assetChoiceSchema,
+  maxGasPriceWei: weiSchema.describe("do not pay while gas costs more"),
+  maxGasSharePpm: countSchema.describe("nor while gas takes a larger part of the amount, in parts per million"),
+});
+export type PayoutWish = z.infer<typeof wishSchema>;
 
 export const settingsAnswerSchema = z.object({
   worker: workerAddressSchema,
   banned: z.string().nullable(),
   payout: z.union([
     notConfiguredSchema,
-    payToSchema.extend({
+    wishSchema.extend({
       configured: z.literal(true),
-      minimumWei: weiSchema.describe("it wants no less; 0 leaves it to the pool"),
       poolMinimumWei: weiSchema.describe("what the terms say; the larger of the two counts"),
-      pending: payToSchema
+      pending: wishSchema
         .extend({ requestedAt: timeSchema, effectiveAt: timeSchema.describe("counts from then on") })
         .nullable()
         .describe("a change that was signed and does not count yet"),
       delayMs: countSchema.describe("how long after its signature a change counts"),
       chainId: z.number().int(),
-      asset: assetSchema.describe("what this pool pays in; the same for everybody"),
+      poolAsset: assetSchema.describe("what a worker is paid in that chose nothing"),
+      choices: z.array(assetSchema).describe("what else it may choose"),
       gasBorneBy: z.enum(["pool", "worker"]),
-      maxGasSharePpm: z
-        .number()
-        .int()
-        .nullable()
-        .describe("rather wait than let gas take a larger part, in parts per million; null: the pool's limit alone"),
     }),
   ]),
   rigs: z.array(z.object({ rig: rigNameSchema, label: z.string().nullable(), lastSeenAt: timeSchema.nullable() })),
@@ -108,11 +115,16 @@ export const settingsAnswerSchema = z.object({
 });
 export type WorkerSettingsAnswer = z.infer<typeof settingsAnswerSchema>;
 
-/** `GET …/settings/pay-to?payTo=&minimumWei=`: what the wallet has to sign for a change. */
-export const payToQuerySchema = z.strictObject({
+/** What is asked for. Amounts are short: nobody waits for 10¹² ETH. */
+const askedWishSchema = z.strictObject({
   payTo: z.string().min(1).max(64).describe("where the money shall go"),
-  minimumWei: weiSchema.max(30).default("0").describe("pay from this much on; 0 leaves it to the pool"),
+  minimumWei: weiSchema.max(30).default("0"),
+  asset: assetChoiceSchema.default("pool"),
+  maxGasPriceWei: weiSchema.max(30).default("0"),
+  maxGasSharePpm: z.coerce.number().int().min(0).max(1_000_000).default(0),
 });
+/** `GET …/settings/pay-to?payTo=&minimumWei=`: what the wallet has to sign for a change. */
+export const payToQuerySchema = askedWishSchema;
 export const payToDocumentSchema = z.object({
   nonce: z.string().regex(/^\d+$/).describe("give it back with the signature"),
   document: z.record(z.string(), z.unknown()).describe("typed data (EIP-712), for eth_signTypedData_v4"),
@@ -121,17 +133,12 @@ export type PayToDocument = z.infer<typeof payToDocumentSchema>;
 
 /** `PUT …/settings/pay-to` */
 export const payToBodySchema = z.strictObject({
-  payTo: z.string().min(1).max(64),
-  minimumWei: weiSchema.max(30),
+  ...askedWishSchema.shape,
   nonce: z.string().regex(/^\d{1,20}$/),
   signature: signatureSchema,
 });
-export const payToAnswerSchema = payToSchema.extend({ effectiveAt: timeSchema });
+export const payToAnswerSchema = wishSchema.extend({ effectiveAt: timeSchema });
 
-/** `PUT …/settings/gas-limit` */
-export const gasLimitBodySchema = z.strictObject({
-  maxGasSharePpm: z.number().int().min(1).max(1_000_000).nullable(),
-});
 /** `PUT …/settings/rigs/{name}` */
 export const rigLabelBodySchema = z.strictObject({ label: rigLabelSchema.nullable() });
 /** `PUT …/settings/lock` */

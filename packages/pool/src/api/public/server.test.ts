@@ -48,7 +48,11 @@ const unknown = "0x00000000000000000000000000000000000000A1";
 
 const settings = `/v1/workers/${carol.address}/settings`;
 const settingsRoute = "/v1/workers/{address}/settings";
-const payTo = { payTo: "0x00000000219ab540356cBB839Cbe05303d7705Fa", minimumWei: "20000000000000000" };
+const payTo = {
+  payTo: "0x00000000219ab540356cBB839Cbe05303d7705Fa",
+  minimumWei: "20000000000000000",
+  maxGasSharePpm: 5_000,
+};
 interface Sent {
   readonly method: "POST" | "PUT" | "DELETE";
   readonly sent?: unknown;
@@ -85,8 +89,11 @@ const requests: readonly (readonly [route: string, name: string, url: string, mo
   ["/v1/sign-in", "signed", "/v1/sign-in", { method: "POST" }],
   ["/v1/session", "signed-in", "/v1/session"],
   [`${settingsRoute}/rigs/{name}`, "name", `${settings}/rigs/shed`, { method: "PUT", sent: { label: "Garden shed" } }],
-  [`${settingsRoute}/gas-limit`, "half", `${settings}/gas-limit`, { method: "PUT", sent: { maxGasSharePpm: 5_000 } }],
-  [`${settingsRoute}/pay-to`, "document", `${settings}/pay-to?${new URLSearchParams(payTo)}`],
+  [
+    `${settingsRoute}/pay-to`,
+    "document",
+    `${settings}/pay-to?${new URLSearchParams({ ...payTo, maxGasSharePpm: "5000" })}`,
+  ],
   [`${settingsRoute}/pay-to`, "change", `${settings}/pay-to`, { method: "PUT", sent: payTo }],
   [settingsRoute, "all", settings],
   [`${settingsRoute}/pay-to`, "take-back", `${settings}/pay-to`, remove],

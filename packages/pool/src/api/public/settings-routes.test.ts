@@ -4,6 +4,7 @@ import { type PrivateKeyAccount, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { SESSION_MS } from "../../settings/sign-in.ts";
 import { liveRig } from "./testing/samples.ts";
+import { TOKEN } from "./testing/settings.ts";
 import { ada, openWorld, type World } from "./testing/world.ts";
 
 const PUBLIC_URL = "https://pool.example.com";
@@ -251,7 +252,6 @@ describe("a stolen cookie", () => {
       ["GET", settings, undefined],
       ["PUT", `${settings}/rigs/shed`, { label: "mine" }],
       ["PUT", `${settings}/lock`, { locked: false }],
-      ["PUT", `${settings}/gas-limit`, { maxGasSharePpm: 1 }],
       ["GET", `${settings}/pay-to?payTo=${dave.address}`, undefined],
       ["DELETE", `${settings}/pay-to`, undefined],
       ["POST", `${settings}/credentials`, { rig: "x" }],
@@ -300,7 +300,7 @@ describe("settings", () => {
 
   test("money goes elsewhere by a signature of the wallet, after a delay, and not if it is taken back", async () => {
     const cookie = await signIn();
-    const change = { payTo: dave.address, minimumWei: "5" };
+    const change = { payTo: dave.address, minimumWei: "5", asset: TOKEN, maxGasPriceWei: "7", maxGasSharePpm: "5000" };
     const { body } = await ask("GET", `${settings}/pay-to?${new URLSearchParams(change)}`, cookie);
     const { nonce, document } = body as unknown as { nonce: string; document: never };
     const signature = await carol.signTypedData(document);
@@ -315,7 +315,11 @@ describe("settings", () => {
     const ahead = await ask("PUT", `${settings}/pay-to`, cookie, { ...change, nonce: "99", signature });
     expect(ahead.body.issues?.[0]?.where).toBe("nonce");
     expect((await ask("PUT", `${settings}/pay-to`, cookie, { ...change, nonce, signature })).status).toBe(200);
-    expect((await read(cookie)).payout).toMatchObject({ payTo: carol.address, pending: { payTo: dave.address } });
+    expect((await read(cookie)).payout).toMatchObject({
+      payTo: carol.address,
+      asset: "pool",
+      pending: { ...change, maxGasSharePpm: 5_000 },
+    });
     const replayed = await ask("PUT", `${settings}/pay-to`, cookie, { ...change, nonce, signature });
     expect(replayed.body.issues?.[0]?.where).toBe("nonce");
     expect((await ask("DELETE", `${settings}/pay-to`, cookie)).status).toBe(200);
@@ -327,8 +331,9 @@ describe("settings", () => {
     ["no address", { payTo: "0x12", minimumWei: "0" }],
     ["the zero address", { payTo: `0x${"0".repeat(40)}`, minimumWei: "0" }],
     ["an address with a typo", { payTo: `0x${"aB".repeat(20)}`, minimumWei: "0" }],
+    ["a token that the pool does not offer", { payTo: `0x${"a1".repeat(20)}`, asset: `0x${"dd".repeat(20)}` }],
     ["a minimum beyond all measure", { payTo: `0x${"a1".repeat(20)}`, minimumWei: `1${"0".repeat(24)}` }],
-  ])("money does not go to %s", async (_what, change) => {
+  ] as const)("money does not go to %s", async (_what, change) => {
     expect((await ask("GET", `${settings}/pay-to?${new URLSearchParams(change)}`, await signIn())).status).toBe(400);
   });
 

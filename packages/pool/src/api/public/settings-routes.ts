@@ -7,7 +7,6 @@ import {
   credentialAnswerSchema,
   credentialBodySchema,
   endSessionQuerySchema,
-  gasLimitBodySchema,
   lockBodySchema,
   payToAnswerSchema,
   payToBodySchema,
@@ -205,7 +204,7 @@ export async function settingsRoutes(
     {
       schema: {
         ...described,
-        summary: "What to sign to be paid elsewhere, or from another amount on",
+        summary: "What to sign to be paid elsewhere, in something else, from another amount on, or at other gas",
         querystring: payToQuerySchema,
         response: { 200: payToDocumentSchema, ...answers },
       },
@@ -217,7 +216,7 @@ export async function settingsRoutes(
     {
       schema: {
         ...described,
-        summary: "Be paid elsewhere, or from another amount on; it counts after a delay",
+        summary: "Be paid in another way, as signed; it counts after a delay",
         body: payToBodySchema,
         response: { 200: payToAnswerSchema, ...answers },
       },
@@ -242,22 +241,6 @@ export async function settingsRoutes(
     },
     async (request) => {
       must(await settings.cancelPayTo(await owner(request)));
-      return CHANGED;
-    },
-  );
-  app.put(
-    `${at}/gas-limit`,
-    {
-      ...changing,
-      schema: {
-        ...described,
-        summary: "Rather wait than let gas take more than a part of a payout",
-        body: gasLimitBodySchema,
-        response: { 200: changedAnswerSchema, ...answers },
-      },
-    },
-    async (request) => {
-      must(await settings.setGasLimit(await owner(request), request.body.maxGasSharePpm));
       return CHANGED;
     },
   );

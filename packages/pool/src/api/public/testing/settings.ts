@@ -1,5 +1,5 @@
 import { type Clock, openScope, PoolError, silentLogger } from "@openpool/base";
-import type { WorkerAddress } from "@openpool/protocol";
+import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { Alerts } from "../../../alerts/alerts.ts";
 import { noAlertSettings } from "../../../alerts/settings.ts";
 import { createSignatureCheck, isSignedPayTo, payToJson } from "../../../chain/index.ts";
@@ -18,12 +18,13 @@ import { assetJson } from "../payout-view.ts";
 import type { AlertsPort, SettingsPort } from "../ports.ts";
 
 export const PLACE = { pool: "https://pool.example.com:8935", chainId: 42_161 };
+/** What workers may choose besides ETH. */
+export const TOKEN = parseAddress(`0x${"cc".repeat(20)}`) as WorkerAddress;
 const DELAY_MS = 2 * 86_400_000;
 
 /** The part of payouts that settings touch, in memory; signatures are checked as on a real pool. */
 function memoryPayouts(clock: Clock): PayoutSettingsPort {
   const changes: PayToChange[] = [];
-  const limits = new Map<WorkerAddress, bigint | undefined>();
   const check = createSignatureCheck([], 1);
   const replace = (worker: WorkerAddress, state: PayToChange["state"]): void => {
     for (const [i, one] of changes.entries()) {
@@ -31,7 +32,7 @@ function memoryPayouts(clock: Clock): PayoutSettingsPort {
     }
   };
   return {
-    asset: assetJson("eth"),
+    assetOf: assetJson,
     minimumWei: () => 10n ** 16n,
     gasBorneBy: () => "worker",
     document: (change) => payToJson(change, PLACE),
@@ -40,6 +41,9 @@ function memoryPayouts(clock: Clock): PayoutSettingsPort {
         ...PLACE,
         payToDelayMs: DELAY_MS,
         payer: undefined,
+        asset: "eth",
+        choices: [TOKEN],
+        floats: [],
         balanceWei: undefined,
         paused: undefined,
         halted: undefined,
@@ -60,8 +64,6 @@ function memoryPayouts(clock: Clock): PayoutSettingsPort {
         return change;
       },
       cancelPayTo: async (worker) => replace(worker, "cancelled"),
-      gasLimitPpm: async (worker) => limits.get(worker),
-      setGasLimit: async (worker, ppm) => void limits.set(worker, ppm),
     },
   };
 }
