@@ -371,6 +371,7 @@ describe("settings", () => {
     const hook = { channel: "webhook", target: "https://hooks.example.com/a", kinds: ["payout-paid"] };
     const added = await ask("POST", `${settings}/alerts`, cookie, hook);
     expect(added.body).toMatchObject({ state: "pending", webhookSecret: expect.stringMatching(/^whsec_/) as string });
+    world.clock.advance(1_000);
     await ask("POST", `${settings}/alerts`, cookie, {
       channel: "discord",
       target: "https://discord.com/api/webhooks/123456789012345678/abcdefghijklmnopqrstuvwx",
