@@ -185,9 +185,8 @@ export async function openWorld(
     sql: (text: string, values: readonly unknown[]) => store.database.query(text, values),
     api,
     async get(path: string, headers: Record<string, string> = {}, method = "GET", sent?: unknown) {
-      const json = sent === undefined ? {} : { "content-type": "application/json" };
-      const body = sent === undefined ? null : JSON.stringify(sent);
-      const answer = await fetch(`${api.url}${path}`, { method, headers: { ...json, ...headers }, body });
+      const json = { headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(sent) };
+      const answer = await fetch(`${api.url}${path}`, { method, ...(sent === undefined ? { headers } : json) });
       const text = await answer.text();
       const isJson = /json/.test(answer.headers.get("content-type") ?? "");
       return { status: answer.status, headers: answer.headers, body: (isJson ? JSON.parse(text) : text) as never };
