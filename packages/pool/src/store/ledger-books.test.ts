@@ -436,3 +436,41 @@ test("an adjustment names its reason and what it corrects, and never takes more 
   await expect(refused({ reason: " " })).rejects.toMatchObject({ info: { code: "ledger/bad-adjustment" } });
   expect((await ledger.balance(ada)).owedWei).toBe(2_000n);
 });
+
+test("a credit that is held is corrected where it is: less of it is released, at its own moment, and the statement sums", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
+  const { store, ledger, client } = world;
+  const credit = creditOf(ada, "one", 4n);
+  await store.credit(credit);
+  await store.credit(creditOf(ada, "one", 8n));
+  await world.catchUp();
+  const correct = (amountWei: bigint) =>
+    ledger.adjust({ worker: ada, amountWei, reason: "black pictures", corrects: credit.job, termsVersion: 1 });
+  clock.advance(HOUR);
+  expect((await correct(-2_000n)).balance).toMatchObject({ heldWei: 7_000n, owedWei: 0n });
+  // The job has 1000 left, whatever else is held.
+  await expect(correct(-1_001n)).rejects.toMatchObject({ info: { code: "ledger/bad-adjustment" } });
+  await correct(500n);
+  const { rows } = await ledger.statement(ada, {}, undefined, 10);
+  expect(rows.map((row) => [row.kind, row.amountWei, row.state])).toEqual([
+    ["credit", 3_000n, "held"],
+    ["credit", 6_000n, "held"],
+    ["adjusted", -2_000n, "held"],
+    ["adjusted", 500n, "held"],
+  ]);
+  expect(rows[2]?.data).toMatchObject({ reason: "black pictures", corrects: credit.job });
+  const right = async (): Promise<void> => {
+    expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+    expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+  };
+  await right();
+  expect((await rebuild(world, false, clock.now)).differences).toEqual([]);
+  await right();
+  clock.advance(DAY);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 7_500n });
+  await right();
+  // Released: from here on it is what is owed that is corrected.
+  expect((await correct(-100n)).balance).toMatchObject({ heldWei: 0n, owedWei: 7_400n });
+});

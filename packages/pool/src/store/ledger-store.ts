@@ -4,6 +4,7 @@ import { type ClientBase, Pool, type PoolClient, type QueryResultRow } from "pg"
 import { parseTermsDocument, type Terms, type TermsDocument, termsDocumentJson } from "../ledger/terms.ts";
 import { type AccountBalance, type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { ClosedPeriod } from "./ledger-periods.ts";
+import { changeHold, lockHeldCredit } from "./held-credit.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
 
@@ -122,7 +123,7 @@ export interface LedgerStore extends AsyncDisposable {
   statementSums(worker: WorkerAddress, range: StatementRange): Promise<StatementSums>;
   /**
    * Adds to what a worker is owed, or takes from it, by hand: a new entry with its reason, which may name the job or the
-   * entry that it corrects. @throws LedgerError `ledger/negative-balance`, `ledger/unknown-entry`, `ledger/bad-adjustment`.
+   * entry that it corrects. What corrects a credit that is still held changes what is held, until the credit's own moment. @throws LedgerError `ledger/negative-balance`, `ledger/unknown-entry`, `ledger/bad-adjustment`.
    */
   adjust(adjustment: Adjustment): Promise<{ readonly entry: string; readonly balance: AccountBalance }>;
   /** Months whose books are closed, the oldest first. */
@@ -464,21 +465,28 @@ export class PgLedgerStore implements LedgerStore {
           );
         }
       }
-      await postEntries(client, [
-        {
-          id,
-          source: `${id}/adjusted`,
-          rule: "adjusted",
-          termsVersion,
-          atMs: this.#clock.now(),
-          postings: [
-            { account: workerAccount(worker, "owed"), amountWei },
-            { account: poolAccounts.adjustments, amountWei: -amountWei },
-          ],
-          data: { reason, ...(corrects === undefined ? {} : { corrects }) },
-          corrects,
-        },
-      ]);
+      const held = corrects === undefined ? undefined : await lockHeldCredit(client, worker, corrects);
+      if (held && held.amountWei + amountWei < 0n) {
+        throw new LedgerError(
+          { code: "ledger/bad-adjustment" },
+          `Job ${corrects} has ${held.amountWei} wei left, which are still held: no more can be taken of them.`,
+        );
+      }
+      const entry: NewEntry = {
+        id,
+        source: `${id}/adjusted`,
+        rule: "adjusted",
+        termsVersion: held?.termsVersion ?? termsVersion,
+        atMs: this.#clock.now(),
+        postings: [
+          { account: workerAccount(worker, held ? "held" : "owed"), amountWei },
+          { account: poolAccounts.adjustments, amountWei: -amountWei },
+        ],
+        data: { reason, ...(corrects === undefined ? {} : { corrects }) },
+        corrects,
+      };
+      await postEntries(client, [entry], { withoutLines: held !== undefined });
+      if (held) await changeHold(client, worker, held, id, amountWei);
     });
     return { entry: id, balance: await this.balance(worker) };
   }

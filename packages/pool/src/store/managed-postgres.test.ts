@@ -153,6 +153,22 @@ describe("a managed Postgres", () => {
     expect(logger.said).toContainEqual({ level: "error", message: "Postgres died; starting it again" });
   });
 
+  test("is started again when somebody else tells it to stop, although connections that stay would hold that up for ever", async () => {
+    const logger = listeningLogger();
+    await using postgres = await start((await stoppedCluster()).dataDir, {}, logger);
+    const { connection } = postgres;
+    const stays = new Client(clientConfig(connection, "stays"));
+    stays.on("error", () => {});
+    await stays.connect();
+    const first = postgres.pid ?? 0;
+    process.kill(first, "SIGTERM");
+    await vi.waitFor(() => expect(postgres.restarts).toBe(1), { timeout: 20_000, interval: 20 });
+    expect(postgres.pid).not.toBe(first);
+    expect(await ask(connection, "select 1")).toBe(1);
+    expect(logger.said.map((one) => one.message)).toContainEqual(expect.stringContaining("told to stop"));
+    await stays.end().catch(() => {});
+  });
+
   test("has its log cut while it runs, and one old one kept", async () => {
     const { dataDir } = await stoppedCluster();
     const log = join(dataDir, "postgres.log");

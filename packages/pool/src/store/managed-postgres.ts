@@ -14,7 +14,7 @@ import {
   prepareCluster,
   removeTree,
 } from "./postgres-cluster.ts";
-import { inspectCluster, isAlive, postgresProcesses } from "./postmaster.ts";
+import { inspectCluster, isAlive, isStopping, postgresProcesses } from "./postmaster.ts";
 import { cleanEnvironment } from "./run-as.ts";
 
 export interface ManagedPostgresOptions {
@@ -60,6 +60,8 @@ export interface ManagedPostgres extends AsyncDisposable {
 
 const DATABASE = "openpool";
 const LOG_MAX_BYTES = 8 << 20;
+/** How soon we notice that somebody else told Postgres to stop. */
+const STOP_LOOK_MS = 1_000;
 /** Any constant: it is taken in the database `postgres` of a cluster that is ours alone. */
 const OWNER_LOCK = 7_105_233;
 const OWNER_WAIT_MS = 1_500;
@@ -200,6 +202,7 @@ class Supervisor implements ManagedPostgres {
     await this.#createDatabase();
     this.#state = "running";
     this.#watchLog();
+    this.#watchStop();
   }
 
   async #createDatabase(): Promise<void> {
@@ -442,6 +445,31 @@ class Supervisor implements ManagedPostgres {
     void check();
   }
 
+  /**
+   * A server that somebody told to stop, and not we, would wait for our own connections to end and let no new one in. It is
+   * told to throw everybody out, so that it ends and is started again.
+   */
+  #watchStop(): void {
+    let cancel = (): void => {};
+    let ended: number | undefined;
+    const check = async (): Promise<void> => {
+      const { pid } = this;
+      if (pid === undefined || pid === ended || !(await isStopping(this.#place.cluster))) return;
+      if (this.#scope.signal.aborted || pid !== this.pid) return;
+      ended = pid;
+      this.#logger.warn("Postgres was told to stop, and not by the pool; ending it at once, to start it again", {
+        pid,
+      });
+      tell(pid, "SIGINT");
+    };
+    const next = (): void => {
+      if (this.#scope.signal.aborted) return;
+      cancel = this.#clock.after(STOP_LOOK_MS, () => void check().finally(next));
+    };
+    this.#scope.defer(() => cancel());
+    next();
+  }
+
   #pause(ms: number): Promise<void> {
     const { signal } = this.#scope;
     return new Promise((resolve) => {
@@ -485,26 +513,28 @@ class Supervisor implements ManagedPostgres {
       }
       return true;
     };
-    const tell = (signal: NodeJS.Signals): void => {
-      try {
-        process.kill(postmaster.pid, signal);
-      } catch (error) {
-        if (errorCode(error) !== "ESRCH") throw error;
-      }
-    };
     if (await this.#hasEnded(postmaster)) return;
     const { ephemeral = false, stopTimeoutMs = ephemeral ? 0 : 4_000 } = this.#options;
     if (stopTimeoutMs > 0) {
-      tell("SIGINT");
+      tell(postmaster.pid, "SIGINT");
       if (await within(stopTimeoutMs)) return;
       const message = "Postgres is slow to stop and is told to stop at once; it recovers at the next start";
       this.#logger.warn(message, { waitedMs: stopTimeoutMs });
     }
-    tell("SIGQUIT");
+    tell(postmaster.pid, "SIGQUIT");
     if (await within(6_000)) return;
     throw new PoolError(
       { code: "store/postgres-would-not-stop" },
       `Postgres (process ${postmaster.pid}) does not stop. The next start of the pool takes it over; to end it by hand use kill -INT ${postmaster.pid}.`,
     );
+  }
+}
+
+/** A process that is gone already has done what it was told. */
+function tell(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (errorCode(error) !== "ESRCH") throw error;
   }
 }

@@ -23,6 +23,15 @@ export async function readPidFile(cluster: string): Promise<PidFile | "unreadabl
   return { pid: Number(pid), port: Number(port), socketDir };
 }
 
+/**
+ * Whether the server was told to stop and has not ended: it lets nobody in any more, and after a SIGTERM it waits for those
+ * who are in, for ever if they stay.
+ */
+export async function isStopping(cluster: string): Promise<boolean> {
+  const text = await readFile(join(cluster, "postmaster.pid"), "utf8").catch(() => "");
+  return text.split("\n")[7]?.startsWith("stopping") ?? false;
+}
+
 /** Whether any process has this id, ours or not. */
 export function isAlive(pid: number): boolean {
   try {

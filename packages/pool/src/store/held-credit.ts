@@ -1,0 +1,70 @@
+import type { WorkerAddress } from "@openpool/protocol";
+import type { ClientBase } from "pg";
+
+/** A credit that is not payable yet, with what was corrected of it. */
+export interface HeldCredit {
+  readonly releaseAt: Date;
+  readonly termsVersion: number;
+  /** What it comes to now. */
+  readonly amountWei: bigint;
+}
+
+const MONTH_MS = 32 * 24 * 60 * 60 * 1000;
+const MINUTE_MS = 60_000;
+
+/**
+ * A worker's credit for a job, if it is still held; undefined if it is not. Nothing is released until the caller's
+ * transaction ends.
+ */
+export async function lockHeldCredit(
+  client: ClientBase,
+  worker: WorkerAddress,
+  job: string,
+): Promise<HeldCredit | undefined> {
+  // Who releases takes these two in this order.
+  await client.query("select pg_advisory_xact_lock_shared(7105236)");
+  const { rows: cursors } = await client.query<{ through: string }>(
+    "select released_through::text as through from openpool.ledger_cursor for update",
+  );
+  const { rows: credits } = await client.query<{ event: string }>(
+    "select event from openpool.credits where job::text = $1",
+    [job],
+  );
+  const [credit] = credits;
+  if (!credit) return undefined;
+  // An id begins with its moment, so only some of the worker's rows are looked at.
+  const atMs = Number.parseInt(credit.event.slice(0, 13).replace("-", ""), 16);
+  const { rows } = await client.query<{ release_at: Date; terms_version: number; wei: string }>(
+    `select l.release_at, l.terms_version, l.amount_wei + (
+         select coalesce(sum(c.amount_wei), 0) from openpool.ledger_lines c
+         where c.worker = l.worker and c.at >= l.at and c.kind = 'adjusted' and c.data->>'corrects' = $3
+       ) as wei
+     from openpool.ledger_lines l
+     where l.worker = (select id from openpool.ledger_workers where worker = $1) and l.at between $4 and $5 and l.id = $2
+       and l.release_at > $6::timestamptz`,
+    [worker, credit.event, job, new Date(atMs - MINUTE_MS), new Date(atMs + MONTH_MS), cursors[0]?.through],
+  );
+  const [row] = rows;
+  return row && { releaseAt: row.release_at, termsVersion: row.terms_version, amountWei: BigInt(row.wei) };
+}
+
+/** Changes what is held of a credit, beside the entry that says so, and makes the row of the statement. */
+export async function changeHold(
+  client: ClientBase,
+  worker: WorkerAddress,
+  { releaseAt, termsVersion }: HeldCredit,
+  entry: string,
+  amountWei: bigint,
+): Promise<void> {
+  await client.query(
+    `update openpool.ledger_holds set amount_wei = amount_wei + $4
+     where worker = (select id from openpool.ledger_workers where worker = $1) and release_at = $2 and terms_version = $3`,
+    [worker, releaseAt, termsVersion, amountWei],
+  );
+  await client.query(
+    `insert into openpool.ledger_lines (worker, at, id, entry, kind, amount_wei, terms_version, release_at, data)
+     select w.id, e.time, e.id, e.id, e.rule, $3, e.terms_version, $4, e.data
+     from openpool.ledger_entries e, openpool.ledger_workers w where e.id = $1 and w.worker = $2`,
+    [entry, worker, amountWei, releaseAt],
+  );
+}
