@@ -2,6 +2,8 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import { hostname } from "node:os";
 import type { Solvency } from "./income/solvency.ts";
 import type { Job, JobOutcome } from "./jobs/job.ts";
+import type { FloatNow } from "./payouts/types.ts";
+import { createFleetMetrics, type FleetNow } from "./fleet-metrics.ts";
 
 /** What only the moment of scraping knows. */
 export interface MetricsNow {
@@ -15,6 +17,9 @@ export interface MetricsNow {
   readonly connections: number;
   readonly storeWritable: boolean;
   readonly ledger: LedgerNow;
+  readonly fleet: FleetNow;
+  /** What payouts are made from; empty where nothing is paid, or not looked at yet. */
+  readonly floats: readonly FloatNow[];
   /** Undefined while the database does not answer. */
   readonly solvency?: Solvency | undefined;
 }
@@ -117,6 +122,12 @@ export function createPoolMetrics(version: string): PoolMetrics {
   const solvencyWarnings = gauge("openpool_solvency_warnings", "1 for each warning that is in force", ["code"]);
   const ledgerWei = gauge("openpool_ledger_wei", "Balances of the books, in wei", ["account"]);
 
+  const float = gauge("openpool_float_units", "Of each asset: on the account that pays, and owed; smallest units", [
+    "asset",
+    "what",
+  ]);
+  const fleet = createFleetMetrics(registry);
+
   const recent = new Float64Array(RECENT);
   let answered = 0;
   let failed = 0;
@@ -154,6 +165,7 @@ export function createPoolMetrics(version: string): PoolMetrics {
         return lost.inc();
       }
       recent[answered++ % RECENT] = tookMs;
+      fleet.earned(outcome.earner);
       const labels = {
         profiles: profileLabel(job),
         trusted: "trusted",
@@ -184,6 +196,12 @@ export function createPoolMetrics(version: string): PoolMetrics {
       halts.set(now.ledger.halts);
       for (const [account, wei] of Object.entries(now.ledger.wei)) ledgerWei.set({ account }, Number(wei));
       if (now.solvency) showSolvency(now.solvency);
+      fleet.show(now.fleet);
+      float.reset();
+      for (const { asset, balance, due } of now.floats) {
+        float.set({ asset, what: "balance" }, Number(balance));
+        float.set({ asset, what: "due" }, Number(due));
+      }
       return registry.metrics();
     },
   };

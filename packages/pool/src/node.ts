@@ -26,6 +26,7 @@ import { answerText, type Exchange, exchangeOfRequest } from "./front/exchange.t
 import { openFront } from "./front/front.ts";
 import { endGrpc } from "./front/grpc.ts";
 import { createTokenIssuer } from "./gateway/auth-token.ts";
+import { Demand } from "./gateway/demand.ts";
 import { GatewayDoor } from "./gateway/door.ts";
 import { answerNotFound, Renditions, sendBytes } from "./gateway/renditions.ts";
 import { generationOf, newAttemptId } from "./jobs/attempt-id.ts";
@@ -148,6 +149,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       store.putSnapshot(REPUTATION_SNAPSHOT, dispatcher.exportReputation(clock.monotonicMs()));
 
     const metrics = createPoolMetrics(deps.version);
+    const demand = new Demand(clock);
     /** A process that takes over, planned or not, must know soon which rigs are on their way to it. */
     let reputationDue = false;
     const rigsChanged = (): void => {
@@ -168,7 +170,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         store,
         logger,
         clock,
-        onJobEnd: (end) => metrics.jobEnded(end),
+        onJobEnd(end) {
+          metrics.jobEnded(end);
+          demand.jobEnded(end);
+        },
       },
     );
     scope.defer(() => desk.close());
@@ -462,6 +467,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       metrics: async () =>
         metrics.text({
           ledger: await books.now(),
+          floats: (await payouts?.port.status().catch(() => undefined))?.floats ?? [],
+          fleet: {
+            rigs: dispatcher.rigs(clock.monotonicMs()),
+            devicesOf: (rig) => reports.machineOf(rig)?.devices ?? [],
+            upstreams: upstreams.status(),
+          },
           solvency: await schemes.solvency().catch(() => undefined),
           sessions: gateways.sessions.count + upstreams.sessions,
           maxSessions: options.maxSessions ?? dispatcher.capacity(),
@@ -510,6 +521,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         desk.undrainRig(rig);
         await store.append([{ type: "rig.undrained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },
+      gateways: () => demand.list(),
+      partitions: () => store.partitions(),
       setUpstreamDrained: (name, drained) => upstreams.setDrained(name, drained),
       decisions: (name) =>
         dispatcher.decisions(rigOf(name)).map((decision) => ({

@@ -1,6 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { errorText, type Clock } from "@openpool/base";
-import type { AdminException, AdminOverview, AuditAnswer } from "@openpool/protocol";
+import type { AdminDisk, AdminException, AdminGateways, AdminOverview, AuditAnswer } from "@openpool/protocol";
 import type { StoredEvent } from "../store/types.ts";
 import type { AdminPort } from "./types.ts";
 
@@ -30,7 +30,10 @@ export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">):
       subject: more.subject ?? null,
     });
 
-  for (const reason of port.unhealthy()) say("halt", "unhealthy", `${reason}.`);
+  for (const reason of port.unhealthy()) {
+    const sentence = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
+    say("halt", "unhealthy", sentence, { action: "No work is answered meanwhile; the log says why." });
+  }
   try {
     for (const halt of (await port.ledger?.halts()) ?? []) {
       say("halt", "payouts-halted", halt.reason, { sinceMs: halt.sinceMs, subject: halt.name });
@@ -52,7 +55,9 @@ export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">):
       say("note", "payouts-paused", `Payouts are paused: ${payouts.paused}`, { action: "`openpool payouts resume`" });
     }
     if (payouts?.waitingFor !== undefined) say("warning", "payouts-wait", payouts.waitingFor);
-    for (const warning of payouts?.warnings ?? []) say("warning", "payouts-warning", warning);
+    for (const { state, text } of payouts?.floats ?? []) {
+      if (text !== undefined) say(state === "low" ? "warning" : "note", `${state}-float`, text);
+    }
     for (const run of (await port.payouts?.runs({ limit: 50 })) ?? []) {
       if (run.state !== "planned" || run.approvalReason === undefined) continue;
       say("warning", "approval-needed", `A payout run waits for an approval: ${run.approvalReason}`, {
@@ -64,19 +69,29 @@ export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">):
   } catch (error) {
     say("halt", "books-unreadable", `The books cannot be read now: ${errorText(error)}`);
   }
-  const disk = await statfs(status.dataDir).catch(() => undefined);
-  const diskFreeBytes = disk ? disk.bavail * disk.bsize : null;
+  const { freeBytes: diskFreeBytes } = await diskOf(status.dataDir);
   if (diskFreeBytes !== null && diskFreeBytes < LOW_DISK_BYTES) {
     say("warning", "disk-low", `${Math.round(diskFreeBytes / 2 ** 20)} MiB are free where the pool keeps its data.`, {
       action: "Make room: when the disk is full, no work is answered.",
     });
   }
+  for (const { name, state, why } of status.upstreams) {
+    if (state === "registered" || state === "drained") continue;
+    say("warning", "upstream-lost", `The orchestrator ${name} does not have this pool: ${why ?? state}.`, {
+      subject: name,
+      action: "`openpool doctor --upstream` looks into it.",
+    });
+  }
   const rigs = status.rigs.filter((rig) => rig.state !== "gone");
-  if (rigs.length === 0) say("warning", "no-rigs", "No rig is connected.");
+  if (rigs.length === 0) {
+    say("warning", "no-rigs", "No rig is connected.", { action: "Without one no work is taken." });
+  }
   for (const rig of rigs) {
     if (rig.standing !== "barred" && rig.standing !== "probation") continue;
-    say(rig.standing === "barred" ? "warning" : "note", rig.standing, rig.reason, {
+    const word = rig.standing === "barred" ? "barred" : "on probation";
+    say(rig.standing === "barred" ? "warning" : "note", rig.standing, `A rig is ${word}: ${rig.reason}.`, {
       subject: `${rig.worker}.${rig.rig}`,
+      action: "It earns its way back by good results.",
     });
   }
   exceptions.sort((a, b) => RANK[a.severity] - RANK[b.severity]);
@@ -98,6 +113,32 @@ export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">):
       bytesInFlight: status.bytesInFlight,
       diskFreeBytes,
     },
+  };
+}
+
+async function diskOf(dir: string): Promise<Pick<AdminDisk, "freeBytes" | "sizeBytes">> {
+  const disk = await statfs(dir).catch(() => undefined);
+  if (!disk) return { freeBytes: null, sizeBytes: null };
+  return { freeBytes: disk.bavail * disk.bsize, sizeBytes: disk.blocks * disk.bsize };
+}
+
+/** Where the data is, how much room is left, and what the log takes. */
+export async function adminDisk(port: AdminPort): Promise<AdminDisk> {
+  const { dataDir } = port.status();
+  const [disk, partitions] = await Promise.all([diskOf(dataDir), port.partitions()]);
+  return { dataDir, ...disk, partitions: [...partitions] };
+}
+
+/** Who sends work. */
+export function adminGateways(port: AdminPort): AdminGateways {
+  return {
+    since: port.status().startedAt,
+    items: port.gateways().map(({ pixels, feeWei, lastSeenMs, ...one }) => ({
+      ...one,
+      pixels: pixels.toString(),
+      feeWei: feeWei.toString(),
+      lastSeenAt: new Date(lastSeenMs).toISOString(),
+    })),
   };
 }
 

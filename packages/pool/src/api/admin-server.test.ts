@@ -71,6 +71,8 @@ class MemoryPort implements AdminPort {
     this.calls.push(["set", address, change]);
     return { worker: ada, locked: change.locked ?? false, banned: undefined, payTo: undefined, note: undefined };
   };
+  gateways: AdminPort["gateways"] = () => [];
+  partitions: AdminPort["partitions"] = async () => [{ month: "2026-11", bytes: 4096 }];
   drainRig: AdminPort["drainRig"] = async (name) => void this.calls.push(["drain", name]);
   setUpstreamDrained: AdminPort["setUpstreamDrained"] = async (name, drained) =>
     void this.calls.push(["upstream", name, drained]);

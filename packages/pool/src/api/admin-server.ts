@@ -7,7 +7,7 @@ import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
 import type { EventQuery } from "../store/types.ts";
 import { sameSecret } from "./admin-file.ts";
-import { adminOverview, auditAnswer, auditData } from "./admin-overview.ts";
+import { adminDisk, adminGateways, adminOverview, auditAnswer, auditData } from "./admin-overview.ts";
 import { alertRoutes } from "./admin-alerts.ts";
 import { balanceJson, bigintsAsText, eventLine } from "./admin-json.ts";
 import { servePages } from "./admin-pages.ts";
@@ -186,6 +186,8 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   app.get("/admin/v1/audit", async (request, reply) =>
     json(reply, await auditAnswer(port, parse(auditQuery, request.query))),
   );
+  app.get("/admin/v1/gateways", (_request, reply) => json(reply, adminGateways(port)));
+  app.get("/admin/v1/disk", async (_request, reply) => json(reply, await adminDisk(port)));
   app.get("/status", (_request, reply) => json(reply, port.status()));
   app.get("/balances", async (_request, reply) => json(reply, (await port.balances()).map(balanceJson)));
   if (port.ledger) addLedgerRoutes(app, port.ledger, { json, parse });

@@ -1,4 +1,12 @@
-import type { StoredEvent, EventQuery, WorkerBalance, WorkerRecord, CredentialRecord } from "../store/types.ts";
+import type {
+  CredentialRecord,
+  EventQuery,
+  PartitionSize,
+  StoredEvent,
+  WorkerBalance,
+  WorkerRecord,
+} from "../store/types.ts";
+import type { SenderDemand } from "../gateway/demand.ts";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { PayoutPort } from "../payouts/types.ts";
 import type { AlertsAdmin } from "./admin-alerts.ts";
@@ -154,6 +162,10 @@ export interface AdminPort {
   readonly alerts?: AlertsAdmin;
   drainRig(name: string): Promise<void>;
   undrainRig(name: string): Promise<void>;
+  /** Who sends segments, heard of last first; since the process started. */
+  gateways(): readonly SenderDemand[];
+  /** Of the event log, newest first. */
+  partitions(): Promise<readonly PartitionSize[]>;
   /** Takes the pool out of an orchestrator, or puts it back. */
   setUpstreamDrained(name: string, drained: boolean): Promise<void>;
   decisions(name: string): readonly { readonly at: string; readonly chosen: boolean; readonly reason: string }[];

@@ -7,6 +7,7 @@ import {
   capabilitiesToWire,
   type CapabilitySet,
   capabilitySetFromWords,
+  checksumAddress,
   DEFAULT_CAPABILITIES,
   EndTranscodingSessionRequestSchema,
   GrpcStatus,
@@ -231,7 +232,7 @@ export class GatewayDoor {
     if (input === "too-large") return this.#refuse(exchange, 413, INVALID_VIDEO);
     if (typeof input === "string") return this.#refuse(exchange, 503, INVALID_VIDEO);
     try {
-      const job = this.#jobOf(request, session, input, arrivedMs);
+      const job = this.#jobOf(request, session, input, arrivedMs, exchange.peer);
       let early: Promise<JobOutcome> | undefined;
       if (announcedBytes !== undefined && headersMs <= CUT_THROUGH_UPLOAD_MS) {
         startEarly = () => (early ??= desk.run(job));
@@ -282,7 +283,7 @@ export class GatewayDoor {
       if (!Buffer.from(request.data.hash).equals(await hasher.digest())) {
         return this.#refuse(exchange, 403, segmentText.forbidden);
       }
-      const job = this.#jobOf(request, session, input, arrivedMs);
+      const job = this.#jobOf(request, session, input, arrivedMs, exchange.peer);
       ended.signal.addEventListener("abort", () => this.#deps.desk.abandon(job.id), { once: true });
       return await this.#answer(exchange, request, job, undefined, ended.signal);
     } finally {
@@ -312,11 +313,13 @@ export class GatewayDoor {
     return outcome.kind === "done";
   }
 
-  #jobOf(request: SegmentRequest, session: string, input: Body, arrivedMs: number): Job {
-    const { data } = request;
+  #jobOf(request: SegmentRequest, session: string, input: Body, arrivedMs: number, peer: string): Job {
+    const { data, payment } = request;
+    const named = payment.sender.length === 20 && payment.sender.some((byte) => byte !== 0);
     return {
       id: this.#newJobId() as JobId,
       source: "gateway",
+      sender: named ? checksumAddress(payment.sender) : peer,
       session,
       seq: data.seq,
       durationMs: request.durationMs,

@@ -15,6 +15,8 @@ export interface Job {
   /** UUIDv7. */
   readonly id: JobId;
   readonly source: JobSource;
+  /** A gateway's Ethereum address, else the host it comes from; of other doors as `source`. For the operator only. */
+  readonly sender: string;
   /** The stream as the pool knows it: stable across a change of auth token, says nothing about the manifest id. */
   readonly session: string;
   readonly seq: bigint;

@@ -9,6 +9,7 @@ import type {
   EventQuery,
   NewCredit,
   NewEvent,
+  PartitionSize,
   PoolTotals,
   RigBalance,
   RigReportRecord,
@@ -360,6 +361,17 @@ class PgStore implements Store {
        on conflict (name) do update set drained_at = excluded.drained_at`,
       [name, drainedAt ?? null],
     );
+  }
+
+  async partitions(): Promise<readonly PartitionSize[]> {
+    const rows = await this.#read<{ name: string; bytes: string }>(
+      `select inhrelid::regclass::text as name, pg_total_relation_size(inhrelid) as bytes
+       from pg_inherits where inhparent = 'openpool.events'::regclass order by 1 desc`,
+    );
+    return rows.map(({ name, bytes }) => ({
+      month: name.replace(/^.*events_(\d+)_(\d+)"?$/, "$1-$2"),
+      bytes: Number(bytes),
+    }));
   }
 
   async rigReports(): Promise<readonly RigReportSummary[]> {

@@ -104,6 +104,14 @@ export interface UpstreamRecord {
   readonly drainedAt: string | undefined;
 }
 
+/** A month of the event log. */
+export interface PartitionSize {
+  /** `2026-11` */
+  readonly month: string;
+  /** Of rows, indexes and all, on disk. */
+  readonly bytes: number;
+}
+
 /** What a rig told about its machine, the last time. */
 export interface RigReportRecord {
   readonly name: RigName;
@@ -149,6 +157,8 @@ export interface Store extends AsyncDisposable {
   revokeCredential(id: string, at: number): Promise<void>;
   upstreams(): Promise<readonly UpstreamRecord[]>;
   putUpstream(record: UpstreamRecord): Promise<void>;
+  /** The months of the event log, newest first, and how large each is. */
+  partitions(): Promise<readonly PartitionSize[]>;
   /** Those of all rigs, longest ago first. */
   rigReports(): Promise<readonly RigReportSummary[]>;
   rigReport(name: RigName): Promise<RigReportRecord | undefined>;

@@ -409,6 +409,7 @@ export class UpstreamDoor implements AsyncDisposable {
     return {
       id: this.#newJobId() as JobId,
       source: this.#source,
+      sender: this.#source,
       session,
       seq: task.seq,
       durationMs: task.durationMs,

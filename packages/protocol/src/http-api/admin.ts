@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ageSchema, countSchema, pageSchema, reasonSchema, timeSchema } from "./common.ts";
+import { ageSchema, countSchema, pageSchema, pixelsSchema, reasonSchema, timeSchema, weiSchema } from "./common.ts";
 import { healthSchema } from "./pool.ts";
 
 /** Something that the operator should look at. `halt`: something stopped itself and waits for a person. */
@@ -28,6 +28,36 @@ export const adminOverviewSchema = ageSchema.extend({
   }),
 });
 export type AdminOverview = z.infer<typeof adminOverviewSchema>;
+
+/** `GET /admin/v1/gateways`: who sends segments, heard of last first. Only here: nobody else may know. */
+export const adminGatewaysSchema = z.object({
+  since: timeSchema.describe("the counts begin with this process of the pool"),
+  items: z.array(
+    z.object({
+      sender: z
+        .string()
+        .describe("a gateway's Ethereum address, else the host it comes from; `upstream:NAME` for an orchestrator"),
+      streams: countSchema.describe("that had a segment in the last 70 s"),
+      answered: countSchema,
+      lost: countSchema,
+      abandoned: countSchema,
+      sourceMs: countSchema.describe("of video, answered"),
+      pixels: pixelsSchema,
+      feeWei: weiSchema.describe("what the answered segments come to"),
+      lastSeenAt: timeSchema,
+    }),
+  ),
+});
+export type AdminGateways = z.infer<typeof adminGatewaysSchema>;
+
+/** `GET /admin/v1/disk` */
+export const adminDiskSchema = z.object({
+  dataDir: z.string(),
+  freeBytes: z.number().nullable(),
+  sizeBytes: z.number().nullable(),
+  partitions: z.array(z.object({ month: z.string(), bytes: z.number() })).describe("of the event log, newest first"),
+});
+export type AdminDisk = z.infer<typeof adminDiskSchema>;
 
 /** One write through the admin port. It is recorded before it is done; later events say what came of it. */
 export const auditLineSchema = z.object({
