@@ -21,7 +21,7 @@ function oneOf<const Value extends string>(values: readonly Value[], given: unkn
   return values.find((value) => value === given);
 }
 function word(given: unknown): string | undefined {
-  return typeof given === "string" && given !== "" && given.length <= 80 ? given : undefined;
+  return typeof given === "string" && given !== "" && given.length <= 120 ? given : undefined;
 }
 /** Leaves out what is absent, so that addresses stay short. */
 function present<Values extends object>(values: Values): { [Name in keyof Values]?: NonNullable<Values[Name]> } {
@@ -96,7 +96,7 @@ const missing = createRoute({ getParentRoute: () => shell, path: "$", component:
 const admin = createRoute({
   getParentRoute: () => root,
   path: "/admin",
-  component: lazyRouteComponent(() => import("./pages/admin.tsx"), "AdminPage"),
+  component: lazyRouteComponent(() => import("./pages/admin/admin.tsx"), "AdminPage"),
 });
 
 export const router = createRouter({

@@ -1,3 +1,4 @@
+import type { AdminDisk, AdminGateways, AdminOverview, AuditAnswer } from "@openpool/protocol";
 import { ApiProblem, getJson } from "./client.ts";
 
 const KEY = "openpool-admin-token";
@@ -93,50 +94,30 @@ export interface AdminStatus {
   readonly rigs: readonly AdminRig[];
 }
 
-export interface AdminLedger {
-  readonly halts: readonly { readonly name: string; readonly reason: string; readonly sinceMs: number }[];
+/** An orchestrator that the pool works for, as the admin port tells of it. */
+export interface AdminUpstream {
+  readonly name: string;
+  readonly address: string;
+  readonly state: string;
+  readonly why?: string;
+  readonly capacity: number;
+  readonly sessions: number;
+  readonly answered: number;
+  readonly failed: number;
+  readonly lost: number;
+  readonly version?: string;
 }
 
-/** Something that was done, from the event log. */
-export interface AdminEvent {
-  readonly position: string;
-  readonly time: string;
-  readonly type: string;
-  readonly worker?: string;
-  readonly rig?: string;
-  readonly data: Readonly<Record<string, unknown>>;
-}
-
-/** What operators do, and what stops for them to look at. */
-const DEEDS = [
-  "worker.changed",
-  "worker.credential-issued",
-  "worker.credential-revoked",
-  "rig.drained",
-  "rig.undrained",
-  "upstream.drained",
-  "upstream.undrained",
-  "terms.announced",
-  "ledger.adjusted",
-  "ledger.violated",
-  "ledger.clean",
-  "payout.planned",
-  "payout.approved",
-  "payout.cancelled",
-  "payout.paused",
-  "payout.resumed",
-  "payout.halted",
-] as const;
-const DEEDS_SINCE_MS = 30 * 86_400_000;
-
-async function deeds(): Promise<readonly AdminEvent[]> {
-  const query = new URLSearchParams(DEEDS.map((type) => ["type", type]));
-  query.set("since", new Date(Date.now() - DEEDS_SINCE_MS).toISOString());
-  const response = await fetch(`/events?${query}`);
-  if (!response.ok) throw new ApiProblem(response.status, `http/${response.status}`, response.statusText);
-  const lines = (await response.text()).split("\n").filter((line) => line !== "");
-  // One JSON object a line, by our own pool.
-  return lines.map((line) => JSON.parse(line) as AdminEvent).toReversed();
+/** A version of the terms with everything that it holds: what is announced is this, changed. */
+export interface AdminTerms {
+  readonly version: number;
+  readonly announcedAt: string;
+  readonly effectiveAt: string;
+  readonly commissionPpm: string;
+  readonly scheme: string;
+  readonly holdMs: number;
+  readonly minimumPayoutWei: string;
+  readonly schedule: { readonly cron: string; readonly timeZone: string };
 }
 
 async function call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
@@ -154,8 +135,16 @@ async function call<Answer>(method: string, path: string, body?: unknown): Promi
 /** Everything that the page asks of the admin port. Writes need the token; they reject with an {@link ApiProblem}. */
 export const admin = {
   status: () => call<AdminStatus>("GET", "/status"),
-  ledger: () => call<AdminLedger>("GET", "/ledger"),
-  deeds,
+  overview: () => call<AdminOverview>("GET", "/admin/v1/overview"),
+  audit: () => call<AuditAnswer>("GET", "/admin/v1/audit"),
+  gateways: () => call<AdminGateways>("GET", "/admin/v1/gateways"),
+  disk: () => call<AdminDisk>("GET", "/admin/v1/disk"),
+  terms: () => call<{ readonly current: number; readonly versions: readonly AdminTerms[] }>("GET", "/terms"),
+  announce: (change: { readonly terms: object; readonly effectiveAt: string }) =>
+    call<AdminTerms>("POST", "/terms", change),
+  upstreams: () => call<readonly AdminUpstream[]>("GET", "/upstreams"),
+  drainUpstream: (name: string) => call<undefined>("POST", `/upstreams/${encodeURIComponent(name)}/drain`),
+  undrainUpstream: (name: string) => call<undefined>("POST", `/upstreams/${encodeURIComponent(name)}/undrain`),
   workers: () =>
     call<{ readonly workers: readonly AdminWorker[]; readonly credentials: readonly AdminCredential[] }>(
       "GET",

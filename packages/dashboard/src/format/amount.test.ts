@@ -9,6 +9,8 @@ import {
   GROUP_SPACE,
   parseWei,
   percentOf,
+  exactEth,
+  parseEth,
 } from "./amount.ts";
 
 const plain = (text: string): string => text.replaceAll(GROUP_SPACE, " ");
@@ -89,4 +91,18 @@ test("a share in percent is cut to two digits", () => {
   expect(percentOf(1n, 3n)).toBe(33.33);
   expect(percentOf(2n * 10n ** 40n, 10n ** 40n)).toBe(200);
   expect(percentOf(1n, 0n)).toBe(0);
+});
+
+test.each([
+  ["0", 0n],
+  ["0.01", 10n ** 16n],
+  ["12", 12n * 10n ** 18n],
+  ["0.000000000000000001", 1n],
+])("what people type as %s ETH is read to the wei, and written so again", (typed, wei) => {
+  expect(parseEth(typed)).toBe(wei);
+  expect(exactEth(wei)).toBe(typed);
+});
+
+test.each(["", ".5", "1,5", "1e3", "-1", "0.0000000000000000001", "1 ETH"])("%j is no amount", (typed) => {
+  expect(parseEth(typed)).toBeUndefined();
 });

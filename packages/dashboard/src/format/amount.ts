@@ -8,6 +8,19 @@ export function parseWei(text: string): bigint | undefined {
   return /^-?\d{1,78}$/.test(text) ? BigInt(text) : undefined;
 }
 
+/** `0.25` as people type it, in wei; undefined when it is no amount, or finer than a wei. */
+export function parseEth(text: string): bigint | undefined {
+  const [, whole, fraction = ""] = /^(\d{1,40})(?:\.(\d{1,18}))?$/.exec(text.trim()) ?? [];
+  return whole === undefined ? undefined : BigInt(whole + fraction.padEnd(WEI_DIGITS, "0"));
+}
+
+/** Every digit and no group: what {@link parseEth} reads back. */
+export function exactEth(wei: bigint): string {
+  const digits = wei.toString().padStart(WEI_DIGITS + 1, "0");
+  const fraction = digits.slice(-WEI_DIGITS).replace(/0+$/, "");
+  return `${digits.slice(0, -WEI_DIGITS)}${fraction === "" ? "" : `.${fraction}`}`;
+}
+
 /** Digits in groups of three from the right: `1 234 567`. */
 export function groupInteger(digits: string): string {
   return digits.replace(/\B(?=(\d{3})+$)/g, GROUP_SPACE);

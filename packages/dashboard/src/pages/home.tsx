@@ -5,17 +5,20 @@ import type { ReactNode } from "react";
 import { queries } from "../api/client.ts";
 import { useLive } from "../api/live.ts";
 import { parseWei, percentOf } from "../format/amount.ts";
-import { formatCount, formatMs, formatPpm, formatTimes } from "../format/number.ts";
+import { formatCount, formatMs, formatPpm } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { RigLink } from "../ui/address.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Lookup } from "../ui/lookup.tsx";
-import { Empty, Loaded, MoneyBar, Section, Skeleton, Spark, StateBadge } from "../ui/parts.tsx";
-import { RunTable } from "../ui/run-table.tsx";
+import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
+import { Empty, Loaded, MoneyBar, Section, Skeleton } from "../ui/parts.tsx";
+import { RunTable } from "../ui/payout-columns.tsx";
+import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
+import { Table } from "../ui/table.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago, Until, When } from "../ui/time.tsx";
 
 const RIGS_SHOWN = 6;
+const DEVICES_SHOWN = 8;
 
 /** What this pool is, does and pays, for somebody who has never been here. */
 export function HomePage(): ReactNode {
@@ -98,59 +101,45 @@ function Opening({ pool }: { readonly pool: PoolAnswer }): ReactNode {
 function Figures({ pool }: { readonly pool: PoolAnswer }): ReactNode {
   const { windows, live, nextPayout } = pool;
   const day = windows["24h"];
+  const { latencyMs } = live;
+  const minimumWei = nextPayout.configured ? nextPayout.minimumWei : pool.terms.minimumPayoutWei;
+  const minimum = text.payouts.minimum(<Eth wei={minimumWei} unit />);
   return (
-    <dl className="figures">
-      <div>
-        <dt>{text.homePage.fees}</dt>
-        <dd>
-          <div className="v">
-            <Eth wei={day.feeWei} brief />
-            <small>{text.eth}</small>
-          </div>
-          <div className="d">
+    <Shown>
+      <Figure
+        title={text.homePage.fees}
+        value={<FigureEth wei={day.feeWei} />}
+        note={
+          <>
             {text.window["7d"]} <Eth wei={windows["7d"].feeWei} brief /> · {text.window["30d"]}{" "}
             <Eth wei={windows["30d"].feeWei} brief />
-          </div>
-        </dd>
-      </div>
-      <div>
-        <dt>{text.homePage.segments}</dt>
-        <dd>
-          <div className="v">{formatCount(day.jobs)}</div>
-          <div className="d">{text.homePage.lost(day.lostJobs, day.rescuedJobs)}</div>
-        </dd>
-      </div>
-      <div>
-        <dt>{text.homePage.latency}</dt>
-        <dd>
-          <div className="v">{live.latencyMs === null ? text.none : formatMs(live.latencyMs.p50)}</div>
-          <div className="d">
-            {live.latencyMs === null
-              ? text.homePage.latencyNone
-              : text.homePage.latencyNote(formatMs(live.latencyMs.p99))}
-          </div>
-        </dd>
-      </div>
-      <div>
-        <dt>{text.payouts.next}</dt>
-        <dd>
-          {nextPayout.configured ? (
+          </>
+        }
+      />
+      <Figure
+        title={text.homePage.segments}
+        value={formatCount(day.jobs)}
+        note={text.homePage.lost(day.lostJobs, day.rescuedJobs)}
+      />
+      <Figure
+        title={text.homePage.latency}
+        value={latencyMs === null ? text.none : formatMs(latencyMs.p50)}
+        note={latencyMs === null ? text.homePage.latencyNone : text.homePage.latencyNote(formatMs(latencyMs.p99))}
+      />
+      {nextPayout.configured ? (
+        <Figure
+          title={text.payouts.next}
+          value={nextPayout.at === null ? text.payouts.byHand : <Until at={nextPayout.at} />}
+          note={
             <>
-              <div className="v">{nextPayout.at === null ? text.payouts.byHand : <Until at={nextPayout.at} />}</div>
-              <div className="d">
-                {nextPayout.paused ?? (nextPayout.at !== null && <When at={nextPayout.at} />)} ·{" "}
-                {text.payouts.minimum(<Eth wei={nextPayout.minimumWei} unit />)}
-              </div>
+              {nextPayout.paused ?? (nextPayout.at !== null && <When at={nextPayout.at} />)} · {minimum}
             </>
-          ) : (
-            <>
-              <div className="v">{text.payouts.notSet}</div>
-              <div className="d">{text.payouts.minimum(<Eth wei={pool.terms.minimumPayoutWei} unit />)}</div>
-            </>
-          )}
-        </dd>
-      </div>
-    </dl>
+          }
+        />
+      ) : (
+        <Figure title={text.payouts.next} value={text.payouts.notSet} note={minimum} />
+      )}
+    </Shown>
   );
 }
 
@@ -258,49 +247,34 @@ function TopRigs({ pool }: { readonly pool: PoolAnswer | undefined }): ReactNode
                 <Link to="/join">{text.rigs.noneAction}</Link>
               </Empty>
             );
-          const digits = columnDigits(items.map((one) => one.earned24hWei));
-          return (
-            <table className="table">
-              <thead>
-                <tr>
-                  <th>{text.rigs.rig}</th>
-                  <th>{text.rigs.state}</th>
-                  <th className="hide-s">
-                    <span className="sr-only">{text.rigs.spark}</span>
-                  </th>
-                  <th className="num hide-s">{text.rigs.realTime}</th>
-                  <th className="num">{text.eth}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((rig) => (
-                  <tr key={rig.name}>
-                    <td>
-                      <RigLink worker={rig.worker} rig={rig.rig} />
-                      {rig.device !== null && <span className="sub">{rig.device}</span>}
-                    </td>
-                    <td>
-                      <StateBadge rig={rig} />
-                    </td>
-                    <td className="hide-s">
-                      <Spark counts={rig.spark} />
-                    </td>
-                    <td className="num hide-s">
-                      {rig.realTimeRatio === null ? text.none : formatTimes(rig.realTimeRatio)}
-                    </td>
-                    <td className="num">
-                      <Eth wei={rig.earned24hWei} digits={digits} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          );
+          const { name, state, spark, speed, earned } = rigColumns(items);
+          const columns = [withDevice(name), state, { ...spark, quiet: true }, speed, { ...earned, head: text.eth }];
+          return <Table rows={items} columns={columns} rowKey={(rig) => rig.name} />;
         }}
       </Loaded>
-      {pool !== undefined && pool.live.devices.length > 0 && (
-        <p className="mt-4 small text-soft">{text.homePage.devices(pool.live.devices)}</p>
-      )}
+      {pool !== undefined && <Devices devices={pool.live.devices} />}
     </Section>
+  );
+}
+
+/** What the rigs that are online work with: most rigs first. */
+function Devices({ devices }: { readonly devices: PoolAnswer["live"]["devices"] }): ReactNode {
+  if (devices.length === 0) return null;
+  return (
+    <div className="mt-6">
+      <h3 className="mb-2 small font-semibold">
+        {text.homePage.devices} <span className="font-normal text-soft">{text.homePage.devicesNote}</span>
+      </h3>
+      <ul className="grid gap-1 small">
+        {devices.slice(0, DEVICES_SHOWN).map(({ device, rigs, count }) => (
+          <li key={device} className="flex justify-between gap-4" data-device={device}>
+            <Link to="/workers" search={{ device }} className="plain wrap-anywhere hover:underline">
+              {device}
+            </Link>
+            <span className="whitespace-nowrap text-soft">{text.homePage.deviceCount(count, rigs)}</span>
+          </li>
+        ))}
+      </ul>
+    </div>
   );
 }

@@ -5,10 +5,11 @@ import type { ReactNode } from "react";
 import { ApiProblem, getJson, paths } from "../api/client.ts";
 import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { TxLink, WorkerLink } from "../ui/address.tsx";
-import { columnDigits, Eth } from "../ui/amount.tsx";
+import { TxLink } from "../ui/address.tsx";
+import { Eth } from "../ui/amount.tsx";
+import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
 import { Empty, Loaded, Section } from "../ui/parts.tsx";
-import { PayoutState } from "../ui/run-table.tsx";
+import { LineTable, PayoutState } from "../ui/payout-columns.tsx";
 import { When } from "../ui/time.tsx";
 
 const route = getRouteApi("/public/payouts/$id");
@@ -60,7 +61,6 @@ function Run({
   readonly lines: PayoutRunAnswer["lines"]["items"];
 }): ReactNode {
   const { run, explorer } = answer;
-  const digits = columnDigits(lines.map((line) => line.amountWei));
   return (
     <>
       <p className="mb-6 text-soft">
@@ -72,44 +72,24 @@ function Run({
         )}
         {run.waitsFor !== null && <> · {run.waitsFor}</>}
       </p>
-      <dl className="figures">
-        <div>
-          <dt>{text.payoutsPage.total}</dt>
-          <dd>
-            <div className="v">
-              <Eth wei={run.totalWei} brief />
-              <small>{text.eth}</small>
-            </div>
-            <div className="d">{text.payoutsPage.toWorkers(run.workers)}</div>
-          </dd>
-        </div>
-        <div>
-          <dt>{text.payoutsPage.paid}</dt>
-          <dd>
-            <div className="v">
-              <Eth wei={run.paidWei} brief />
-              <small>{text.eth}</small>
-            </div>
-            <div className="d">{text.payoutsPage.paidNote}</div>
-          </dd>
-        </div>
-        <div>
-          <dt>{text.payouts.gas}</dt>
-          <dd>
-            <div className="v">
-              <Eth wei={run.gasWei} brief />
-            </div>
-            <div className="d">{text.eth}</div>
-          </dd>
-        </div>
-        <div>
-          <dt>{text.payoutsPage.transactions}</dt>
-          <dd>
-            <div className="v">{formatCount(run.transactions.length)}</div>
-            <div className="d">{run.asset.symbol}</div>
-          </dd>
-        </div>
-      </dl>
+      <Figures>
+        <Figure
+          title={text.payoutsPage.total}
+          value={<FigureEth wei={run.totalWei} />}
+          note={text.payoutsPage.toWorkers(run.workers)}
+        />
+        <Figure
+          title={text.payoutsPage.paid}
+          value={<FigureEth wei={run.paidWei} />}
+          note={text.payoutsPage.paidNote}
+        />
+        <Figure title={text.payouts.gas} value={<Eth wei={run.gasWei} brief />} note={text.eth} />
+        <Figure
+          title={text.payoutsPage.transactions}
+          value={formatCount(run.transactions.length)}
+          note={run.asset.symbol}
+        />
+      </Figures>
       {run.transactions.length > 0 && (
         <Section title={text.payoutsPage.transactions}>
           <ul className="grid gap-1">
@@ -122,43 +102,7 @@ function Run({
         </Section>
       )}
       <Section title={text.payoutsPage.lines}>
-        <table className="table">
-          <thead>
-            <tr>
-              <th>{text.payoutsPage.worker}</th>
-              <th>{text.payouts.state}</th>
-              <th className="hide-s">{text.payouts.transaction}</th>
-              <th className="num hide-m">{text.payouts.gas}</th>
-              <th className="num hide-m">{text.payouts.thenWorth}</th>
-              <th className="num">{text.eth}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {lines.map((line) => (
-              <tr key={line.id}>
-                <td>
-                  <WorkerLink worker={line.worker} />
-                </td>
-                <td>
-                  <PayoutState state={line.state} />
-                  {line.reason !== null && <span className="sub">{line.reason}</span>}
-                </td>
-                <td className="hide-s">
-                  <TxLink hash={line.transaction} explorer={explorer} />
-                </td>
-                <td className="num hide-m text-soft">
-                  <Eth wei={line.gasWei} />
-                </td>
-                <td className="num hide-m text-soft">
-                  {line.fiat === null ? text.none : text.fiat(line.fiat.amount, line.fiat.currency)}
-                </td>
-                <td className="num">
-                  <Eth wei={line.amountWei} digits={digits} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <LineTable lines={lines} of="run" explorer={explorer} />
       </Section>
     </>
   );

@@ -7,8 +7,9 @@ import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { WorkerLink } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
+import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
 import { Empty, Loaded, Section } from "../ui/parts.tsx";
-import { RunTable } from "../ui/run-table.tsx";
+import { RunTable } from "../ui/payout-columns.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Until, When } from "../ui/time.tsx";
 
@@ -49,46 +50,28 @@ export function PayoutsPage(): ReactNode {
       </Loaded>
       {next !== undefined && !next.configured && <p className="mb-8 text-soft">{next.why}</p>}
       {next?.configured === true && (
-        <dl className="figures">
-          <div>
-            <dt>{text.payouts.next}</dt>
-            <dd>
-              <div className="v">{next.at === null ? text.payouts.byHand : <Until at={next.at} />}</div>
-              <div className="d">
-                <When at={next.at} />
-              </div>
-            </dd>
-          </div>
-          <div>
-            <dt>{text.payoutsPage.wouldBe}</dt>
-            <dd>
-              <div className="v">
-                <Eth wei={next.totalWei} brief />
-                <small>{text.eth}</small>
-              </div>
-              <div className="d">{text.payoutsPage.toWorkers(next.workers)}</div>
-            </dd>
-          </div>
-          <div>
-            <dt>{text.payoutsPage.minimum}</dt>
-            <dd>
-              <div className="v">
-                <Eth wei={next.minimumWei} brief />
-                <small>{text.eth}</small>
-              </div>
-              <div className="d">{text.payoutsPage.minimumNote}</div>
-            </dd>
-          </div>
-          <div>
-            <dt>{text.payouts.gas}</dt>
-            <dd>
-              <div className="v">
-                {pool.data === undefined ? text.none : text.terms.gas[pool.data.terms.gasBorneBy]}
-              </div>
-              <div className="d">{text.payoutsPage.gasNote}</div>
-            </dd>
-          </div>
-        </dl>
+        <Figures>
+          <Figure
+            title={text.payouts.next}
+            value={next.at === null ? text.payouts.byHand : <Until at={next.at} />}
+            note={<When at={next.at} />}
+          />
+          <Figure
+            title={text.payoutsPage.wouldBe}
+            value={<FigureEth wei={next.totalWei} />}
+            note={text.payoutsPage.toWorkers(next.workers)}
+          />
+          <Figure
+            title={text.payoutsPage.minimum}
+            value={<FigureEth wei={next.minimumWei} />}
+            note={text.payoutsPage.minimumNote}
+          />
+          <Figure
+            title={text.payouts.gas}
+            value={pool.data === undefined ? text.none : text.terms.gas[pool.data.terms.gasBorneBy]}
+            note={text.payoutsPage.gasNote}
+          />
+        </Figures>
       )}
       <Section title={text.payoutsPage.runs} end={<a href={paths.payouts()}>{text.json}</a>}>
         <Loaded of={runs}>

@@ -11,7 +11,9 @@ import { CopyButton } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
 import { JobTable } from "../ui/job-table.tsx";
-import { Empty, Loaded, Section, StateBadge } from "../ui/parts.tsx";
+import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
+import { Empty, Facts, Loaded, Section, StateBadge } from "../ui/parts.tsx";
+import { type Column, Table } from "../ui/table.tsx";
 import { Ago, When } from "../ui/time.tsx";
 import { Decisions } from "../ui/why.tsx";
 import { DEFAULT_WINDOW } from "../windows.ts";
@@ -88,6 +90,7 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
                   <Decisions decisions={one.decisions.slice(0, 14)} />
                 </Section>
               </section>
+              <Machine rig={one} />
               <section className="section two">
                 <Latency rig={one} />
                 <div className="grid content-start gap-9">
@@ -118,50 +121,46 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
 function Figures({ rig }: { readonly rig: RigAnswer }): ReactNode {
   const day = rig.windows["24h"];
   return (
-    <dl className="figures mt-5">
-      <div>
-        <dt>{text.rig.earned24h}</dt>
-        <dd>
-          <div className="v">
-            <Eth wei={rig.earned24hWei} brief />
-            <small>{text.eth}</small>
-          </div>
-          <div className="d">
-            {text.window["30d"]} <Eth wei={rig.windows["30d"].earnedWei} brief />
-          </div>
-        </dd>
-      </div>
-      <div>
-        <dt>{text.rig.now}</dt>
-        <dd>
-          <div className="v">{text.rig.streamsNow(rig.streams, rig.capacity)}</div>
-          <div className="d">{text.rig.inFlight(rig.jobsInFlight)}</div>
-        </dd>
-      </div>
-      <div>
-        <dt>{text.rig.success}</dt>
-        <dd>
-          <div className="v">
-            {rig.successPpm === null ? text.none : formatPpm(Math.floor(rig.successPpm / 100) * 100)}
-          </div>
-          <div className="d">{text.rig.successNote(day.jobs, day.failedAttempts)}</div>
-        </dd>
-      </div>
-      <div>
-        <dt>{text.rig.speed}</dt>
-        <dd>
-          <div className="v">{rig.realTimeRatio === null ? text.none : formatTimes(rig.realTimeRatio)}</div>
-          <div className="d">{text.rig.speedNote}</div>
-        </dd>
-      </div>
-    </dl>
+    <div className="mt-5">
+      <Shown>
+        <Figure
+          title={text.rig.earned24h}
+          value={<FigureEth wei={rig.earned24hWei} />}
+          note={
+            <>
+              {text.window["30d"]} <Eth wei={rig.windows["30d"].earnedWei} brief />
+            </>
+          }
+        />
+        <Figure
+          title={text.rig.now}
+          value={text.rig.streamsNow(rig.streams, rig.capacity)}
+          note={text.rig.inFlight(rig.jobsInFlight)}
+        />
+        <Figure
+          title={text.rig.success}
+          value={rig.successPpm === null ? text.none : formatPpm(Math.floor(rig.successPpm / 100) * 100)}
+          note={text.rig.successNote(day.jobs, day.failedAttempts)}
+        />
+        <Figure
+          title={text.rig.speed}
+          value={rig.realTimeRatio === null ? text.none : formatTimes(rig.realTimeRatio)}
+          note={text.rig.speedNote}
+        />
+      </Shown>
+    </div>
   );
 }
 
 function About({ rig }: { readonly rig: RigAnswer }): ReactNode {
   const facts: (readonly [string, ReactNode])[] = [
-    [text.rigs.device, rig.device ?? text.rigs.noDevice],
     [text.rig.software, rig.software ?? text.rig.noSoftware],
+    ...(rig.machine === null
+      ? []
+      : ([
+          [text.rig.ffmpeg, rig.machine.software.ffmpeg],
+          [text.rig.system, rig.machine.software.system],
+        ] as const)),
     [text.rig.capacity, rig.capacity > 0 ? text.streams(rig.capacity) : text.none],
     [
       text.rigs.trust,
@@ -187,14 +186,7 @@ function About({ rig }: { readonly rig: RigAnswer }): ReactNode {
   ];
   return (
     <Section bare title={text.rig.about}>
-      <dl className="facts">
-        {facts.map(([word, fact]) => (
-          <div key={word} className="contents">
-            <dt>{word}</dt>
-            <dd>{fact}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={facts} />
       {rig.connections.length > 0 && (
         <ul className="mt-4 grid gap-1 small text-soft">
           {rig.connections.map((one, i) => (
@@ -274,6 +266,60 @@ function Claims({ rig }: { readonly rig: RigAnswer }): ReactNode {
   );
 }
 
+type Device = NonNullable<RigAnswer["machine"]>["devices"][number];
+
+/** What it works with, as it says; of software that says nothing, what it registered with. */
+function Machine({ rig: { machine, capabilities } }: { readonly rig: RigAnswer }): ReactNode {
+  const words = capabilities.flatMap((name) => text.rig.capability[name] ?? []);
+  const can = capabilities.length > 0 && (
+    <p className="mt-3 small text-soft">
+      {text.rig.can}: {[text.rig.plainH264, ...words].join(", ")}
+    </p>
+  );
+  if (machine === null)
+    return (
+      <Section title={text.rig.machine}>
+        <p className="small text-soft">{text.rig.noMachine}</p>
+        {can}
+      </Section>
+    );
+  const columns: readonly Column<Device>[] = [
+    {
+      head: text.rigs.device,
+      cell: ({ model, count, driver, memoryMib }) => (
+        <>
+          <span className="wrap-anywhere">{count > 1 ? `${count} × ${model}` : model}</span>
+          <span className="sub">
+            {[driver && text.rig.driver(driver), memoryMib && text.rig.memory(memoryMib)].filter(Boolean).join(", ")}
+          </span>
+        </>
+      ),
+    },
+    { head: text.rig.encoders, className: "wrap-anywhere", cell: ({ encoders }) => encoders.join(", ") },
+    { head: text.rig.decoders, className: "hide-m wrap-anywhere", cell: ({ decoders }) => decoders.join(", ") },
+    {
+      head: text.rig.measuredCapacity,
+      className: "num",
+      cell: ({ sessions, realTimeFactor }) =>
+        sessions === null ? text.rig.notMeasured : text.rig.sessionsAt(sessions, formatTimes(realTimeFactor ?? 0)),
+    },
+  ];
+  return (
+    <Section title={text.rig.machine} note={text.rig.machineNote(<Ago at={machine.reportedAt} />)}>
+      <Table
+        rows={machine.devices}
+        columns={columns}
+        rowKey={({ kind, model }) => `${kind} ${model}`}
+        mark={({ kind }) => ({ "data-device": kind })}
+      />
+      {can}
+    </Section>
+  );
+}
+
+const failedFirst = (a: { readonly passed: boolean }, b: { readonly passed: boolean }): number =>
+  Number(a.passed) - Number(b.passed);
+
 function Preflight({ rig }: { readonly rig: RigAnswer }): ReactNode {
   const { preflight } = rig;
   return (
@@ -281,16 +327,23 @@ function Preflight({ rig }: { readonly rig: RigAnswer }): ReactNode {
       {preflight === null ? (
         <p className="small text-soft">{text.rig.noPreflight}</p>
       ) : (
-        <ul className="grid gap-1.5 small">
-          {preflight.checks.map((check) => (
-            <li key={check.name}>
-              <span className={`state ${check.passed ? "" : "bad"}`}>
-                {check.name} {check.passed ? text.rig.passed : text.rig.notPassed}
-              </span>
-              <span className="sub text-soft">{check.detail}</span>
-            </li>
-          ))}
-        </ul>
+        <>
+          {preflight.passed && <p className="mb-2 small">{text.rig.allPassed(preflight.checks.length)}</p>}
+          <ul className="grid gap-1.5 small">
+            {preflight.checks.toSorted(failedFirst).map((check) => (
+              <li key={check.name} data-check={check.passed ? "passed" : "failed"}>
+                <span className={`state ${check.passed ? "" : "bad"}`}>
+                  {check.name} {check.passed ? text.rig.passed : text.rig.notPassed}
+                </span>
+                {!check.passed && (
+                  <span className="sub wrap-anywhere text-soft">
+                    {check.detail} {check.action}
+                  </span>
+                )}
+              </li>
+            ))}
+          </ul>
+        </>
       )}
     </Section>
   );
@@ -301,30 +354,27 @@ function Speeds({ rig }: { readonly rig: RigAnswer }): ReactNode {
   const most = Math.max(...rig.speeds.map((one) => one.realTimeRatio));
   return (
     <Section title={text.rig.speeds} note={text.rig.speedsNote}>
-      <table className="table">
-        <thead>
-          <tr>
-            <th>{text.rig.kind}</th>
-            <th className="num hide-s">{text.rig.measuredOn}</th>
-            <th className="num">{text.rigs.realTime}</th>
-            <th className="w-1/3 pl-4! hide-s">
-              <span className="sr-only">{text.rigs.realTime}</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {rig.speeds.toReversed().map((one) => (
-            <tr key={one.kind}>
-              <td className="wrap-anywhere">{one.kind}</td>
-              <td className="num hide-s">{formatCount(one.results)}</td>
-              <td className="num">{formatTimes(one.realTimeRatio)}</td>
-              <td className="pl-4! hide-s" aria-hidden="true">
-                <div className="h-2.5 rounded-xs bg-water" style={{ width: `${(one.realTimeRatio / most) * 100}%` }} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Table
+        rows={rig.speeds.toReversed()}
+        rowKey={(one) => one.kind}
+        columns={[
+          { head: text.rig.kind, className: "wrap-anywhere", cell: (one) => one.kind },
+          { head: text.rig.measuredOn, className: "num hide-s", cell: (one) => formatCount(one.results) },
+          { head: text.rigs.realTime, className: "num", cell: (one) => formatTimes(one.realTimeRatio) },
+          {
+            head: text.rigs.realTime,
+            quiet: true,
+            className: "w-1/3 pl-4! hide-s",
+            cell: (one) => (
+              <div
+                aria-hidden="true"
+                className="h-2.5 rounded-xs bg-water"
+                style={{ width: `${(one.realTimeRatio / most) * 100}%` }}
+              />
+            ),
+          },
+        ]}
+      />
     </Section>
   );
 }

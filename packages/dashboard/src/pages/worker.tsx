@@ -1,4 +1,11 @@
-import type { JobsAnswer, PoolAnswer, WhyAnswer, WorkerAnswer, WorkerPayoutsAnswer } from "@openpool/protocol";
+import type {
+  JobsAnswer,
+  PoolAnswer,
+  RigSummary,
+  WhyAnswer,
+  WorkerAnswer,
+  WorkerPayoutsAnswer,
+} from "@openpool/protocol";
 import { isAddressProblem, parseAddress } from "@openpool/protocol";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
@@ -9,13 +16,15 @@ import { shortHex } from "../format/address.ts";
 import { parseWei, percentOf } from "../format/amount.ts";
 import { formatCount, formatPpm } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { CopyButton, DEFAULT_EXPLORER, TxLink, WorkerLink } from "../ui/address.tsx";
+import { CopyButton, DEFAULT_EXPLORER } from "../ui/address.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
 import { JobTable } from "../ui/job-table.tsx";
-import { Empty, Loaded, MoneyBar, Section, Skeleton, Spark, StateBadge } from "../ui/parts.tsx";
-import { PayoutState } from "../ui/run-table.tsx";
-import { Ago, Until, When } from "../ui/time.tsx";
+import { Empty, Loaded, MoneyBar, Section, Skeleton } from "../ui/parts.tsx";
+import { LineTable } from "../ui/payout-columns.tsx";
+import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
+import { type Column, Table } from "../ui/table.tsx";
+import { Until, When } from "../ui/time.tsx";
 import { Decisions, Funnel, Reasons } from "../ui/why.tsx";
 import { DEFAULT_WINDOW } from "../windows.ts";
 
@@ -244,7 +253,37 @@ function Money({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
 }
 
 function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
-  const digits = columnDigits(worker.rigs.map((rig) => rig.earned24hWei));
+  const { name, state, spark, success, earned } = rigColumns(worker.rigs);
+  const columns: readonly Column<RigSummary>[] = [
+    withDevice({
+      ...name,
+      cell: (rig) => (
+        <Link
+          to="/w/$address/$rig"
+          params={{ address: rig.worker, rig: rig.rig }}
+          className="plain font-semibold wrap-anywhere hover:underline"
+        >
+          {rig.rig}
+        </Link>
+      ),
+    }),
+    {
+      ...state,
+      cell: (rig) => (
+        <>
+          {state.cell(rig)}
+          {rig.state !== "offline" && (
+            <span className="sub">
+              {rig.standing === "probation" || rig.standing === "barred" ? rig.standingReason : rig.stateReason}
+            </span>
+          )}
+        </>
+      ),
+    },
+    spark,
+    success,
+    earned,
+  ];
   return (
     <Section
       bare
@@ -258,52 +297,7 @@ function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
       {worker.rigs.length === 0 ? (
         <Empty title={text.rigs.none}>{worker.nextAction}</Empty>
       ) : (
-        <table className="table">
-          <thead>
-            <tr>
-              <th>{text.rigs.rig}</th>
-              <th>{text.rigs.state}</th>
-              <th className="hide-s">{text.rigs.spark}</th>
-              <th className="num hide-s">{text.rigs.success}</th>
-              <th className="num">{text.rigs.eth24h}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {worker.rigs.map((rig) => (
-              <tr key={rig.rig}>
-                <td>
-                  <Link
-                    to="/w/$address/$rig"
-                    params={{ address: rig.worker, rig: rig.rig }}
-                    className="plain font-semibold wrap-anywhere hover:underline"
-                  >
-                    {rig.rig}
-                  </Link>
-                  {rig.device !== null && <span className="sub">{rig.device}</span>}
-                </td>
-                <td>
-                  <StateBadge rig={rig} />
-                  <span className="sub">
-                    {rig.state === "offline"
-                      ? text.lastSeen(<Ago at={rig.lastSeenAt} />)
-                      : rig.standing === "probation" || rig.standing === "barred"
-                        ? rig.standingReason
-                        : rig.stateReason}
-                  </span>
-                </td>
-                <td className="hide-s">
-                  <Spark counts={rig.spark} />
-                </td>
-                <td className="num hide-s">
-                  {rig.successPpm === null ? text.none : formatPpm(Math.floor(rig.successPpm / 100) * 100)}
-                </td>
-                <td className="num">
-                  <Eth wei={rig.earned24hWei} digits={digits} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Table rows={worker.rigs} columns={columns} rowKey={(rig) => rig.rig} />
       )}
     </Section>
   );
@@ -339,57 +333,15 @@ function Payouts({ worker }: { readonly worker: string }): ReactNode {
       note={configured !== undefined && configured.count > 0 ? text.payouts.inAll(configured.count) : undefined}
       end={<a href={paths.statement(worker)}>{text.statement}</a>}
     >
-      <Loaded of={payouts}>{(answer) => <PayoutLines answer={answer} worker={worker} />}</Loaded>
+      <Loaded of={payouts}>{(answer) => <PayoutLines answer={answer} />}</Loaded>
     </Section>
   );
 }
 
-function PayoutLines({ answer, worker }: { readonly answer: WorkerPayoutsAnswer; readonly worker: string }): ReactNode {
+function PayoutLines({ answer }: { readonly answer: WorkerPayoutsAnswer }): ReactNode {
   if (!answer.configured) return <Empty title={text.payouts.none}>{answer.why}</Empty>;
   if (answer.items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneForYou}</Empty>;
-  const digits = columnDigits(answer.items.map((line) => line.amountWei));
-  return (
-    <table className="table">
-      <thead>
-        <tr>
-          <th>{text.payouts.when}</th>
-          <th>{text.payouts.state}</th>
-          <th className="hide-s">{text.payouts.transaction}</th>
-          <th className="num hide-m">{text.payouts.thenWorth}</th>
-          <th className="num">{text.eth}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {answer.items.map((line) => (
-          <tr key={line.id}>
-            <td>
-              <Link to="/payouts/$id" params={{ id: line.run }}>
-                <When at={line.sentAt ?? line.plannedAt} />
-              </Link>
-            </td>
-            <td>
-              <PayoutState state={line.state} />
-              {line.reason !== null && <span className="sub">{line.reason}</span>}
-              {line.payTo !== worker && (
-                <span className="sub">
-                  {text.payouts.to} <WorkerLink worker={line.payTo} />
-                </span>
-              )}
-            </td>
-            <td className="hide-s">
-              <TxLink hash={line.transaction} explorer={answer.explorer} />
-            </td>
-            <td className="num hide-m text-soft">
-              {line.fiat === null ? text.none : text.fiat(line.fiat.amount, line.fiat.currency)}
-            </td>
-            <td className="num">
-              <Eth wei={line.amountWei} digits={digits} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  );
+  return <LineTable lines={answer.items} of="worker" explorer={answer.explorer} />;
 }
 
 function Jobs({ worker }: { readonly worker: string }): ReactNode {

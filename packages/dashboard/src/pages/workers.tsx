@@ -1,20 +1,17 @@
-import type { RigsAnswer } from "@openpool/protocol";
-import { useInfiniteQuery } from "@tanstack/react-query";
+import type { RigsAnswer, RigSummary } from "@openpool/protocol";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
-import { getJson, paths, type RigsFilter } from "../api/client.ts";
-import { formatCount, formatPpm, formatTimes } from "../format/number.ts";
+import { getJson, paths, queries, type RigsFilter } from "../api/client.ts";
 import { text } from "../text.tsx";
-import { RigLink } from "../ui/address.tsx";
-import { columnDigits, Eth } from "../ui/amount.tsx";
-import { Empty, Loaded, Spark, StateBadge } from "../ui/parts.tsx";
-import { Ago } from "../ui/time.tsx";
+import { Empty, Loaded } from "../ui/parts.tsx";
+import { rigColumns } from "../ui/rig-columns.tsx";
+import { type Column, Table } from "../ui/table.tsx";
 import { without } from "../without.ts";
 
 const route = getRouteApi("/public/workers");
 const PAGE = 50;
-const SORTS = ["name", "streams", "speed", "success", "seen", "jobs", "earned"] as const;
-type Sort = (typeof SORTS)[number];
+type Sort = "name" | "streams" | "speed" | "success" | "seen" | "jobs" | "earned";
 
 /** Every rig of the pool. Filters and order are in the address of the page. */
 export function WorkersPage(): ReactNode {
@@ -31,6 +28,10 @@ export function WorkersPage(): ReactNode {
     refetchInterval: 10_000,
     placeholderData: (before) => before,
   });
+  const pool = useQuery(queries.pool());
+  const named = pool.data?.live.devices.map(({ device }) => device) ?? [];
+  // What the address asks for can be taken back, also when no such rig is online.
+  const devices = search.device === undefined || named.includes(search.device) ? named : [...named, search.device];
   const [typed, setTyped] = useState(search.search ?? "");
   useEffect(() => {
     // After a pause in typing; characters that no name holds find nothing anyway.
@@ -45,22 +46,47 @@ export function WorkersPage(): ReactNode {
     return () => clearTimeout(timer);
   }, [typed, search.search, navigate]);
 
-  const sorted = (column: Sort) => ({
-    "aria-sort": sort === column ? (order === "asc" ? ("ascending" as const) : ("descending" as const)) : undefined,
-  });
-  const sorter = (column: Sort, word: string): ReactNode => {
-    const usual = column === "name" ? "asc" : "desc";
-    const next = sort === column ? (order === "asc" ? "desc" : "asc") : usual;
-    return (
+  const sortedBy = (by: Sort, column: Column<RigSummary>): Column<RigSummary> => {
+    const usual = by === "name" ? "asc" : "desc";
+    const next = sort === by ? (order === "asc" ? "desc" : "asc") : usual;
+    const head = (
       <button
         type="button"
-        onClick={() => void navigate({ search: (now) => ({ ...now, sort: column, order: next }), replace: true })}
+        onClick={() => void navigate({ search: (now) => ({ ...now, sort: by, order: next }), replace: true })}
       >
-        {word}
-        <span aria-hidden="true">{sort === column ? (order === "asc" ? " ↑" : " ↓") : ""}</span>
+        {column.head}
+        <span aria-hidden="true">{sort === by ? (order === "asc" ? " ↑" : " ↓") : ""}</span>
       </button>
     );
+    return { ...column, head, sorted: sort === by ? (order === "asc" ? "ascending" : "descending") : undefined };
   };
+  /** A filter: one of the words, or none of them. */
+  const choice = <Name extends "state" | "standing" | "device">(
+    name: Name,
+    label: string,
+    any: string,
+    words: readonly (readonly [value: NonNullable<(typeof search)[Name]>, word: string])[],
+  ): ReactNode => (
+    <select
+      className="field max-w-full"
+      aria-label={label}
+      value={search[name] ?? ""}
+      onChange={(event) => {
+        const chosen = words.find(([value]) => value === event.target.value)?.[0];
+        void navigate({
+          search: (now) => (chosen === undefined ? without(now, name) : { ...now, [name]: chosen }),
+          replace: true,
+        });
+      }}
+    >
+      <option value="">{any}</option>
+      {words.map(([value, word]) => (
+        <option key={value} value={value}>
+          {word}
+        </option>
+      ))}
+    </select>
+  );
   const filtered = Object.keys(search).some((name) => name !== "sort" && name !== "order");
 
   return (
@@ -89,43 +115,24 @@ export function WorkersPage(): ReactNode {
           spellCheck={false}
           autoComplete="off"
         />
-        <select
-          className="field"
-          aria-label={text.rigs.state}
-          value={search.state ?? ""}
-          onChange={(event) => {
-            const state = (["online", "draining", "offline"] as const).find((one) => one === event.target.value);
-            void navigate({
-              search: (now) => (state === undefined ? without(now, "state") : { ...now, state }),
-              replace: true,
-            });
-          }}
-        >
-          <option value="">{text.workersPage.anyState}</option>
-          <option value="online">{text.state.online}</option>
-          <option value="draining">{text.state.draining}</option>
-          <option value="offline">{text.state.offline}</option>
-        </select>
-        <select
-          className="field"
-          aria-label={text.rigs.trust}
-          value={search.standing ?? ""}
-          onChange={(event) => {
-            const standing = (["new", "trusted", "probation", "barred"] as const).find(
-              (one) => one === event.target.value,
-            );
-            void navigate({
-              search: (now) => (standing === undefined ? without(now, "standing") : { ...now, standing }),
-              replace: true,
-            });
-          }}
-        >
-          <option value="">{text.workersPage.anyTrust}</option>
-          <option value="new">{text.standing.new}</option>
-          <option value="trusted">{text.standing.trusted}</option>
-          <option value="probation">{text.standing.probation}</option>
-          <option value="barred">{text.standing.barred}</option>
-        </select>
+        {choice("state", text.rigs.state, text.workersPage.anyState, [
+          ["online", text.state.online],
+          ["draining", text.state.draining],
+          ["offline", text.state.offline],
+        ])}
+        {choice("standing", text.rigs.trust, text.workersPage.anyTrust, [
+          ["new", text.standing.new],
+          ["trusted", text.standing.trusted],
+          ["probation", text.standing.probation],
+          ["barred", text.standing.barred],
+        ])}
+        {devices.length > 0 &&
+          choice(
+            "device",
+            text.rigs.device,
+            text.workersPage.anyDevice,
+            devices.map((device) => [device, device]),
+          )}
         {filtered && (
           <Link to="/workers" className="small" onClick={() => setTyped("")}>
             {text.workersPage.clear}
@@ -147,63 +154,19 @@ export function WorkersPage(): ReactNode {
                 <Link to="/join">{text.rigs.noneAction}</Link>
               </Empty>
             );
-          const digits = columnDigits(items.map((one) => one.earned24hWei));
-          return (
-            <table className="table">
-              <thead>
-                <tr>
-                  <th {...sorted("name")}>{sorter("name", text.rigs.rig)}</th>
-                  <th {...sorted("streams")}>{sorter("streams", text.rigs.state)}</th>
-                  <th className="hide-m">{text.rigs.trust}</th>
-                  <th className="hide-m">{text.rigs.spark}</th>
-                  <th className="num hide-m" {...sorted("jobs")}>
-                    {sorter("jobs", text.rigs.jobs)}
-                  </th>
-                  <th className="num hide-s" {...sorted("success")}>
-                    {sorter("success", text.rigs.success)}
-                  </th>
-                  <th className="num hide-s" {...sorted("speed")}>
-                    {sorter("speed", text.rigs.realTime)}
-                  </th>
-                  <th className="num" {...sorted("earned")}>
-                    {sorter("earned", text.rigs.eth24h)}
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((rig) => (
-                  <tr key={rig.name}>
-                    <td>
-                      <RigLink worker={rig.worker} rig={rig.rig} />
-                      {rig.device !== null && <span className="sub">{rig.device}</span>}
-                    </td>
-                    <td>
-                      <StateBadge rig={rig} />
-                      {rig.state === "offline" && (
-                        <span className="sub">{text.lastSeen(<Ago at={rig.lastSeenAt} />)}</span>
-                      )}
-                    </td>
-                    <td className="hide-m text-soft">
-                      {rig.standing === null ? text.none : text.standing[rig.standing]}
-                    </td>
-                    <td className="hide-m">
-                      <Spark counts={rig.spark} />
-                    </td>
-                    <td className="num hide-m">{formatCount(rig.jobs24h)}</td>
-                    <td className="num hide-s">
-                      {rig.successPpm === null ? text.none : formatPpm(Math.floor(rig.successPpm / 100) * 100)}
-                    </td>
-                    <td className="num hide-s">
-                      {rig.realTimeRatio === null ? text.none : formatTimes(rig.realTimeRatio)}
-                    </td>
-                    <td className="num">
-                      <Eth wei={rig.earned24hWei} digits={digits} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          );
+          const { name, device, state, trust, spark, jobs, success, speed, earned } = rigColumns(items);
+          const columns = [
+            sortedBy("name", name),
+            device,
+            sortedBy("streams", state),
+            trust,
+            { ...spark, className: "hide-m" },
+            sortedBy("jobs", jobs),
+            sortedBy("success", success),
+            sortedBy("speed", speed),
+            sortedBy("earned", earned),
+          ];
+          return <Table rows={items} columns={columns} rowKey={(rig) => rig.name} />;
         }}
       </Loaded>
       {rigs.hasNextPage && (

@@ -185,3 +185,17 @@ export function MoneyBar(props: {
     </div>
   );
 }
+
+/** What something is, a word and a fact a line. */
+export function Facts({ facts }: { readonly facts: readonly (readonly [word: string, fact: ReactNode])[] }): ReactNode {
+  return (
+    <dl className="facts">
+      {facts.map(([word, fact]) => (
+        <div key={word} className="contents">
+          <dt>{word}</dt>
+          <dd className="wrap-anywhere">{fact}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
