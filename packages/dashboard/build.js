@@ -35,15 +35,25 @@ const inputs = ["src", "public", "index.html", "vite.config.ts", "build.js", "pa
 );
 inputs.push(join(root, "packages", "base", "src"), join(root, "packages", "protocol", "src"));
 
-if (newest(stamp) === 0 || inputs.some((input) => newest(input) > newest(stamp))) {
+const isNew = () => newest(stamp) > 0 && inputs.every((input) => newest(input) <= newest(stamp));
+
+if (!isNew()) {
   const startedAt = new Date();
+  // Two who find the pages old at once each build their own, and the first to be done puts it in place.
+  const made = join(here, `.dist-${process.pid}`);
   const vite = join(root, "node_modules", "vite", "bin", "vite.js");
-  const { status } = spawnSync(process.execPath, [vite, "build", "--logLevel", "warn"], {
-    cwd: here,
-    stdio: "inherit",
-  });
+  const { status } = spawnSync(
+    process.execPath,
+    [vite, "build", "--outDir", made, "--emptyOutDir", "--logLevel", "warn"],
+    { cwd: here, stdio: "inherit" },
+  );
+  if (status === 0 && !isNew()) {
+    compress(made);
+    fs.writeFileSync(join(made, ".built"), "");
+    fs.utimesSync(join(made, ".built"), startedAt, startedAt);
+    fs.rmSync(join(here, "dist"), { recursive: true, force: true });
+    fs.renameSync(made, join(here, "dist"));
+  }
+  fs.rmSync(made, { recursive: true, force: true });
   if (status !== 0) process.exit(status ?? 1);
-  compress(join(here, "dist"));
-  fs.writeFileSync(stamp, "");
-  fs.utimesSync(stamp, startedAt, startedAt);
 }

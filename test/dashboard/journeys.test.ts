@@ -1,9 +1,9 @@
-import type { Browser } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
-import { barriers, openBrowser, openPage, settle, visit } from "./browser.ts";
+import { barriers, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -19,6 +19,14 @@ afterAll(async () => {
   await browser?.close();
   await world?.[Symbol.asyncDispose]();
 });
+
+/** Opens the operator's page, with its token. */
+async function operate(page: Page): Promise<void> {
+  await page.goto(`${world.pool.running.adminUrl}/admin`);
+  await page.getByLabel("Admin token").fill(readFileSync(join(world.pool.dataDir, "admin-token"), "utf8").trim());
+  await page.getByRole("button", { name: "Use it" }).click();
+  await settle(page);
+}
 
 test("a pool without work says so on every page, with what to do next, and shows no zero without a reason", async () => {
   await using watched = await openPage(browser);
@@ -157,8 +165,52 @@ test("an operator drains a rig, bans its worker with a reason, and takes both ba
 
   await worker.getByRole("button", { name: "Unban" }).click();
   await worker.getByRole("button", { name: "Ban" }).waitFor();
-  await page.getByText("worker.changed").first().waitFor();
+  await worker.getByRole("button", { name: "Note" }).click();
+  await page.getByRole("dialog").getByLabel("Note").fill("asked nicely");
+  await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+  await worker.getByText("asked nicely").waitFor();
+  await page.getByText(`PATCH /workers/${ADA}`).first().waitFor();
   // A browser reports refusals itself: the wrong token, and payouts that this pool does not make.
   expect(watched.complaints.filter((line) => !/40[14]|422/.test(line))).toEqual([]);
   expect(await barriers(page)).toEqual([]);
+});
+
+test("an operator announces a change of terms, and everybody reads it before it takes effect", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await operate(page);
+  await page.getByRole("button", { name: "Announce a change" }).click();
+  await page.getByLabel("Commission, %").fill("20.5");
+  await page.getByLabel("Minimum payout, ETH").fill("0,5");
+  const form = page.getByRole("form", { name: "Announce a change" });
+  expect(await form.getByRole("button", { name: "Announce a change" }).isDisabled()).toBe(true);
+  await page.getByLabel("Minimum payout, ETH").fill("0.025");
+  await form.getByRole("button", { name: "Announce a change" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Announce a change" }).click();
+  const announced = page.locator('[data-terms="2"]');
+  await announced.getByText("announced").waitFor();
+  expect(await announced.textContent()).toContain("20.5");
+  await using seen = await openPage(browser);
+  await visit(seen, `${world.url}/transparency`);
+  await seen.page.getByText("Announced").first().waitFor();
+  expect(watched.complaints.filter((line) => !/40[14]|422/.test(line))).toEqual([]);
+});
+
+test("an operator sees who sends streams, what they come to, and how much room the data has", async () => {
+  await world.stream("counted", 1);
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await operate(page);
+  const gateway = page.locator('[data-gateway="127.0.0.1"]');
+  await gateway.waitFor();
+  const wei = await gateway.locator("[data-wei]").getAttribute("data-wei");
+  expect(BigInt(wei ?? 0)).toBeGreaterThan(0n);
+  const disk = page.locator("[data-disk]");
+  await disk.getByText(world.pool.dataDir).waitFor();
+  expect(await disk.locator("tbody tr").count()).toBeGreaterThan(0);
+  await page.setViewportSize(PHONE);
+  await settle(page);
+  expect(await sideways(page)).toBe(0);
+  expect(await barriers(page)).toEqual([]);
+  await page.screenshot({ path: join(PICTURES, "operator-360-light.png"), fullPage: true });
 });

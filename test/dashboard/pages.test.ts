@@ -167,3 +167,35 @@ test("the light and the dark are a choice that stays", async () => {
   await page.reload();
   expect(await paper()).toBe(dark);
 });
+
+test("what a rig works with, and what to do about a test that failed, is on its page, also when the rig has left", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await visit(watched, `${world.url}/w/${ADA}/rig1`);
+  const main = page.locator("main");
+  await main.locator('[data-device="nvidia"]').getByText("2 × NVIDIA L4 <b>card</b>").waitFor();
+  const words = await main.textContent();
+  expect(words).toContain("driver 550.90.07, 22.5 GiB");
+  expect(words).toContain("Open Pool worker 0.1.0");
+  const failed = main.locator('[data-check="failed"]');
+  expect(await failed.textContent()).toContain("encode h264_nvenc on nvidia:2");
+  expect(await failed.textContent()).toContain("needs 570.0. Update the NVIDIA driver");
+  await visit(watched, `${world.url}/w/${ADA}/old-box`);
+  await main.locator('[data-device="nvidia"]').getByText("NVIDIA L4 <b>card</b>").waitFor();
+  await visit(watched, `${world.url}/w/${BOB}/k8s-07`);
+  expect(await main.textContent()).toContain("This rig's software does not say what it runs on.");
+  expect(watched.complaints).toEqual([]);
+});
+
+test("the pool's page counts the devices that are online, and each leads to the rigs that have it", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await visit(watched, `${world.url}/`);
+  const device = page.locator('[data-device="NVIDIA L4 <b>card</b>"]');
+  expect(await device.textContent()).toContain("2 in 1 rig");
+  await device.getByRole("link").click();
+  await page.waitForURL(/device=/);
+  await poll(() => page.locator("tbody tr").count()).toBe(2);
+  await page.getByLabel("Device").selectOption("");
+  await poll(() => page.locator("tbody tr").count()).toBe(3);
+});

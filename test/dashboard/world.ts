@@ -1,4 +1,7 @@
+import type { PoolOptions } from "@openpool/pool";
+import { RESULT_AUTHORIZATION, RIG_REPORT_PATH, type RigReport } from "@openpool/protocol";
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
+import { connectH2, requestH2 } from "../peers/wire.ts";
 import { ADA, BOB, push, startTestPool, type TestPool, until } from "../e2e/pool.ts";
 import { buildPages } from "./browser.ts";
 
@@ -7,6 +10,8 @@ export interface PagesWorld extends AsyncDisposable {
   /** Where the pages are, without a slash at the end. */
   readonly url: string;
   join(secret: string, capacity?: number): Promise<FakeTranscoder>;
+  /** Tells the pool about a rig's machine, as a worker of ours does that has joined. */
+  report(secret: string, report: RigReport): Promise<void>;
   /** Sends segments of one stream, one after the other. */
   stream(name: string, segments: number): Promise<void>;
   /** What an API route answers now. */
@@ -14,7 +19,7 @@ export interface PagesWorld extends AsyncDisposable {
 }
 
 /** A whole pool that serves the built pages, at a price that makes amounts look as they do on a real one. */
-export async function startPagesWorld(): Promise<PagesWorld> {
+export async function startPagesWorld(changed: Partial<PoolOptions> = {}): Promise<PagesWorld> {
   buildPages();
   const pool = await startTestPool({
     price: { pricePerUnitWei: 40_000_000n, pixelsPerUnit: 1n },
@@ -30,6 +35,7 @@ export async function startPagesWorld(): Promise<PagesWorld> {
         notice: null,
       },
     },
+    ...changed,
   });
   const url = pool.running.publicUrl;
   if (url === undefined) throw new Error("the pool serves no pages");
@@ -42,6 +48,13 @@ export async function startPagesWorld(): Promise<PagesWorld> {
       const transcoder = await pool.transcoder({ secret, behaviour: behaviours.ready(), capacity });
       await pool.untilConnected(connected + 1);
       return transcoder;
+    },
+    async report(secret, report) {
+      const connection = await connectH2({ host: "127.0.0.1", port: pool.running.listen.port });
+      const headers = { ":path": RIG_REPORT_PATH, authorization: RESULT_AUTHORIZATION, credentials: secret };
+      const { status } = await requestH2(connection.session, headers, Buffer.from(JSON.stringify(report)));
+      connection.session.destroy();
+      if (status !== 204) throw new Error(`the report was answered with ${status}`);
     },
     async stream(name, segments) {
       for (let seq = 0; seq < segments; seq++) {
@@ -60,11 +73,42 @@ export async function startPagesWorld(): Promise<PagesWorld> {
   };
 }
 
+/** A machine with two cards, of which one encodes, and with a name that no page may take for its own words. */
+export const machine: RigReport = {
+  v: 1,
+  software: { worker: "0.1.0", ffmpeg: "5.1.9-0+deb12u1", system: "linux x64 6.1.0" },
+  devices: [0, 1].map((index) => ({
+    id: `nvidia:${index}`,
+    kind: "nvidia",
+    model: "NVIDIA L4 <b>card</b>",
+    driver: "550.90.07",
+    memoryMib: 23_034,
+    encoders: ["h264_nvenc", "hevc_nvenc"],
+    decoders: ["h264", "hevc", "vp9"],
+    sessions: 11,
+    realTimeFactor: 13.9,
+  })),
+  tests: [
+    { device: "nvidia:0", test: "encode", of: "h264_nvenc", passed: true, problem: null, subject: null },
+    { device: "nvidia:1", test: "encode", of: "h264_nvenc", passed: true, problem: null, subject: null },
+    {
+      device: "nvidia:2",
+      test: "encode",
+      of: "h264_nvenc",
+      passed: false,
+      problem: "driver-too-old",
+      subject: "570.0",
+    },
+  ],
+};
+
 /** Work as it comes: two workers with three rigs, one of which has left, and some streams. */
 export async function bringToLife(world: PagesWorld): Promise<void> {
   await world.join(`${ADA}.rig1`);
   await world.join(`${BOB}.k8s-07`, 4);
   const old = await world.join(`${ADA}.old-box`, 2);
+  await world.report(`${ADA}.rig1`, machine);
+  await world.report(`${ADA}.old-box`, { ...machine, devices: machine.devices.slice(0, 1) });
   await Promise.all([world.stream("morning", 6), world.stream("noon", 6), world.stream("evening", 4)]);
   await old[Symbol.asyncDispose]();
   await world.pool.untilConnected(2);

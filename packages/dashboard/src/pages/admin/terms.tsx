@@ -152,22 +152,25 @@ function Announce({
     if (wanted) setAsking(true);
   };
   return (
-    <form className="mt-5 grid max-w-3xl gap-4 sm:grid-cols-3" onSubmit={onSubmit} aria-label={words.announce}>
-      {field("commission", words.commissionPercent)}
-      {field("minimum", words.minimumEth)}
-      {field("hold", words.holdHours)}
-      {field("cron", words.schedule)}
-      {field("effective", words.effective, "datetime-local")}
-      <div className="flex items-end gap-2">
-        <button type="submit" className="button" disabled={!wanted || announce.isPending}>
-          {words.announce}
-        </button>
-        <Act className="" onClick={onDone}>
-          {words.cancel}
-        </Act>
-      </div>
-      <p className="small text-soft sm:col-span-3">{words.announceNote}</p>
-      <Failure error={announce.error} />
+    // A dialog has a form of its own, and forms do not stand in forms.
+    <>
+      <form className="mt-5 grid max-w-3xl gap-4 sm:grid-cols-3" onSubmit={onSubmit} aria-label={words.announce}>
+        {field("commission", words.commissionPercent)}
+        {field("minimum", words.minimumEth)}
+        {field("hold", words.holdHours)}
+        {field("cron", words.schedule)}
+        {field("effective", words.effective, "datetime-local")}
+        <div className="flex items-end gap-2">
+          <button type="submit" className="button" disabled={!wanted || announce.isPending}>
+            {words.announce}
+          </button>
+          <Act className="" onClick={onDone}>
+            {words.cancel}
+          </Act>
+        </div>
+        <p className="small text-soft sm:col-span-3">{words.announceNote}</p>
+        <Failure error={announce.error} />
+      </form>
       {asking && wanted && (
         <Ask
           title={words.announceTitle}
@@ -177,6 +180,6 @@ function Announce({
           onAgree={() => announce.mutate(wanted, { onSuccess: onDone })}
         />
       )}
-    </form>
+    </>
   );
 }
