@@ -125,6 +125,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           clock,
           bookJob: (terms) => rules.bookJob(terms),
           checkScheme: (scheme, its) => rules.checkScheme(scheme, its),
+          retention: {
+            dir: options.eventsDir ?? join(options.dataDir, "exports"),
+            keepMonths: options.eventsKeepMonths,
+          },
         },
       ),
     );

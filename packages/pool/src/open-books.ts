@@ -5,13 +5,17 @@ import { diffTerms, type TermsBook, type TermsDocument } from "./ledger/terms.ts
 import type { BookJob } from "./ledger/types.ts";
 import type { LedgerNow } from "./metrics.ts";
 import {
+  closedMonths,
   closePeriodsOf,
+  type EventExport,
+  exportMonth,
   type ExtraCheck,
   LedgerChecker,
   LedgerReader,
   type LedgerStore,
   type PgConnection,
   PgLedgerStore,
+  pruneMonth,
   rebuildLedger,
   type Store,
 } from "./store/index.ts";
@@ -24,6 +28,8 @@ export interface BooksDeps {
   /** How jobs are booked, whatever scheme their terms name. */
   readonly bookJob: (terms: TermsBook) => BookJob;
   readonly checkScheme: TermsKeeperDeps["checkScheme"];
+  /** Where months of the event log go, and how many of them stay in it; undefined: all. */
+  readonly retention: { readonly dir: string; readonly keepMonths: number | undefined };
   /** What else is checked all the time. */
   readonly extraChecks?: readonly ExtraCheck[];
 }
@@ -43,7 +49,7 @@ const CLOSE_EVERY_MS = 10 * 60 * 1000;
 /** Opens the books: terms, reader, the check that never ends, the closing of months. `first` becomes version 1 of the terms. */
 export async function openBooks(
   first: Partial<TermsDocument>,
-  { connection, store, logger, clock, checkScheme, extraChecks = [], ...deps }: BooksDeps,
+  { connection, store, logger, clock, checkScheme, retention, extraChecks = [], ...deps }: BooksDeps,
 ): Promise<Books> {
   const scope = openScope();
   try {
@@ -92,10 +98,39 @@ export async function openBooks(
       await store.append([{ type: "ledger.closed", data: { periods } }]);
       return periods;
     };
+    const monthsOf = async (month: string | undefined): Promise<readonly string[]> =>
+      month === undefined ? (await closedMonths(connection)).map((one) => one.month) : [month];
+    const exportMonths = async (month?: string): Promise<readonly EventExport[]> => {
+      const done: EventExport[] = [];
+      for (const one of await monthsOf(month)) {
+        done.push(await exportMonth(connection, one, retention.dir, clock.now()));
+        await store.append([{ type: "log.exported", data: { ...done.at(-1) } }]);
+      }
+      return done;
+    };
+    const pruneMonths = async (months: readonly string[]): Promise<readonly EventExport[]> => {
+      const done: EventExport[] = [];
+      for (const one of months) {
+        done.push(await pruneMonth(connection, one, retention.dir, clock.now()));
+        await store.append([{ type: "log.pruned", data: { ...done.at(-1) } }]);
+        logger.info("a month was exported and taken out of the event log", { ...done.at(-1) });
+      }
+      return done;
+    };
+    /** By the setting: the month that goes on counts too. */
+    const keepMonths = async (): Promise<void> => {
+      if (retention.keepMonths === undefined) return;
+      const now = new Date(clock.now());
+      const firstKept = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1 - retention.keepMonths, 1);
+      const old = (await closedMonths(connection)).filter((one) => one.endsAtMs <= firstKept);
+      await pruneMonths(old.map((one) => one.month));
+    };
     const scheduleClosing = (): void => {
       cancelClosing = clock.after(CLOSE_EVERY_MS, () => {
         closeMonths()
           .catch((error: unknown) => logger.warn("a month could not be closed", { error: errorText(error) }))
+          .then(keepMonths)
+          .catch((error: unknown) => logger.warn("a month stays in the event log", { error: errorText(error) }))
           .finally(() => {
             if (!scope.signal.aborted) scheduleClosing();
           });
@@ -162,6 +197,8 @@ export async function openBooks(
       halts: () => ledger.halts(),
       closedPeriods: () => ledger.closedPeriods(),
       closeMonths,
+      exportMonths,
+      pruneMonths: async (month) => pruneMonths(await monthsOf(month)),
       startRebuild,
       rebuildState: () => rebuild,
     };

@@ -68,6 +68,10 @@ export interface PublicApiSettings {
 export interface PoolOptions {
   /** Where the pool keeps what must survive: database, keys, certificate, spool. */
   readonly dataDir: string;
+  /** Months of the event log that stay in the database, the one that goes on included; undefined: all. */
+  readonly eventsKeepMonths?: number | undefined;
+  /** Where months go that are exported; undefined: `exports` in the data directory. */
+  readonly eventsDir?: string | undefined;
   /** Only `offchain` today. */
   readonly network: "offchain";
   /** What gateways are told to send segments to: `https://HOST:PORT`, no trailing slash. */
@@ -233,6 +237,22 @@ export const poolOptions = {
     default: "~/.openpool",
     help: "where the pool keeps what must survive",
     details: "Database, keys, certificate, admin token. Commands that need a running pool find it by this directory.",
+    group: "Pool",
+  }),
+  eventsKeep: option({
+    name: "events-keep",
+    kind: integerValue("MONTHS", { min: 2, max: 1200 }),
+    defaultNote: "all of them",
+    help: "how many months of the event log stay in the database, this one included",
+    details:
+      "Older ones are written into `events-dir` once their books are closed, and taken out of the log. Statements and balances keep what followed from them.",
+    group: "Pool",
+  }),
+  eventsDir: option({
+    name: "events-dir",
+    kind: pathValue("DIR"),
+    defaultNote: "`exports` in `data-dir`",
+    help: "where months of the event log go when they are exported",
     group: "Pool",
   }),
   network: option({
@@ -566,6 +586,8 @@ export function toPoolOptions(
   if (problems.length > 0) return { problems };
   return {
     dataDir: values.dataDir,
+    eventsKeepMonths: values.eventsKeep,
+    eventsDir: values.eventsDir,
     network: values.network,
     serviceUri,
     listen,

@@ -23,7 +23,7 @@ export function addBackupCommand({ program, run }: Registry): void {
       "Writes a backup of the pool's books into one file, as they are at one moment: events, credits, balances, payouts, workers. The pool goes on meanwhile, or does not run. The file is read again before it takes its name, so one that is there is complete. It holds no keys.",
     )
     .argument("<FILE|DIR>", "the file to write, or a directory for one named by the time")
-    .option("--json", "print {file, takenAt, position, tables, rows}")
+    .option("--json", "print {file, takenAt, position, tables, rows, exports}")
     .addHelpText(
       "after",
       `
@@ -46,7 +46,7 @@ Examples:
       await io.out(
         command.opts<{ json?: boolean }>().json
           ? `${JSON.stringify(report, decimals)}\n`
-          : `backed up ${grouped(report.rows)} rows, up to event ${report.position}, as of ${report.takenAt}\n${report.file}\n`,
+          : `backed up ${grouped(report.rows)} rows, up to event ${report.position}, as of ${report.takenAt}\n${report.file}\n${exportsText(report.exports)}`,
       );
       return exitCode.ok;
     }),
@@ -61,7 +61,7 @@ export function addRestoreCommand({ program, run }: Registry): void {
       "Brings the books of a backup back, into a data directory without a database or into an empty one at --database-url. All of it is there afterwards, compared with what was backed up, or nothing is. Payouts stand still until they were compared with the chain, so that nothing is paid twice.",
     )
     .argument("<FILE>", "a file that `openpool backup` wrote")
-    .option("--json", "print {file, takenAt, position, tables, rows}")
+    .option("--json", "print {file, takenAt, position, tables, rows, exports}")
     .addHelpText(
       "after",
       "\nExample:\n  openpool restore openpool-20261121T030000Z.backup --data-dir /var/lib/openpool-new",
@@ -93,6 +93,13 @@ function quietLogger(io: Io): ReturnType<typeof createLogger> {
   return createLogger({ level: "warn", format: "pretty", colour: io.errIsTerminal && !io.env["NO_COLOR"] }, (line) =>
     io.err(line),
   );
+}
+
+/** What a backup leaves out, and says so. */
+function exportsText(exports: readonly string[]): string {
+  return exports.length === 0
+    ? ""
+    : `Not in it, copy them too: exported months of the event log\n${exports.map((file) => `${file}\n`).join("")}`;
 }
 
 function decimals(_key: string, value: unknown): unknown {

@@ -164,6 +164,31 @@ export function addLedgerCommand(registry: Registry): void {
       '\nExample:\n  openpool ledger adjust --worker 0xADDRESS --wei=-4000 --reason "the pictures were black" --corrects 019aa5b2-…',
     );
 
+  const months = z.object({
+    months: z.array(z.object({ month: z.string(), file: z.string(), rows: z.number() })),
+  });
+  const ofMonths =
+    (path: string) =>
+    async (pool: AdminClient, io: Io, own: Command): Promise<ExitCode> => {
+      const { month } = own.opts<{ month?: string }>();
+      const done = months.parse(await pool.change("POST", path, month === undefined ? {} : { month }));
+      const rows = done.months.map((one) => [one.month, grouped(one.rows), one.file]);
+      await io.out(
+        rows.length === 0 ? "no closed month is in the log\n" : formatTable(["MONTH", "EVENTS", "FILE"], rows),
+      );
+      return exitCode.ok;
+    };
+  add(
+    "export",
+    "write the event log's closed months into files, and leave them in it",
+    ofMonths("/ledger/export"),
+  ).option("--month <YYYY-MM>", "this one; else all");
+  add(
+    "prune",
+    "write the event log's closed months into files, and take them out of it; the books keep what followed from them",
+    ofMonths("/ledger/prune"),
+  ).option("--month <YYYY-MM>", "this one; else all");
+
   add("close", "close the books of the months that are over now, instead of within minutes", async (pool, io) => {
     const { closed } = z.object({ closed: z.array(z.string()) }).parse(await pool.change("POST", "/ledger/close"));
     await io.out(closed.length === 0 ? "no month is to be closed\n" : `closed: ${closed.join(", ")}\n`);

@@ -32,6 +32,12 @@ const schemas = {
     corrects: z.string().max(100).optional(),
   }),
   check: z.strictObject({ whole: z.boolean().default(true) }),
+  month: z.strictObject({
+    month: z
+      .string()
+      .regex(/^\d{4}-\d{2}$/)
+      .optional(),
+  }),
   rebuild: z.strictObject({ verify: z.boolean() }),
 };
 
@@ -92,6 +98,12 @@ export function addLedgerRoutes(app: FastifyInstance, ledger: LedgerPort, { json
     json(reply.code(202), ledger.startRebuild(parse(schemas.rebuild, request.body).verify)),
   );
   app.get("/ledger/rebuild", (_request, reply) => json(reply, ledger.rebuildState()));
+  app.post("/ledger/export", async (request, reply) =>
+    json(reply, { months: await ledger.exportMonths(parse(schemas.month, request.body).month) }),
+  );
+  app.post("/ledger/prune", async (request, reply) =>
+    json(reply, { months: await ledger.pruneMonths(parse(schemas.month, request.body).month) }),
+  );
   app.post("/ledger/close", async (_request, reply) => json(reply, { closed: await ledger.closeMonths() }));
 }
 

@@ -1,3 +1,4 @@
+import type { EventExport } from "../store/retention.ts";
 import type {
   CredentialRecord,
   EventQuery,
@@ -88,6 +89,10 @@ export interface LedgerPort extends Pick<
   lastCheck(): (CheckReport & { readonly atMs: number }) | undefined;
   /** Closes the months that are over; answers which. */
   closeMonths(): Promise<readonly string[]>;
+  /** Writes closed months of the event log into files: one, or all that are still in the log. */
+  exportMonths(month?: string): Promise<readonly EventExport[]>;
+  /** As {@link exportMonths}, and then takes them out of the log. @throws PoolError `store/not-prunable`. */
+  pruneMonths(month?: string): Promise<readonly EventExport[]>;
   /** Begins to rebuild, or only to compare; it goes on by itself. */
   startRebuild(verify: boolean): RebuildState;
   rebuildState(): RebuildState;

@@ -25,6 +25,8 @@ export interface BackupReport {
   readonly position: bigint;
   readonly tables: number;
   readonly rows: bigint;
+  /** Exported months of the event log, which are files of their own and not in it. */
+  readonly exports: readonly string[];
 }
 
 /** Payouts stand still under this name until somebody has compared the restored books with the chain. */
@@ -76,6 +78,7 @@ export async function writeBackup(
       partitions: await partitionsOf(client),
       sequences: await sequencesOf(client),
     };
+    const exports = await exportsIn(client);
     const writer = await createBackupFile(file);
     try {
       await writer.header(header);
@@ -93,7 +96,7 @@ export async function writeBackup(
       const { tables, rows } = await writer.finish();
       const { takenAt, position } = header;
       logger.info("backed up the books", { file, position, tables, rows: rows.toString() });
-      return { file, takenAt, position: BigInt(position), tables, rows };
+      return { file, takenAt, position: BigInt(position), tables, rows, exports };
     } catch (error) {
       await writer.discard();
       throw error;
@@ -164,7 +167,8 @@ export async function restoreBackup(
       await client.query("analyze");
       const { takenAt, position } = header;
       logger.info("restored the books", { file, takenAt, position, tables, rows: rows.toString() });
-      return { file, takenAt, position: BigInt(position), tables, rows };
+      const exports = await exportsIn(client);
+      return { file, takenAt, position: BigInt(position), tables, rows, exports };
     } catch (error) {
       await client.query("rollback; drop schema if exists openpool cascade").catch((failure: unknown) => {
         logger.warn("could not clear away what was restored; the next restore does", { error: errorText(failure) });
@@ -272,6 +276,19 @@ async function tablesOf(client: Client): Promise<readonly BackupTable[]> {
   };
   for (const one of rows) place(one);
   return ordered;
+}
+
+/** Files that hold what is no longer in the log. */
+async function exportsIn(client: Client): Promise<readonly string[]> {
+  const { rows: there } = await client.query<{ there: boolean }>(
+    "select to_regclass('openpool.event_exports') is not null as there",
+  );
+  if (!there[0]?.there) return [];
+  const { rows } = await client.query<{ file: string }>(
+    `select x.file from openpool.event_exports x join openpool.ledger_periods p on p.period = x.month
+     where p.dropped_at is not null order by x.month`,
+  );
+  return rows.map(({ file }) => file);
 }
 
 async function partitionsOf(client: Client): Promise<{ parent: string; name: string; bounds: string }[]> {

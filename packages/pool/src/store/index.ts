@@ -3,6 +3,7 @@ export { startManagedPostgres } from "./managed-postgres.ts";
 export { LedgerReader } from "./ledger-reader.ts";
 export { type ExtraCheck, LedgerChecker } from "./ledger-check.ts";
 export { closePeriodsOf } from "./ledger-periods.ts";
+export { closedMonths, type EventExport, exportMonth, pruneMonth } from "./retention.ts";
 export { rebuildLedger } from "./ledger-rebuild.ts";
 export { type LedgerStore, PgLedgerStore } from "./ledger-store.ts";
 export { openStore } from "./open-store.ts";

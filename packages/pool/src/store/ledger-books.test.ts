@@ -1,3 +1,7 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import fc from "fast-check";
@@ -14,6 +18,7 @@ import { ledgerStep } from "./ledger-reader.ts";
 import { postEntries } from "./ledger-store.ts";
 import { WorkerNumbers } from "./ledger-writer.ts";
 import { clientConfig } from "./pg-connection.ts";
+import { pruneMonth } from "./retention.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { ada, bob, creditOf, newJob } from "./testing/sample-credit.ts";
 
@@ -288,16 +293,46 @@ describe("rebuilding", () => {
         { account: `worker:${ada}:held`, balance_wei: "3000" },
       ],
     });
-    await client.query("select openpool.drop_events_month('2026-01-01')");
-    expect(await ledger.closedPeriods()).toMatchObject([
-      { period: "2026-01", lines: 1, droppedAtMs: expect.any(Number) },
-    ]);
-    clock.advance(DAY);
-    await world.catchUp();
-    expect(await ledger.balance(ada)).toMatchObject({ heldWei: 3_000n, owedWei: 3_000n });
-    expect(await rebuild(world, false, clock.now)).toMatchObject({ jobs: 1, differences: [] });
-    expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
-    expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+    await expect(client.query("select openpool.drop_events_month('2026-01-01')")).rejects.toThrow(/not exported/);
+    const dir = await mkdtemp(join(tmpdir(), "openpool-exports-"));
+    try {
+      await store.append([{ type: "fact", data: { n: 1 } }]);
+      const { file, rows } = await pruneMonth(world.connection, "2026-01", dir, clock.now());
+      expect(rows).toBe(1);
+      await expect(pruneMonth(world.connection, "2026-01", dir, clock.now())).rejects.toThrow(/store\/not-prunable/);
+      expect(await ledger.closedPeriods()).toMatchObject([
+        { period: "2026-01", lines: 1, droppedAtMs: expect.any(Number) },
+      ]);
+      const kept = await store.events({ limit: 10 });
+      expect(kept.map((event) => event.type)).toEqual(["job.credited", "fact"]);
+      expect(await store.checkTotals()).toEqual([]);
+      await store.rebuildTotals();
+      expect(await store.checkTotals()).toEqual([]);
+      clock.advance(DAY);
+      await world.catchUp();
+      expect(await ledger.balance(ada)).toMatchObject({ heldWei: 3_000n, owedWei: 3_000n });
+      const right = async (jobs: number): Promise<void> => {
+        expect(await rebuild(world, false, clock.now)).toMatchObject({ jobs, differences: [] });
+        expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+        expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+      };
+      await right(2);
+      // Of a file that was changed nothing is used; one that is gone is not needed, and the month is what it was sealed as.
+      const whole = await readFile(file);
+      await writeFile(file, gzipSync(gunzipSync(whole).toString().replace('"segments":1', '"segments":2')));
+      await expect(rebuild(world, true, clock.now)).rejects.toThrow(/store\/export-damaged/);
+      await rm(file);
+      await right(1);
+      await client.query("update openpool.ledger_lines set rig = 'other' where at < '2026-02-01'");
+      expect((await rebuild(world, true, clock.now)).differences).toMatchObject([{ what: "the closed month 2026-01" }]);
+      expect((await checkLedger(client, rules(world), undefined)).violations).toMatchObject([{ check: "closed" }]);
+      await writeFile(file, whole);
+      // From the file again the books are what they were.
+      expect((await rebuild(world, false, clock.now)).differences).toMatchObject([{ what: `statement of ${ada}` }]);
+      await right(2);
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
   });
 
   test("books nothing into a closed month: what comes late stands in the next one", async () => {

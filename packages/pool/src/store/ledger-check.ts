@@ -4,13 +4,14 @@ import { bookCredits, prepareCredits } from "../ledger/book-credits.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import type { BookJob } from "../ledger/types.ts";
 import type { LedgerStore } from "./ledger-store.ts";
+import { LINE_DIGEST } from "./ledger-rebuild.ts";
 import { readCredits, shapeOf } from "./ledger-writer.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import type { NewEvent } from "./types.ts";
 
 /** Something in the books that cannot be. */
 export interface Violation {
-  /** `sum`, `negative`, `holds`, `postings`, `statement`, `log`, `job`, `paid`: which rule is broken. */
+  /** `sum`, `negative`, `holds`, `postings`, `statement`, `closed`, `log`, `job`, `paid`: which rule is broken. */
   readonly check: string;
   /** What differs, in words with the numbers. */
   readonly message: string;
@@ -92,6 +93,14 @@ const WHOLE_CHECKS: readonly (readonly [check: string, sql: string])[] = [
          from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker group by 1
        ) l on l.worker = a.worker
      where coalesce(a.wei, 0) <> coalesce(l.wei, 0) order by 1 limit ${MAX_TOLD}`,
+  ],
+  [
+    "closed",
+    `select 'the closed month ' || p.period || ' has ' || l.lines || ' rows now, or other ones; it was closed with ' || p.lines as message
+     from openpool.ledger_periods p, lateral (
+       select count(*) as lines, coalesce(sum(${LINE_DIGEST}), 0) as digest from openpool.ledger_lines
+       where kind = 'credit' and at >= p.starts_at and at < p.ends_at
+     ) l where (l.lines, l.digest) <> (p.lines, p.digest) order by p.ends_at limit ${MAX_TOLD}`,
   ],
   [
     "job",

@@ -1,10 +1,13 @@
 import { errorText, PoolError } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
 import { bookCredits, type Hold, prepareCredits } from "../ledger/book-credits.ts";
+import type { CreditEvent } from "../ledger/decode-credit.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
 import type { WorkerAddress } from "@openpool/protocol";
 import { readCredits, WorkerNumbers, writeLines } from "./ledger-writer.ts";
+import type { ExportedEvent } from "./event-export.ts";
+import { exportedCredits } from "./retention.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
 
@@ -95,6 +98,18 @@ interface HoldRow {
 const HOLD_COLUMNS = `w.worker, l.terms_version, floor(extract(epoch from l.release_at) * 1000)::bigint as ms,
   sum(l.amount_wei) as wei`;
 
+interface DroppedMonth {
+  readonly month: string;
+  readonly starts_at: Date;
+  readonly ends_at: Date;
+  readonly position: string;
+  readonly lines: string;
+  readonly digest: string;
+  /** Its export, where one was made. */
+  readonly file: string | null;
+  readonly sha256: string | null;
+}
+
 function toHold(row: HoldRow): Hold {
   return {
     releaseAtMs: Number(row.ms),
@@ -113,6 +128,7 @@ class Rebuild {
   /** What is still held at the end, by moment, worker and terms. */
   readonly #holds = new Map<string, Hold & { amountWei: bigint }>();
   #releasedBeforeMs = -1;
+  readonly #closedDifferences: RebuildDifference[] = [];
   #jobs = 0;
   #position = 0n;
   /** Ends of closed periods and the positions at which they were closed, in order. */
@@ -135,7 +151,7 @@ class Rebuild {
     }
     this.#releasedBeforeMs = (await this.#cursor()).releasedThroughMs;
     await this.#readSeals();
-    await this.#copyClosed();
+    await this.#bookDropped();
     // Up to where the books are; what is booked meanwhile comes next, and the last of it while nobody books.
     for (;;) {
       const cursor = await this.#cursor();
@@ -168,35 +184,84 @@ class Rebuild {
     this.#seals = rows.map((row) => ({ endsMs: row.ends_at.getTime(), position: BigInt(row.position) }));
   }
 
-  /** Takes over what events that are no longer in the log became: its period is closed. */
-  async #copyClosed(): Promise<void> {
-    const { rows } = await this.#client.query<{ ends_at: Date; position: string; lowest: string | null }>(
-      `select ends_at, position, (select min(position) from openpool.events) as lowest
-       from openpool.ledger_periods where dropped_at is not null order by ends_at desc limit 1`,
+  /** Books the months whose events are no longer in the log: from their exports, or else as they were closed. */
+  async #bookDropped(): Promise<void> {
+    const { rows } = await this.#client.query<DroppedMonth>(
+      `select p.period as month, p.starts_at, p.ends_at, p.position, p.lines, p.digest, x.file, x.sha256
+       from openpool.ledger_periods p left join openpool.event_exports x on x.month = p.period
+       where p.dropped_at is not null order by p.ends_at`,
     );
-    const [closed] = rows;
-    if (!closed) return;
-    const before = [closed.ends_at];
+    for (const month of rows) {
+      const { file, sha256 } = month;
+      const exported =
+        file === null || sha256 === null ? undefined : await exportedCredits({ month: month.month, file, sha256 });
+      if (exported) await this.#readExport(exported);
+      else await this.#copyClosed(month);
+      await this.#compareClosed(month);
+    }
+    const last = rows.at(-1);
+    if (!last) return;
+    // What is left of the log may begin in the middle of a later month's positions: those are read from its first one.
+    const { rows: left } = await this.#client.query<{ lowest: string | null }>(
+      "select min(position) as lowest from openpool.events",
+    );
+    const lowest = left[0]?.lowest ?? null;
+    this.#position = lowest === null ? BigInt(last.position) : BigInt(lowest) - 1n;
+  }
+
+  async #readExport(pieces: AsyncIterable<readonly ExportedEvent[]>): Promise<void> {
+    for await (const piece of pieces) {
+      this.#options.signal?.throwIfAborted();
+      // As with the log: no run reaches over the moment at which a period was closed.
+      const runs = new Map<number, CreditEvent[]>();
+      for (const { position, id, time, worker = "", rig = "", data } of piece) {
+        const openSinceMs = this.#openSince(BigInt(position) - 1n);
+        const run = runs.get(openSinceMs) ?? [];
+        run.push({ id, atMs: Date.parse(time), worker, rig, data });
+        runs.set(openSinceMs, run);
+      }
+      for (const [openSinceMs, run] of runs) await this.#book(run, openSinceMs);
+    }
+  }
+
+  async #copyClosed({ starts_at, ends_at }: DroppedMonth): Promise<void> {
+    const range = [starts_at, ends_at];
     await this.#client.query(
-      "insert into openpool.rebuilt_entries select * from openpool.ledger_entries where derived and rule = 'credit' and time < $1",
-      before,
+      `with entries as (
+         insert into openpool.rebuilt_entries select * from openpool.ledger_entries
+           where derived and rule = 'credit' and time >= $1 and time < $2 returning id
+       )
+       insert into openpool.rebuilt_postings select p.* from openpool.ledger_postings p join entries e on e.id = p.entry`,
+      range,
     );
     await this.#client.query(
-      `insert into openpool.rebuilt_postings select p.* from openpool.ledger_postings p
-       join openpool.rebuilt_entries e on e.id = p.entry`,
-    );
-    await this.#client.query(
-      "insert into openpool.rebuilt_lines select * from openpool.ledger_lines where kind = 'credit' and at < $1",
-      before,
+      "insert into openpool.rebuilt_lines select * from openpool.ledger_lines where kind = 'credit' and at >= $1 and at < $2",
+      range,
     );
     const { rows: holds } = await this.#client.query<HoldRow>(
       `select ${HOLD_COLUMNS} from (
          select l.worker, l.terms_version, l.release_at, l.amount_wei from openpool.rebuilt_lines l
+         where l.at >= $1 and l.at < $2
        ) l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
+      range,
     );
     this.#hold(holds.map(toHold));
-    // What is left of the log may begin in the middle of a later month's positions: those are read from its first one.
-    this.#position = closed.lowest === null ? BigInt(closed.position) : BigInt(closed.lowest) - 1n;
+  }
+
+  /** A month that was closed says the same for ever. */
+  async #compareClosed({ month, starts_at, ends_at, lines, digest }: DroppedMonth): Promise<void> {
+    const { rows } = await this.#client.query<{ lines: string; digest: string }>(
+      `select count(*) as lines, coalesce(sum(${LINE_DIGEST}), 0) as digest from openpool.rebuilt_lines
+       where kind = 'credit' and at >= $1 and at < $2`,
+      [starts_at, ends_at],
+    );
+    const [now] = rows;
+    if (now?.lines === lines && now.digest === digest) return;
+    this.#closedDifferences.push({
+      what: `the closed month ${month}`,
+      kept: `${lines} rows, digest ${digest}`,
+      rebuilt: `${now?.lines} rows, digest ${now?.digest}`,
+    });
   }
 
   async #readUpTo(end: bigint): Promise<void> {
@@ -206,20 +271,26 @@ class Rebuild {
       const seal = this.#seals.find((one) => one.position > this.#position);
       const upTo = seal && seal.position < end ? seal.position : end;
       const page = await readCredits(this.#client, this.#position, JOBS_AT_ONCE, upTo);
-      await prepareCredits(page.events, this.#options);
-      const booking = bookCredits(page.events, {
-        terms: this.#options.terms,
-        bookJob: this.#options.bookJob,
-        openSinceMs: this.#seals.findLast((one) => one.position <= this.#position)?.endsMs ?? 0,
-      });
-      const numbers = await this.#numbers.of(this.#client, booking.lines);
-      await writeLines(this.#client, booking, numbers, "rebuilt_lines");
-      await this.#writeEntries(booking.entries);
-      this.#hold(booking.holds);
-      this.#jobs += page.events.length;
+      await this.#book(page.events, this.#openSince(this.#position));
       this.#position = page.position;
       this.#options.onProgress?.({ jobs: this.#jobs, position: this.#position });
     }
+  }
+
+  /** When the last period was closed that was before the event behind this position, unix ms. */
+  #openSince(position: bigint): number {
+    return this.#seals.findLast((one) => one.position <= position)?.endsMs ?? 0;
+  }
+
+  async #book(events: readonly CreditEvent[], openSinceMs: number): Promise<void> {
+    await prepareCredits(events, this.#options);
+    const { terms, bookJob } = this.#options;
+    const booking = bookCredits(events, { terms, bookJob, openSinceMs });
+    const numbers = await this.#numbers.of(this.#client, booking.lines);
+    await writeLines(this.#client, booking, numbers, "rebuilt_lines");
+    await this.#writeEntries(booking.entries);
+    this.#hold(booking.holds);
+    this.#jobs += events.length;
   }
 
   #hold(holds: readonly Hold[]): void {
@@ -300,7 +371,11 @@ class Rebuild {
     this.#hold(otherHolds.map(toHold));
     const { released, held } = this.#splitHolds(releasedThroughMs);
     await this.#writeEntries(released);
-    const differences = [...(await this.#compareAccounts()), ...(await this.#compareLines())];
+    const differences = [
+      ...this.#closedDifferences,
+      ...(await this.#compareAccounts()),
+      ...(await this.#compareLines()),
+    ];
     if (!verify) await this.#replace(held);
     return { jobs: this.#jobs, position: this.#position, differences, replaced: !verify };
   }

@@ -10,6 +10,7 @@ import { rigReports } from "./schema/8-rig-reports.ts";
 import { schemes } from "./schema/6-schemes.ts";
 import { reconciled } from "./schema/9-reconciled.ts";
 import { waysToPay } from "./schema/10-ways-to-pay.ts";
+import { retention } from "./schema/11-retention.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -27,6 +28,7 @@ export const knownMigrations: readonly Migration[] = [
   rigReports,
   reconciled,
   waysToPay,
+  retention,
 ];
 
 /** Any constant of ours: two nodes that start together migrate one after the other. */

@@ -111,13 +111,18 @@ function toTotals(row: TotalsRow): PoolTotals {
   };
 }
 
-/** What the totals of every rig must be, from the events alone. */
+/** What the totals of every rig must be, from the events alone, and from what was kept of those that left the log. */
 const TOTALS_FROM_EVENTS = `
-  select worker, rig, sum(d.segments) as segments, sum(d.pixels) as pixels, sum(d."feeWei") as fee_wei,
-    sum(d."commissionWei") as commission_wei, sum(d."earnedWei") as credited_wei
-  from openpool.events, json_to_record(data)
-    as d (segments numeric, pixels numeric, "feeWei" numeric, "commissionWei" numeric, "earnedWei" numeric)
-  where type = 'job.credited' group by worker, rig`;
+  select worker, rig, sum(segments) as segments, sum(pixels) as pixels, sum(fee_wei) as fee_wei,
+    sum(commission_wei) as commission_wei, sum(credited_wei) as credited_wei
+  from (
+    select worker, rig, d.segments, d.pixels, d."feeWei" as fee_wei, d."commissionWei" as commission_wei,
+      d."earnedWei" as credited_wei
+    from openpool.events, json_to_record(data)
+      as d (segments numeric, pixels numeric, "feeWei" numeric, "commissionWei" numeric, "earnedWei" numeric)
+    where type = 'job.credited'
+    union all select worker, rig, segments, pixels, fee_wei, commission_wei, credited_wei from openpool.pruned_totals
+  ) as all_credits group by worker, rig`;
 
 class PgStore implements Store {
   readonly #connection: PgConnection;
