@@ -18,6 +18,7 @@ export interface StatementEntry {
   readonly shape: string | undefined;
   readonly scheme: string | undefined;
   readonly data: Readonly<Record<string, unknown>> | undefined;
+  readonly ethPrice: { readonly currency: string; readonly perEth: string } | undefined;
 }
 
 type Cell = string | number | bigint | undefined;
@@ -44,6 +45,8 @@ const columns = {
   reference: referenceOf,
   details: (row) =>
     row.data === undefined || Object.keys(row.data).length === 0 ? undefined : JSON.stringify(row.data),
+  eth_price: (row) => row.ethPrice?.perEth,
+  eth_price_currency: (row) => row.ethPrice?.currency,
 } satisfies Record<string, (row: StatementEntry) => Cell>;
 
 export const statementColumns = Object.keys(columns);

@@ -1,146 +1,29 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { silentLogger, stoppedClock, systemClock, type Clock } from "@openpool/base";
+import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
-import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { calls, checkChainId, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
-import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
-import { poolAccounts, workerAccount } from "../ledger/types.ts";
-import { PgLedgerStore, postEntries } from "../store/ledger-store.ts";
-import { PgPayoutStore } from "../store/payout-store.ts";
-import { clientConfig } from "../store/pg-connection.ts";
-import { newJob } from "../store/testing/sample-credit.ts";
-import { openTestDatabase } from "../store/testing/test-store.ts";
-import { PayoutEngine, type PayoutSettings } from "./engine.ts";
+import { checkChainId, openChain, parseKey, signerOfKey } from "../chain/index.ts";
+import type { LocalChain } from "../chain/local-chain.ts";
+import { type AnvilPoolSetup, AnvilWorld, FINALITY } from "./testing/anvil-pool.ts";
 import type { Hex } from "./types.ts";
 
 // Dozens of transactions each, on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
+let world: AnvilWorld;
 let local: LocalChain;
 let contract: WorkerAddress;
 beforeAll(async () => {
-  local = await startLocalChain();
-  const deployer = signerOfKey(parseKey(local.richKeys[1] ?? ""));
-  contract = (await deployBatchPayer(local.url, deployer, { pollMs: 20 })).address;
+  world = await AnvilWorld.start();
+  ({ local, contract } = world);
 });
-afterAll(() => local[Symbol.asyncDispose]());
+afterAll(() => world[Symbol.asyncDispose]());
 
-/** Nobody else is paid at it: every test looks at balances. */
-let made = 0;
-const newWorker = (): WorkerAddress => parseAddress(`0x${(++made).toString(16).padStart(40, "7")}`) as WorkerAddress;
-
-interface Setup {
-  readonly rules?: Partial<PayoutSettings["rules"]>;
-  readonly settings?: Partial<PayoutSettings>;
-  readonly chainId?: number;
-  readonly finality?: number;
-  readonly clock?: Clock;
-  readonly key?: Hex;
-}
-
-const FINALITY = 3;
-
-async function open({
-  rules = {},
-  settings: more = {},
-  chainId,
-  finality = FINALITY,
-  clock = systemClock,
-  key,
-}: Setup = {}) {
-  const database = await openTestDatabase();
-  const client = new Client(clientConfig(database.connection, "test"));
-  await client.connect();
-  const ledger = new PgLedgerStore(database.connection, { logger: silentLogger, clock });
-  const settings: PayoutSettings = {
-    rules: {
-      method: "batch",
-      asset: "eth",
-      choices: [],
-      dailyCapWei: undefined,
-      approvalAboveWei: undefined,
-      maxGasPriceWei: undefined,
-      maxGasSharePpm: undefined,
-      batchContract: contract,
-      ...rules,
-    },
-    poolName: "https://pool.example.com:8935",
-    batchSize: 100,
-    bumpAfterMs: 60_000,
-    payToDelayMs: 0,
-    safe: undefined,
-    ...more,
-  };
-  const { chain } = openChain({
-    rpcUrls: [local.url],
-    chainId: chainId ?? local.chainId,
-    quorum: undefined,
-    finality,
-    maxGasPriceWei: undefined,
-  });
-  const signer = signerOfKey(parseKey(key ?? local.richKeys[0] ?? ""));
-  const openEngine = () => {
-    const store = new PgPayoutStore(database.connection, { clock, newId: newJob });
-    const engine = new PayoutEngine(settings, {
-      terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC" }),
-      store,
-      chain,
-      signer,
-      calls,
-      clock,
-      logger: silentLogger,
-      newId: newJob,
-    });
-    return { store, engine };
-  };
-  const { store, engine } = openEngine();
-  return {
-    database,
-    client,
-    engine,
-    openEngine,
-    ledger,
-    store,
-    chain,
-    signer,
-    async owe(worker: WorkerAddress, amountWei: bigint) {
-      await postEntries(client, [
-        {
-          id: newJob(),
-          source: `${newJob()}/test`,
-          rule: "test",
-          termsVersion: 1,
-          atMs: Date.now(),
-          postings: [
-            { account: poolAccounts.gateway, amountWei: -amountWei },
-            { account: workerAccount(worker, "owed"), amountWei },
-          ],
-          data: {},
-        },
-      ]);
-      return worker;
-    },
-    /** Steps and mines until nothing is under way, as a healthy world does. */
-    async finish(steps: PayoutEngine = engine) {
-      for (let i = 0; i < 60; i++) {
-        await steps.step();
-        if ((await store.runs(1))[0]?.state === "done") return;
-        await mine();
-      }
-      throw new Error(`it does not end: ${(await steps.status()).waitingFor}`);
-    },
-    async [Symbol.asyncDispose]() {
-      await store[Symbol.asyncDispose]();
-      await ledger[Symbol.asyncDispose]();
-      await client.end();
-    },
-  };
-}
-
-const mine = (blocks = 1): Promise<unknown> => local.request("anvil_mine", [`0x${blocks.toString(16)}`]);
+const open = (setup: AnvilPoolSetup = {}) => world.openPool(setup);
+const newWorker = (): WorkerAddress => world.newWorker();
+const mine = (blocks?: number): Promise<void> => world.mine(blocks);
 async function manualMining(on: boolean): Promise<void> {
   await local.request("evm_setAutomine", [!on]);
 }

@@ -206,6 +206,7 @@ export function makePlan(input: PlanInput): Plan {
       plannedAtMs: input.nowMs,
       sentAtMs: undefined,
       finishedAtMs: undefined,
+      fiat: input.fiat,
     });
   }
   if (lines.length === 0) {

@@ -62,6 +62,8 @@ export interface PayoutLine {
   readonly sentAtMs: number | undefined;
   /** When it was final or returned. */
   readonly finishedAtMs: number | undefined;
+  /** What ETH was worth when its run was planned. */
+  readonly fiat: FiatPrice | undefined;
 }
 
 /** How many of the smallest unit of a token one ETH is worth, and where that was read. */

@@ -63,6 +63,16 @@ export interface StatementRow {
   readonly scheme: string | undefined;
   /** What else is known: of a payout its transaction, of an adjustment its reason. */
   readonly data: Readonly<Record<string, unknown>> | undefined;
+  /** What ETH was worth: of a payout when it was planned, of everything else on its day. */
+  readonly ethPrice: EthPrice | undefined;
+}
+
+/** A price in money, for people: nothing is computed from it. */
+export interface EthPrice {
+  /** ISO 4217. */
+  readonly currency: string;
+  /** A decimal number: one ETH in it. */
+  readonly perEth: string;
 }
 
 export interface StatementPage {
@@ -252,6 +262,19 @@ interface LineRow {
   readonly shape: string | null;
   readonly scheme: string | null;
   readonly data: Record<string, unknown> | null;
+  readonly fiat_currency: string | null;
+  readonly fiat_per_eth: string | null;
+}
+
+/** With a payout the price of its plan is kept. */
+function ethPriceOf({ data, fiat_currency, fiat_per_eth }: LineRow): EthPrice | undefined {
+  const kept = data?.["fiat"];
+  if (typeof kept === "object" && kept !== null && "currency" in kept && "perEth" in kept) {
+    return { currency: String(kept.currency), perEth: String(kept.perEth) };
+  }
+  return fiat_currency === null || fiat_per_eth === null
+    ? undefined
+    : { currency: fiat_currency, perEth: fiat_per_eth };
 }
 
 function toStatementRow(row: LineRow): StatementRow {
@@ -276,6 +299,7 @@ function toStatementRow(row: LineRow): StatementRow {
     shape: row.shape ?? undefined,
     scheme: row.scheme ?? undefined,
     data: row.data ?? undefined,
+    ethPrice: ethPriceOf(row),
   };
 }
 
@@ -407,8 +431,9 @@ export class PgLedgerStore implements LedgerStore {
     const rows = await this.#read<LineRow>(
       `select l.id, l.at, l.kind, l.amount_wei, l.release_at, l.terms_version, l.entry, l.rig, l.job, l.segments,
          l.pixels, l.price_per_unit, l.pixels_per_unit, l.fee_wei, l.commission_wei, l.shape, l.scheme, l.data,
-         l.release_at > (select released_through from openpool.ledger_cursor) as held
-       from openpool.ledger_lines l
+         l.release_at > (select released_through from openpool.ledger_cursor) as held,
+         f.currency as fiat_currency, f.per_eth as fiat_per_eth
+       from openpool.ledger_lines l left join openpool.fiat_prices f on f.day = (l.at at time zone 'UTC')::date
        where l.worker = (select id from openpool.ledger_workers where worker = $1)
          ${where.map((one) => `and ${one}`).join(" ")}
        order by l.at ${direction}, l.id ${direction} limit ${wanted + 1}`,

@@ -70,6 +70,8 @@ interface LineRow {
   readonly planned_at: Date;
   readonly sent_at: Date | null;
   readonly finished_at: Date | null;
+  /** Of its run; not where a row comes from a change of the table. */
+  readonly fiat?: PayoutRun["fiat"] | null;
 }
 
 interface IntentRow {
@@ -101,6 +103,8 @@ const RUNS = `
   select r.*, (select count(*) from openpool.payout_lines l where l.run = r.id) as lines,
     (select coalesce(sum(gas_wei), 0) from openpool.payout_intents i where i.run = r.id) as gas_wei
   from openpool.payout_runs r`;
+const LINES = `
+  select l.*, r.details -> 'fiat' as fiat from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run`;
 const INTENTS = `
   select i.*, (
     select json_agg(json_build_object('hash', t.hash, 'raw', t.raw, 'max_fee_wei', t.max_fee_wei::text,
@@ -150,6 +154,7 @@ function toLine(row: LineRow): PayoutLine {
     plannedAtMs: row.planned_at.getTime(),
     sentAtMs: row.sent_at?.getTime(),
     finishedAtMs: row.finished_at?.getTime(),
+    fiat: row.fiat ?? undefined,
   };
 }
 
@@ -722,7 +727,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
 
   async linesOf(worker: WorkerAddress, limit: number): Promise<readonly PayoutLine[]> {
     const rows = await this.#read<LineRow>(
-      "select * from openpool.payout_lines where worker = $1 order by planned_at desc, id desc limit $2",
+      `${LINES} where l.worker = $1 order by l.planned_at desc, l.id desc limit $2`,
       [worker, Math.min(limit, 10_000)],
     );
     return rows.map(toLine);
@@ -730,7 +735,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
 
   async line(id: string): Promise<PayoutLine | undefined> {
     if (!/^[0-9a-f-]{36}$/.test(id)) return undefined;
-    const [row] = await this.#read<LineRow>("select * from openpool.payout_lines where id = $1", [id]);
+    const [row] = await this.#read<LineRow>(`${LINES} where l.id = $1`, [id]);
     return row && toLine(row);
   }
 
@@ -830,8 +835,10 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
     terms: number,
   ): Promise<void> {
     const { rows } = await client.query<LineRow>(
-      `update openpool.payout_lines set state = 'final', tx_hash = $2, block = $3, finished_at = $4
-       where id = any ($1) and state not in ('final', 'failed', 'returned') returning *`,
+      `update openpool.payout_lines l set state = 'final', tx_hash = $2, block = $3, finished_at = $4
+       from openpool.payout_runs r
+       where r.id = l.run and l.id = any ($1) and l.state not in ('final', 'failed', 'returned')
+       returning l.*, r.details -> 'fiat' as fiat`,
       [ids, hash ?? null, block ?? null, new Date(atMs)],
     );
     await postEntries(
@@ -860,6 +867,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
             gasShareWei: String(gasShareWei),
             hash,
             block,
+            fiat: line.fiat,
           },
         };
       }),
@@ -1044,9 +1052,7 @@ function toChange(row: ChangeRow): PayToChange {
 }
 
 async function detailOf(client: Client | Pool, row: RunRow): Promise<RunDetail> {
-  const lines = await client.query<LineRow>("select * from openpool.payout_lines where run = $1 order by place", [
-    row.id,
-  ]);
+  const lines = await client.query<LineRow>(`${LINES} where l.run = $1 order by l.place`, [row.id]);
   const intents = await client.query<IntentRow>(`${INTENTS} where i.run = $1 order by i.nonce`, [row.id]);
   return { run: toRun(row), lines: lines.rows.map(toLine), intents: intents.rows.map(toIntent) };
 }

@@ -25,6 +25,7 @@ const line = (n: number, state: PayoutLine["state"], worker = ada): PayoutLine =
   plannedAtMs: 1_000 * n,
   sentAtMs: 2_000 * n,
   finishedAtMs: 3_000 * n,
+  fiat,
 });
 const run = (n: number, state: PayoutRun["state"]): PayoutRun => ({
   id: `run-${n}`,

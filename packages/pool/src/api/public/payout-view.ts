@@ -113,7 +113,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     if (run.state === "done" || run.state === "cancelled") finished.set(run.id, json);
     return json;
   };
-  const lineJson = (line: PayoutLine, fiat: FiatPrice | undefined): LineJson => ({
+  const lineJson = (line: PayoutLine): LineJson => ({
     id: line.id,
     run: line.run,
     worker: line.worker,
@@ -128,7 +128,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     transaction: line.txHash ?? null,
     block: line.block === undefined ? null : String(line.block),
     gasWei: line.gasShareWei === 0n ? null : line.gasShareWei.toString(),
-    fiat: fiat ? fiatOf(line.amountWei, fiat) : null,
+    fiat: line.fiat ? fiatOf(line.amountWei, line.fiat) : null,
     // What a contract or a node said may be anything; the pool's own words are in its log.
     reason: line.state === "returned" || line.state === "failed" ? "It could not be paid and is owed again." : null,
   });
@@ -180,13 +180,10 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     async run(id) {
       const detail = await port.run(id);
       if (!detail) return undefined;
-      const { fiat } = detail.run;
-      return { run: runJson(detail.run, detail), lines: detail.lines.map((line) => lineJson(line, fiat)) };
+      return { run: runJson(detail.run, detail), lines: detail.lines.map(lineJson) };
     },
     async linesOf(worker, limit, before) {
-      const page = behind(await port.linesOf(worker, { limit: MOST }), before, limit);
-      const fiat = new Map((await runs.get()).map((run) => [run.id, run.fiat]));
-      return page.map((line) => lineJson(line, fiat.get(line.run)));
+      return behind(await port.linesOf(worker, { limit: MOST }), before, limit).map(lineJson);
     },
     async paid(worker) {
       const lines = await port.linesOf(worker, { limit: MOST });

@@ -23,6 +23,8 @@ export const STATEMENT_COLUMNS = [
   "scheme",
   "transaction",
   "reason",
+  "eth_price",
+  "eth_price_currency",
 ] as const;
 
 const PAGE = 1_000;
@@ -57,6 +59,8 @@ function line(row: StatementRow): string {
     row.scheme,
     typeof hash === "string" && /^0x[0-9a-f]{64}$/i.test(hash) ? hash : undefined,
     typeof data["reason"] === "string" ? data["reason"].slice(0, 300) : undefined,
+    row.ethPrice?.perEth,
+    row.ethPrice?.currency,
   ];
   return `${values.map((value) => cell(text(value))).join(",")}\r\n`;
 }

@@ -226,6 +226,7 @@ export async function openWorld(
         shape: "640x360",
         scheme: "unit",
         data: undefined,
+        ethPrice: undefined,
       });
     },
     async [Symbol.asyncDispose]() {
