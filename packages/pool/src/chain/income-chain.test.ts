@@ -20,7 +20,13 @@ let livepeer: LivepeerStandIn;
 let chain: IncomeChain;
 beforeEach(async () => {
   livepeer = await deployLivepeerStandIn(anvil.url);
-  chain = openIncomeChain({ rpcUrls: [anvil.url], orchestrator, controller: livepeer.address, confirmations: 0 });
+  chain = openIncomeChain({
+    rpcUrls: [anvil.url],
+    quorum: undefined,
+    orchestrator,
+    controller: livepeer.address,
+    confirmations: 0,
+  });
 });
 
 /** A log of events and progress, as a store would keep them, and a reader that only looks when told. */
@@ -166,6 +172,7 @@ describe("reading the chain", () => {
   test("waits for blocks to be final", async () => {
     const cautious = openIncomeChain({
       rpcUrls: [anvil.url],
+      quorum: undefined,
       orchestrator,
       controller: livepeer.address,
       confirmations: 5,
@@ -229,7 +236,13 @@ describe("reading the chain", () => {
   });
 
   test("says what to do where no controller is known or it knows no broker", async () => {
-    const unnamed = openIncomeChain({ rpcUrls: [anvil.url], orchestrator, controller: undefined, confirmations: 0 });
+    const unnamed = openIncomeChain({
+      rpcUrls: [anvil.url],
+      quorum: undefined,
+      orchestrator,
+      controller: undefined,
+      confirmations: 0,
+    });
     await expect(unnamed.logs(0, 1)).rejects.toThrow(/income\/no-controller.*name it/s);
   });
 });

@@ -4,12 +4,9 @@ import {
   type AbiEvent,
   type Address,
   type Client,
-  createClient,
-  fallback,
   formatLog,
   type Hex,
   hexToBytes,
-  http,
   keccak256,
   numberToHex,
   pad,
@@ -21,7 +18,9 @@ import {
   zeroAddress,
 } from "viem";
 import { getBalance, getBlock, getBlockNumber, getChainId, readContract } from "viem/actions";
-import type { FeeCut, IncomeChain, IncomeLog } from "../income/types.ts";
+import type { FeeCut, IncomeChain, IncomeLog, OrchestratorStanding } from "../income/types.ts";
+import { majorityOf, openAgreement } from "./agreement.ts";
+import { nodeName, rpcClient } from "./viem-node.ts";
 
 /** Where Livepeer's contracts are found, by chain; on other chains the operator names the controller. */
 const CONTROLLERS: Readonly<Record<number, Address>> = {
@@ -47,8 +46,9 @@ const bondingAbi = parseAbi([
 ]);
 
 export interface IncomeChainOptions {
-  /** Asked one after the other when one fails. */
   readonly rpcUrls: readonly string[];
+  /** How many of them must say the same before it counts; undefined: more than half. */
+  readonly quorum: number | undefined;
   readonly orchestrator: WorkerAddress;
   /** Livepeer's controller; undefined: the one of Arbitrum One. */
   readonly controller: WorkerAddress | undefined;
@@ -66,20 +66,50 @@ interface Contracts {
   readonly rounds: Address;
 }
 
-/** The income of an orchestrator, read through JSON-RPC. Needs no key and no archive. */
-export function openIncomeChain({
-  rpcUrls,
-  orchestrator: of,
-  controller,
-  confirmations,
-}: IncomeChainOptions): IncomeChain {
-  const client: Client = createClient({
-    transport: fallback(
-      rpcUrls.map((url) => http(url, { timeout: TIMEOUT_MS, retryCount: 1 })),
-      { retryCount: 0 },
-    ),
-    cacheTime: 0,
-  });
+/** What one node says of an orchestrator's income. */
+interface IncomeNode extends Omit<IncomeChain, "feeCut"> {
+  readonly name: string;
+  /** Rejects where the node keeps no state of that block. */
+  feeCut(at: number | "latest"): Promise<FeeCut>;
+}
+
+/** The income of an orchestrator, as enough RPC nodes agree. Needs no key and no archive. */
+export function openIncomeChain(options: IncomeChainOptions): IncomeChain {
+  const nodes = options.rpcUrls.map((url) => openIncomeNode(url, options));
+  const quorum = options.quorum ?? majorityOf(nodes);
+  const { ask, agreed, reached } = openAgreement(nodes, quorum);
+  return {
+    chainId: () => agreed((node) => node.chainId()),
+    finalBlock: () => reached((node) => node.finalBlock()),
+    block: (number) => agreed((node) => node.block(number)),
+    logs: (fromBlock, toBlock) => agreed((node) => node.logs(fromBlock, toBlock)),
+    async feeCut(block) {
+      try {
+        return await agreed((node) => node.feeCut(block));
+      } catch {
+        // Most nodes keep the state of the last blocks only.
+        return agreed((node) => node.feeCut("latest"));
+      }
+    },
+    async standing() {
+      const all = await ask((node) => node.standing());
+      // For people: nodes are some blocks apart. Of each number the least that a quorum vouches for.
+      const least = (number: (one: OrchestratorStanding) => bigint): bigint =>
+        all.map(number).sort((a, b) => (a < b ? 1 : a > b ? -1 : 0))[quorum - 1] ?? 0n;
+      return {
+        feeSharePpm: least((one) => one.feeSharePpm),
+        ownStake: least((one) => one.ownStake),
+        totalStake: least((one) => one.totalStake),
+        from: "latest",
+        withdrawableWei: least((one) => one.withdrawableWei),
+        walletWei: least((one) => one.walletWei),
+      };
+    },
+  };
+}
+
+function openIncomeNode(url: string, { orchestrator: of, controller, confirmations }: IncomeChainOptions): IncomeNode {
+  const client: Client = rpcClient(url, TIMEOUT_MS);
   const orchestrator = of as Address;
   let found: Promise<Contracts> | undefined;
 
@@ -179,6 +209,7 @@ export function openIncomeChain({
   };
 
   return {
+    name: nodeName(url),
     chainId: () => getChainId(client),
     async finalBlock() {
       if (confirmations !== undefined) {
@@ -225,14 +256,7 @@ export function openIncomeChain({
           })),
       ].sort((a, b) => a.block.number - b.block.number || a.logIndex - b.logIndex);
     },
-    async feeCut(block) {
-      try {
-        return await cutAt(BigInt(block));
-      } catch {
-        // Most nodes keep the state of the last blocks only.
-        return cutAt(undefined);
-      }
-    },
+    feeCut: (at) => cutAt(at === "latest" ? undefined : BigInt(at)),
     async standing() {
       const { bonding } = await contracts();
       const [cut, delegator, pendingFees, walletWei, rounds] = await Promise.all([

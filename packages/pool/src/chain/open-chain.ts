@@ -2,6 +2,7 @@ import { errorText, type Logger, PoolError } from "@openpool/base";
 import { encodeFunctionData } from "viem";
 import type { Chain } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
+import { majorityOf } from "./agreement.ts";
 import { batchPayerRuntime } from "./batch-payer-artifact.ts";
 import { erc20Abi } from "./calls.ts";
 import type { ChainNode } from "./node.ts";
@@ -33,17 +34,11 @@ export function openChain(options: ChainOptions): OpenedChain {
 }
 
 const quorumOf = (nodes: readonly ChainNode[], { quorum }: Pick<ChainOptions, "quorum">): number =>
-  quorum ?? Math.floor(nodes.length / 2) + 1;
+  quorum ?? majorityOf(nodes);
 
 /** The chain as such nodes show it together. */
 export function chainOf(nodes: readonly ChainNode[], options: Omit<ChainOptions, "rpcUrls">): Chain {
   const quorum = quorumOf(nodes, options);
-  if (nodes.length === 0 || quorum < 1 || quorum > nodes.length) {
-    throw new PoolError(
-      { code: "payout/no-quorum" },
-      `${quorum} of ${nodes.length} RPC nodes cannot agree: give more --rpc-url or a smaller --rpc-quorum.`,
-    );
-  }
   return openQuorumChain(nodes, {
     chainId: options.chainId,
     quorum,

@@ -1,8 +1,9 @@
-import { errorText, formatUnits } from "@openpool/base";
+import { formatUnits } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { type Abi, decodeFunctionResult, encodeFunctionData, parseAbi } from "viem";
 import { type FiatSource, formatPriceSource, type PriceSource } from "../payouts/options.ts";
 import type { AssetPrice, FiatPrice } from "../payouts/types.ts";
+import { majorityOf, shortly } from "./agreement.ts";
 import type { ChainNode } from "./node.ts";
 import { ourAddress } from "./signer.ts";
 
@@ -29,7 +30,7 @@ const ETHER = 10n ** 18n;
 /** 1 with 128 binary digits behind the point is exact enough for any tick. */
 const ONE = 1n << 128n;
 
-interface Agreement {
+interface Votes {
   /** How many nodes must say about the same; undefined: more than half. */
   readonly quorum: number | undefined;
 }
@@ -52,13 +53,13 @@ export interface NoPrice {
  */
 async function voted(
   nodes: readonly ChainNode[],
-  { quorum = Math.floor(nodes.length / 2) + 1 }: Agreement,
+  { quorum = majorityOf(nodes) }: Votes,
   ask: (node: ChainNode) => Promise<Quote | NoPrice>,
 ): Promise<Quote | NoPrice> {
   const answers = await Promise.all(
     nodes.map((node) =>
       ask(node).catch((error: unknown): NoPrice => ({
-        problem: `${node.name} does not answer: ${errorText(error).split("\n")[0]!.slice(0, 200)}`,
+        problem: `${node.name} does not answer: ${shortly(error)}`,
       })),
     ),
   );
@@ -183,11 +184,11 @@ export async function tokenPriceOf(
   source: PriceSource,
   token: WorkerAddress,
   nodes: readonly ChainNode[],
-  agreement: Agreement,
+  votes: Votes,
   nowMs: number,
 ): Promise<AssetPrice | NoPrice> {
   if (source.kind === "fixed") return { token, unitsPerEth: source.unitsPerEth, source: "fixed", atBlock: undefined };
-  const quote = await voted(nodes, agreement, (node) =>
+  const quote = await voted(nodes, votes, (node) =>
     source.kind === "uniswap-v3" ? poolQuote(node, source, token) : feedQuote(node, source, token, nowMs),
   );
   if ("problem" in quote) return { problem: `the price of ${token} is not known: ${quote.problem}` };
@@ -198,13 +199,13 @@ export async function tokenPriceOf(
 export async function fiatPriceOf(
   source: FiatSource,
   nodes: readonly ChainNode[],
-  agreement: Agreement,
+  votes: Votes,
   nowMs: number,
 ): Promise<FiatPrice | NoPrice> {
   const { currency } = source;
   if (source.kind === "fixed") return { currency, perEth: source.perEth, source: "configured", atMs: nowMs };
   const { feed } = source;
-  const quote = await voted(nodes, agreement, async (node) => {
+  const quote = await voted(nodes, votes, async (node) => {
     const said = await feedAnswer(node, feed, nowMs);
     if ("problem" in said) return said;
     return { value: said.answer * 10n ** BigInt(MAX_DECIMALS - said.decimals), block: undefined, atMs: said.atMs };

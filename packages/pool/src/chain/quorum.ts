@@ -1,7 +1,8 @@
-import { errorText, PoolError } from "@openpool/base";
+import { PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Chain, MadeTransaction, NonceFate, Payee, Receipt } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
+import { keyOf, openAgreement, shortly } from "./agreement.ts";
 import type { ChainNode } from "./node.ts";
 
 export interface QuorumOptions {
@@ -34,31 +35,7 @@ type Sight =
  */
 export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOptions): Chain {
   const { quorum } = options;
-  /** Answers of all nodes; fewer than the quorum are no answer. */
-  async function ask<T>(question: (node: ChainNode) => Promise<T>): Promise<T[]> {
-    const answers = await Promise.allSettled(nodes.map(async (node) => question(node)));
-    const given = answers.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
-    if (given.length >= quorum) return given;
-    const why = answers.flatMap((one, i) =>
-      one.status === "rejected" ? [`${nodes[i]?.name}: ${shortly(one.reason)}`] : [],
-    );
-    throw new PoolError(
-      { code: "payout/no-quorum" },
-      `Only ${given.length} of ${nodes.length} RPC nodes answer, ${quorum} must: ${why.join("; ")}`,
-    );
-  }
-  /** What at least a quorum says in the same words. */
-  async function agreed<T>(question: (node: ChainNode) => Promise<T>): Promise<T> {
-    const groups = new Map<string, { value: T; votes: number }>();
-    for (const value of await ask(question)) {
-      const key = keyOf(value);
-      const group = groups.get(key);
-      if (group) group.votes += 1;
-      else groups.set(key, { value, votes: 1 });
-    }
-    for (const { value, votes } of groups.values()) if (votes >= quorum) return value;
-    throw new PoolError({ code: "payout/no-quorum" }, "The RPC nodes contradict each other.");
-  }
+  const { ask, agreed, reached } = openAgreement(nodes, quorum);
   const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
   const median = (values: bigint[]): bigint => values.sort(byValue)[Math.floor(values.length / 2)] ?? 0n;
 
@@ -66,10 +43,7 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
     options.finality === "finalized" ? node.finalizedBlock() : (await node.latestBlock()) - options.finality + 1;
 
   /** The last block, final or not, that a quorum has. */
-  const lastBlock = async (): Promise<number> => {
-    const heights = await ask((node) => node.latestBlock());
-    return heights.sort((a, b) => b - a)[quorum - 1] ?? 0;
-  };
+  const lastBlock = (): Promise<number> => reached((node) => node.latestBlock());
   /** The last block that was made before a time; -1: none. */
   async function blockBefore(atMs: number): Promise<number> {
     let [low, high] = [-1, await lastBlock()];
@@ -126,15 +100,12 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
 
   return {
     chainId: options.chainId,
-    async nextNonce(account, at) {
-      const counts = await ask(async (node) => {
+    nextNonce: (account, at) =>
+      reached(async (node) => {
         if (at === "latest") return node.transactionCount(account, at);
         const final = await finalBlock(node);
         return final < 0 ? 0 : node.transactionCount(account, final);
-      });
-      // At least a quorum has come this far; who lags or boasts does not count.
-      return counts.sort((a, b) => b - a)[quorum - 1] ?? 0;
-    },
+      }),
     async nonceAt(account, atMs) {
       return nonceAfter(account, await blockBefore(atMs));
     },
@@ -262,12 +233,4 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
 /** A number that a contract answered; undefined where it did not answer one. */
 function wordOf(data: Hex): bigint | undefined {
   return data.length === 66 ? BigInt(data) : undefined;
-}
-
-function keyOf(value: unknown): string {
-  return JSON.stringify(value, (_key, one: unknown) => (typeof one === "bigint" ? `${one}n` : one));
-}
-
-function shortly(error: unknown): string {
-  return errorText(error).split("\n")[0]!.slice(0, 200);
 }

@@ -39,12 +39,14 @@ export function nodeErrorText(error: unknown): string {
     .slice(0, 300);
 }
 
-/** One JSON-RPC endpoint. Every question is bounded in time; a retry is the caller's decision. */
+/** Speaks to one node. Every question is bounded in time and asked once: whether again is the caller's decision. */
+export function rpcClient(url: string, timeoutMs: number): PublicClient {
+  return createPublicClient({ transport: http(url, { timeout: timeoutMs, retryCount: 0 }), cacheTime: 0 });
+}
+
+/** One JSON-RPC endpoint. */
 export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly timeoutMs?: number } = {}): ChainNode {
-  const client: PublicClient = createPublicClient({
-    transport: http(url, { timeout: timeoutMs, retryCount: 0 }),
-    cacheTime: 0,
-  });
+  const client = rpcClient(url, timeoutMs);
   const address = (account: WorkerAddress): Hex => account as Hex;
   return {
     name: nodeName(url),

@@ -4,6 +4,8 @@ import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/pr
 /** Where income is read from. */
 export interface IncomeOptions {
   readonly rpcUrls: readonly string[];
+  /** How many of them must say the same; undefined: more than half. */
+  readonly quorum: number | undefined;
   readonly orchestrator: WorkerAddress;
   /** Livepeer's controller; undefined: Arbitrum One's. */
   readonly controller: WorkerAddress | undefined;
@@ -53,7 +55,13 @@ export const incomeOptionDefinitions = {
 /** What reading income is told, from the settings; undefined where none is read. Adds what does not fit together. */
 export function toIncomeOptions(
   values: OptionValues<typeof incomeOptionDefinitions>,
-  chain: { readonly rpcUrls: readonly string[]; readonly finality: "finalized" | number } | undefined,
+  chain:
+    | {
+        readonly rpcUrls: readonly string[];
+        readonly quorum: number | undefined;
+        readonly finality: "finalized" | number;
+      }
+    | undefined,
   problems: OptionProblem[],
 ): IncomeOptions | undefined {
   const { orchestrator, controller, incomeFromBlock: fromBlock } = values;
@@ -64,6 +72,7 @@ export function toIncomeOptions(
   }
   return {
     rpcUrls: chain.rpcUrls,
+    quorum: chain.quorum,
     orchestrator,
     controller,
     fromBlock,

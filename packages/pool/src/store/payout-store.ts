@@ -648,6 +648,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
           plannedAtMs: atMs,
           sentAtMs: undefined,
           finishedAtMs: undefined,
+          fiat: undefined,
         });
       }
       const all = [...lines.values()];
