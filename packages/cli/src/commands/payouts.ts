@@ -72,6 +72,8 @@ export const payoutsSchema = z.object({
     pool: z.string(),
     payToDelayMs: z.number(),
     payer: z.string().optional(),
+    asset: z.string(),
+    choices: z.array(z.string()),
     balanceWei: wei.optional(),
     paused: z.string().optional(),
     halted: z.object({ code: z.string(), message: z.string() }).optional(),
@@ -147,7 +149,7 @@ export function addPayoutsCommand(registry: Registry): void {
       }),
     );
 
-  const cancel = add("cancel", "take a payout back that nothing was signed of; its money is owed again");
+  const cancel = add("cancel", "take back what of a payout is not signed yet; its money is owed again");
   cancel.argument("<ID>").action((id: string) =>
     act(cancel, 1, async (pool) => {
       const answer = await pool.change("POST", path(id, "cancel"), {});
@@ -386,6 +388,7 @@ function listText(answer: unknown): string {
   return [
     `payer  ${status.payer ?? "none"} on chain ${status.chainId}${status.balanceWei === undefined ? "" : `, ${formatEth(status.balanceWei)} ETH`}\n` +
       `next   ${next.atMs === undefined ? "only when asked" : new Date(next.atMs).toISOString()} (${next.schedule ?? "no schedule"}, ${next.timeZone}), from ${formatEth(next.minimumWei)} ETH on\n` +
+      `pays   ${[status.asset, ...status.choices].map((asset) => (asset === "eth" ? "ETH" : asset)).join(", or as workers choose ")}\n` +
       `state  ${state}\n` +
       status.warnings.map((one) => `mind   ${one}\n`).join(""),
     rows.length === 0

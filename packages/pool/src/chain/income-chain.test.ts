@@ -1,11 +1,17 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { silentLogger, stoppedClock } from "@openpool/base";
 import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type IncomeEvent, type IncomeProgress, IncomeScan } from "../income/income-reader.ts";
 import { type IncomeChain, keptWei } from "../income/types.ts";
 import { openIncomeChain } from "./income-chain.ts";
+import { startLocalChain } from "./local-chain.ts";
 import { deployLivepeerStandIn, type LivepeerStandIn } from "./testing/livepeer-stand-in.ts";
-import { startTestChain } from "./testing/local-chain.ts";
+
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const [orchestrator, gateway, other, wallet] = [1, 2, 3, 4].map((n) => checksumAddress(new Uint8Array(20).fill(n))) as [
   WorkerAddress,
@@ -13,7 +19,7 @@ const [orchestrator, gateway, other, wallet] = [1, 2, 3, 4].map((n) => checksumA
   WorkerAddress,
   WorkerAddress,
 ];
-const anvil = await startTestChain();
+const anvil = await startLocalChain();
 afterAll(() => anvil[Symbol.asyncDispose]());
 
 let livepeer: LivepeerStandIn;
@@ -233,6 +239,77 @@ describe("reading the chain", () => {
     const books = openBooks(lying, start);
     await expect(books.catchUp()).rejects.toThrow(/income\/lying-node/);
     expect(books.events).toEqual([]);
+  });
+
+  test("asks for just the events that Livepeer's contracts on Arbitrum One write", async () => {
+    const asked: unknown[] = [];
+    const server = createServer((request, response) => {
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        const { method, params } = JSON.parse(body) as { readonly method: string; readonly params: readonly unknown[] };
+        if (method === "eth_getLogs") asked.push((params[0] as { readonly topics: unknown }).topics);
+        void fetch(anvil.url, { method: "POST", headers: { "content-type": "application/json" }, body })
+          .then((answer) => answer.text())
+          .then((text) => response.end(text));
+      });
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    try {
+      const { port } = server.address() as AddressInfo;
+      const watched = openIncomeChain({
+        rpcUrls: [`http://127.0.0.1:${port}`],
+        quorum: undefined,
+        orchestrator,
+        controller: livepeer.address,
+        confirmations: 0,
+      });
+      await watched.logs(0, 1);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+    const me = `0x${"0".repeat(24)}${orchestrator.slice(2).toLowerCase()}`;
+    expect(asked.map((one) => JSON.stringify(one)).sort()).toEqual(
+      [
+        // WinningTicketTransfer and WinningTicketRedeemed, their recipient in the third place; WithdrawFees.
+        [
+          [
+            "0x8b87351a208c06e3ceee59d80725fd77a23b4129e1b51ca231fc89b40712649c",
+            "0xc389eb51ed006dbf2528507f010efdf5225ea596e1e1741d74f550dab1925ee7",
+          ],
+          null,
+          me,
+        ],
+        ["0x4f1b51dd7a2fcb861aa2670f668be66835c4ee12b4bbbf037e4d0018f39819e4", me],
+      ]
+        .map((one) => JSON.stringify(one))
+        .sort(),
+    );
+  });
+
+  test("believes what enough nodes say: one that is gone, or on another chain, changes nothing", async () => {
+    await using elsewhere = await startLocalChain();
+    await deployLivepeerStandIn(elsewhere.url);
+    const of = (rpcUrls: readonly string[], quorum?: number): IncomeChain =>
+      openIncomeChain({ rpcUrls, quorum, orchestrator, controller: livepeer.address, confirmations: 0 });
+    const gone = "http://127.0.0.1:9";
+    const start = await startBlock();
+    await livepeer.redeem({ sender: gateway, recipient: orchestrator, faceWei: 900n, paidWei: 900n });
+    await livepeer.mine(1);
+    for (const nodes of [
+      [anvil.url, `${anvil.url}/`, gone],
+      [elsewhere.url, anvil.url, `${anvil.url}/`],
+    ]) {
+      const books = openBooks(of(nodes), start);
+      await books.catchUp();
+      expect(books.events.map(({ data }) => data["grossWei"])).toEqual(["900"]);
+    }
+    expect((await of([anvil.url, elsewhere.url, `${anvil.url}/`]).standing()).withdrawableWei).toBe(900n);
+    await expect(of([anvil.url, gone], 2).logs(start, start)).rejects.toThrow(/payout\/no-quorum.*Only 1 of 2/s);
+    const split = of([anvil.url, elsewhere.url], 2);
+    await expect(split.block(await chain.finalBlock())).rejects.toThrow(/payout\/no-quorum/);
+    expect(() => of([anvil.url], 2)).toThrow(/payout\/no-quorum/);
   });
 
   test("says what to do where no controller is known or it knows no broker", async () => {

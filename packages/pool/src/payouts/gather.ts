@@ -1,6 +1,6 @@
 import { formatEth } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { type AssetNow, gasCosts, type PlanInput, type PlanRules, wishOf } from "./planner.ts";
+import { type AssetNow, gasCosts, inAsset, type PlanInput, type PlanRules, wishOf } from "./planner.ts";
 import type { Chain, PayoutStore } from "./ports.ts";
 import type { Asset, AssetPrice, FloatNow } from "./types.ts";
 
@@ -85,9 +85,8 @@ export function floatsOf(
       (sum, one) => (wishOf(one.worker, records, rules).asset === asset ? sum + one.owedWei : sum),
       0n,
     );
-    const inUnits = (wei: bigint): bigint => (now.price ? (wei * now.price.unitsPerEth) / 10n ** 18n : wei);
-    const due = inUnits(owedWei) + (asset === "eth" ? gasWei : 0n);
-    const needed = [due, inUnits(usualWei)].reduce((most, one) => (one > most ? one : most));
+    const due = inAsset(owedWei, now.price) + (asset === "eth" ? gasWei : 0n);
+    const needed = [due, inAsset(usualWei, now.price)].reduce((most, one) => (one > most ? one : most));
     const isHigh = asset === rules.asset && needed > 0n && now.balance > needed * FLOAT_FACTOR;
     const float = { asset, balance: now.balance, due };
     const state = now.balance < due ? "low" : isHigh ? "high" : "fine";

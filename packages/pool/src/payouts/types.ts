@@ -280,7 +280,7 @@ export interface PayoutPort {
   /** `dryRun`: nothing is written. */
   plan(query: { readonly dryRun: boolean }): Promise<PlannedPayout>;
   approve(id: string, by: string): Promise<PayoutRun>;
-  /** Takes a run back that nothing was signed of; its money is owed again. */
+  /** Takes back what of a run is not signed yet; its money is owed again. */
   cancel(id: string): Promise<PayoutRun>;
   pause(reason: string): Promise<void>;
   /**

@@ -305,7 +305,7 @@ describe("gas", () => {
     const planned = await pool.engine.plan({ dryRun: true });
     expect(planned.lines.map((one) => one.worker)).toEqual([plain]);
     const why = new Map(planned.waiting.map((one) => [one.worker, one.reason]));
-    expect(why.get(cautious.worker)).toMatch(/^gas costs [\d.]+ gwei, the limit is 0\.000000001 gwei, as it wants it$/);
+    expect(why.get(cautious.worker)).toMatch(/^gas costs [\d.]+ gwei, the limit is 0\.000000001, as it wants it$/);
     expect(why.get(thrifty.worker)).toMatch(
       /^gas would take \d+ % of the amount, the limit is 0\.0001 %, as it wants it$/,
     );

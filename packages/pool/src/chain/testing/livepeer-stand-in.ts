@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
-import solc from "solc";
 import { type Abi, createTestClient, type Hex, http, publicActions, walletActions } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { anvil } from "viem/chains";
+import { compile } from "../../../contracts/compile.ts";
 
 const DEPLOYER: Hex = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
@@ -17,29 +17,16 @@ export interface LivepeerStandIn {
   mine(blocks: number): Promise<void>;
 }
 
-let compiled: { readonly abi: Abi; readonly bytecode: Hex } | undefined;
-function compile(): { readonly abi: Abi; readonly bytecode: Hex } {
-  if (compiled) return compiled;
-  const content = readFileSync(new URL("./livepeer-stand-in.sol", import.meta.url), "utf8");
-  const output = JSON.parse(
-    solc.compile(
-      JSON.stringify({
-        language: "Solidity",
-        sources: { "stand-in.sol": { content } },
-        settings: { evmVersion: "london", outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } } },
-      }),
-    ),
-  ) as {
-    readonly errors?: readonly { readonly severity: string; readonly formattedMessage: string }[];
-    readonly contracts?: Record<string, Record<string, { abi: Abi; evm: { bytecode: { object: string } } }>>;
-  };
-  const contract = output.contracts?.["stand-in.sol"]?.["LivepeerStandIn"];
-  if (!contract) throw new Error(output.errors?.map((one) => one.formattedMessage).join("\n"));
-  return (compiled = { abi: contract.abi, bytecode: `0x${contract.evm.bytecode.object}` });
-}
+let compiled: ReturnType<typeof compile>[string] | undefined;
 
 export async function deployLivepeerStandIn(url: string): Promise<LivepeerStandIn> {
-  const { abi, bytecode } = compile();
+  compiled ??= compile({
+    "stand-in.sol": readFileSync(new URL("livepeer-stand-in.sol", import.meta.url), "utf8"),
+  })["stand-in.sol"];
+  const contract = compiled?.["LivepeerStandIn"];
+  if (!contract) throw new Error("livepeer-stand-in.sol holds no LivepeerStandIn");
+  const abi = contract.abi as Abi;
+  const bytecode: Hex = `0x${contract.evm.bytecode.object}`;
   const client = createTestClient({
     mode: "anvil",
     chain: anvil,
