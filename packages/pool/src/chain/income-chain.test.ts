@@ -10,7 +10,6 @@ import { openIncomeChain } from "./income-chain.ts";
 import { startLocalChain } from "./local-chain.ts";
 import { deployLivepeerStandIn, type LivepeerStandIn } from "./testing/livepeer-stand-in.ts";
 
-
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const [orchestrator, gateway, other, wallet] = [1, 2, 3, 4].map((n) => checksumAddress(new Uint8Array(20).fill(n))) as [

@@ -1,7 +1,7 @@
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { type PrivateKeyAccount, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { isSignedPayTo } from "../chain/index.ts";
+import { createSignatureCheck, isSignedPayTo } from "../chain/index.ts";
 import { payToTypedData } from "../chain/payto.ts";
 import { ourAddress } from "../chain/signer.ts";
 import { deployTestContract, type TestContract } from "../chain/testing/deploy-test-contract.ts";
@@ -29,7 +29,8 @@ function open({ deps, ...setup }: AnvilPoolSetup = {}) {
     ...setup,
     deps: {
       price,
-      signedBy: (request) => isSignedPayTo(request, { pool: POOL_NAME, chainId: world.local.chainId }),
+      signedBy: (request) =>
+        isSignedPayTo(request, { pool: POOL_NAME, chainId: world.local.chainId }, createSignatureCheck([], 1)),
       ...deps,
     },
   });
