@@ -136,6 +136,19 @@ const results: Record<string, unknown> = {};
     results["lag from a job's answer to its line"] = percentiles(waits);
   }
 
+  const { rows: tables } = await client.query<{ name: string; bytes: string }>(
+    `select regexp_replace(c.relname, '_\\d{4}_\\d\\d$', '') as name, sum(pg_total_relation_size(c.oid)) as bytes
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = 'openpool' and c.relkind = 'r' group by 1 having sum(pg_total_relation_size(c.oid)) > $1 order by 2 desc`,
+    [jobs],
+  );
+  results["disk"] = Object.fromEntries(
+    tables.map(({ name, bytes }) => [
+      name,
+      { "bytes a job": round(Number(bytes) / jobs), "GB for 100 million": round((Number(bytes) / jobs) * 0.1, 1) },
+    ]),
+  );
+
   await fillLines(client, behind);
   const waits: number[] = [];
   for (let i = 0; i < 1_000; i++) {
