@@ -58,6 +58,7 @@ async function openPool(): Promise<Target> {
       joinOpen: true,
       joinRegistered: false,
       joinPassword: undefined,
+      allowedSourceHosts: ["127.0.0.1", "localhost"],
       databaseUrl: undefined,
       price: { pricePerUnitWei: 1000n, pixelsPerUnit: 1n },
       commissionPpm: 250_000n,

@@ -40,6 +40,7 @@ export function testOptions(dataDir: string, changed: Partial<PoolOptions> = {})
     joinOpen: true,
     joinRegistered: true,
     joinPassword: undefined,
+    allowedSourceHosts: ["127.0.0.1", "localhost"],
     databaseUrl: undefined,
     price: { pricePerUnitWei: 1_000n, pixelsPerUnit: 1n },
     commissionPpm: 250_000n,

@@ -3,7 +3,9 @@ import http2 from "node:http2";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   capabilitySetFromWords,
+  checksumAddress,
   encodeGrpcFrame,
+  hexToBytes,
   isNonRetryable,
   type NotifySegment,
   NotifySegmentSchema,
@@ -303,6 +305,29 @@ describe("a result", () => {
     const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
     const answer = await requestH2(session, given, Buffer.from("x".repeat(1_000)));
     expect({ status: answer.status, text: answer.body.toString() }).toEqual({ status, text });
+  });
+
+  test("from a rig whose worker was banned meanwhile counts no more", async () => {
+    const CHEAT = "0x00000000000000000000000000000000000000bb";
+    let release = (): void => {};
+    const wait = new Promise<void>((resolve) => (release = resolve));
+    const cheat = await join(
+      behaviours.when(() => wait, behaviours.ready()),
+      CHEAT,
+    );
+    const answered = push(fortress.gateway, fortress.name(), 0);
+    await cheat.until((one) => one.tasks.length === 1);
+    await fortress.pool.running.node.admin.setWorker(checksumAddress(hexToBytes(CHEAT.slice(2))), {
+      banned: "a cheat",
+    });
+    release();
+    await cheat.until((one) => one.uploads.length === 1);
+    expect(cheat.uploads[0]).toMatchObject({ status: 401 });
+    await join(behaviours.ready(), ADA);
+    expect((await answered).kind).toBe("done");
+    expect((await fortress.pool.running.node.admin.balances()).some((one) => one.worker.toLowerCase() === CHEAT)).toBe(
+      false,
+    );
   });
 
   test("for nobody's task, five hundred times, is a few events and no more", async () => {

@@ -46,15 +46,17 @@ export function findDataDir(command: Command, operands: number, io: Io): string 
   return values.dataDir;
 }
 
+export function noPool(dataDir: string): AdminClientError {
+  return new AdminClientError(
+    { code: "cli/no-pool", dataDir },
+    `no pool runs in ${dataDir}: start one with \`openpool pool\`, or name its directory with --data-dir or OPENPOOL_DATA_DIR`,
+  );
+}
+
 /** @throws AdminClientError when no pool has said that it runs there. */
 export async function openAdminClient(dataDir: string): Promise<AdminClient> {
   const file = await readAdminFile(dataDir);
-  if (!file) {
-    throw new AdminClientError(
-      { code: "cli/no-pool", dataDir },
-      `no pool runs in ${dataDir}: start one with \`openpool pool\`, or name its directory with --data-dir or OPENPOOL_DATA_DIR`,
-    );
-  }
+  if (!file) throw noPool(dataDir);
   const { url } = file;
   const call = async (path: string, init: RequestInit): Promise<Response> => {
     let answer: Response;

@@ -75,6 +75,7 @@ const wrongSettings: ReadonlySet<string> = new Set([
   "store/bad-database-url",
   "tls/half-configured",
   "tls/unreadable",
+  "upstream/no-secret",
   "worker/bad-devices",
 ]);
 

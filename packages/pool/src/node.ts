@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
 import {
+  formatRig,
   GrpcStatus,
   INVALID_VIDEO,
   parseOpenSecret,
@@ -83,11 +84,19 @@ const SWEEP_MS = 1_000;
 const DRAIN_POLL_MS = 20;
 /** Most stock transcoders are back within this time after their stream ended. */
 const RIGS_RETURN_MS = 5_000;
+/** After a longer one nobody waits at the door. */
+const SHORT_ABSENCE_MS = 120_000;
 /** How long a start waits for orchestrators that the process before was registered with. */
 const TAKE_OVER_MS = 3_000;
 const REPUTATION_SNAPSHOT = "reputation";
 const REPUTATION_EVERY_MS = 30_000;
 const REPUTATION_SOON_MS = 500;
+
+/** When a snapshot of what was learnt about rigs was taken, in unix ms. */
+function reputationTime(snapshot: unknown): number | undefined {
+  const at = typeof snapshot === "object" && snapshot !== null && "at" in snapshot ? snapshot.at : undefined;
+  return typeof at === "number" ? at : undefined;
+}
 
 /** The key that signs session tokens: kept, so that sessions outlive a restart. */
 async function loadTokenKey(dataDir: string): Promise<Uint8Array> {
@@ -145,12 +154,16 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       newAttemptId: () => newAttemptId(generation),
     });
     const reputation = await store.getSnapshot(REPUTATION_SNAPSHOT);
-    if (reputation !== undefined) dispatcher.importReputation(reputation, clock.monotonicMs());
+    const awayMs = Math.max(0, clock.now() - (reputationTime(reputation) ?? 0));
+    if (reputation !== undefined) dispatcher.importReputation(reputation, clock.monotonicMs(), awayMs);
     // Rigs of the process before this one are on their way back: gateways need not be turned away meanwhile.
     const rigsExpectedUntilMs =
-      clock.monotonicMs() + (dispatcher.rigs(clock.monotonicMs()).length > 0 ? RIGS_RETURN_MS : 0);
+      awayMs < SHORT_ABSENCE_MS && dispatcher.rigsKnown > 0 ? clock.monotonicMs() + RIGS_RETURN_MS : 0;
     const saveReputation = (): Promise<void> =>
-      store.putSnapshot(REPUTATION_SNAPSHOT, dispatcher.exportReputation(clock.monotonicMs()));
+      store.putSnapshot(REPUTATION_SNAPSHOT, {
+        at: clock.now(),
+        ...dispatcher.exportReputation(clock.monotonicMs()),
+      });
 
     const metrics = createPoolMetrics(deps.version);
     const demand = new Demand(clock);
@@ -185,7 +198,13 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     let draining = false;
     const servesGateways = options.attached?.gateways ?? true;
     const gateways = new GatewayDoor(
-      { serviceUri: options.serviceUri, price: options.price, generation, maxSessions: options.maxSessions },
+      {
+        serviceUri: options.serviceUri,
+        price: options.price,
+        generation,
+        maxSessions: options.maxSessions,
+        allowedSourceHosts: new Set(options.allowedSourceHosts?.map((one) => one.toLowerCase())),
+      },
       {
         desk,
         dispatcher,
@@ -404,6 +423,16 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       }
       return { worker: parsed.worker, rig: parsed.rig };
     };
+    /** One that was never seen can only be a mistyped name: whoever drains it would stop another one that is at work. */
+    const knownRigOf = (name: string): RigName => {
+      const rig = rigOf(name);
+      const known = dispatcher.rigs(clock.monotonicMs()).some((one) => formatRig(one.rig) === formatRig(rig));
+      if (known) return rig;
+      throw new PoolError(
+        { code: "admin/unknown-rig" },
+        `No rig ${formatRig(rig)} has been seen: \`openpool rigs list\` shows those that were.`,
+      );
+    };
     const workerOf = (text: string): NonNullable<ReturnType<typeof parseWorker>> => {
       const worker = parseWorker(text);
       if (worker) return worker;
@@ -516,12 +545,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       },
       alerts,
       async drainRig(name) {
-        const rig = rigOf(name);
+        const rig = knownRigOf(name);
         desk.drainRig(rig);
         await store.append([{ type: "rig.drained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },
       async undrainRig(name) {
-        const rig = rigOf(name);
+        const rig = knownRigOf(name);
         desk.undrainRig(rig);
         await store.append([{ type: "rig.undrained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },

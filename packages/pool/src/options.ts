@@ -105,6 +105,8 @@ export interface PoolOptions {
   readonly maxBytesInFlight: number;
   /** Sessions in all; undefined: as many as the workers have room for. */
   readonly maxSessions: number | undefined;
+  /** Private hosts, as `host` or `host:port`, that gateways may have segments fetched from. */
+  readonly allowedSourceHosts?: readonly string[] | undefined;
   /** The pool works for orchestrators; without it, it stands alone and serves gateways. */
   readonly attached?: AttachedOptions | undefined;
   /** Where alerts go out; undefined: none do. */
@@ -512,6 +514,15 @@ export const poolOptions = {
     help: "sessions served at once",
     group: "Limits",
   }),
+  sourceAllow: option({
+    name: "source-allow",
+    kind: hostsValue,
+    defaultNote: "none",
+    help: "private hosts that gateways may have segments fetched from",
+    details:
+      "A gateway may send the address of a segment instead of its bytes. The pool fetches from the internet only, so that no stranger reaches what is private; name the object store here if yours has a private address.",
+    group: "Limits",
+  }),
   ...alertOptionDefinitions,
   logLevel: option({
     name: "log-level",
@@ -624,6 +635,7 @@ export function toPoolOptions(
     tlsKeyFile: values.tlsKey,
     maxBytesInFlight: values.maxMemory,
     maxSessions: values.maxSessions,
+    allowedSourceHosts: values.sourceAllow,
     attached:
       upstreams.length === 0
         ? undefined

@@ -41,6 +41,12 @@ export function parseFingerprint(text: string): string | undefined {
   return /^[0-9a-f]{64}$/.test(hex) ? hex : undefined;
 }
 
+/** Of the certificate that the other side showed; undefined: it showed none. */
+export function fingerprintOf(socket: tls.TLSSocket): string | undefined {
+  const { raw } = socket.getPeerCertificate();
+  return raw && parseFingerprint(new X509Certificate(raw).fingerprint256);
+}
+
 /** Connects as a transcoder does: TLS, HTTP/2 only. Rejects with what to tell the operator. */
 export function dialOrchestrator(address: HostPort, options: DialOptions, clock: Clock): Promise<Dialled> {
   const where = formatHostPort(address);
@@ -75,11 +81,10 @@ export function dialOrchestrator(address: HostPort, options: DialOptions, clock:
     socket.on("close", onClose);
     if (options.signal.aborted) return onAbort();
     socket.once("secureConnect", () => {
-      const { raw } = socket.getPeerCertificate();
       if (socket.alpnProtocol !== "h2") {
         return fail(new Error(`${where} does not speak HTTP/2 over TLS: is it a pool's or an orchestrator's port?`));
       }
-      const fingerprint = raw ? parseFingerprint(new X509Certificate(raw).fingerprint256) : undefined;
+      const fingerprint = fingerprintOf(socket);
       if (options.certSha256 !== undefined && options.certSha256 !== fingerprint) {
         return fail(new Error(`${where} showed the certificate ${fingerprint}, pinned is ${options.certSha256}`));
       }

@@ -1,4 +1,4 @@
-export { dialOrchestrator, type Dialled, type DialOptions, parseFingerprint } from "./dial.ts";
+export { dialOrchestrator, type Dialled, type DialOptions, fingerprintOf, parseFingerprint } from "./dial.ts";
 export { register, type Registration, type RegistrationEnd, type RegistrationEvents } from "./registration.ts";
 export {
   type Answer,

@@ -56,7 +56,8 @@ export async function startStatusServer(
   logger: Logger,
 ): Promise<StatusServer> {
   const server = http.createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://worker");
+    // Not read as a URL: what is asked for may be none.
+    const [pathname] = (request.url ?? "/").split("?", 1);
     if (request.method !== "GET" && request.method !== "HEAD") return void response.writeHead(405).end();
     if (pathname === "/healthz") {
       const { state } = status();

@@ -1,5 +1,6 @@
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { PoolError } from "@openpool/base";
 
 /** Directories of workers that run in this process. */
 const ours = new Set<string>();
@@ -25,6 +26,14 @@ export interface TempDir extends AsyncDisposable {
 export async function openTempDir(workDir: string): Promise<TempDir> {
   const parent = resolve(workDir);
   await mkdir(parent, { recursive: true, mode: 0o700 });
+  // Its default name can be guessed, and whoever owns it can change what stands in it.
+  const { uid } = await stat(parent);
+  if (uid !== 0 && uid !== process.getuid?.() && process.getuid) {
+    throw new PoolError(
+      { code: "worker/foreign-work-dir" },
+      `${parent} belongs to another user: remove it, or name another directory with --work-dir.`,
+    );
+  }
   for (const name of await readdir(parent)) {
     const pid = Number(/^tmp-(\d+)-/.exec(name)?.[1] ?? Number.NaN);
     if (Number.isNaN(pid)) continue;

@@ -434,6 +434,8 @@ test("tells about itself over HTTP", async () => {
   await until(() => started.status().state === "registered");
   const at = `http://127.0.0.1:${started.statusAddress?.port}`;
   expect((await fetch(`${at}/healthz`)).status).toBe(200);
+  // What is no URL is not found, and harms nobody.
+  expect((await fetch(`${at}//`)).status).toBe(404);
   expect(await (await fetch(`${at}/status`)).json()).toMatchObject({
     state: "registered",
     pool: fake.address,

@@ -169,7 +169,7 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
       { maxAtWork: Math.max(4, 2 * maxSessions), onEnd: (id, { transcoder }) => transcoder.endSession(id) },
       deps,
     );
-    const downloader = scope.use(createDownloader(createByteBudget(SOURCE_BYTES), clock));
+    const downloader = scope.use(createDownloader(createByteBudget(SOURCE_BYTES), clock, certSha256));
     let runner: ReturnType<typeof createTaskRunner> | undefined;
     scope.defer(() => runner?.idle());
     const uploader = scope.use(createUploader({ address: pool, certSha256, maxConnections: 1 }, deps));

@@ -89,12 +89,14 @@ Exits 0 unless something fails; a warning is no failure.`,
       if (running) await tell(running);
       else {
         await tell({ level: "ok", what: "pool", text: `none runs in ${values.dataDir}` });
-        await tell(await checkPort("public port", values.listen, "--listen"));
+        const beside = upstreams.some(({ address }) => address.port === values.listen.port);
+        await tell(await checkPort("public port", values.listen, "--listen", beside));
         await tell(await checkPort("admin port", values.adminListen, "--admin-listen"));
       }
+      const names = upstreams.map(({ name }) => name);
       for (const upstream of upstreams) {
         const secret =
-          secretFile === undefined ? "" : secretFor(upstream.name, secretFile, values.upstreamSecretFile ?? "");
+          secretFile === undefined ? "" : secretFor(upstream.name, names, secretFile, values.upstreamSecretFile ?? "");
         await tell(...(await checkUpstream(upstream, secret, io.stop)));
       }
       if (endpoint) await tell(...(await checkEndpoint(endpoint)));

@@ -49,10 +49,12 @@ Examples:
       const flags = command.opts<EventFlags>();
       const query = readQuery(flags);
       let after: string | undefined;
+      let reached = false;
       let told = false;
       for (;;) {
         try {
           const pool = await openAdminClient(dataDir);
+          reached = true;
           if (after !== undefined) query.set("after", after);
           for await (const line of pool.lines(`/events?${query}`, io.stop)) {
             told = false;
@@ -65,7 +67,7 @@ Examples:
           if (io.stop.aborted) return exitCode.ok;
           // Whoever follows has seen the pool before: it is being restarted, most likely.
           const gone = error instanceof PoolError && ["cli/no-pool", "cli/pool-unreachable"].includes(error.info.code);
-          if (!flags.follow || after === undefined || !gone) throw error;
+          if (!flags.follow || !reached || !gone) throw error;
           if (!told) io.err("openpool: the pool went away, waiting for it to come back …\n");
           told = true;
         }

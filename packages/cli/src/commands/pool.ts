@@ -1,6 +1,13 @@
 import { type Logger, systemClock } from "@openpool/base";
 import process from "node:process";
-import { inheritedSockets, type PoolOptions, poolOptions, runSupervisor, toPoolOptions } from "@openpool/pool";
+import {
+  inheritedSockets,
+  type PoolOptions,
+  poolOptions,
+  runSupervisor,
+  secretFor,
+  toPoolOptions,
+} from "@openpool/pool";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
 import type { Registry } from "../registry.ts";
@@ -61,6 +68,13 @@ function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions
     terminal: io.errIsTerminal,
   });
   if ("problems" in options) throw settingsError(options.problems);
+  const { attached } = options;
+  if (attached) {
+    // It is read anew for each registration; that it is wrong should not come out when the first rig joins.
+    const text = readSecretFile(attached.secretFile, inForce.upstreamSecretFile.from);
+    const names = attached.upstreams.map(({ name }) => name);
+    for (const name of names) secretFor(name, names, text, attached.secretFile);
+  }
   const logger = createLogger(
     { level: options.logLevel, format: options.logFormat, colour: io.errIsTerminal && !io.env["NO_COLOR"] },
     (line) => io.err(line),

@@ -1,6 +1,6 @@
 import { PoolError } from "@openpool/base";
 import { requestRestart } from "@openpool/pool";
-import { addPoolFinder, findDataDir } from "../admin-client.ts";
+import { addPoolFinder, findDataDir, noPool } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
 import type { Registry } from "../registry.ts";
 
@@ -26,11 +26,11 @@ export function addRestartCommand({ program, run }: Registry): void {
         await io.out(`restarted: generation ${outcome.generation} serves since ${outcome.tookMs} ms\n`);
         return exitCode.ok;
       }
-      if (io.stop.aborted) return exitCode.ok;
-      if (!outcome) {
-        io.err(`No pool runs in ${dataDir}. Start one with \`openpool pool --data-dir ${dataDir}\`.\n`);
-        return exitCode.unreachable;
+      if (io.stop.aborted) {
+        io.err("openpool: not waited for any longer; the pool's log says what came of the restart\n");
+        return exitCode.failed;
       }
+      if (!outcome) throw noPool(dataDir);
       throw new RestartError({ code: "cli/restart-failed", dataDir }, outcome.message);
     }),
   );

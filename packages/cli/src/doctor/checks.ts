@@ -166,7 +166,13 @@ export async function checkDataDir(dataDir: string): Promise<Finding[]> {
 }
 
 /** Whether a server could listen there now. */
-export async function checkPort(what: string, address: HostPort, setting: string): Promise<Finding> {
+export async function checkPort(
+  what: string,
+  address: HostPort,
+  setting: string,
+  /** An orchestrator that the pool is to work for has this port. */
+  orchestrators = false,
+): Promise<Finding> {
   const where = formatHostPort(address);
   if (address.port === 0) return ok(what, `${where}: a free one is taken`);
   const problem = await new Promise<string | undefined>((resolve) => {
@@ -175,6 +181,9 @@ export async function checkPort(what: string, address: HostPort, setting: string
     server.listen(address.port, address.host, () => server.close(() => resolve(undefined)));
   });
   if (problem === undefined) return ok(what, `${where} is free`);
+  if (problem === "EADDRINUSE" && orchestrators) {
+    return warn(what, `${where} is the orchestrator's`, `give the pool another ${setting}, such as 0.0.0.0:8945`);
+  }
   if (problem === "EADDRINUSE") {
     return warn(
       what,

@@ -48,6 +48,8 @@ export interface GatewayDoorOptions {
   readonly price: Price;
   readonly generation: number;
   readonly maxSessions: number | undefined;
+  /** That segments may be fetched from although they are of the pool's own network; lower case. */
+  readonly allowedSourceHosts: ReadonlySet<string>;
 }
 
 export interface GatewayDoorDeps {
@@ -273,7 +275,7 @@ export class GatewayDoor {
     const input = await fetchSource(exchange.body, memory, {
       signal: ended.signal,
       onChunk: (chunk) => hasher.update(chunk),
-      peer: exchange.peer,
+      allowedHosts: this.#options.allowedSourceHosts,
     });
     if (!input) {
       hasher.abandon();

@@ -34,22 +34,28 @@ afterAll(() => {
 const memory = createBodyMemory(1 << 26);
 const never = new AbortController().signal;
 
-async function fetched(url: string | Readable, peer: string, signal = never): Promise<string | undefined> {
+async function fetched(
+  url: string | Readable,
+  signal = never,
+  allowed = ["127.0.0.1", "localhost"],
+): Promise<string | undefined> {
   const source = typeof url === "string" ? Readable.from([Buffer.from(url)]) : url;
-  const body = await fetchSource(source, memory, { signal, onChunk: () => {}, peer });
+  const body = await fetchSource(source, memory, { signal, onChunk: () => {}, allowedHosts: new Set(allowed) });
   if (!body) return undefined;
   const text = Buffer.from(body.bytes).toString();
   body.release();
   return text;
 }
 
-test("a gateway on this machine may name a source on this machine", async () => {
-  expect(await fetched(`http://127.0.0.1:${port}/source`, "127.0.0.1")).toBe("the source");
-  expect(await fetched(` http://localhost:${port}/source\n`, "::ffff:10.0.0.1")).toBe("the source");
+test("a private host that the operator allows may hold a source, by name or with its port", async () => {
+  expect(await fetched(`http://127.0.0.1:${port}/source`)).toBe("the source");
+  expect(await fetched(` http://LOCALHOST:${port}/source\n`)).toBe("the source");
+  expect(await fetched(`http://127.0.0.1:${port}/source`, never, [`127.0.0.1:${port}`])).toBe("the source");
+  expect(await fetched(`http://127.0.0.1:${port}/source`, never, ["127.0.0.1:1"])).toBeUndefined();
   expect(memory.bytesInUse).toBe(0);
 });
 
-test("a gateway from the internet cannot make the pool ask its own network, whatever it calls it", async () => {
+test("a gateway cannot make the pool ask its own network, whatever it calls it", async () => {
   const before = asked;
   for (const host of [
     "127.0.0.1",
@@ -68,7 +74,7 @@ test("a gateway from the internet cannot make the pool ask its own network, what
     "192.168.0.1",
     "[fd00::1]",
   ]) {
-    expect(await fetched(`http://${host}:${port}/source`, "8.8.8.8"), host).toBeUndefined();
+    expect(await fetched(`http://${host}:${port}/source`, never, []), host).toBeUndefined();
   }
   expect(asked).toBe(before);
 });
@@ -81,14 +87,14 @@ test.each([
   ["a port that nobody listens on", "http://127.0.0.1:1/"],
   ["nothing", ""],
 ])("%s is no source", async (_, url) => {
-  expect(await fetched(url, "127.0.0.1")).toBeUndefined();
+  expect(await fetched(url)).toBeUndefined();
 });
 
 test("a source that breaks off, leads elsewhere or never comes is none, and leaves no memory behind", async () => {
-  expect(await fetched(`http://127.0.0.1:${port}/short`, "127.0.0.1")).toBeUndefined();
-  expect(await fetched(`http://127.0.0.1:${port}/elsewhere`, "127.0.0.1")).toBeUndefined();
+  expect(await fetched(`http://127.0.0.1:${port}/short`)).toBeUndefined();
+  expect(await fetched(`http://127.0.0.1:${port}/elsewhere`)).toBeUndefined();
   const impatient = new AbortController();
-  const waiting = fetched(`http://127.0.0.1:${port}/never`, "127.0.0.1", impatient.signal);
+  const waiting = fetched(`http://127.0.0.1:${port}/never`, impatient.signal);
   const before = asked;
   while (asked === before) await new Promise((resolve) => setImmediate(resolve));
   impatient.abort();
@@ -100,7 +106,7 @@ test("a URL that does not come to its end is not waited for, nor is its connecti
   const trickle = new PassThrough();
   trickle.write("https://");
   const impatient = new AbortController();
-  const waiting = fetched(trickle, "127.0.0.1", impatient.signal);
+  const waiting = fetched(trickle, impatient.signal);
   impatient.abort();
   expect(await waiting).toBeUndefined();
   expect(trickle.destroyed).toBe(false);

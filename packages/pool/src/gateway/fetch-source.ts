@@ -38,8 +38,8 @@ function readUrl(source: Readable, signal: AbortSignal): Promise<URL | undefined
 
 /**
  * Fetches the source that a request names instead of carrying it: as a stock orchestrator does, within 4 s in all,
- * certificates unverified, status exactly 200, redirects not followed. A gateway from the internet cannot make the pool fetch from
- * the pool's own network. Undefined: it could not be had.
+ * certificates unverified, status exactly 200, redirects not followed. A gateway cannot make the pool fetch from the pool's own
+ * network, unless the operator allows the host. Undefined: it could not be had.
  */
 export async function fetchSource(
   requestBody: Readable,
@@ -47,14 +47,14 @@ export async function fetchSource(
   options: {
     readonly signal: AbortSignal;
     readonly onChunk: (chunk: Uint8Array) => void;
-    /** The address of the gateway that asks. */
-    readonly peer: string;
+    /** `host` or `host:port`, lower case, that may be private addresses. */
+    readonly allowedHosts: ReadonlySet<string>;
   },
 ): Promise<Body | undefined> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS)]);
   const url = await readUrl(requestBody, signal);
   if (!url) return undefined;
-  const guarded = !isPrivateAddress(options.peer);
+  const guarded = !options.allowedHosts.has(url.hostname) && !options.allowedHosts.has(url.host);
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (guarded && isIP(host) && isPrivateAddress(host)) return undefined;
   return new Promise((resolve) => {

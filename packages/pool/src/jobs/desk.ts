@@ -348,6 +348,7 @@ export class JobDesk {
       durationMs: job.durationMs,
       profiles: job.profiles,
       ...(job.clip ? { clip: job.clip } : {}),
+      perceptualHash: job.perceptualHash,
       renditions: uploaded.parts,
     });
     if (verdict.kind === "invalid") {

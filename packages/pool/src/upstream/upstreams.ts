@@ -57,15 +57,16 @@ export class Upstreams implements AsyncDisposable {
     drained: ReadonlySet<string>,
   ) {
     this.#deps = deps;
+    const secretFile = attached?.secretFile ?? "";
+    const names = (attached?.upstreams ?? []).map(({ name }) => name);
     this.#told = (attached?.upstreams ?? []).map((upstream) => {
-      const secretFile = attached?.secretFile ?? "";
       const door = this.#scope.use(
         new UpstreamDoor(
           {
             ...upstream,
             price,
             allowedHosts: new Set(attached?.allowedHosts.map((host) => host.toLowerCase())),
-            secret: async () => secretFor(upstream.name, await readFile(secretFile, "utf8"), secretFile),
+            secret: async () => secretFor(upstream.name, names, await readFile(secretFile, "utf8"), secretFile),
           },
           deps,
         ),

@@ -297,6 +297,8 @@ describe("dishonest and broken results are refused", () => {
   const sourceBytes = bytesOf(new URL("720.ts", media));
   const profiles = [profile(426, 240), profile(640, 360), profile(854, 480)];
   const good = ["240.ts", "360.ts", "480.ts"].map((name) => bytesOf(new URL(name, media)));
+  const pidAt = (data: Uint8Array, packet: number): number =>
+    ((data[packet * 188 + 1]! & 0x1f) << 8) | data[packet * 188 + 2]!;
   const withSecond = (data: Uint8Array): Verdict => verify(source, profiles, [good[0]!, data, good[2]!]);
 
   test("the good ones are not", () => {
@@ -407,6 +409,9 @@ describe("dishonest and broken results are refused", () => {
     fc.assert(
       fc.property(fc.integer({ min: 3, max: 900 }), fc.integer({ min: 1, max: 14 }), (from, count) => {
         const data = good[1]!;
+        const gone = Array.from({ length: count }, (_, i) => pidAt(data, from + i));
+        // Tables are sent again and again: a stream is none the worse for one of them.
+        fc.pre(gone.some((pid) => pid >= 0x100 && pid < 0x1000));
         const cut = new Uint8Array([...data.subarray(0, from * 188), ...data.subarray((from + count) * 188)]);
         return withSecond(cut).kind === "invalid";
       }),
@@ -431,6 +436,23 @@ describe("dishonest and broken results are refused", () => {
       ),
     );
   });
+});
+
+test("a result without the perceptual hashes that were asked for is none", () => {
+  const source = probeMedia(bytesOf(new URL("720.ts", media)));
+  const data = bytesOf(new URL("240.ts", media));
+  const withHash = (perceptualHash: Uint8Array | undefined): Verdict =>
+    verifyResult({
+      source,
+      durationMs: 2_000,
+      profiles: [profile(426, 240)],
+      perceptualHash: true,
+      renditions: [{ data, claimedPixels: 426n * 240n * 50n, perceptualHash }],
+    });
+  expect(withHash(Uint8Array.of(1))).toMatchObject({ kind: "valid" });
+  for (const none of [undefined, new Uint8Array()]) {
+    expect(withHash(none)).toMatchObject({ kind: "invalid", reason: "the rendition: the perceptual hash is missing" });
+  }
 });
 
 describe("claims", () => {

@@ -25,6 +25,7 @@ interface UploadedRendition {
   readonly data: Uint8Array;
   /** Encoded pixels, by the worker's own count. */
   readonly claimedPixels: bigint;
+  readonly perceptualHash?: Uint8Array | undefined;
 }
 
 export interface ResultToVerify {
@@ -33,6 +34,8 @@ export interface ResultToVerify {
   readonly durationMs: number;
   readonly profiles: readonly Profile[];
   readonly clip?: Clip | undefined;
+  /** Every rendition needs one: a gateway that asked for them fails a segment that comes without. */
+  readonly perceptualHash?: boolean | undefined;
   readonly renditions: readonly UploadedRendition[];
 }
 
@@ -147,6 +150,9 @@ export function verifyResult(result: ResultToVerify): Verdict {
     const checked = checkRendition(uploaded, profile, source, result, (note) => notes.push(`${name}: ${note}`));
     if (typeof checked === "string") {
       return { kind: "invalid", rendition: index, reason: `${name} (${requestOf(profile)}): ${checked}` };
+    }
+    if (result.perceptualHash && !uploaded.perceptualHash?.length) {
+      return { kind: "invalid", rendition: index, reason: `${name}: the perceptual hash is missing` };
     }
     measured.push(checked);
   }

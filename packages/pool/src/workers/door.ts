@@ -276,6 +276,11 @@ export class WorkersDoor {
       }
       return answerText(exchange, 403, segmentText.forbidden);
     }
+    if (this.#deps.identities.isDismissed(found?.rig ?? holder, secretHash)) {
+      const rig = found?.rig ?? holder;
+      this.#record(exchange.peer, formatRig(rig), "result.refused", rig, { why: "it may not work here any more" });
+      return answerText(exchange, 401, "Unauthorized");
+    }
     if (mediaType === TRANSCODING_ERROR_TYPE) return this.#takeError(exchange, found?.id);
     if (!/^\d{1,19}$/.test(exchange.header("pixels") ?? "")) return answerText(exchange, 400, "Invalid Pixels");
     if (!found) {

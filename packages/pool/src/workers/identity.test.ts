@@ -72,6 +72,18 @@ describe("a worker's secret", () => {
   });
 });
 
+describe("a rig that was let in", () => {
+  test("is dismissed when its worker is banned, its credential revoked, or its address locked to credentials", () => {
+    const rig = { worker: ada, rig: "rack" };
+    expect(identities().isDismissed(rig, hashSecret("good"))).toBe(false);
+    expect(identities().isDismissed(rig, hashSecret("old"))).toBe(true);
+    expect(identities().isDismissed({ worker: bob, rig: "default" }, hashSecret(bob))).toBe(true);
+    const locked = identities();
+    locked.load([{ worker: ada, locked: true, banned: undefined, payTo: undefined, note: undefined }], []);
+    expect(locked.isDismissed(rig, hashSecret(ada))).toBe(true);
+  });
+});
+
 describe("a worker of the fork, which registers with its address", () => {
   test("is named by it when its secret names nobody", () => {
     expect(outcome(identities().identify("any shared secret", bytesOf(ada)))).toBe(`${ada}.default`);

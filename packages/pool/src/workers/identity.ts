@@ -14,7 +14,6 @@ import type { CredentialRecord, WorkerRecord } from "../store/types.ts";
 export interface IdentityRefusal {
   readonly reason:
     | "bad-secret"
-    | "bad-address"
     | "zero-address"
     | "bad-checksum"
     | "bad-rig-name"
@@ -94,6 +93,14 @@ export class Identities {
       );
     }
     return found;
+  }
+
+  /** Whether a rig that registered with a secret has lost the right to work since: banned, locked out, or revoked. */
+  isDismissed({ worker }: RigName, secretHash: string): boolean {
+    const record = this.#workers.get(worker);
+    const credential = this.#credentials.get(secretHash);
+    if (record?.banned !== undefined) return true;
+    return credential ? credential.revokedAt !== undefined : record?.locked === true;
   }
 
   #nameOf(secret: string, ethereumAddress: Uint8Array): RigName | IdentityRefusal {

@@ -1,7 +1,9 @@
+import { X509Certificate } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "@openpool/base";
+import { parseFingerprint } from "@openpool/transcoder";
 import { type ByteBudget, createByteBudget } from "../byte-budget.ts";
-import { type FakePool, startFakePool } from "../testing/fake-pool.ts";
+import { type FakePool, startFakePool, testCertificate } from "../testing/fake-pool.ts";
 import { until } from "../testing/media.ts";
 import { createDownloader, type Downloader } from "./source.ts";
 
@@ -39,6 +41,18 @@ test("reads a source whose length nobody announced", async () => {
   expect(outcome.data[4_999_999]).toBe(49);
   outcome.release();
   expect(budget.takenBytes).toBe(0);
+});
+
+test("with a pinned certificate nothing is fetched from anybody else, nor in the clear", async () => {
+  const url = pool.serve(Buffer.from("the source"));
+  const pin = parseFingerprint(new X509Certificate(testCertificate()).fingerprint256)!;
+  await using right = createDownloader(budget, systemClock, pin);
+  const outcome = await right.download(url, never);
+  expect(outcome.kind === "done" && outcome.data.toString()).toBe("the source");
+  if (outcome.kind === "done") outcome.release();
+  await using wrong = createDownloader(budget, systemClock, "00".repeat(32));
+  expect(await wrong.download(url, never)).toMatchObject({ kind: "failed" });
+  expect(await right.download(url.replace("https:", "http:"), never)).toMatchObject({ kind: "failed" });
 });
 
 test("follows where it is sent, and not in circles", async () => {

@@ -1,7 +1,10 @@
 import http from "node:http";
 import https from "node:https";
+import type { Duplex } from "node:stream";
+import tls from "node:tls";
 import { type Clock, errorCode, errorText } from "@openpool/base";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
+import { fingerprintOf } from "@openpool/transcoder";
 import type { ByteBudget } from "../byte-budget.ts";
 
 export type DownloadOutcome =
@@ -54,10 +57,38 @@ function createHold(budget: ByteBudget, signal: AbortSignal) {
   };
 }
 
-/** Fetches sources over kept-alive HTTP/1.1 connections, four seconds each at most, body included. */
-export function createDownloader(budget: ByteBudget, clock: Clock): Downloader {
-  // Pools sign their own certificates; who the pool is was settled when the worker connected.
-  const secure = new https.Agent({ keepAlive: true, maxFreeSockets: 16, rejectUnauthorized: false });
+/** Connections to who holds one certificate, and nobody else: nothing is asked of another. */
+class PinnedAgent extends https.Agent {
+  readonly #certSha256: string;
+
+  constructor(options: https.AgentOptions, certSha256: string) {
+    super(options);
+    this.#certSha256 = certSha256;
+  }
+
+  override createConnection(
+    options: tls.ConnectionOptions,
+    done: (error: Error | null, socket?: Duplex) => void,
+  ): undefined {
+    const socket = tls.connect(options);
+    socket.once("error", done);
+    socket.once("secureConnect", () => {
+      socket.removeListener("error", done);
+      if (fingerprintOf(socket) === this.#certSha256) return done(null, socket);
+      socket.destroy();
+      done(new Error("it showed another certificate than the pinned one"));
+    });
+  }
+}
+
+/**
+ * Fetches sources over kept-alive HTTP/1.1 connections, four seconds each at most, body included. `certSha256`: only from
+ * who holds this certificate.
+ */
+export function createDownloader(budget: ByteBudget, clock: Clock, certSha256?: string): Downloader {
+  // Pools sign their own certificates, so no authority is asked.
+  const kept = { keepAlive: true, maxFreeSockets: 16, rejectUnauthorized: false };
+  const secure = certSha256 === undefined ? new https.Agent(kept) : new PinnedAgent(kept, certSha256);
   const plain = new http.Agent({ keepAlive: true, maxFreeSockets: 16 });
 
   const open = (url: URL, signal: AbortSignal): Promise<http.IncomingMessage> =>
@@ -75,7 +106,8 @@ export function createDownloader(budget: ByteBudget, clock: Clock): Downloader {
     let at = url;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       const target = URL.canParse(at) ? new URL(at) : undefined;
-      if (!target || (target.protocol !== "https:" && target.protocol !== "http:")) {
+      const allowed = certSha256 === undefined ? ["https:", "http:"] : ["https:"];
+      if (!target || !allowed.includes(target.protocol)) {
         throw new Error("unsupported protocol scheme");
       }
       const response = await open(target, signal);

@@ -212,15 +212,15 @@ export function createFfmpegTranscoder(options: FfmpegTranscoderOptions, deps: F
         if (encoded !== undefined && frames !== encoded) {
           return died(`rendition ${i} has ${frames} of ${encoded} encoded frames`);
         }
+        const signature = signatureFile && (await readFile(join(dir, signatureFile)).catch(() => Buffer.alloc(0)));
+        // A gateway that asked for it fails a segment without: better that another worker makes one.
+        if (signature && signature.length === 0) return died(`rendition ${i} came out without its signature`);
         renditions.push({
           container: profile.container,
           data,
           frames,
           pixels: BigInt(frames) * BigInt(width) * BigInt(height),
-          signature:
-            signatureFile === undefined
-              ? undefined
-              : await readFile(join(dir, signatureFile)).catch(() => Buffer.alloc(0)),
+          signature: signature || undefined,
         });
       }
       kept = true;
