@@ -54,6 +54,11 @@ const worker = createRoute({
   validateSearch: windowSearch,
   component: lazyRouteComponent(() => import("./pages/worker.tsx"), "WorkerPage"),
 });
+const settings = createRoute({
+  getParentRoute: () => shell,
+  path: "/w/$address/settings",
+  component: lazyRouteComponent(() => import("./pages/settings.tsx"), "SettingsPage"),
+});
 const rig = createRoute({
   getParentRoute: () => shell,
   path: "/w/$address/$rig",
@@ -101,7 +106,7 @@ const admin = createRoute({
 
 export const router = createRouter({
   routeTree: root.addChildren([
-    shell.addChildren([home, workers, worker, rig, join, payouts, payoutRun, transparency, status, missing]),
+    shell.addChildren([home, workers, worker, settings, rig, join, payouts, payoutRun, transparency, status, missing]),
     admin,
   ]),
   defaultPreload: "intent",

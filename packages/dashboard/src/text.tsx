@@ -41,6 +41,7 @@ export const text = {
     const [, first = "", second = "", third = ""] = path.split("/");
     if (first === "w") {
       const short = second.length === 42 ? `${second.slice(0, 6)}…${second.slice(-4)}` : second;
+      if (third === "settings") return `${short}: settings`;
       return third === "" ? short : `${short}.${decodeURIComponent(third)}`;
     }
     return first.charAt(0).toUpperCase() + first.slice(1);
@@ -312,6 +313,8 @@ export const text = {
   },
   worker: {
     unknown: "has not worked here yet",
+    alerts: "Subscribe to alerts",
+    settings: "Settings",
     rigs: (n: number) => count(n, "rig", "rigs"),
     working: (n: number) => `${n} working`,
     ready: (n: number) => `${n} ready`,

@@ -55,6 +55,7 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
           </Link>
           .{rig}
         </h1>
+        {answer.data?.label != null && <span className="text-soft wrap-anywhere">{answer.data.label}</span>}
         {answer.data !== undefined && <StateBadge rig={answer.data} />}
         <span className="actions">
           <CopyButton value={`${worker}.${rig}`} label={text.rig.name} />

@@ -16,7 +16,7 @@ import { shortHex } from "../format/address.ts";
 import { parseWei, percentOf } from "../format/amount.ts";
 import { formatCount, formatPpm } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { CopyButton, DEFAULT_EXPLORER } from "../ui/address.tsx";
+import { CopyButton, DEFAULT_EXPLORER, RigLabel } from "../ui/address.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
 import { JobTable } from "../ui/job-table.tsx";
@@ -77,6 +77,12 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
           <CopyButton value={`${location.origin}/w/${worker}`} label={text.linkToPage}>
             {text.share}
           </CopyButton>
+          <Link to="/w/$address/settings" params={{ address: worker }} hash="alerts">
+            {text.worker.alerts}
+          </Link>
+          <Link to="/w/$address/settings" params={{ address: worker }}>
+            {text.worker.settings}
+          </Link>
           <a href={paths.statement(worker)}>{text.csv}</a>
           <a href={paths.worker(worker)}>{text.json}</a>
         </span>
@@ -258,13 +264,16 @@ function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
     withDevice({
       ...name,
       cell: (rig) => (
-        <Link
-          to="/w/$address/$rig"
-          params={{ address: rig.worker, rig: rig.rig }}
-          className="plain font-semibold wrap-anywhere hover:underline"
-        >
-          {rig.rig}
-        </Link>
+        <>
+          <Link
+            to="/w/$address/$rig"
+            params={{ address: rig.worker, rig: rig.rig }}
+            className="plain font-semibold wrap-anywhere hover:underline"
+          >
+            {rig.rig}
+          </Link>
+          <RigLabel rig={rig} />
+        </>
       ),
     }),
     {

@@ -1,3 +1,4 @@
+import type { RigSummary } from "@openpool/protocol";
 import { Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
 import { shortHex } from "../format/address.ts";
@@ -72,6 +73,11 @@ export function RigLink({ worker, rig }: { readonly worker: string; readonly rig
       <wbr />.{rig}
     </Link>
   );
+}
+
+/** What its worker calls a rig, below its name. */
+export function RigLabel({ rig }: { readonly rig: Pick<RigSummary, "label"> }): ReactNode {
+  return rig.label === null ? null : <span className="sub wrap-anywhere">{rig.label}</span>;
 }
 
 /** A transaction, at the explorer where there is one. */

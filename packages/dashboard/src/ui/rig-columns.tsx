@@ -1,7 +1,7 @@
 import type { RigSummary } from "@openpool/protocol";
 import { formatCount, formatPpm, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { RigLink } from "./address.tsx";
+import { RigLabel, RigLink } from "./address.tsx";
 import { columnDigits, Eth } from "./amount.tsx";
 import { Spark, StateBadge } from "./parts.tsx";
 import type { Column } from "./table.tsx";
@@ -13,7 +13,15 @@ type RigColumn = "name" | "device" | "state" | "trust" | "spark" | "jobs" | "suc
 export function rigColumns(rigs: readonly RigSummary[]): Readonly<Record<RigColumn, Column<RigSummary>>> {
   const digits = columnDigits(rigs.map((rig) => rig.earned24hWei));
   return {
-    name: { head: text.rigs.rig, cell: (rig) => <RigLink worker={rig.worker} rig={rig.rig} /> },
+    name: {
+      head: text.rigs.rig,
+      cell: (rig) => (
+        <>
+          <RigLink worker={rig.worker} rig={rig.rig} />
+          <RigLabel rig={rig} />
+        </>
+      ),
+    },
     device: {
       head: text.rigs.device,
       className: "hide-m wrap-anywhere",
