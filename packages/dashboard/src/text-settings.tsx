@@ -17,7 +17,7 @@ export const words = {
     byHandHow:
       "With a key file, a hardware wallet, or a contract wallet: run one of these, or sign the text in any other way, and paste what comes out.",
     text: "The text to sign",
-    textUntil: (span: ReactNode) => <>good for {span}, once</>,
+    textUntil: (span: ReactNode) => <>The text is good for {span}, once</>,
     keystore: "With cast and a key",
     ledger: "With cast and a Ledger",
     signature: "Signature",

@@ -1,0 +1,198 @@
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { startLocalChain } from "@openpool/pool";
+import type { Browser, Page } from "playwright-core";
+import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { BOB } from "../e2e/pool.ts";
+import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import { injectWallet } from "./wallet.ts";
+import { type PagesWorld, startPagesWorld } from "./world.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const account = privateKeyToAccount(generatePrivateKey());
+const settingsPath = `/w/${account.address}/settings`;
+let chain: Awaited<ReturnType<typeof startLocalChain>>;
+let world: PagesWorld;
+let browser: Browser;
+
+/** A port that was free a moment ago: the pool is told where its pages are before it is there. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const bound = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof bound === "object" && bound ? bound.port : 0;
+}
+
+beforeAll(async () => {
+  [chain, browser] = await Promise.all([startLocalChain(), openBrowser()]);
+  const port = await freePort();
+  world = await startPagesWorld(
+    {
+      alerts: {
+        publicUrl: `http://127.0.0.1:${port}`,
+        settings: { mail: undefined, telegram: undefined, operator: [] },
+      },
+      payouts: {
+        rpcUrls: [chain.url],
+        chainId: chain.chainId,
+        quorum: undefined,
+        finality: 1,
+        keystoreFile: undefined,
+        passwordFile: undefined,
+        keyFile: undefined,
+        method: "transfers",
+        contract: undefined,
+        safe: undefined,
+        asset: "eth",
+        choices: [],
+        prices: new Map(),
+        fiat: undefined,
+        dailyCapWei: undefined,
+        approvalAboveWei: undefined,
+        maxGasPriceWei: undefined,
+        maxGasSharePpm: undefined,
+        batchSize: 100,
+        bumpAfterMs: 60_000,
+        payToDelayMs: 2 * 86_400_000,
+      },
+    },
+    port,
+  );
+  await world.join(`${account.address}.attic`);
+}, 180_000);
+afterAll(async () => {
+  await browser?.close();
+  await world?.[Symbol.asyncDispose]();
+  await chain?.[Symbol.asyncDispose]();
+});
+
+/** Readable for everyone, wide and narrow, light and dark; the pictures are kept. */
+async function expectReadable(page: Page, name: string): Promise<void> {
+  for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
+    for (const scheme of ["light", "dark"] as const) {
+      await page.setViewportSize(size);
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
+      await settle(page);
+      await page.screenshot({ path: join(PICTURES, `${name}-${width}-${scheme}.png`), fullPage: true });
+      if ((size === DESK) === (scheme === "light")) expect(await barriers(page), `${width} ${scheme}`).toEqual([]);
+      expect(await sideways(page), `${width} ${scheme}`).toBe(0);
+    }
+  }
+  await page.setViewportSize(DESK);
+}
+
+test("a worker signs in with the wallet of its browser and changes everything that is its own to change", async () => {
+  await using watched = await openPage(browser);
+  const { page, complaints } = watched;
+  const asked = await injectWallet(page, account, { chainId: chain.chainId });
+  await visit(watched, `${world.url}/w/${account.address}`);
+  await page.getByRole("link", { name: "Settings" }).click();
+  await page.waitForURL(`**${settingsPath}`);
+  await page.getByRole("button", { name: "Sign in with Test Wallet" }).waitFor();
+  await expectReadable(page, "settings-sign-in");
+  await page.getByRole("button", { name: "Sign in with Test Wallet" }).click();
+  await page.getByRole("heading", { name: "How you are paid" }).waitFor();
+  expect(asked.map((one) => one.method)).toEqual(["eth_requestAccounts", "personal_sign"]);
+  const cookies = await page.context().cookies();
+  expect(cookies).toMatchObject([{ name: "openpool-session", httpOnly: true, sameSite: "Strict" }]);
+  expect(await page.evaluate("document.cookie")).toBe("");
+
+  // A rig's other name is text, whatever stands in it.
+  const rig = page.locator("[data-rig=attic]");
+  await rig.getByLabel("Another name for attic").fill("<b onclick=alert(1)>Attic</b>");
+  await rig.getByRole("button").click();
+  await rig.getByText("Saved").waitFor();
+
+  const payout = page.locator("#payout");
+  await payout.getByText("Change it", { exact: true }).click();
+  await payout.getByLabel("Address", { exact: true }).fill(BOB);
+  await payout.getByLabel("Minimum, ETH").fill("0.05");
+  await payout.getByLabel("Gas at most, % of the amount").fill("0.5");
+  await payout.getByRole("button", { name: "Go on to sign" }).click();
+  await payout.getByRole("button", { name: "Sign with Test Wallet" }).click();
+  const pending = payout.locator("[data-pending]");
+  await pending.waitFor();
+  expect(await pending.textContent()).toContain(BOB);
+  expect(await pending.textContent()).toContain("0.5 % of the amount");
+  expect(await pending.locator("[data-wei]").getAttribute("data-wei")).toBe("50000000000000000");
+  expect(asked.at(-1)?.method).toBe("eth_signTypedData_v4");
+  await expectReadable(page, "settings");
+  await pending.getByRole("button", { name: "Take it back" }).click();
+  await pending.waitFor({ state: "detached" });
+
+  const access = page.locator("#access");
+  await access.getByLabel("Rig").fill("attic");
+  await access.getByRole("button", { name: "Issue a credential" }).click();
+  const secret = (await access.locator("pre").textContent()) ?? "";
+  expect(secret).toMatch(/^op_/);
+  await access.getByRole("button", { name: "Lock the address" }).click();
+  await access.getByText("Only rigs with a credential may use this address.").waitFor();
+  await access.getByRole("button", { name: "Unlock it" }).click();
+  await access.getByText("Anybody may start a rig with this address").waitFor();
+  await access.getByRole("button", { name: "Revoke the credential of attic" }).click();
+  await access.locator("table").waitFor({ state: "detached" });
+
+  const alerts = page.locator("#alerts");
+  await alerts.getByText("Subscribe", { exact: true }).first().click();
+  await alerts.getByLabel("Over").selectOption("discord");
+  await alerts
+    .getByLabel("Webhook URL of a Discord channel")
+    .fill("https://discord.com/api/webhooks/123456789012345678/abcdefghijklmnopqrstuvwx");
+  await alerts.getByRole("button", { name: "Subscribe" }).click();
+  const subscription = alerts.locator("[data-subscription=discord]");
+  await subscription.waitFor();
+  await subscription.getByRole("button", { name: "Change" }).click();
+  await subscription.getByLabel("new terms").check();
+  await subscription.getByRole("button", { name: "Save" }).click();
+  await subscription.getByText(/, new terms/).waitFor();
+  await subscription.getByRole("button", { name: "End" }).click();
+  await subscription.waitFor({ state: "detached" });
+
+  await page.getByRole("link", { name: "The worker's page" }).click();
+  await page.getByText("<b onclick=alert(1)>Attic</b>").first().waitFor();
+  expect(complaints).toEqual([]);
+
+  const told = await world.pool.events("settings.changed");
+  expect(told.map(({ data }) => data["setting"])).toEqual(["rig-label", "alerts", "alerts", "alerts"]);
+});
+
+test("a worker without a wallet in its browser signs by hand, and signs out everywhere", async () => {
+  await using watched = await openPage(browser);
+  const { page, complaints } = watched;
+  await visit(watched, `${world.url}${settingsPath}`);
+  await page.getByText("No wallet makes itself known in this browser.").waitFor();
+  const [cast, , message] = await page.locator("pre").allTextContents();
+  // What the command would sign, byte by byte.
+  expect(cast).toBe(`cast wallet sign --interactive $'${message!.replaceAll("\n", "\\n")}'`);
+  const field = page.getByLabel("Signature");
+  await field.fill(await privateKeyToAccount(generatePrivateKey()).signMessage({ message: message! }));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  expect(await page.getByRole("alert").textContent()).toContain("The signature is not one of");
+
+  const anew = (await page.locator("pre").allTextContents())[2]!;
+  await field.fill(await account.signMessage({ message: anew }));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "How you are paid" }).waitFor();
+  await page.getByRole("button", { name: "Sign out everywhere" }).click();
+  await page.getByText("Sign in with the wallet of this address.").waitFor();
+  // A browser reports the refusal itself.
+  expect(complaints.filter((line) => !line.includes("401"))).toEqual([]);
+});
+
+test("a wallet of somebody else, or one whose owner says no, lets nobody in and says why", async () => {
+  const stranger = privateKeyToAccount(generatePrivateKey());
+  await using other = await openPage(browser);
+  await injectWallet(other.page, stranger, { chainId: 1 });
+  await visit(other, `${world.url}${settingsPath}`);
+  await other.page.getByRole("button", { name: "Sign in with Test Wallet" }).click();
+  await other.page.getByRole("alert").waitFor();
+  expect(await other.page.getByRole("alert").textContent()).toContain(`offers ${stranger.address.toLowerCase()}`);
+  await using refusing = await openPage(browser);
+  await injectWallet(refusing.page, account, { chainId: 1, refuses: true });
+  await visit(refusing, `${world.url}${settingsPath}`);
+  await refusing.page.getByRole("button", { name: "Sign in with Test Wallet" }).click();
+  expect(await refusing.page.getByRole("alert").textContent()).toContain("User rejected the request.");
+});

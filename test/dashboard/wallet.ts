@@ -1,0 +1,51 @@
+import type { Page } from "playwright-core";
+import { type Hex, hexToString } from "viem";
+import type { PrivateKeyAccount } from "viem/accounts";
+
+/** What a wallet was asked, oldest first. */
+export type WalletLog = { readonly method: string; readonly params: readonly unknown[] }[];
+
+/**
+ * Puts a wallet into the browser, as extensions do: it makes itself known when a page asks (EIP-6963), and signs what it is
+ * asked to with a key that the page never sees. `refuses`: its owner presses the other button.
+ */
+export async function injectWallet(
+  page: Page,
+  account: PrivateKeyAccount,
+  { name = "Test Wallet", chainId, refuses = false }: { name?: string; chainId: number; refuses?: boolean },
+): Promise<WalletLog> {
+  const log: WalletLog = [];
+  await page.exposeFunction("askWallet", async (method: string, params: readonly unknown[]): Promise<unknown> => {
+    log.push({ method, params });
+    const no = { error: { code: 4001, message: "User rejected the request." } };
+    switch (method) {
+      case "eth_requestAccounts":
+        return { result: [account.address.toLowerCase()] };
+      case "eth_chainId":
+        return { result: `0x${chainId.toString(16)}` };
+      case "personal_sign":
+        return refuses ? no : { result: await account.signMessage({ message: hexToString(params[0] as Hex) }) };
+      case "eth_signTypedData_v4":
+        return refuses ? no : { result: await account.signTypedData(JSON.parse(String(params[1])) as never) };
+      default:
+        return { error: { code: 4200, message: `${method} is not supported` } };
+    }
+  });
+  await page.addInitScript(`{
+    const provider = {
+      async request({ method, params = [] }) {
+        const answer = await window.askWallet(method, params);
+        if (answer.error) throw answer.error;
+        return answer.result;
+      },
+    };
+    const detail = Object.freeze({
+      info: { uuid: "9d3c1f54-0000-4000-8000-000000000001", name: ${JSON.stringify(name)}, icon: "data:,", rdns: "example.test" },
+      provider,
+    });
+    const announce = () => window.dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail }));
+    window.addEventListener("eip6963:requestProvider", announce);
+    announce();
+  }`);
+  return log;
+}
