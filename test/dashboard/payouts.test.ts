@@ -1,12 +1,12 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type LocalChain, type PayoutOptions, startLocalChain } from "@openpool/pool";
+import { type LocalChain, startLocalChain } from "@openpool/pool";
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA } from "../e2e/pool.ts";
 import { barriers, openBrowser, openPage, PHONE, settle, sideways, visit } from "./browser.ts";
-import { type PagesWorld, startPagesWorld } from "./world.ts";
+import { localPayouts, type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -21,30 +21,8 @@ beforeAll(async () => {
   [chain, browser] = await Promise.all([startLocalChain({ manualMining: true }), openBrowser()]);
   const keyFile = join(dir, "payer.key");
   await writeFile(keyFile, chain.richKeys[0] ?? "", { mode: 0o600 });
-  const payouts: PayoutOptions = {
-    rpcUrls: [chain.url],
-    chainId: chain.chainId,
-    quorum: undefined,
-    finality: 2,
-    keystoreFile: undefined,
-    passwordFile: undefined,
-    keyFile,
-    method: "transfers",
-    contract: undefined,
-    safe: undefined,
-    asset: "eth",
-    choices: [],
-    prices: new Map(),
-    fiat: undefined,
-    dailyCapWei: undefined,
-    // Every run waits for a person.
-    approvalAboveWei: 0n,
-    maxGasPriceWei: undefined,
-    maxGasSharePpm: undefined,
-    batchSize: 100,
-    bumpAfterMs: 600_000,
-    payToDelayMs: 86_400_000,
-  };
+  // Every run waits for a person.
+  const payouts = localPayouts(chain, { keyFile, approvalAboveWei: 0n });
   const firstTerms = {
     holdMs: 0,
     minimumPayoutWei: 0n,

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { BOB } from "../e2e/pool.ts";
 import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
 import { injectWallet } from "./wallet.ts";
-import { type PagesWorld, startPagesWorld } from "./world.ts";
+import { localPayouts, type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -35,29 +35,7 @@ beforeAll(async () => {
         publicUrl: `http://127.0.0.1:${port}`,
         settings: { mail: undefined, telegram: undefined, operator: [] },
       },
-      payouts: {
-        rpcUrls: [chain.url],
-        chainId: chain.chainId,
-        quorum: undefined,
-        finality: 1,
-        keystoreFile: undefined,
-        passwordFile: undefined,
-        keyFile: undefined,
-        method: "transfers",
-        contract: undefined,
-        safe: undefined,
-        asset: "eth",
-        choices: [],
-        prices: new Map(),
-        fiat: undefined,
-        dailyCapWei: undefined,
-        approvalAboveWei: undefined,
-        maxGasPriceWei: undefined,
-        maxGasSharePpm: undefined,
-        batchSize: 100,
-        bumpAfterMs: 60_000,
-        payToDelayMs: 2 * 86_400_000,
-      },
+      payouts: localPayouts(chain),
     },
     port,
   );

@@ -1,4 +1,4 @@
-import type { PoolOptions } from "@openpool/pool";
+import type { PayoutOptions, PoolOptions } from "@openpool/pool";
 import { RESULT_AUTHORIZATION, RIG_REPORT_PATH, type RigReport } from "@openpool/protocol";
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { connectH2, requestH2 } from "../peers/wire.ts";
@@ -16,6 +16,37 @@ export interface PagesWorld extends AsyncDisposable {
   stream(name: string, segments: number): Promise<void>;
   /** What an API route answers now. */
   ask<Answer>(path: string): Promise<Answer>;
+}
+
+/** Payouts on a local chain, each by a transfer; what is not named is left to its default, or out. */
+export function localPayouts(
+  { url, chainId }: { readonly url: string; readonly chainId: number },
+  changed: Partial<PayoutOptions> = {},
+): PayoutOptions {
+  return {
+    rpcUrls: [url],
+    chainId,
+    quorum: undefined,
+    finality: 2,
+    keystoreFile: undefined,
+    passwordFile: undefined,
+    keyFile: undefined,
+    method: "transfers",
+    contract: undefined,
+    safe: undefined,
+    asset: "eth",
+    choices: [],
+    prices: new Map(),
+    fiat: undefined,
+    dailyCapWei: undefined,
+    approvalAboveWei: undefined,
+    maxGasPriceWei: undefined,
+    maxGasSharePpm: undefined,
+    batchSize: 100,
+    bumpAfterMs: 600_000,
+    payToDelayMs: 2 * 86_400_000,
+    ...changed,
+  };
 }
 
 /** A whole pool that serves the built pages, at a price that makes amounts look as they do on a real one. */
