@@ -7,7 +7,7 @@ import { ApiProblem, paths, queries } from "../api/client.ts";
 import { shortHex } from "../format/address.ts";
 import { formatCount, formatMs, formatPpm, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { CopyButton } from "../ui/address.tsx";
+import { CopyButton, RigLabel } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
 import { JobTable } from "../ui/job-table.tsx";
@@ -55,8 +55,12 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
           </Link>
           .{rig}
         </h1>
-        {answer.data?.label != null && <span className="text-soft wrap-anywhere">{answer.data.label}</span>}
-        {answer.data !== undefined && <StateBadge rig={answer.data} />}
+        {answer.data !== undefined && (
+          <>
+            <RigLabel rig={answer.data} />
+            <StateBadge rig={answer.data} />
+          </>
+        )}
         <span className="actions">
           <CopyButton value={`${worker}.${rig}`} label={text.rig.name} />
           <CopyButton value={`${location.origin}/w/${worker}/${rig}`} label={text.linkToPage}>

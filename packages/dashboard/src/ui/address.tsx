@@ -77,7 +77,7 @@ export function RigLink({ worker, rig }: { readonly worker: string; readonly rig
 
 /** What its worker calls a rig, below its name. */
 export function RigLabel({ rig }: { readonly rig: Pick<RigSummary, "label"> }): ReactNode {
-  return rig.label === null ? null : <span className="sub wrap-anywhere">{rig.label}</span>;
+  return rig.label === null ? null : <span className="sub text-soft wrap-anywhere">{rig.label}</span>;
 }
 
 /** A transaction, at the explorer where there is one. */
