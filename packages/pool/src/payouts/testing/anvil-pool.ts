@@ -1,12 +1,10 @@
 import { type Clock, silentLogger, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
-import { Client } from "pg";
 import { calls, deployBatchPayer, openChain, parseKey, signerOfKey } from "../../chain/index.ts";
 import { type LocalChain, startLocalChain } from "../../chain/local-chain.ts";
-import { poolAccounts, workerAccount } from "../../ledger/types.ts";
-import { PgLedgerStore, postEntries } from "../../store/ledger-store.ts";
+import { PgLedgerStore } from "../../store/ledger-store.ts";
 import { PgPayoutStore } from "../../store/payout-store.ts";
-import { clientConfig } from "../../store/pg-connection.ts";
+import { openDebts } from "../../store/testing/debts.ts";
 import { newJob } from "../../store/testing/sample-credit.ts";
 import { openTestDatabase } from "../../store/testing/test-store.ts";
 import { PayoutEngine, type PayoutDeps, type PayoutEvent, type PayoutSettings, type PayoutTerms } from "../engine.ts";
@@ -67,8 +65,7 @@ export class AnvilWorld implements AsyncDisposable {
     const { local, contract } = this;
     const { clock = systemClock, key } = setup;
     const database = await openTestDatabase();
-    const client = new Client(clientConfig(database.connection, "test"));
-    await client.connect();
+    const debts = await openDebts(database.connection);
     const ledger = new PgLedgerStore(database.connection, { logger: silentLogger, clock });
     const settings: PayoutSettings = {
       rules: {
@@ -115,10 +112,9 @@ export class AnvilWorld implements AsyncDisposable {
       return { store, engine };
     };
     const { store, engine } = openEngine();
-    const world = this;
+    const mine = (): Promise<void> => this.mine();
     return {
       database,
-      client,
       engine,
       openEngine,
       ledger,
@@ -127,36 +123,20 @@ export class AnvilWorld implements AsyncDisposable {
       nodes,
       signer,
       events,
-      async owe(worker: WorkerAddress, amountWei: bigint) {
-        await postEntries(client, [
-          {
-            id: newJob(),
-            source: `${newJob()}/test`,
-            rule: "test",
-            termsVersion: 1,
-            atMs: Date.now(),
-            postings: [
-              { account: poolAccounts.gateway, amountWei: -amountWei },
-              { account: workerAccount(worker, "owed"), amountWei },
-            ],
-            data: {},
-          },
-        ]);
-        return worker;
-      },
+      owe: debts.owe,
       /** Steps and mines until nothing is under way, as a healthy world does. */
       async finish(steps: PayoutEngine = engine) {
         for (let i = 0; i < 60; i++) {
           await steps.step();
           if ((await store.runs(1))[0]?.state === "done") return;
-          await world.mine();
+          await mine();
         }
         throw new Error(`it does not end: ${(await steps.status()).waitingFor}`);
       },
       async [Symbol.asyncDispose]() {
         await store[Symbol.asyncDispose]();
         await ledger[Symbol.asyncDispose]();
-        await client.end();
+        await debts[Symbol.asyncDispose]();
       },
     };
   }
