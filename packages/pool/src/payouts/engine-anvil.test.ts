@@ -157,7 +157,8 @@ describe("when blocks are made by hand", () => {
     expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([1_001n, 1_002n]);
     for (const [place, one] of workers.entries())
       expect((await pool.ledger.balance(one)).paidWei).toBe(1_001n + BigInt(place));
-  }, 120_000);
+    // Each of them is a program that starts.
+  }, 400_000);
 });
 
 describe("bad input", () => {

@@ -12,6 +12,7 @@ export interface Debts extends AsyncDisposable {
 
 export async function openDebts(connection: PgConnection): Promise<Debts> {
   const client = new Client(clientConfig(connection, "test"));
+  client.on("error", () => {});
   await client.connect();
   return {
     async owe(worker, amountWei) {
