@@ -27,14 +27,14 @@ async function freePort(): Promise<number> {
 }
 
 /** Starts the built program as an operator would, on ports and a folder of its own. */
-export async function startPoolProcess(): Promise<PoolProcess> {
+export async function startPoolProcess(flags: readonly string[] = []): Promise<PoolProcess> {
   const dataDir = await mkdtemp(path.join(tmpdir(), "openpool-bench-"));
   await chmod(dataDir, 0o755); // run by root, its database is then kept here and goes with the rest
   const address = { host: "127.0.0.1", port: await freePort() };
   const admin = `127.0.0.1:${await freePort()}`;
   const listen = `${address.host}:${address.port}`;
   const args = ["pool", "--data-dir", dataDir, "--network", "offchain", "--service-uri", `https://${listen}`];
-  args.push("--listen", listen, "--admin-listen", admin, "--log-level", "warn", "--log-format", "json");
+  args.push("--listen", listen, "--admin-listen", admin, "--log-level", "warn", "--log-format", "json", ...flags);
   const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ["ignore", "ignore", "pipe"] });
   let errors = "";
   child.stderr.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-4_000)));

@@ -17,7 +17,10 @@ const DEATHS_ONE_IN = 25;
 test(
   "with workers that die at random every task is answered, none twice, in time, and credits equal answers",
   async () => {
-    await using attached = await startAttachedPool({ attached: { gateways: false } });
+    await using attached = await startAttachedPool({
+      attached: { gateways: false },
+      orchestrator: { keepBodies: false },
+    });
     const { orchestrator, pool } = attached;
     const workers = new Map<number, FakeTranscoder>();
     let running = true;

@@ -43,6 +43,8 @@ export interface StockOrchestratorOptions {
   readonly serviceUri?: string;
   /** Price per pixel in wei, as `/status` says it; undefined: no CLI port. */
   readonly price?: string;
+  /** `false`: forgets the bodies of results, which would fill the memory in a long run. */
+  readonly keepBodies?: boolean;
   /** Told of everything that a stock node would log. */
   readonly log?: (line: string) => void;
 }
@@ -232,11 +234,17 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     remote.push(transcoder);
     all.push(transcoder);
     say(`Got a RegisterTranscoder request capacity=${transcoder.capacity}`);
-    stream.once("close", () => {
+    let ended = false;
+    const gone = (): void => {
+      if (ended) return;
+      ended = true;
       transcoder.live = false;
       say("Got transcoder disconnect");
       changed();
-    });
+    };
+    stream.once("close", gone);
+    // Its context ends with its connection: from then on a Send fails, and the task goes to another one.
+    stream.session?.socket.once("end", gone);
     changed();
   };
 
@@ -349,7 +357,11 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     if (contentType === "") return answer(415, "mime: no media type");
     if (!/^-?\d+$/.test(String(headers["taskid"]))) return answer(400, "Invalid Task ID");
     const taskId = Number(headers["taskid"]);
-    results.push({ taskId: String(headers["taskid"]), headers, body });
+    results.push({
+      taskId: String(headers["taskid"]),
+      headers,
+      body: options.keepBodies === false ? Buffer.alloc(0) : body,
+    });
     const task = waiting.get(taskId);
     if (!task) {
       if (finished.has(taskId)) complaints.duplicateResults++;
@@ -439,9 +451,17 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       session.setLocalWindowSize(1 << 20);
     });
     const front = tls.createServer(
-      { ...identities[starts++ % identities.length], ALPNProtocols: ["h2", "http/1.1"], noDelay: true },
+      {
+        ...identities[starts++ % identities.length],
+        ALPNProtocols: ["h2", "http/1.1"],
+        noDelay: true,
+        // A client that closes its side still gets what was sent to it before that was noticed. Go writes it at once, from
+        // a thread of its own; Node at the end of a turn of its event loop, and would drop it.
+        allowHalfOpen: true,
+      },
       (socket) => {
         socket.on("error", () => {});
+        socket.once("end", () => setImmediate(() => socket.destroySoon()));
         alpn.push(socket.alpnProtocol);
         (socket.alpnProtocol === "h2" ? h2 : h1).emit("connection", socket);
       },
