@@ -26,7 +26,7 @@ export interface AttachedPool extends AsyncDisposable {
 
 /** How a pool is attached to orchestrators of a test. */
 export function attachedTo(
-  orchestrators: Readonly<Record<string, StockOrchestrator>>,
+  orchestrators: Readonly<Record<string, Pick<StockOrchestrator, "addr" | "cliAddr">>>,
   secretFile: string,
   changed: Partial<AttachedOptions> = {},
 ): AttachedOptions {

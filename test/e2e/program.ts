@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { until } from "./pool.ts";
 
-const bin = fileURLToPath(new URL("../../packages/cli/bin/openpool.js", import.meta.url));
+/** The built program. */
+export const bin = fileURLToPath(new URL("../../packages/cli/bin/openpool.js", import.meta.url));
 
 /** `openpool pool` as an operator runs it: the built program in processes of its own. */
 export interface Program extends AsyncDisposable {

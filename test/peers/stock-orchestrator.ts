@@ -21,6 +21,7 @@ import {
   isSubset,
   multipartBoundary,
   NotifySegmentSchema,
+  OrchestratorInfoSchema,
   parseMultipart,
   type Profile,
   type RegisterRequest,
@@ -43,6 +44,8 @@ export interface StockOrchestratorOptions {
   readonly serviceUri?: string;
   /** Price per pixel in wei, as `/status` says it; undefined: no CLI port. */
   readonly price?: string;
+  /** Its `-maxSessions`; default: as many as anyone wants. */
+  readonly maxSessions?: "auto" | number;
   /** `false`: forgets the bodies of results, which would fill the memory in a long run. */
   readonly keepBodies?: boolean;
   /** Told of everything that a stock node would log. */
@@ -181,21 +184,38 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     for (const listener of listeners) listener();
   };
 
+  const failCall = (stream: http2.ServerHttp2Stream, text: string): void =>
+    stream.respond(
+      {
+        ":status": 200,
+        "content-type": "application/grpc",
+        "grpc-status": "2",
+        "grpc-message": encodeGrpcMessage(text),
+      },
+      { endStream: true },
+    );
+
+  /** Whether there is a session left for a gateway, and what it is told then. */
+  const onGetInfo = (stream: http2.ServerHttp2Stream): void => {
+    const offered = remote.reduce((sum, one) => sum + (one.live ? one.capacity : 0), 0);
+    const { maxSessions = Infinity } = options;
+    if (bound.size >= (maxSessions === "auto" ? offered : maxSessions)) return failCall(stream, "OrchestratorCapped");
+    const info = create(OrchestratorInfoSchema, {
+      transcoder: `https://127.0.0.1:${port}`,
+      capabilities: { version: "0.9.1" },
+    });
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "grpc-message": "" }));
+    stream.end(encodeGrpcFrame(toBinary(OrchestratorInfoSchema, info)));
+  };
+
   // ---- registrations
 
   const onRegister = (stream: http2.ServerHttp2Stream, request: RegisterRequest): void => {
     const refuse = (text: string): void => {
       refusals.push(text);
       say(`Error registering transcoder: ${text}`);
-      stream.respond(
-        {
-          ":status": 200,
-          "content-type": "application/grpc",
-          "grpc-status": "2",
-          "grpc-message": encodeGrpcMessage(text),
-        },
-        { endStream: true },
-      );
+      failCall(stream, text);
       changed();
     };
     if (request.secret !== self.secret) return refuse("invalid secret");
@@ -414,6 +434,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
           ? onRegister(stream, fromBinary(RegisterRequestSchema, frame.message))
           : stream.close(1);
       }
+      if (isGrpc && path === "/net.Orchestrator/GetOrchestrator") return onGetInfo(stream);
       if (path === "/transcodeResults") return onResult(stream, headers, body);
       stream.respond({ ":status": 404 });
       stream.end("404 page not found\n");

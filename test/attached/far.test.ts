@@ -1,0 +1,68 @@
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import tls from "node:tls";
+import { expect, test } from "vitest";
+import { ADA, startTestPool, UNHURRIED_MS, until } from "../e2e/pool.ts";
+import { startDistance } from "../peers/distance.ts";
+import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
+import { attachedTo, SECRET, writeSecret } from "./pool.ts";
+
+const ONE_WAY_MS = 25;
+const STREAMS = 24;
+const SEGMENTS = 3;
+
+test("an orchestrator 50 ms away gets many results at once, over several connections, and none stalls", async () => {
+  await using orchestrator = await startStockOrchestrator({ secret: SECRET, keepBodies: false });
+  await using distance = await startDistance(orchestrator.addr, ONE_WAY_MS);
+  await using secret = await writeSecret();
+  const far = { addr: distance.addr, cliAddr: undefined };
+  await using pool = await startTestPool({ attached: attachedTo({ main: far }, secret.file, { gateways: false }) });
+  await pool.transcoder({ secret: `${ADA}.rig`, capacity: STREAMS });
+  await until(() => orchestrator.live[0]?.capacity === STREAMS, 60_000);
+  const outcomes = await Promise.all(
+    Array.from({ length: STREAMS }, async (_, stream) => {
+      const kinds: string[] = [];
+      for (let seq = 0; seq < SEGMENTS; seq++) {
+        const order = { session: `far-${stream}`, seq, durationMs: UNHURRIED_MS };
+        kinds.push((await orchestrator.transcode(order)).kind);
+      }
+      return kinds;
+    }),
+  );
+  expect(outcomes.flat().filter((kind) => kind !== "done")).toEqual([]);
+  expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 0, broken: 0 });
+  expect((await pool.credited()).segments).toBe(STREAMS * SEGMENTS);
+  // One for the registration; a connection carries a megabyte per round trip, and there was more to carry.
+  expect(orchestrator.alpn.filter((protocol) => protocol === "h2").length).toBeGreaterThan(2);
+}, 120_000);
+
+test("an orchestrator that takes the connection and never sends anything is given up, and the others are served", async () => {
+  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/test-only.${name}.pem`, import.meta.url));
+  const sockets = new Set<tls.TLSSocket>();
+  const mute = tls.createServer({ cert: pem("cert"), key: pem("key"), ALPNProtocols: ["h2"] }, (socket) => {
+    sockets.add(socket.on("error", () => {}).resume());
+  });
+  mute.listen(0, "127.0.0.1");
+  await once(mute, "listening");
+  const address = mute.address();
+  const addr = `127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+  try {
+    await using orchestrator = await startStockOrchestrator({ secret: SECRET });
+    await using secret = await writeSecret();
+    const attached = attachedTo({ main: orchestrator, mute: { addr, cliAddr: undefined } }, secret.file);
+    await using pool = await startTestPool({ attached });
+    await pool.transcoder({ secret: `${ADA}.rig` });
+    const state = (name: string) =>
+      pool.running.node.admin.status().upstreams.find((upstream) => upstream.name === name);
+    await until(() => state("main")?.state === "registered", 60_000);
+    expect(await orchestrator.transcode({ session: "one", seq: 0, durationMs: UNHURRIED_MS })).toMatchObject({
+      kind: "done",
+    });
+    await until(() => state("mute")?.state === "waiting", 60_000);
+    expect(state("mute")?.why).toContain("no answer to a ping");
+    expect(state("main")).toMatchObject({ state: "registered", answered: 1 });
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    mute.close();
+  }
+}, 120_000);
