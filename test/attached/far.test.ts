@@ -1,10 +1,14 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import tls from "node:tls";
-import { expect, test } from "vitest";
+import { silentLogger, systemClock } from "@openpool/base";
+import { createUploader, type UploadOrder, type UploadOutcome } from "@openpool/transcoder";
+import { describe, expect, test } from "vitest";
 import { ADA, startTestPool, UNHURRIED_MS, until } from "../e2e/pool.ts";
-import { startDistance } from "../peers/distance.ts";
+import { type Distance, startDistance } from "../peers/distance.ts";
+import { readyRenditions } from "../peers/media.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
+import { parseHostPort } from "../peers/wire.ts";
 import { attachedTo, SECRET, writeSecret } from "./pool.ts";
 
 const ONE_WAY_MS = 25;
@@ -66,3 +70,48 @@ test("an orchestrator that takes the connection and never sends anything is give
     mute.close();
   }
 }, 120_000);
+
+describe("a connection over which results go", () => {
+  const order = (taskId: bigint): UploadOrder => ({
+    taskId,
+    answer: {
+      kind: "renditions",
+      decodedPixels: 1n,
+      parts: readyRenditions.map(({ data, pixels }) => ({ contentType: "video/mp2t", pixels, data })),
+    },
+    secret: SECRET,
+    deadlineMs: systemClock.monotonicMs() + 60_000,
+  });
+  const upload = async (
+    trouble: (distance: Distance) => void | Promise<void>,
+  ): Promise<{ readonly outcome: UploadOutcome; readonly results: number; readonly connections: number }> => {
+    await using orchestrator = await startStockOrchestrator({ secret: SECRET });
+    await using distance = await startDistance(orchestrator.addr, 0);
+    await using uploader = createUploader(
+      { address: parseHostPort(distance.addr), maxConnections: 8 },
+      { clock: systemClock, logger: silentLogger },
+    );
+    expect((await uploader.upload(order(1n))).kind).toBe("taken");
+    const [outcome] = await Promise.all([uploader.upload(order(2n)), trouble(distance)]);
+    const results = orchestrator.results.filter(({ taskId }) => taskId === "2").length;
+    return { outcome, results, connections: distance.connections };
+  };
+
+  test("is left alone while its orchestrator stands still: the result arrives once, and whole", async () => {
+    const { outcome, results, connections } = await upload(async (distance) => {
+      const { release } = distance.hold();
+      // A new connection is tried for when a ping has waited in vain, and waits like the old one.
+      await until(() => distance.connections > 1, 30_000);
+      release();
+    });
+    expect(outcome).toEqual({ kind: "taken" });
+    expect(results).toBe(1);
+    expect(connections).toBe(2);
+  }, 60_000);
+
+  test("is given up when new ones are answered and it is not", async () => {
+    const { outcome, results } = await upload((distance) => distance.forget());
+    expect(outcome).toEqual({ kind: "taken" });
+    expect(results).toBe(1);
+  }, 60_000);
+});

@@ -7,13 +7,20 @@ export interface Distance extends AsyncDisposable {
   readonly addr: string;
   /** Connections that came, those that have ended included. */
   readonly connections: number;
+  /** Passes nothing on, and accepts nobody further along, until called back. */
+  hold(): { release(): void };
+  /** The connections of now swallow everything from here on, as when a router forgot them; new ones work. */
+  forget(): void;
 }
 
 /** @param oneWayMs what a byte takes in each direction. */
 export async function startDistance(target: string, oneWayMs: number): Promise<Distance> {
   const { host, port } = parseHostPort(target);
   const sockets = new Set<net.Socket>();
+  const forgotten = new WeakSet<net.Socket>();
   let connections = 0;
+  /** What waits for the end of a hold, in order. */
+  let held: (() => void)[] | undefined;
 
   const keep = (socket: net.Socket): net.Socket => {
     sockets.add(socket);
@@ -23,11 +30,12 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
     return socket;
   };
   // Timers of one length fire in the order in which they were set.
-  const later = (run: () => void): void => void setTimeout(run, oneWayMs);
+  const later = (run: () => void): void => void setTimeout(() => (held ? held.push(run) : run()), oneWayMs);
   const carry = (from: net.Socket, to: net.Socket): void => {
-    from.on("data", (chunk: Buffer) => later(() => to.destroyed || to.write(chunk)));
-    from.once("end", () => later(() => to.end()));
-    from.once("close", () => later(() => to.destroy()));
+    const pass = (run: () => void): void => later(() => forgotten.has(from) || to.destroyed || run());
+    from.on("data", (chunk: Buffer) => pass(() => to.write(chunk)));
+    from.once("end", () => pass(() => to.end()));
+    from.once("close", () => pass(() => to.destroy()));
   };
   const server = net.createServer({ allowHalfOpen: true }, (near) => {
     connections++;
@@ -44,6 +52,18 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
     addr: `127.0.0.1:${typeof address === "object" && address ? address.port : 0}`,
     get connections() {
       return connections;
+    },
+    hold() {
+      const mine = (held ??= []);
+      return {
+        release() {
+          held = undefined;
+          for (const run of mine) run();
+        },
+      };
+    },
+    forget() {
+      for (const socket of sockets) forgotten.add(socket);
     },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()));

@@ -44,12 +44,15 @@ interface Connection {
   /** Bytes given to it and not answered for yet. */
   bytes: number;
   uploads: number;
+  /** A ping was not answered in time: it may be dead. */
+  silent: boolean;
 }
 
 const DIAL_TIMEOUT_MS = 3_000;
 const FIRST_RETRY_MS = 50;
 const MAX_TRIES = 5;
 const PING_TIMEOUT_MS = 2_000;
+const REDIAL_MS = 250;
 /**
  * A stock orchestrator lets so much be under way on a connection: over a distance of 50 ms that is 20 MB/s. Whatever is
  * more goes over further connections, opened beside those in use, so that nobody waits for one.
@@ -87,7 +90,7 @@ export function createUploader(
       clock,
     )
       .then(({ session, fingerprint }) => {
-        const connection: Connection = { session, fingerprint, bytes: 0, uploads: 0 };
+        const connection: Connection = { session, fingerprint, bytes: 0, uploads: 0, silent: false };
         connections.add(connection);
         const forget = (): void => void connections.delete(connection);
         session.once("close", forget);
@@ -106,6 +109,7 @@ export function createUploader(
         if (one.uploads === 0) one.session.close();
         continue;
       }
+      if (one.silent) continue;
       open++;
       if (!best || one.bytes < best.bytes) best = one;
     }
@@ -113,10 +117,27 @@ export function createUploader(
     if (best.bytes >= FULL_BYTES && open < options.maxConnections) dial().catch(() => {});
     return best;
   };
-  /** Finds out whether anyone is still there: a connection that a router forgot swallows an upload without a word. */
-  const ping = ({ session }: Connection): void => {
-    const forget = clock.after(PING_TIMEOUT_MS, () => session.destroy());
-    session.ping(forget);
+  /**
+   * Finds out whether anyone is still there: a connection that a router forgot swallows an upload without a word. Silence
+   * alone does not say so: an orchestrator that stands still takes what is under way when it goes on, and an upload that
+   * breaks off fails its task. So a silent connection is cut only when a new one is answered and it still is not.
+   */
+  const ping = (connection: Connection): void => {
+    const { session } = connection;
+    const compare = (): void => {
+      connection.silent = true;
+      dial().then(
+        () => connection.silent && session.destroy(),
+        () => {
+          if (connection.silent && !session.destroyed) clock.after(REDIAL_MS, compare);
+        },
+      );
+    };
+    const forget = clock.after(PING_TIMEOUT_MS, compare);
+    session.ping(() => {
+      forget();
+      connection.silent = false;
+    });
   };
 
   const post = async (
