@@ -1,0 +1,193 @@
+import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import fc from "fast-check";
+import { Client } from "pg";
+import { expect, test } from "vitest";
+import { Hooks } from "../hooks/hooks.ts";
+import { hashOfHook } from "../hooks/read-module.ts";
+import { createHookRunner } from "../hooks/runner.ts";
+import { createJobBooker } from "../ledger/schemes/index.ts";
+import { TermsBook } from "../ledger/terms.ts";
+import { checkLedger } from "./ledger-check.ts";
+import { ledgerStep } from "./ledger-reader.ts";
+import { rebuildLedger } from "./ledger-rebuild.ts";
+import { WorkerNumbers } from "./ledger-writer.ts";
+import { clientConfig } from "./pg-connection.ts";
+import { PgSchemeStore } from "./scheme-store.ts";
+import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
+import { ada, bob, creditOf, newJob } from "./testing/sample-credit.ts";
+
+const t0 = Date.parse("2026-01-10T00:00:00Z");
+const HOUR = 3_600_000;
+const workers = [ada, bob];
+
+/** Gives a tenth to bob, and fails on one rig. */
+const module = `
+  export function share({ feeWei, worker, rig }) {
+    if (rig === "bad") throw new Error("not this one");
+    return [{ to: "${bob}", wei: feeWei / 10n }, { to: worker, wei: feeWei - feeWei / 10n }];
+  }`;
+const hook = hashOfHook(module);
+const schemes = [
+  { scheme: "unit", schemeOptions: {} },
+  { scheme: "segment", schemeOptions: { amountWei: "900" } },
+  { scheme: "proportional", schemeOptions: {} },
+  { scheme: "blend", schemeOptions: { lambdaPpm: 300_000 } },
+  { scheme: "hook", schemeOptions: { hook } },
+] as const;
+
+const who = fc.constantFrom(0, 1);
+const step = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant("credit" as const),
+      worker: who,
+      rig: fc.constantFrom("one", "two", "bad"),
+      pixels: fc.bigInt(0n, 10n ** 12n),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.integer({ min: 0, max: 2 * HOUR }) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("read" as const), most: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("die" as const), at: fc.integer({ min: 0, max: 14 }) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("terms" as const),
+      scheme: fc.nat(schemes.length - 1),
+      holdMs: fc.constantFrom(0, 30_000, 2 * HOUR),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("income" as const), wei: fc.bigInt(1n, 10n ** 15n) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("settle" as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("uptime" as const), ready: fc.subarray(workers) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("release" as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("correct" as const),
+      worker: who,
+      job: fc.nat(),
+      wei: fc.bigInt(-2_000n, 2_000n),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("rebuild" as const) }) },
+);
+
+test("whatever schemes, terms, corrections and deaths come, the books sum, and made anew from the log they are the same", async () => {
+  await using runner = createHookRunner({ clock: systemClock });
+  const hooks = new Hooks({ runner, logger: silentLogger, source: async () => module });
+  let settled = 0;
+  let corrected = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 15, maxLength: 50 }), async (steps) => {
+      const clock = stoppedClock(t0);
+      const versions = [termsVersion(1)];
+      const terms = new TermsBook(versions);
+      const bookJob = createJobBooker(terms, hooks);
+      await using world = await openLedgerWorld(clock, terms, bookJob);
+      const { store, ledger, client, connection } = world;
+      await using kept = new PgSchemeStore(connection, { clock, logger: silentLogger });
+      const time = () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: true });
+      const jobs: string[] = [];
+      let count = 0;
+      const rebuild = (verify: boolean) =>
+        rebuildLedger(connection, { terms, bookJob, verify, nowMs: () => clock.now() });
+      for (const one of steps) {
+        clock.advance(1);
+        count++;
+        switch (one.do) {
+          case "credit": {
+            const job = newJob();
+            jobs.push(job);
+            const credit = creditOf(workers[one.worker]!, one.rig, one.pixels, job);
+            await store.credit({
+              ...credit,
+              data: { durationMs: 2_000, renditions: [], termsVersion: terms.at(clock.now()).version },
+            });
+            break;
+          }
+          case "wait":
+            clock.advance(one.ms);
+            break;
+          case "read":
+            await world.step(one.most);
+            break;
+          case "die": {
+            const victim = new Client(clientConfig(connection, "victim"));
+            victim.on("error", () => {});
+            await victim.connect();
+            const query = victim.query.bind(victim) as (...args: unknown[]) => Promise<unknown>;
+            let left = one.at;
+            victim.query = ((...args: unknown[]) => {
+              if (left-- === 0) throw new Error("killed");
+              return query(...args);
+            }) as typeof victim.query;
+            const numbers = new WorkerNumbers();
+            await ledgerStep(victim, { terms, bookJob, numbers, nowMs: clock.now(), newId: world.newId }).catch(
+              () => {},
+            );
+            victim.query = query as typeof victim.query;
+            await victim.end();
+            break;
+          }
+          case "terms":
+            versions.push(
+              termsVersion(versions.length + 1, {
+                ...schemes[one.scheme]!,
+                holdMs: one.holdMs,
+                effectiveAtMs: clock.now() + 1,
+              }),
+            );
+            terms.load(versions);
+            break;
+          case "income":
+            await kept.addByHand({ ref: `bank ${count}`, wei: one.wei, pot: undefined, note: undefined }, time());
+            break;
+          case "settle":
+            await world.catchUp();
+            if ((await kept.settle(`period ${count}`, time())) === "settled") settled++;
+            break;
+          case "uptime":
+            await kept.bookUptime({ budgetWeiPerDay: 144_001n, slotMs: 600_000 }, count, one.ready, time());
+            break;
+          case "release": {
+            const [held] = await kept.heldJobs(1);
+            if (held) expect(await kept.releaseHeld(held, undefined, time())).toBe(true);
+            break;
+          }
+          case "correct": {
+            const worker = workers[one.worker]!;
+            const corrects = jobs[one.job % Math.max(1, jobs.length)];
+            await ledger
+              .adjust({ worker, amountWei: one.wei, reason: "a test", corrects, termsVersion: 1 })
+              .then(() => corrected++)
+              .catch((error: { info?: { code?: string } }) => {
+                expect(["ledger/negative-balance", "ledger/bad-adjustment"]).toContain(error.info?.code);
+              });
+            break;
+          }
+          case "rebuild":
+            expect((await rebuild(false)).differences).toEqual([]);
+            break;
+        }
+      }
+      await world.catchUp();
+      expect((await checkLedger(client, { terms, bookJob }, undefined)).violations).toEqual([]);
+      const before = await ledger.accounts();
+      expect((await rebuild(true)).differences).toEqual([]);
+      expect((await rebuild(false)).differences).toEqual([]);
+      expect(await ledger.accounts()).toEqual(before);
+      expect([...before.values()].reduce((sum, one) => sum + one, 0n)).toBe(0n);
+      for (const worker of workers) {
+        const { heldWei, owedWei, payingWei } = await ledger.balance(worker);
+        const { rows } = await ledger.statement(worker, {}, undefined, 10_000);
+        expect(rows.reduce((sum, row) => sum + row.amountWei, 0n)).toBe(heldWei + owedWei + payingWei);
+        const held = rows.filter((row) => row.state === "held").reduce((sum, row) => sum + row.amountWei, 0n);
+        expect(held).toBe(heldWei);
+      }
+    }),
+    { numRuns: 6 },
+  );
+  // Runs in which nothing happened would prove nothing.
+  expect(settled + corrected).toBeGreaterThan(0);
+}, 300_000);
