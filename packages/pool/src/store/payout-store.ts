@@ -1,7 +1,6 @@
 import { type Clock, errorCode, errorText, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { Client, Pool, type QueryResultRow } from "pg";
-import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { Control, Findings, Payable, PayeeRecord, PayoutStore, Settlement } from "../payouts/ports.ts";
 import type {
   FiatPrice,
@@ -10,180 +9,38 @@ import type {
   PayoutIntent,
   PayoutLine,
   PayoutRun,
-  PayoutWish,
   PayToChange,
   RunDetail,
   SignedTransaction,
 } from "../payouts/types.ts";
 import { postEntries } from "./ledger-store.ts";
+import {
+  addTransaction,
+  clearHalts,
+  finishRun,
+  insertHalt,
+  insertRun,
+  PayoutBookings,
+  termsVersion,
+} from "./payout-bookings.ts";
+import {
+  type ChangeRow,
+  detailOf,
+  type LineRow,
+  LINES,
+  type RunRow,
+  RUNS,
+  toChange,
+  toLine,
+  toNumber,
+  toRun,
+  toWish,
+  type WishRow,
+} from "./payout-rows.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 
 /** Any constant of ours: who holds it pays. */
 const PAYER_LOCK = 7_105_237;
-const HALT_PREFIX = "payout/";
-
-interface RunRow {
-  readonly id: string;
-  readonly state: PayoutRun["state"];
-  readonly created_at: Date;
-  readonly finished_at: Date | null;
-  readonly chain_id: string;
-  readonly payer: WorkerAddress;
-  readonly asset: PayoutRun["asset"];
-  readonly total_wei: string;
-  readonly approval_reason: string | null;
-  readonly approved_by: string | null;
-  readonly details: RunDetails;
-  readonly lines: string;
-  readonly gas_wei: string;
-}
-
-/** The JSON of a run; wei as decimal strings. */
-interface RunDetails {
-  readonly prices: readonly {
-    readonly token: WorkerAddress;
-    readonly unitsPerEth: string;
-    readonly source: string;
-    readonly atBlock?: number;
-  }[];
-  readonly fiat?: PayoutRun["fiat"];
-  readonly waiting: readonly { readonly worker: WorkerAddress; readonly owedWei: string; readonly reason: string }[];
-  readonly notes: readonly string[];
-}
-
-interface LineRow {
-  readonly id: string;
-  readonly run: string;
-  readonly worker: WorkerAddress;
-  readonly pay_to: WorkerAddress;
-  readonly amount_wei: string;
-  readonly gas_share_wei: string;
-  readonly send_amount: string;
-  readonly asset: PayoutLine["asset"];
-  readonly method: PayoutLine["method"];
-  readonly method_reason: string;
-  readonly state: PayoutLine["state"];
-  readonly intent: string | null;
-  readonly reason: string | null;
-  readonly tx_hash: Hex | null;
-  readonly block: string | null;
-  readonly planned_at: Date;
-  readonly sent_at: Date | null;
-  readonly finished_at: Date | null;
-  /** Of its run; not where a row comes from a change of the table. */
-  readonly fiat?: PayoutRun["fiat"] | null;
-}
-
-interface IntentRow {
-  readonly id: string;
-  readonly run: string;
-  readonly kind: PayoutIntent["kind"];
-  readonly chain_id: string;
-  readonly payer: WorkerAddress;
-  readonly nonce: string;
-  readonly to_address: WorkerAddress;
-  readonly value_wei: string;
-  readonly data: Hex;
-  readonly gas_limit: string;
-  readonly lines: readonly string[];
-  readonly state: PayoutIntent["state"];
-  readonly mined_hash: Hex | null;
-  readonly mined_block: string | null;
-  readonly gas_wei: string | null;
-  readonly transactions: readonly {
-    readonly hash: Hex;
-    readonly raw: Hex;
-    readonly max_fee_wei: string;
-    readonly max_tip_wei: string;
-    readonly signed_at_ms: number;
-  }[];
-}
-
-const RUNS = `
-  select r.*, (select count(*) from openpool.payout_lines l where l.run = r.id) as lines,
-    (select coalesce(sum(gas_wei), 0) from openpool.payout_intents i where i.run = r.id) as gas_wei
-  from openpool.payout_runs r`;
-const LINES = `
-  select l.*, r.details -> 'fiat' as fiat from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run`;
-const INTENTS = `
-  select i.*, (
-    select json_agg(json_build_object('hash', t.hash, 'raw', t.raw, 'max_fee_wei', t.max_fee_wei::text,
-      'max_tip_wei', t.max_tip_wei::text, 'signed_at_ms', floor(extract(epoch from t.signed_at) * 1000)) order by t.version)
-    from openpool.payout_transactions t where t.intent = i.id) as transactions
-  from openpool.payout_intents i`;
-
-function toRun(row: RunRow): PayoutRun {
-  const { prices, fiat, waiting, notes } = row.details;
-  return {
-    id: row.id,
-    state: row.state,
-    createdAtMs: row.created_at.getTime(),
-    finishedAtMs: row.finished_at?.getTime(),
-    chainId: Number(row.chain_id),
-    payer: row.payer,
-    asset: row.asset,
-    totalWei: BigInt(row.total_wei),
-    lines: Number(row.lines),
-    approvalReason: row.approval_reason ?? undefined,
-    approvedBy: row.approved_by ?? undefined,
-    prices: prices.map((one) => ({ atBlock: undefined, ...one, unitsPerEth: BigInt(one.unitsPerEth) })),
-    fiat,
-    gasWei: BigInt(row.gas_wei),
-    waiting: waiting.map((one) => ({ ...one, owedWei: BigInt(one.owedWei) })),
-    notes,
-  };
-}
-
-function toLine(row: LineRow): PayoutLine {
-  return {
-    id: row.id,
-    run: row.run,
-    worker: row.worker,
-    payTo: row.pay_to,
-    amountWei: BigInt(row.amount_wei),
-    gasShareWei: BigInt(row.gas_share_wei),
-    sendAmount: BigInt(row.send_amount),
-    asset: row.asset,
-    method: row.method,
-    methodReason: row.method_reason,
-    state: row.state,
-    intent: row.intent ?? undefined,
-    reason: row.reason ?? undefined,
-    txHash: row.tx_hash ?? undefined,
-    block: row.block === null ? undefined : Number(row.block),
-    plannedAtMs: row.planned_at.getTime(),
-    sentAtMs: row.sent_at?.getTime(),
-    finishedAtMs: row.finished_at?.getTime(),
-    fiat: row.fiat ?? undefined,
-  };
-}
-
-function toIntent(row: IntentRow): PayoutIntent {
-  return {
-    id: row.id,
-    run: row.run,
-    kind: row.kind,
-    chainId: Number(row.chain_id),
-    payer: row.payer,
-    nonce: Number(row.nonce),
-    to: row.to_address,
-    valueWei: BigInt(row.value_wei),
-    data: row.data,
-    gasLimit: BigInt(row.gas_limit),
-    lines: row.lines,
-    state: row.state,
-    transactions: row.transactions.map((one) => ({
-      hash: one.hash,
-      raw: one.raw,
-      maxFeeWei: BigInt(one.max_fee_wei),
-      maxTipWei: BigInt(one.max_tip_wei),
-      signedAtMs: one.signed_at_ms,
-    })),
-    minedHash: row.mined_hash ?? undefined,
-    minedBlock: row.mined_block === null ? undefined : Number(row.mined_block),
-    gasWei: row.gas_wei === null ? undefined : BigInt(row.gas_wei),
-  };
-}
 
 export interface PgPayoutStoreDeps {
   readonly clock: Clock;
@@ -196,7 +53,7 @@ export interface PgPayoutStoreDeps {
  */
 export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   readonly #connection: PgConnection;
-  readonly #deps: PgPayoutStoreDeps;
+  readonly #bookings: PayoutBookings;
   readonly #readers: Pool;
   #leader: Client | undefined;
   #last: Promise<unknown> = Promise.resolve();
@@ -204,7 +61,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
 
   constructor(connection: PgConnection, deps: PgPayoutStoreDeps) {
     this.#connection = connection;
-    this.#deps = deps;
+    this.#bookings = new PayoutBookings(deps.newId);
     this.#readers = new Pool({
       ...clientConfig(connection, `openpool payouts reader ${process.pid}`),
       max: 2,
@@ -293,7 +150,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       const terms = await termsVersion(client, run.createdAtMs);
       await postEntries(
         client,
-        lines.map((line) => this.#move(line, "plan", terms, run.createdAtMs, "owed", "paying")),
+        lines.map((line) => this.#bookings.move(line, "plan", terms, run.createdAtMs, "owed", "paying")),
       );
       if (nextAtMs !== undefined) {
         await client.query("update openpool.payout_control set next_at = $1", [new Date(nextAtMs)]);
@@ -327,7 +184,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
         [run, new Date(atMs)],
       );
       const terms = await termsVersion(client, atMs);
-      const entries = rows.map((row) => this.#move(toLine(row), "returned", terms, atMs, "paying", "owed"));
+      const entries = rows.map((row) => this.#bookings.move(toLine(row), "returned", terms, atMs, "paying", "owed"));
       await postEntries(client, entries);
       return true;
     });
@@ -395,7 +252,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
 
   dropLines(run: string, returned: Settlement["returned"], atMs: number): Promise<void> {
     return this.#write(async (client) => {
-      await this.#returnLines(client, returned, "planned", undefined, atMs);
+      await this.#bookings.returnLines(client, returned, "planned", undefined, atMs);
       await finishRun(client, run, atMs);
     });
   }
@@ -426,44 +283,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   }
 
   settle(settlement: Settlement): Promise<void> {
-    return this.#write((client) => this.#settle(client, settlement));
-  }
-
-  async #settle(client: Client, settlement: Settlement): Promise<void> {
-    const { intent, state, minedHash, minedBlock, gasWei, paid, returned, atMs, halt } = settlement;
-    const { rows } = await client.query<{ run: string; nonce: string }>(
-      `update openpool.payout_intents set state = $2, mined_hash = $3, mined_block = $4, gas_wei = $5
-         where id = $1 and state in ('signed', 'sent', 'confirmed') returning run, nonce`,
-      [intent, state, minedHash ?? null, minedBlock ?? null, gasWei],
-    );
-    const [settled] = rows;
-    // Settled before: its answer had got lost.
-    if (!settled) return;
-    const terms = await termsVersion(client, atMs);
-    await this.#payLines(client, paid, minedHash, minedBlock, atMs, terms);
-    await this.#returnLines(client, returned, "live", minedHash, atMs);
-    if (gasWei > 0n) {
-      const data = { run: settled.run, intent, hash: minedHash, block: minedBlock };
-      await postEntries(client, [this.#gas(intent, gasWei, data, terms, atMs)]);
-    }
-    if (halt) await insertHalt(client, halt);
-    await finishRun(client, settled.run, atMs);
-  }
-
-  /** What a transaction cost, out of the reserve. */
-  #gas(of: string, wei: bigint, data: Readonly<Record<string, unknown>>, termsVersion: number, atMs: number): NewEntry {
-    return {
-      id: this.#deps.newId(),
-      source: `${of}/gas`,
-      rule: "gas",
-      termsVersion,
-      atMs,
-      postings: [
-        { account: poolAccounts.gas, amountWei: wei },
-        { account: poolAccounts.reserve, amountWei: -wei },
-      ],
-      data,
-    };
+    return this.#write((client) => this.#bookings.settle(client, settlement));
   }
 
   markExported(run: string): Promise<boolean> {
@@ -489,8 +309,8 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
         [run],
       );
       if (rows[0]?.state !== "exported") return;
-      await this.#payLines(client, paid, hash, undefined, atMs, await termsVersion(client, atMs));
-      await this.#returnLines(client, returned, "planned", hash, atMs);
+      await this.#bookings.payLines(client, paid, hash, undefined, atMs, await termsVersion(client, atMs));
+      await this.#bookings.returnLines(client, returned, "planned", hash, atMs);
       await finishRun(client, run, atMs);
     });
   }
@@ -558,35 +378,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   }
 
   bookFound(found: Findings): ReturnType<PayoutStore["bookFound"]> {
-    const { atMs } = found;
-    return this.#write(async (client) => {
-      const terms = await termsVersion(client, atMs);
-      // What a lost intent gives back is what another transaction paid.
-      for (const one of found.lost) await this.#settle(client, one);
-      for (const { line, hash, block } of found.lines) await this.#payLines(client, [line], hash, block, atMs, terms);
-      await client.query(
-        `update openpool.payout_runs set state = 'sending', approved_by = coalesce(approved_by, 'as the chain shows')
-         where state in ('planned', 'approved') and id in (select run from openpool.payout_lines where id = any ($1))`,
-        [found.lines.map(({ line }) => line)],
-      );
-      await this.#takeBack(client, found);
-      const { rows: open } = await client.query<{ id: string }>(
-        "select id from openpool.payout_runs where state not in ('done', 'cancelled')",
-      );
-      for (const { id } of open) await finishRun(client, id, atMs);
-      const notOwed = await this.#bookUnplanned(client, found, terms);
-      await postEntries(
-        client,
-        found.gas.map(({ hash, block, wei }) => this.#gas(hash, wei, { hash, block }, terms, atMs)),
-      );
-      await client.query(
-        `update openpool.payout_control set nonce_floor = greatest(coalesce(nonce_floor, 0), $1),
-           nonce_guard = greatest(nonce_guard, $2)`,
-        [found.nonceFloor, found.nonceGuard ?? null],
-      );
-      await clearHalts(client);
-      return notOwed;
-    });
+    return this.#write((client) => this.#bookings.bookFound(client, found));
   }
 
   keepFiat(day: string, { currency, perEth, source, atMs }: FiatPrice): Promise<boolean> {
@@ -598,112 +390,6 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       );
       return rowCount === 1;
     });
-  }
-
-  /** Lines that were to pay workers who were paid otherwise: what is left to pay them is planned anew. */
-  async #takeBack(client: Client, { payments, atMs }: Findings): Promise<void> {
-    const { rows } = await client.query<{ id: string }>(
-      "select id from openpool.payout_lines where worker = any ($1) and state = 'planned' and method <> 'safe'",
-      [payments.map(({ worker }) => worker)],
-    );
-    const reason = "its worker was paid otherwise, as the chain shows";
-    const returned = rows.map(({ id }) => ({ line: id, reason, hold: false }));
-    await this.#returnLines(client, returned, "planned", undefined, atMs);
-    await client.query(
-      `update openpool.payout_runs r set state = 'cancelled', finished_at = $1 where r.state = 'planned'
-         and not exists (select from openpool.payout_lines l where l.run = r.id and l.state = 'planned')`,
-      [new Date(atMs)],
-    );
-  }
-
-  /** Payments that no line stood for: each transaction becomes a run that is done. */
-  async #bookUnplanned(
-    client: Client,
-    { payments, chainId, payer, atMs }: Findings,
-    terms: number,
-  ): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]> {
-    const notOwed: { worker: WorkerAddress; wei: bigint }[] = [];
-    for (const hash of new Set(payments.map((one) => one.hash))) {
-      // A worker has one line in a run.
-      const lines = new Map<WorkerAddress, PayoutLine>();
-      const run = this.#deps.newId();
-      for (const one of payments.filter((payment) => payment.hash === hash)) {
-        const amountWei = (lines.get(one.worker)?.amountWei ?? 0n) + one.amountWei;
-        lines.set(one.worker, {
-          id: lines.get(one.worker)?.id ?? this.#deps.newId(),
-          run,
-          worker: one.worker,
-          payTo: one.payTo,
-          amountWei,
-          gasShareWei: 0n,
-          sendAmount: amountWei,
-          asset: "eth",
-          method: one.method,
-          methodReason: "found on the chain",
-          state: "planned",
-          intent: undefined,
-          reason: undefined,
-          txHash: hash,
-          block: one.block,
-          plannedAtMs: atMs,
-          sentAtMs: undefined,
-          finishedAtMs: undefined,
-          fiat: undefined,
-        });
-      }
-      const all = [...lines.values()];
-      await insertRun(
-        client,
-        {
-          id: run,
-          state: "done",
-          createdAtMs: atMs,
-          finishedAtMs: atMs,
-          chainId,
-          payer,
-          asset: "eth",
-          totalWei: all.reduce((sum, line) => sum + line.amountWei, 0n),
-          lines: all.length,
-          approvalReason: undefined,
-          approvedBy: "as the chain shows",
-          prices: [],
-          fiat: undefined,
-          gasWei: 0n,
-          waiting: [],
-          notes: [`found on the chain: transaction ${hash}`],
-        },
-        all,
-      );
-      for (const line of all) {
-        const { rows } = await client.query<{ balance_wei: string }>(
-          "select balance_wei from openpool.ledger_accounts where account = $1 for update",
-          [workerAccount(line.worker, "owed")],
-        );
-        const missing = line.amountWei - BigInt(rows[0]?.balance_wei ?? 0);
-        if (missing <= 0n) continue;
-        notOwed.push({ worker: line.worker, wei: missing });
-        await postEntries(client, [
-          {
-            id: this.#deps.newId(),
-            source: `${line.id}/lost-credits`,
-            rule: "adjusted",
-            termsVersion: terms,
-            atMs,
-            postings: [
-              { account: workerAccount(line.worker, "owed"), amountWei: missing },
-              { account: poolAccounts.adjustments, amountWei: -missing },
-            ],
-            data: { reason: `paid in ${hash} for credits that were lost with the database` },
-          },
-        ]);
-      }
-      await postEntries(
-        client,
-        all.map((line) => this.#move(line, "plan", terms, atMs, "owed", "paying")),
-      );
-      for (const line of all) await this.#payLines(client, [line.id], hash, line.block, atMs, terms);
-    }
-    return notOwed;
   }
 
   setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void> {
@@ -827,104 +513,6 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
     });
   }
 
-  async #payLines(
-    client: Client,
-    ids: readonly string[],
-    hash: Hex | undefined,
-    block: number | undefined,
-    atMs: number,
-    terms: number,
-  ): Promise<void> {
-    const { rows } = await client.query<LineRow>(
-      `update openpool.payout_lines l set state = 'final', tx_hash = $2, block = $3, finished_at = $4
-       from openpool.payout_runs r
-       where r.id = l.run and l.id = any ($1) and l.state not in ('final', 'failed', 'returned')
-       returning l.*, r.details -> 'fiat' as fiat`,
-      [ids, hash ?? null, block ?? null, new Date(atMs)],
-    );
-    await postEntries(
-      client,
-      rows.map((row): NewEntry => {
-        const line = toLine(row);
-        const { worker, amountWei, gasShareWei } = line;
-        return {
-          id: this.#deps.newId(),
-          source: `${line.id}/paid`,
-          rule: "paid",
-          termsVersion: terms,
-          atMs,
-          postings: [
-            { account: workerAccount(worker, "paying"), amountWei: -amountWei },
-            { account: workerAccount(worker, "paid"), amountWei: amountWei - gasShareWei },
-            // What the worker bears of the gas goes to the reserve, from which the gas is taken.
-            ...(gasShareWei > 0n ? [{ account: poolAccounts.reserve, amountWei: gasShareWei }] : []),
-          ],
-          data: {
-            run: line.run,
-            line: line.id,
-            payTo: line.payTo,
-            asset: line.asset,
-            sendAmount: String(line.sendAmount),
-            gasShareWei: String(gasShareWei),
-            hash,
-            block,
-            fiat: line.fiat,
-          },
-        };
-      }),
-    );
-  }
-
-  async #returnLines(
-    client: Client,
-    returned: Settlement["returned"],
-    from: "planned" | "live",
-    hash: Hex | undefined,
-    atMs: number,
-  ): Promise<void> {
-    if (returned.length === 0) return;
-    const states = from === "planned" ? ["planned"] : ["signed", "sent", "confirmed"];
-    const terms = await termsVersion(client, atMs);
-    for (const { line: id, reason, hold } of returned) {
-      const { rows } = await client.query<LineRow>(
-        `update openpool.payout_lines set state = $5, reason = $2, tx_hash = $3, finished_at = $4
-         where id = $1 and state = any ($6) returning *`,
-        [id, reason, hash ?? null, new Date(atMs), hold ? "failed" : "returned", states],
-      );
-      const [row] = rows;
-      if (!row) continue;
-      await postEntries(client, [this.#move(toLine(row), "returned", terms, atMs, "paying", "owed")]);
-      if (!hold) continue;
-      await client.query(
-        `insert into openpool.payout_payees (worker, held) values ($1, $2)
-         on conflict (worker) do update set held = excluded.held`,
-        [row.worker, reason],
-      );
-    }
-  }
-
-  #move(
-    line: PayoutLine,
-    rule: "plan" | "returned",
-    termsVersion: number,
-    atMs: number,
-    from: "owed" | "paying",
-    to: "owed" | "paying",
-  ): NewEntry {
-    return {
-      id: this.#deps.newId(),
-      source: `${line.id}/${rule}`,
-      rule,
-      termsVersion,
-      atMs,
-      postings: [
-        { account: workerAccount(line.worker, from), amountWei: -line.amountWei },
-        { account: workerAccount(line.worker, to), amountWei: line.amountWei },
-      ],
-      data: { run: line.run, line: line.id, ...(line.reason === undefined ? {} : { reason: line.reason }) },
-    };
-  }
-
   async #read<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
     try {
       return (await this.#readers.query<Row>(sql, [...values])).rows;
@@ -1014,89 +602,6 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   }
 }
 
-/** How a worker wants to be paid; without an address of its choice at its own. */
-interface WishRow {
-  readonly worker: WorkerAddress;
-  readonly pay_to: WorkerAddress | null;
-  readonly threshold_wei: string;
-  readonly asset: PayoutWish["asset"];
-  readonly max_gas_price_wei: string;
-  readonly max_gas_share_ppm: string;
-}
-
-function toWish(row: WishRow): PayoutWish {
-  return {
-    payTo: row.pay_to ?? row.worker,
-    thresholdWei: BigInt(row.threshold_wei),
-    asset: row.asset,
-    maxGasPriceWei: BigInt(row.max_gas_price_wei),
-    maxGasSharePpm: BigInt(row.max_gas_share_ppm),
-  };
-}
-
-interface ChangeRow extends WishRow {
-  readonly nonce: string;
-  readonly requested_at: Date;
-  readonly effective_at: Date;
-  readonly state: PayToChange["state"];
-}
-
-function toChange(row: ChangeRow): PayToChange {
-  return {
-    worker: row.worker,
-    ...toWish(row),
-    nonce: BigInt(row.nonce),
-    requestedAtMs: row.requested_at.getTime(),
-    effectiveAtMs: row.effective_at.getTime(),
-    state: row.state,
-  };
-}
-
-async function detailOf(client: Client | Pool, row: RunRow): Promise<RunDetail> {
-  const lines = await client.query<LineRow>(`${LINES} where l.run = $1 order by l.place`, [row.id]);
-  const intents = await client.query<IntentRow>(`${INTENTS} where i.run = $1 order by i.nonce`, [row.id]);
-  return { run: toRun(row), lines: lines.rows.map(toLine), intents: intents.rows.map(toIntent) };
-}
-
-async function addTransaction(client: Client, intent: string, transaction: SignedTransaction): Promise<void> {
-  const { hash, raw, maxFeeWei, maxTipWei, signedAtMs } = transaction;
-  await client.query(
-    `insert into openpool.payout_transactions (hash, intent, version, raw, max_fee_wei, max_tip_wei, signed_at)
-     select $1, $2, count(*), $3, $4, $5, $6 from openpool.payout_transactions where intent = $2
-     on conflict (hash) do nothing`,
-    [hash, intent, raw, maxFeeWei, maxTipWei, new Date(signedAtMs)],
-  );
-}
-
-async function insertHalt(client: Client, { code, message, atMs, intent, nonce }: Halt): Promise<void> {
-  await client.query(
-    "insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4) on conflict (name) do nothing",
-    [code, message, JSON.stringify({ intent, nonce }), new Date(atMs)],
-  );
-}
-
-/** A run is done when nothing of it is under way any more. */
-async function finishRun(client: Client, run: string, atMs: number): Promise<void> {
-  await client.query(
-    `update openpool.payout_runs r set state = 'done', finished_at = $2
-     where r.id = $1 and r.state in ('approved', 'sending', 'exported')
-       and not exists (select from openpool.payout_lines l
-         where l.run = r.id and l.state not in ('final', 'failed', 'returned'))
-       and not exists (select from openpool.payout_intents i
-         where i.run = r.id and i.state in ('signed', 'sent', 'confirmed'))`,
-    [run, new Date(atMs)],
-  );
-}
-
-/** The terms in force, which every entry names. */
-async function termsVersion(client: Client, atMs: number): Promise<number> {
-  const { rows } = await client.query<{ version: number }>(
-    "select version from openpool.terms where effective_at <= $1 order by version desc limit 1",
-    [new Date(atMs)],
-  );
-  return rows[0]?.version ?? 1;
-}
-
 function failed(cause: unknown): PoolError {
   const code = errorCode(cause);
   return new PoolError(
@@ -1104,66 +609,4 @@ function failed(cause: unknown): PoolError {
     `The database did not answer the payouts: ${errorText(cause)}.`,
     { cause },
   );
-}
-
-/** A bigint column that a `number` holds. */
-function toNumber(text: string | null | undefined): number | undefined {
-  return text === null || text === undefined ? undefined : Number(text);
-}
-
-/** Writes a run with its lines, none of which anything was done about yet. */
-async function insertRun(client: Client, run: PayoutRun, lines: readonly PayoutLine[]): Promise<void> {
-  const details: RunDetails = {
-    prices: run.prices.map(({ token, unitsPerEth, source, atBlock }) => ({
-      token,
-      unitsPerEth: String(unitsPerEth),
-      source,
-      ...(atBlock === undefined ? {} : { atBlock }),
-    })),
-    ...(run.fiat ? { fiat: run.fiat } : {}),
-    waiting: run.waiting.map((one) => ({ ...one, owedWei: String(one.owedWei) })),
-    notes: run.notes,
-  };
-  await client.query(
-    `insert into openpool.payout_runs
-           (id, state, created_at, finished_at, chain_id, payer, asset, total_wei, approval_reason, approved_by, details)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-    [
-      run.id,
-      run.state,
-      new Date(run.createdAtMs),
-      run.finishedAtMs === undefined ? null : new Date(run.finishedAtMs),
-      run.chainId,
-      run.payer,
-      run.asset,
-      run.totalWei,
-      run.approvalReason ?? null,
-      run.approvedBy ?? null,
-      JSON.stringify(details),
-    ],
-  );
-  await client.query(
-    `insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
-           asset, method, method_reason, state, planned_at)
-         select l.id, $1, l.place, l.worker, l.pay_to, l.amount, l.gas_share, l.send, l.asset, l.method, l.reason, 'planned', $2
-         from unnest($3::uuid[], $4::text[], $5::text[], $6::numeric[], $7::numeric[], $8::numeric[], $9::text[],
-           $10::text[], $11::text[]) with ordinality as l (id, worker, pay_to, amount, gas_share, send, asset, method, reason, place)`,
-    [
-      run.id,
-      new Date(run.createdAtMs),
-      lines.map((line) => line.id),
-      lines.map((line) => line.worker),
-      lines.map((line) => line.payTo),
-      lines.map((line) => line.amountWei),
-      lines.map((line) => line.gasShareWei),
-      lines.map((line) => line.sendAmount),
-      lines.map((line) => line.asset),
-      lines.map((line) => line.method),
-      lines.map((line) => line.methodReason),
-    ],
-  );
-}
-
-async function clearHalts(client: Client): Promise<void> {
-  await client.query("delete from openpool.halts where starts_with(name, $1)", [HALT_PREFIX]);
 }
