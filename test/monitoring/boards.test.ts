@@ -5,7 +5,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import type { WorkerAddress } from "@openpool/protocol";
 import { boardFiles } from "../../deploy/grafana/boards.ts";
+import type { RigView } from "../../packages/pool/src/dispatch/types.ts";
+import { createPoolMetrics } from "../../packages/pool/src/metrics.ts";
+import type { UpstreamStatus } from "../../packages/pool/src/upstream/door.ts";
 import { ADA, push, startTestPool } from "../e2e/pool.ts";
 import { namesIn } from "./promql.ts";
 
@@ -56,12 +60,67 @@ function filledIn(expr: string): string {
 let series: Map<string, Set<string>>;
 let accounts: Set<string>;
 
+/** What a pool shows that has everything: payouts, income, orchestrators that it works for, rigs that say what they are. */
+async function metricsOfAll(): Promise<string> {
+  const rig = { worker: ADA as WorkerAddress, rig: "rig1" };
+  // Of a rig and an upstream, what the metrics look at.
+  const view = {
+    rig,
+    state: "connected",
+    standing: "trusted",
+    capacity: 1,
+    sessions: 1,
+    inFlight: 1,
+    success: 1,
+  } as RigView;
+  const upstream = {
+    name: "main",
+    state: "registered",
+    sessions: 1,
+    tasksInFlight: 1,
+    answered: 1,
+    failed: 1,
+    lost: 1,
+  };
+  return createPoolMetrics("test").text({
+    sessions: 1,
+    maxSessions: 1,
+    transcoders: 1,
+    capacity: 1,
+    load: 1,
+    bytesInFlight: 1,
+    jobsInFlight: 1,
+    connections: 1,
+    storeWritable: true,
+    ledger: { eventsBehind: 0, lagMs: 0, halts: 0, violations: 0, wei: {} },
+    solvency: {
+      creditedWei: 1n,
+      debtWei: 1n,
+      luckPpm: 1n,
+      reserveWei: 1n,
+      reserveDays: 1,
+      keptPpm: 1n,
+      maxSharePpm: 1n,
+      promisedPpm: 1n,
+      wantedReserveWei: 1n,
+      warnings: [{ code: "bad-luck", text: "" }],
+    },
+    floats: [{ asset: "eth", balance: 1n, due: 1n, state: "fine", text: undefined }],
+    fleet: {
+      rigs: [view],
+      devicesOf: () => [{ kind: "nvidia", model: "NVIDIA L4", count: 1 }],
+      upstreams: [upstream as UpstreamStatus],
+    },
+  });
+}
+
 beforeAll(async () => {
   await using pool = await startTestPool();
   await pool.transcoder({ secret: `${ADA}.rig1` });
   await pool.untilConnected(1);
   expect(await push(pool.gateway(), "stream", 0)).toMatchObject({ kind: "done" });
-  const text = await (await fetch(`${pool.running.adminUrl}/metrics`)).text();
+  const bare = await (await fetch(`${pool.running.adminUrl}/metrics`)).text();
+  const text = `${bare}\n${await metricsOfAll()}`;
   series = new Map([["up", new Set(["job", "instance"])]]);
   accounts = new Set();
   for (const [, name = "", labels = ""] of text.matchAll(/^([a-z_]\w*)(?:\{(.*)\})? [^ ]+$/gm)) {
@@ -72,7 +131,7 @@ beforeAll(async () => {
     }
     series.set(name, known);
   }
-});
+}, 240_000);
 
 describe("the boards", () => {
   test("are those that their definitions make", () => {
@@ -86,7 +145,8 @@ describe("the boards", () => {
       const taken = new Set<string>();
       for (const { type, title, description, gridPos, fieldConfig, targets } of board.panels) {
         expect([title, description].every((text) => text.length > 3)).toBe(true);
-        expect(type === "text" || (fieldConfig?.defaults.unit !== undefined && targets?.length)).toBeTruthy();
+        expect(type === "stat" || type === "timeseries").toBe(true);
+        expect(fieldConfig?.defaults.unit !== undefined && targets?.length).toBeTruthy();
         expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24);
         for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
           for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
