@@ -306,7 +306,7 @@ export const poolOptions = {
     default: "false",
     help: "a reverse proxy of yours stands in front of `api-listen` and says who asks",
     details:
-      "`X-Forwarded-For` and `X-Forwarded-Proto` are believed then. Without a proxy that sets them, anybody could pass for anybody.",
+      "The last address of `X-Forwarded-For`, and `X-Forwarded-Proto`, are believed then: those that the one proxy adds. Without a proxy that sets them, anybody could pass for anybody.",
     group: "Pages",
   }),
   poolName: option({

@@ -71,6 +71,7 @@ const DAY_MS = 86_400_000;
 const MOST_A_TARGET_AND_DAY = 5;
 const MOST_A_WORKER = 50;
 const MOST_PENDING = 10_000;
+const MOST_ACTIVE = 100_000;
 const MAX_TARGET = 500;
 
 /** Everything about alerts of a running pool. */
@@ -120,8 +121,7 @@ export class Alerts implements AsyncDisposable {
   }
 
   /**
-   * Takes a subscription in. All channels but Discord, whose URL is a secret that only its owner knows, get a message
-   * with a link first.
+   * Takes a subscription in. Its channel gets a message with a link first, and nothing more before that is followed.
    *
    * @throws AlertError
    */
@@ -142,13 +142,19 @@ export class Alerts implements AsyncDisposable {
     const channel = this.#channelOf(request.channel, request.target);
     const nowMs = clock.now();
     const load = await store.load(channel, request.worker, nowMs - DAY_MS);
-    if (load.target >= MOST_A_TARGET_AND_DAY || load.worker >= MOST_A_WORKER || load.pending >= MOST_PENDING) {
+    // Strangers may subscribe to a worker too, but cannot use up what is its own.
+    const ofWorker = request.owned ? load.owned : load.worker;
+    if (
+      load.target >= MOST_A_TARGET_AND_DAY ||
+      ofWorker >= MOST_A_WORKER ||
+      load.pending >= MOST_PENDING ||
+      load.active >= MOST_ACTIVE
+    ) {
       throw new AlertError(
         { code: "alerts/too-many" },
         "There are too many subscriptions of this kind; try again tomorrow.",
       );
     }
-    const state = channel.kind === "discord" ? "active" : "pending";
     const { subscription, added } = await store.addSubscription({
       id: randomUUID(),
       worker: request.worker,
@@ -156,17 +162,17 @@ export class Alerts implements AsyncDisposable {
       kinds: [...new Set(request.kinds)],
       thresholds: { ...defaultThresholds, ...request.thresholds },
       quiet: request.quiet,
-      state,
+      state: "pending",
       owned: request.owned,
       createdAtMs: nowMs,
     });
-    if (added && state === "pending") {
+    if (added) {
       const alert = this.#alert("confirm", `confirm ${subscription.id}`, request.worker);
       await store.enqueue([{ destination: `subscription:${subscription.id}`, alert, nextAtMs: nowMs }]);
       void this.sender.send();
     }
     // Whether somebody else subscribed the same before is nobody's business.
-    return { state, webhookSecret: added && channel.kind === "webhook" ? channel.secret : undefined };
+    return { state: "pending", webhookSecret: added && channel.kind === "webhook" ? channel.secret : undefined };
   }
 
   #channelOf(kind: ChannelKind, target: string): Channel {

@@ -54,8 +54,8 @@ export interface AlertStore {
   /** The key that links in messages are signed with. */
   linkKey(): Promise<string>;
 
-  /** Takes due deliveries, up to some of each destination; nobody else gets them until `leaseUntilMs`. */
-  claim(nowMs: number, leaseUntilMs: number, limit: number): Promise<readonly Delivery[]>;
+  /** Takes due deliveries, up to some of each destination that is not busy; nobody else gets them until `leaseUntilMs`. */
+  claim(nowMs: number, leaseUntilMs: number, limit: number, busy: readonly string[]): Promise<readonly Delivery[]>;
   sent(ids: readonly string[], atMs: number): Promise<void>;
   retry(ids: readonly string[], nextAtMs: number, error: string): Promise<void>;
   dead(ids: readonly string[], atMs: number, error: string): Promise<void>;
@@ -83,10 +83,18 @@ export interface AlertStore {
     change: Pick<Subscription, "kinds" | "thresholds" | "quiet">,
   ): Promise<Subscription | undefined>;
   setSubscriptionState(id: string, state: SubscriptionState, atMs: number, why: string | undefined): Promise<boolean>;
-  /** How many subscriptions a target got since a time, and how many a worker has. */
-  load(
-    channel: Channel,
-    worker: WorkerAddress,
-    sinceMs: number,
-  ): Promise<{ readonly target: number; readonly worker: number; readonly pending: number }>;
+  load(channel: Channel, worker: WorkerAddress, sinceMs: number): Promise<SubscriptionLoad>;
+}
+
+/** How many subscriptions there are already. */
+export interface SubscriptionLoad {
+  /** That the target got since a time. */
+  readonly target: number;
+  /** To the worker, whoever made them. */
+  readonly worker: number;
+  /** That the worker made itself. */
+  readonly owned: number;
+  /** Of all workers, not confirmed. */
+  readonly pending: number;
+  readonly active: number;
 }

@@ -20,6 +20,9 @@ const LOOK_EVERY_MS = 5_000;
 /** Longer than any try takes: after it another process may take over what a killed one held. */
 const LEASE_MS = 120_000;
 const MOST_AT_ONCE = 100;
+/** For one destination at a time, well within the lease; the rest comes with a later round. */
+const ROUND_MS = 60_000;
+const PATIENCE_MS = 3_000;
 /** How long tries under way are waited for at the end. */
 const FINISH_MS = 5_000;
 const KEPT_MS = 30 * 86_400_000;
@@ -44,6 +47,8 @@ export class AlertSender implements AsyncDisposable {
   #cancel = (): void => {};
   #sending: Promise<void> | undefined;
   #again = false;
+  /** Destinations that something is being sent to. */
+  readonly #busy = new Map<string, Promise<void>>();
   #forgotAtMs = -Infinity;
   #failing = false;
 
@@ -72,10 +77,11 @@ export class AlertSender implements AsyncDisposable {
       do {
         this.#again = false;
         const nowMs = clock.now();
-        const due = await store.claim(nowMs, nowMs + LEASE_MS, MOST_AT_ONCE);
+        const due = await store.claim(nowMs, nowMs + LEASE_MS, MOST_AT_ONCE, [...this.#busy.keys()]);
         const groups = new Map<string, Delivery[]>();
         for (const one of due) groups.set(one.destination, [...(groups.get(one.destination) ?? []), one]);
-        await Promise.all([...groups].map(([destination, deliveries]) => this.#toDestination(destination, deliveries)));
+        const tries = [...groups].map(([destination, deliveries]) => this.#start(destination, deliveries));
+        await this.#soonOver(Promise.all(tries));
         // Whoever has more waiting gets the rest in the next round.
         if (due.length > 0) this.#again = true;
       } while (this.#again && !this.#closing.signal.aborted);
@@ -92,15 +98,35 @@ export class AlertSender implements AsyncDisposable {
     }
   }
 
+  /** Begins with a destination. What fails is not of the destination but of the database, and comes again after the lease. */
+  #start(destination: string, deliveries: readonly Delivery[]): Promise<void> {
+    const over = this.#toDestination(destination, deliveries)
+      .catch((error: unknown) => this.#deps.logger.debug("deliveries were left", { error: errorText(error) }))
+      .finally(() => this.#busy.delete(destination));
+    this.#busy.set(destination, over);
+    return over;
+  }
+
+  /** A destination that is slow keeps nobody else waiting: it goes on by itself. */
+  async #soonOver(tries: Promise<unknown>): Promise<void> {
+    let cancel = (): void => {};
+    await Promise.race([
+      tries,
+      new Promise<void>((resolve) => (cancel = this.#deps.clock.after(PATIENCE_MS, resolve))),
+    ]);
+    cancel();
+  }
+
   async #toDestination(destination: string, deliveries: readonly Delivery[]): Promise<void> {
     const { store, clock } = this.#deps;
+    const untilMs = clock.monotonicMs() + ROUND_MS;
     const ids = deliveries.map((one) => one.id);
     const target = await this.#target(destination, deliveries);
     if (target === undefined) return store.dead(ids, clock.now(), "nobody is there any more to tell");
     // Programs take one at a time; people would rather read one message than twenty.
     if (target.channel.kind !== "webhook") return this.#try(target, deliveries);
     for (const one of deliveries) {
-      if (this.#closing.signal.aborted) return;
+      if (this.#closing.signal.aborted || clock.monotonicMs() > untilMs) return;
       await this.#try(target, [one]);
     }
   }
@@ -172,6 +198,7 @@ export class AlertSender implements AsyncDisposable {
     // A try that is cut off may have arrived: rather wait than say it twice.
     const cut = this.#deps.clock.after(FINISH_MS, () => this.#cut.abort());
     await this.#sending;
+    await Promise.all(this.#busy.values());
     cut();
   }
 }

@@ -21,6 +21,13 @@ test.each([
   ["::127.0.0.1", true],
   ["64:ff9b::7f00:1", true],
   ["2002:7f00:1::", true],
+  ["64:ff9b:1::7f00:1", true],
+  ["fec0::1", true],
+  ["::ffff:0:7f00:1", true],
+  ["2001:0:7f00:1::", true],
+  ["2001:db8::1", true],
+  ["198.51.100.7", true],
+  ["2606:4700:4700::1111", false],
   ["not an address", true],
 ])("%s is private: %s", (address, expected) => {
   expect(isPrivateAddress(address)).toBe(expected);

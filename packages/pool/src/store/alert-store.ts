@@ -2,7 +2,7 @@ import { type Clock, errorText, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { Pool, type PoolClient, type QueryResultRow } from "pg";
 import type { ConditionKey, ConditionState } from "../alerts/conditions.ts";
-import type { AlertStep, AlertStore, NewDelivery } from "../alerts/ports.ts";
+import type { AlertStep, AlertStore, NewDelivery, SubscriptionLoad } from "../alerts/ports.ts";
 import type { AlertEvent, Concern, Measure } from "../alerts/rules.ts";
 import type {
   Alert,
@@ -211,12 +211,18 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     return this.#using((client) => enqueue(client, deliveries, this.#newId, this.#clock.now()));
   }
 
-  async claim(nowMs: number, leaseUntilMs: number, limit: number): Promise<readonly Delivery[]> {
+  async claim(
+    nowMs: number,
+    leaseUntilMs: number,
+    limit: number,
+    busy: readonly string[],
+  ): Promise<readonly Delivery[]> {
     const rows = await this.#query<DeliveryRow>(
       `with due as (
          select id, destination, created_at, row_number() over (partition by destination order by created_at, id) as n
          from openpool.alert_outbox
          where state = 'waiting' and next_at <= $1 and (leased_until is null or leased_until <= $1)
+           and destination <> all ($4)
        ), wanted as (
          select o.id from openpool.alert_outbox o join due using (id) where due.n <= ${MOST_EACH}
            and o.state = 'waiting' and (o.leased_until is null or o.leased_until <= $1)
@@ -224,7 +230,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
        )
        update openpool.alert_outbox o set leased_until = $2 from wanted where o.id = wanted.id
        returning ${DELIVERY.replaceAll(/\w+/g, "o.$&")}`,
-      [date(nowMs), date(leaseUntilMs), limit],
+      [date(nowMs), date(leaseUntilMs), limit, busy],
     );
     return rows.map(toDelivery).toSorted((a, b) => (a.id < b.id ? -1 : 1));
   }
@@ -367,18 +373,22 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     return rows.length > 0;
   }
 
-  async load(
-    channel: Channel,
-    worker: WorkerAddress,
-    sinceMs: number,
-  ): Promise<{ readonly target: number; readonly worker: number; readonly pending: number }> {
-    const [row] = await this.#query<{ target: string; worker: string; pending: string }>(
+  async load(channel: Channel, worker: WorkerAddress, sinceMs: number): Promise<SubscriptionLoad> {
+    const [row] = await this.#query<{ [load in keyof SubscriptionLoad]: string }>(
       `select (select count(*) from openpool.alert_subscriptions where target = $1 and created_at >= $3) as target,
          (select count(*) from openpool.alert_subscriptions where worker = $2 and state <> 'ended') as worker,
-         (select count(*) from openpool.alert_subscriptions where state = 'pending') as pending`,
+         (select count(*) from openpool.alert_subscriptions where worker = $2 and owned and state <> 'ended') as owned,
+         (select count(*) from openpool.alert_subscriptions where state = 'pending') as pending,
+         (select count(*) from openpool.alert_subscriptions where state = 'active') as active`,
       [targetOf(channel), worker, date(sinceMs)],
     );
-    return { target: Number(row?.target ?? 0), worker: Number(row?.worker ?? 0), pending: Number(row?.pending ?? 0) };
+    return {
+      target: Number(row?.target ?? 0),
+      worker: Number(row?.worker ?? 0),
+      owned: Number(row?.owned ?? 0),
+      pending: Number(row?.pending ?? 0),
+      active: Number(row?.active ?? 0),
+    };
   }
 
   async #query<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {

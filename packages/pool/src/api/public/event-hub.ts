@@ -19,7 +19,7 @@ const TELL_EVERY_MS = 500;
 const LIVE_EVERY_MS = 1_000;
 const PAGE = 1_000;
 /** Missed events that are told afterwards; who missed more reads the pages again. */
-const MAX_MISSED = 20_000n;
+const MAX_MISSED = 5_000n;
 /** Facts of one message; what is more is counted only. */
 const MAX_FACTS = 200;
 /** A reader that does not read: it comes back and goes on where it was. */

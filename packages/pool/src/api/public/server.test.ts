@@ -316,6 +316,8 @@ describe("requests", () => {
     await using proxied = await openWorld({ requestsPerMinute: 1, trustProxy: true });
     await proxied.get("/v1/terms", { "x-forwarded-for": "203.0.113.1" });
     expect((await proxied.get("/v1/terms", { "x-forwarded-for": "203.0.113.2" })).status).toBe(200);
+    // What stands in front of the proxy's own word is a stranger's.
+    expect((await proxied.get("/v1/terms", { "x-forwarded-for": "203.0.113.9, 203.0.113.1" })).status).toBe(429);
   });
 });
 

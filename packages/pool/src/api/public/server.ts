@@ -71,7 +71,8 @@ async function createApp(
 ): Promise<{ readonly app: FastifyInstance<Server>; close(): Promise<void> }> {
   const common = {
     logger: false as const,
-    trustProxy: options.trustProxy,
+    // One proxy: what it adds is believed, and not what a stranger wrote in front of that.
+    trustProxy: options.trustProxy && ((_: string, hop: number) => hop === 0),
     bodyLimit: 1_024,
     forceCloseConnections: true,
     requestTimeout: 30_000,
