@@ -1,5 +1,6 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type { ClientBase } from "pg";
+import { locks } from "./locks.ts";
 
 /** A credit that is not payable yet, with what was corrected of it. */
 export interface HeldCredit {
@@ -22,7 +23,7 @@ export async function lockHeldCredit(
   job: string,
 ): Promise<HeldCredit | undefined> {
   // Who releases takes these two in this order.
-  await client.query("select pg_advisory_xact_lock_shared(7105236)");
+  await client.query("select pg_advisory_xact_lock_shared($1)", [locks.periods]);
   const { rows: cursors } = await client.query<{ through: string }>(
     "select released_through::text as through from openpool.ledger_cursor for update",
   );

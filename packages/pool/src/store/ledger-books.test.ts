@@ -18,6 +18,7 @@ import { ledgerStep } from "./ledger-reader.ts";
 import { postEntries } from "./ledger-store.ts";
 import { WorkerNumbers } from "./ledger-writer.ts";
 import { clientConfig } from "./pg-connection.ts";
+import { PgPayoutStore } from "./payout-store.ts";
 import { pruneMonth } from "./retention.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { ada, bob, creditOf, newJob } from "./testing/sample-credit.ts";
@@ -508,4 +509,14 @@ test("a credit that is held is corrected where it is: less of it is released, at
   await right();
   // Released: from here on it is what is owed that is corrected.
   expect((await correct(-100n)).balance).toMatchObject({ heldWei: 0n, owedWei: 7_400n });
+});
+
+test("the books are rebuilt beside a process that pays", async () => {
+  await using world = await openLedgerWorld(systemClock);
+  await using payer = new PgPayoutStore(world.connection, { clock: systemClock, newId: newJob });
+  await payer.openRuns();
+  await world.store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  expect(await rebuild(world, true, systemClock.now)).toMatchObject({ jobs: 1, differences: [] });
+  expect(await rebuild(world, false, systemClock.now)).toMatchObject({ replaced: true });
 });

@@ -1,5 +1,6 @@
 import { Client, type ClientBase } from "pg";
 import { LINE_DIGEST } from "./ledger-rebuild.ts";
+import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 
 /** A month is closed so long after its end: by then everything that happened in it is in the log. */
@@ -33,7 +34,7 @@ export async function closePeriods(client: ClientBase, nowMs: number): Promise<r
   await client.query("begin");
   try {
     // Nobody posts meanwhile.
-    await client.query("select pg_advisory_xact_lock(7105236)");
+    await client.query("select pg_advisory_xact_lock($1)", [locks.periods]);
     const { rows } = await client.query<{ position: string; head: string; last: Date | null }>(
       `select c.position, h.position as head, (select max(ends_at) from openpool.ledger_periods) as last
        from openpool.ledger_cursor c, openpool.log_head h for update of c`,

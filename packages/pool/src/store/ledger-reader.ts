@@ -6,6 +6,7 @@ import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
 import type { WorkerAddress } from "@openpool/protocol";
 import { postEntries } from "./ledger-store.ts";
 import { readCredits, WorkerNumbers, writeHolds, writeLines } from "./ledger-writer.ts";
+import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
 
@@ -82,7 +83,7 @@ export async function ledgerStep(
     const [, , { rows }, ahead] = await Promise.all([
       client.query("begin"),
       // Before anything is looked at: no period is closed until this is committed.
-      client.query({ name: "lock-periods", text: "select pg_advisory_xact_lock_shared(7105236)" }),
+      client.query({ name: "lock-periods", text: "select pg_advisory_xact_lock_shared($1)", values: [locks.periods] }),
       client.query<{ position: string; open_since: Date | null }>({
         name: "ledger-cursor",
         text: `select position, (select max(ends_at) from openpool.ledger_periods) as open_since

@@ -8,6 +8,7 @@ import type { WorkerAddress } from "@openpool/protocol";
 import { readCredits, WorkerNumbers, writeLines } from "./ledger-writer.ts";
 import type { ExportedEvent } from "./event-export.ts";
 import { exportedCredits } from "./retention.ts";
+import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
 
@@ -43,8 +44,6 @@ export interface RebuildOptions {
 const MAX_DIFFERENCES = 100;
 /** A page of them is decoded without a break: streams that are served meanwhile wait so long. */
 const JOBS_AT_ONCE = 500;
-/** Any constant of ours: one rebuild at a time. */
-const REBUILD_LOCK = 7_105_237;
 const TABLES = ["lines", "entries", "postings"] as const;
 
 /**
@@ -61,7 +60,7 @@ export async function rebuildLedger(connection: PgConnection, options: RebuildOp
     await client.connect();
     // What is written beside the books need not be durable before it becomes the books.
     await client.query("set synchronous_commit = off");
-    const { rows } = await client.query<{ got: boolean }>("select pg_try_advisory_lock($1) as got", [REBUILD_LOCK]);
+    const { rows } = await client.query<{ got: boolean }>("select pg_try_advisory_lock($1) as got", [locks.rebuild]);
     if (!rows[0]?.got) {
       throw new PoolError({ code: "ledger/rebuild-running" }, "The books are being rebuilt already; wait for its end.");
     }
@@ -352,7 +351,7 @@ class Rebuild {
     const client = this.#client;
     const { verify } = this.#options;
     // Nobody posts from here on, or, when only comparing, all that follows sees one moment.
-    if (!verify) await client.query("select pg_advisory_xact_lock(7105236)");
+    if (!verify) await client.query("select pg_advisory_xact_lock($1)", [locks.periods]);
     const { position, releasedThroughMs } = await this.#cursor(verify ? "" : "for update");
     await this.#readSeals();
     await this.#readUpTo(position);

@@ -3,6 +3,7 @@ import { copyFile, open, readFile, realpath, rename, rmdir, stat, truncate } fro
 import { join } from "node:path";
 import { type Clock, createBackoff, errorCode, errorText, type Logger, openScope, PoolError } from "@openpool/base";
 import { Client, type QueryResult } from "pg";
+import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 import {
@@ -62,8 +63,6 @@ const DATABASE = "openpool";
 const LOG_MAX_BYTES = 8 << 20;
 /** How soon we notice that somebody else told Postgres to stop. */
 const STOP_LOOK_MS = 1_000;
-/** Any constant: it is taken in the database `postgres` of a cluster that is ours alone. */
-const OWNER_LOCK = 7_105_233;
 const OWNER_WAIT_MS = 1_500;
 
 /** Not for the operator to change: these decide whether anything is lost, and who may connect. */
@@ -349,7 +348,7 @@ class Supervisor implements ManagedPostgres {
   async #own(guard: Client): Promise<void> {
     const deadline = this.#clock.monotonicMs() + OWNER_WAIT_MS;
     for (;;) {
-      const { rows } = await guard.query<{ got: boolean }>("select pg_try_advisory_lock($1) as got", [OWNER_LOCK]);
+      const { rows } = await guard.query<{ got: boolean }>("select pg_try_advisory_lock($1) as got", [locks.owner]);
       if (rows[0]?.got) return;
       // The session of a pool that was just killed takes a moment to end.
       if (this.#clock.monotonicMs() > deadline) break;
@@ -357,7 +356,7 @@ class Supervisor implements ManagedPostgres {
     }
     const { rows } = await guard.query<{ name: string }>(
       "select application_name as name from pg_stat_activity join pg_locks using (pid) where locktype = 'advisory' and objid = $1",
-      [OWNER_LOCK],
+      [locks.owner],
     );
     // Not ours after all: it serves the other pool.
     this.#postmaster = undefined;

@@ -1,5 +1,6 @@
 import { errorText, type Logger, PoolError } from "@openpool/base";
 import type { Client } from "pg";
+import { locks } from "./locks.ts";
 import { log } from "./schema/1-log.ts";
 import { ledger } from "./schema/2-ledger.ts";
 import { payouts } from "./schema/3-payouts.ts";
@@ -30,9 +31,6 @@ export const knownMigrations: readonly Migration[] = [
   waysToPay,
   retention,
 ];
-
-/** Any constant of ours: two nodes that start together migrate one after the other. */
-const MIGRATION_LOCK = 7_105_232;
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */
 export async function migrate(
@@ -85,13 +83,13 @@ export async function migrate(
       logger.info("migrated the database", { version, name });
     }
   } finally {
-    await client.query("select pg_advisory_unlock($1)", [MIGRATION_LOCK]).catch(() => {});
+    await client.query("select pg_advisory_unlock($1)", [locks.migration]).catch(() => {});
   }
 }
 
 /** Of this session until it ends, or is unlocked as often as it was locked. */
 export async function lockMigrations(client: Client): Promise<void> {
-  await client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+  await client.query("select pg_advisory_lock($1)", [locks.migration]);
 }
 
 /** A table that is there while a backup is being restored. */

@@ -37,10 +37,9 @@ import {
   toWish,
   type WishRow,
 } from "./payout-rows.ts";
+import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 
-/** Any constant of ours: who holds it pays. */
-const PAYER_LOCK = 7_105_237;
 
 export interface PgPayoutStoreDeps {
   readonly clock: Clock;
@@ -570,7 +569,7 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
       await client.query(
         "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
       );
-      const { rows } = await client.query<{ won: boolean }>("select pg_try_advisory_lock($1) as won", [PAYER_LOCK]);
+      const { rows } = await client.query<{ won: boolean }>("select pg_try_advisory_lock($1) as won", [locks.payer]);
       if (!rows[0]?.won) {
         throw new PoolError(
           { code: "payout/not-leader" },

@@ -20,6 +20,7 @@ import {
 import type { Terms } from "../ledger/terms.ts";
 import type { CreditedJob, JobBooking, NewEntry } from "../ledger/types.ts";
 import { postEntries } from "./ledger-store.ts";
+import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
 
@@ -513,7 +514,7 @@ export class PgSchemeStore implements AsyncDisposable {
       await client.query("begin");
       // The books are on disk before anything is said about them, whatever the server's default.
       await client.query("set local synchronous_commit = on");
-      await client.query("select pg_advisory_xact_lock_shared(7105236)");
+      await client.query("select pg_advisory_xact_lock_shared($1)", [locks.periods]);
       const result = await work(client);
       await client.query("commit");
       return result;
