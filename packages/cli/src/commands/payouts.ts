@@ -201,20 +201,25 @@ With \`--foreign all\` nothing is read: what was paid and is not in the books is
   const exportIt = add("export", "print a payout as CSV or JSON, or as a file for a Safe's transaction builder");
   exportIt
     .argument("<ID>")
-    .option("--format <FORMAT>", "csv, json, or safe (makes the payout the multisig's)", "csv")
+    .option(
+      "--format <FORMAT>",
+      "csv, json, safe (makes the payout the multisig's), or safe-cancel (makes it impossible)",
+      "csv",
+    )
     .action((id: string) =>
       act(exportIt, 1, async (pool) => {
         const { format } = exportIt.opts<{ format: string }>();
-        if (!["csv", "json", "safe"].includes(format)) {
-          throw settingsError([{ where: "--format", problem: `is ${JSON.stringify(format)}: give csv, json or safe` }]);
+        if (!["csv", "json", "safe", "safe-cancel"].includes(format)) {
+          const problem = `is ${JSON.stringify(format)}: give csv, json, safe or safe-cancel`;
+          throw settingsError([{ where: "--format", problem }]);
         }
         const place = path(id, "export", format);
-        const answer = format === "safe" ? await pool.change("POST", place, {}) : await pool.get(place);
+        const answer = format.startsWith("safe") ? await pool.change("POST", place, {}) : await pool.get(place);
         return { text: exportSchema.parse(answer).text };
       }),
     );
 
-  const reconcile = add("reconcile", "book what the multisig's transaction paid, once it is final");
+  const reconcile = add("reconcile", "book what the multisig's transaction paid or cancelled, once it is final");
   reconcile
     .argument("<ID>")
     .argument("<HASH>", "the transaction that executed it")

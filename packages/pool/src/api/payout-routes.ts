@@ -101,6 +101,9 @@ export function payoutRoutes(
   app.post<{ Params: { id: string } }>("/payouts/:id/export/safe", async (request, reply) =>
     json(reply, { text: await port().exportRun(request.params.id, "safe") }),
   );
+  app.post<{ Params: { id: string } }>("/payouts/:id/export/safe-cancel", async (request, reply) =>
+    json(reply, { text: await port().exportRun(request.params.id, "safe-cancel") }),
+  );
   app.post<{ Params: { id: string } }>("/payouts/:id/approve", async (request, reply) =>
     json(reply, await port().approve(request.params.id, parse(bodies.approve, request.body).by)),
   );

@@ -318,4 +318,57 @@ describe("bad input", () => {
     expect(await pool.ledger.balance(refuses)).toMatchObject({ owedWei: 7_001n, paidWei: 0n });
     expect((await pool.engine.plan({ dryRun: true })).waiting[0]?.reason).toContain("its last payment failed");
   });
+
+  /** What a file of the transaction builder says, executed as the multisig would. */
+  async function execute(file: string, from: string): Promise<Hex> {
+    const { transactions } = JSON.parse(file) as {
+      readonly transactions: readonly { readonly to: string; readonly value: string; readonly data: Hex }[];
+    };
+    const [call] = transactions;
+    const value = `0x${BigInt(call?.value ?? 0).toString(16)}`;
+    const hash = await local.request("eth_sendTransaction", [
+      { from, to: call?.to, value, data: call?.data, gas: "0x4c4b40" },
+    ]);
+    await mine(FINALITY);
+    return hash as Hex;
+  }
+
+  test("a payout is handed to the multisig only when it is approved, and is nobody else's from then on", async () => {
+    const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+    await using pool = await open({
+      rules: { method: "safe", approvalAboveWei: 1n },
+      settings: { safe: safe.address },
+    });
+    await pool.owe(newWorker(), 7_100n);
+    const first = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    await expect(pool.engine.exportRun(first, "safe")).rejects.toThrow(/payout\/wrong-state.*not approved/);
+    await pool.engine.cancel(first);
+    await expect(pool.engine.exportRun(first, "safe")).rejects.toThrow(/payout\/wrong-state.*cancelled/);
+    const second = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    await pool.engine.approve(second, "ada");
+    await pool.engine.pause("a look");
+    await expect(pool.engine.exportRun(second, "safe")).rejects.toThrow(/stand still: a look/);
+    await pool.engine.resume();
+    const file = await pool.engine.exportRun(second, "safe");
+    expect(await pool.engine.exportRun(second, "safe")).toBe(file);
+    await expect(pool.engine.cancel(second)).rejects.toThrow(/payout\/wrong-state/);
+  });
+
+  test("a payout that the multisig shall not make is cancelled by it on the chain, and owed again", async () => {
+    const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+    await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
+    const workers = [await pool.owe(newWorker(), 7_201n), await pool.owe(newWorker(), 7_202n)];
+    const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    await expect(pool.engine.exportRun(id, "safe-cancel")).rejects.toThrow(/was not exported/);
+    const payment = await pool.engine.exportRun(id, "safe");
+    const cancelled = await execute(await pool.engine.exportRun(id, "safe-cancel"), safe.address);
+    await pool.engine.reconcile(id, cancelled);
+    expect((await pool.engine.run(id))?.lines.map((line) => line.state)).toEqual(["returned", "returned"]);
+    // The first file is of no use any more.
+    const late = await execute(payment, safe.address);
+    expect((await pool.chain.finalReceipt(late)) as object).toMatchObject({ succeeded: false });
+    const again = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    await pool.engine.reconcile(again, await execute(await pool.engine.exportRun(again, "safe"), safe.address));
+    expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([7_201n, 7_202n]);
+  });
 });

@@ -506,12 +506,14 @@ export class PayoutEngine implements PayoutPort {
       return;
     }
     const key = `${schedule} ${timeZone}`;
-    if (control.nextAtMs === undefined || control.schedule !== key) {
-      await store.setNextAt(nextTime(schedule, timeZone, nowMs), key);
+    const next = nextTime(schedule, timeZone, nowMs);
+    const { nextAtMs } = control;
+    // Later than the next time there is: it was reckoned by a clock that had run ahead.
+    if (nextAtMs === undefined || control.schedule !== key || (next !== undefined && nextAtMs > next)) {
+      await store.setNextAt(next, key);
       return;
     }
-    if (nowMs < control.nextAtMs) return;
-    const next = nextTime(schedule, timeZone, nowMs);
+    if (nowMs < nextAtMs) return;
     const planned = await this.#plan(false, next);
     if (planned.run === undefined) await store.setNextAt(next, key);
   }
@@ -731,11 +733,33 @@ export class PayoutEngine implements PayoutPort {
   exportRun(id: string, format: ExportFormat): Promise<string> {
     return this.#alone(async () => {
       const detail = await this.#mustFind(id);
-      const { calls, store } = this.#deps;
-      const text = exportRun(detail, format, { calls, batchContract: this.#settings.rules.batchContract });
-      if (format === "safe" && detail.run.state === "approved") await store.markExported(id);
+      const { batchContract } = this.#settings.rules;
+      const text = exportRun(detail, format, { calls: this.#deps.calls, batchContract });
+      // Written down before anybody has it: from then on it may be executed, and nothing else may pay its lines.
+      if (format === "safe") await this.#handOver(detail.run);
+      if (format === "safe-cancel" && detail.run.state !== "exported") {
+        throw notIn(id, "was not exported for a multisig: `openpool payouts cancel` takes it back");
+      }
       return text;
     });
+  }
+
+  /** Makes a run the multisig's. */
+  async #handOver({ id, state }: PayoutRun): Promise<void> {
+    const { store } = this.#deps;
+    if (state === "exported") return;
+    if (state !== "approved") {
+      throw notIn(
+        id,
+        state === "planned"
+          ? "is not approved: `openpool payouts approve` comes first"
+          : `is ${state}: there is nothing to be executed`,
+      );
+    }
+    const { halts, paused } = await store.control();
+    const why = halts[0]?.message ?? paused;
+    if (why !== undefined) throw notIn(id, `is not handed out while payouts stand still: ${why}`);
+    if (!(await store.markExported(id))) throw notIn(id, "is not approved any more");
   }
 
   reconcile(id: string, hash: Hex): Promise<PayoutRun> {
@@ -743,6 +767,7 @@ export class PayoutEngine implements PayoutPort {
       const { chain, store, clock } = this.#deps;
       const { run, lines } = await this.#mustFind(id);
       if (run.state !== "exported") throw notIn(id, "was not exported for a multisig");
+      if (run.chainId !== chain.chainId) throw notIn(id, `is paid on chain ${run.chainId}, not on ${chain.chainId}`);
       const receipt = await chain.finalReceipt(hash);
       if ("none" in receipt) throw notIn(id, `is not paid by ${hash}: ${receipt.none}`);
       const returned: Settlement["returned"][number][] = [];
@@ -755,9 +780,15 @@ export class PayoutEngine implements PayoutPort {
         });
         if (!unpaid)
           throw notIn(id, `is not paid by ${hash}: the batch contract did not do its batch of ${asset} in it`);
-        const reason = asset === "eth" ? "its address did not take the payment" : "the token moved nothing to it";
+        // So it is when the batch was cancelled; whoever it is, it is not one payee's fault.
+        const none = unpaid.size === of.length;
+        const reason = none
+          ? "the multisig paid nobody of its batch"
+          : asset === "eth"
+            ? "its address did not take the payment"
+            : "the token moved nothing to it";
         for (const [place, line] of of.entries()) {
-          if (unpaid.has(place)) returned.push({ line: line.id, reason, hold: true });
+          if (unpaid.has(place)) returned.push({ line: line.id, reason, hold: !none });
           else paid.push(line.id);
         }
       }

@@ -2,7 +2,7 @@ import { formatEth, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Calls } from "./ports.ts";
 import { batchIdOf, groupByAsset } from "./settlement.ts";
-import type { ExportFormat, Hex, PayoutLine, RunDetail } from "./types.ts";
+import type { Asset, ExportFormat, Hex, PayoutLine, RunDetail } from "./types.ts";
 
 export interface ExportTools {
   readonly calls: Calls;
@@ -25,7 +25,10 @@ const CSV_COLUMNS = [
   "reason",
 ] as const;
 
-/** A run as a text: for people and books (`csv`, `json`), or for the transaction builder of a Safe (`safe`). */
+/**
+ * A run as a text: for people and books (`csv`, `json`), or for the transaction builder of a Safe: what pays it (`safe`),
+ * and what makes sure that it can never be paid any more (`safe-cancel`).
+ */
 export function exportRun(detail: RunDetail, format: ExportFormat, tools: ExportTools): string {
   switch (format) {
     case "json":
@@ -33,7 +36,8 @@ export function exportRun(detail: RunDetail, format: ExportFormat, tools: Export
     case "csv":
       return [CSV_COLUMNS.join(","), ...detail.lines.map(csvRow)].map((row) => `${row}\n`).join("");
     case "safe":
-      return `${JSON.stringify(safeBatch(detail, tools), undefined, 2)}\n`;
+    case "safe-cancel":
+      return `${JSON.stringify(safeFile(detail, tools, format), undefined, 2)}\n`;
   }
 }
 
@@ -67,35 +71,64 @@ interface SafeTransaction {
   readonly data: Hex;
 }
 
-/** The file of the Safe's transaction builder: a call of the batch contract for each asset, so that the chain says who was paid. */
-function safeBatch({ run, lines }: RunDetail, { calls, batchContract }: ExportTools): object {
+/** The file of the Safe's transaction builder. The batch contract takes each batch once, so that one of the two files is of use. */
+function safeFile({ run, lines }: RunDetail, tools: ExportTools, format: "safe" | "safe-cancel"): object {
   const payments = lines.filter((line) => line.method === "safe");
+  const { calls, batchContract } = tools;
   if (payments.length === 0 || batchContract === undefined) {
     throw new PoolError(
       { code: "payout/wrong-state" },
       `Run ${run.id} is not paid by a multisig: plan it with --payout-method safe.`,
     );
   }
-  const transactions = [...groupByAsset(payments)].flatMap(([asset, of]): SafeTransaction[] => {
-    const batch = batchIdOf(run.id, asset);
-    const entries = of.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
-    const sum = of.reduce((total, line) => total + line.sendAmount, 0n);
-    return asset === "eth"
-      ? [{ to: batchContract, value: String(sum), data: calls.payEth(batch, entries) }]
-      : [
-          { to: asset, value: "0", data: calls.tokenApprove(batchContract, sum) },
-          { to: batchContract, value: "0", data: calls.payToken(batch, asset, entries) },
-        ];
-  });
+  const write = format === "safe" ? paymentOf : cancellationOf;
   return {
     version: "1.0",
     chainId: String(run.chainId),
     createdAt: run.createdAtMs,
     meta: {
-      name: `Open Pool payout ${run.id}`,
-      description: `${payments.length} payments, worth ${formatEth(run.totalWei)} ETH in all`,
+      name: format === "safe" ? `Open Pool payout ${run.id}` : `Cancels Open Pool payout ${run.id}`,
+      description:
+        format === "safe"
+          ? `${payments.length} payments, worth ${formatEth(run.totalWei)} ETH in all`
+          : "Pays nobody, and makes the payout impossible",
       createdFromSafeAddress: run.payer,
     },
-    transactions,
+    transactions: [...groupByAsset(payments)].flatMap(([asset, of]) =>
+      write(calls, batchContract, batchIdOf(run.id, asset), asset, of),
+    ),
   };
+}
+
+/** A call of the batch contract for each asset, so that the chain says who was paid. */
+function paymentOf(
+  calls: Calls,
+  batchContract: WorkerAddress,
+  batch: Hex,
+  asset: Asset,
+  lines: readonly PayoutLine[],
+): readonly SafeTransaction[] {
+  const entries = lines.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
+  const sum = lines.reduce((total, line) => total + line.sendAmount, 0n);
+  return asset === "eth"
+    ? [{ to: batchContract, value: String(sum), data: calls.payEth(batch, entries) }]
+    : [
+        { to: asset, value: "0", data: calls.tokenApprove(batchContract, sum) },
+        { to: batchContract, value: "0", data: calls.payToken(batch, asset, entries) },
+      ];
+}
+
+/**
+ * Spends the id of a batch: as many payments as it has, all of nothing to the batch contract itself, which takes none. The
+ * chain then says that none of its places was paid.
+ */
+function cancellationOf(
+  calls: Calls,
+  batchContract: WorkerAddress,
+  batch: Hex,
+  _asset: Asset,
+  lines: readonly PayoutLine[],
+): readonly SafeTransaction[] {
+  const nothing = lines.map(() => ({ to: batchContract, amount: 0n }));
+  return [{ to: batchContract, value: "0", data: calls.payEth(batch, nothing) }];
 }

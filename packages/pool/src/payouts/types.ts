@@ -14,7 +14,8 @@ export type AssetChoice = "pool" | Asset;
  *
  * ```
  * planned ─approve→ approved ─sign→ sending ─all lines decided→ done
- *    └────cancel───────┴→ cancelled          exported ─reconciled→ done
+ *    └────cancel───────┴→ cancelled
+ *                      └─export→ exported ─reconciled→ done
  * ```
  */
 export type RunState = "planned" | "approved" | "sending" | "exported" | "done" | "cancelled";
@@ -246,7 +247,8 @@ export interface PayToChange extends PayoutWish {
   readonly state: "waiting" | "in-force" | "cancelled" | "replaced";
 }
 
-export type ExportFormat = "json" | "csv" | "safe";
+/** `safe`: what a multisig executes to pay a run; `safe-cancel`: what it executes so that the run can never be paid. */
+export type ExportFormat = "json" | "csv" | "safe" | "safe-cancel";
 
 /** What a person knows of transactions that the books cannot explain. */
 export interface ResumeHow {
@@ -291,8 +293,9 @@ export interface PayoutPort {
   resume(how?: ResumeHow): Promise<ResumeReport>;
   /** Lets a worker whose payment failed be paid again, by a plain transfer. */
   retry(lineId: string): Promise<PayoutLine>;
+  /** `safe` makes an approved run the multisig's, for good: it may have been signed by then. */
   exportRun(id: string, format: ExportFormat): Promise<string>;
-  /** Says that the multisig executed an exported run in this transaction; checked against the chain. */
+  /** Says that the multisig paid or cancelled an exported run in this transaction; checked against the chain. */
   reconcile(id: string, hash: Hex): Promise<PayoutRun>;
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;
   /** Takes a signed change in; it counts after a delay. */

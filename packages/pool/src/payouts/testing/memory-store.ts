@@ -228,11 +228,25 @@ export class MemoryPayoutStore implements PayoutStore {
     Object.assign(found, { state: "done", finishedAtMs: atMs });
   }
 
-  async markExported(): Promise<boolean> {
-    return false;
+  async markExported(run: string): Promise<boolean> {
+    const found = this.#runs.get(run);
+    if (found?.state !== "approved") return false;
+    found.state = "exported";
+    return true;
   }
 
-  async settleExported(): Promise<void> {}
+  async settleExported(
+    run: string,
+    paid: readonly string[],
+    returned: Settlement["returned"],
+    _hash: Hex,
+    atMs: number,
+  ): Promise<void> {
+    if (this.#runs.get(run)?.state !== "exported") return;
+    for (const id of paid) this.#pay(id);
+    this.#return(returned);
+    this.#finish(run, atMs);
+  }
 
   async halt(halt: Halt): Promise<void> {
     const { halts } = this.#control;
