@@ -92,6 +92,7 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
         poolName: deps.poolName,
         batchSize: options.batchSize,
         bumpAfterMs: options.bumpAfterMs,
+        maxBump: options.maxBump,
         payToDelayMs: options.payToDelayMs,
         safe: options.safe,
       },

@@ -39,6 +39,17 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
   const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
   const median = (values: bigint[]): bigint => values.sort(byValue)[Math.floor(values.length / 2)] ?? 0n;
 
+  /** Before all that decides something: an address may lead to another chain today. */
+  async function onItsChain(node: ChainNode): Promise<void> {
+    const found = await node.chainId();
+    if (found !== options.chainId) {
+      throw new PoolError(
+        { code: "payout/wrong-chain" },
+        `The RPC node ${node.name} is on chain ${found}, and the pool pays on chain ${options.chainId}.`,
+      );
+    }
+  }
+
   const finalBlock = async (node: ChainNode): Promise<number> =>
     options.finality === "finalized" ? node.finalizedBlock() : (await node.latestBlock()) - options.finality + 1;
 
@@ -59,6 +70,7 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
     block < 0 ? 0 : agreed((node) => node.transactionCount(account, block));
 
   async function sight(node: ChainNode, account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<Sight> {
+    await onItsChain(node);
     // In this order: what is mined between two questions then shows as its receipt, never as someone else's.
     const final = await finalBlock(node);
     const count = await node.transactionCount(account, "latest");
@@ -100,8 +112,10 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
 
   return {
     chainId: options.chainId,
+    lastBlock,
     nextNonce: (account, at) =>
       reached(async (node) => {
+        await onItsChain(node);
         if (at === "latest") return node.transactionCount(account, at);
         const final = await finalBlock(node);
         return final < 0 ? 0 : node.transactionCount(account, final);
@@ -154,6 +168,7 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
     async finalReceipt(hash) {
       // As a nonce of nobody: without a receipt it is simply not there.
       const sights = await ask(async (node): Promise<Sight> => {
+        await onItsChain(node);
         const receipt = await node.receipt(hash);
         if (!receipt) return { kind: "open" };
         const final = await finalBlock(node);
@@ -215,14 +230,23 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       const refused = answers.flatMap((one) => ("refused" in one ? [one.refused] : []));
       const gas = answers.flatMap((one) => ("gas" in one ? [one.gas] : []));
       if (gas.length >= quorum) return { gas: median(gas) };
-      if (refused.length >= quorum) return { refused: refused[0] ?? "no reason given" };
-      throw new PoolError({ code: "payout/no-quorum" }, "The RPC nodes do not agree what a payment costs.");
+      // Code can show itself differently to each node: that is its own trouble, and stops nobody else's payment.
+      return { refused: refused[0] ?? "no reason given", agreed: refused.length >= quorum };
     },
     async hasBatchContract(address) {
-      return (await agreed((node) => node.code(address))).toLowerCase() === options.batchRuntime.toLowerCase();
+      const code = await agreed(async (node) => {
+        await onItsChain(node);
+        return node.code(address);
+      });
+      return code.toLowerCase() === options.batchRuntime.toLowerCase();
     },
     async send(raw) {
-      const answers = await Promise.allSettled(nodes.map(async (node) => node.send(raw)));
+      const answers = await Promise.allSettled(
+        nodes.map(async (node) => {
+          await onItsChain(node);
+          await node.send(raw);
+        }),
+      );
       return answers.map(
         (one, i) => `${nodes[i]?.name}: ${one.status === "fulfilled" ? "taken" : shortly(one.reason)}`,
       );

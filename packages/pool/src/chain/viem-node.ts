@@ -11,6 +11,7 @@ import {
   type Log,
   parseAbiItem,
   type PublicClient,
+  RpcRequestError,
   size,
   toEventSelector,
   TransactionReceiptNotFoundError,
@@ -142,8 +143,13 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
       try {
         return { gas: await client.estimateGas({ account: address(from), to: address(to), value: valueWei, data }) };
       } catch (error) {
-        if (hasReverted(error) || isCausedBy(error, InsufficientFundsError)) return { refused: nodeErrorText(error) };
-        throw error;
+        const refused = { refused: nodeErrorText(error) };
+        if (hasReverted(error) || isCausedBy(error, InsufficientFundsError)) return refused;
+        // Nodes have many words for code that fails (a bad opcode, no gas left). They are about the payment only where the
+        // node answers at all, and can estimate one that nothing speaks against.
+        if (!isCausedBy(error, RpcRequestError)) throw error;
+        await client.estimateGas({ account: address(from), to: address(from), value: 0n });
+        return refused;
       }
     },
     async send(raw) {
@@ -156,7 +162,10 @@ function hasReverted(error: unknown): boolean {
   return isCausedBy(error, ExecutionRevertedError);
 }
 
-function isCausedBy(error: unknown, kind: typeof ExecutionRevertedError | typeof InsufficientFundsError): boolean {
+function isCausedBy(
+  error: unknown,
+  kind: typeof ExecutionRevertedError | typeof InsufficientFundsError | typeof RpcRequestError,
+): boolean {
   return error instanceof BaseError && error.walk((one) => one instanceof kind) !== null;
 }
 

@@ -8,6 +8,8 @@ const PAYEE_ROOM = 31_000n;
 const BATCH_ROOM = 120_000n;
 /** A token whose allowance is not there after so many tries of a run does not give it: one to zero, one to the sum. */
 const MAX_APPROVALS = 2;
+/** What a transfer may need beyond a plain one: enough for any wallet, or a token, that means well. */
+const MAX_EXTRA_GAS = 250_000n;
 
 /** A transaction to be, without its nonce and price. */
 export interface Draft {
@@ -33,6 +35,10 @@ export interface DraftRules {
   /** Payees of one batch at most. */
   readonly batchSize: number;
   readonly batchContract: WorkerAddress | undefined;
+  /** What is offered for a gas, in wei. */
+  readonly maxFeeWei: bigint;
+  /** Why so much gas is too much of what a line pays; undefined: it is not. */
+  readonly tooDear: (line: PayoutLine, gas: bigint) => string | undefined;
 }
 
 export interface DraftDeps {
@@ -55,8 +61,11 @@ export async function draftTransactions(
   deps: DraftDeps,
 ): Promise<Drafted> {
   const all: Drafted[] = [];
+  const { payer } = detail.run;
+  const plain = await deps.chain.estimateGas({ from: payer, to: payer, valueWei: 0n, data: "0x" });
+  if ("refused" in plain) return waitFor(`the RPC nodes can estimate nothing: ${plain.refused}`);
   for (const [asset, of] of groupByAsset(lines)) {
-    const missing = asset === "eth" ? undefined : await whatIsMissing(detail.run.payer, asset, of, deps);
+    const missing = asset === "eth" ? undefined : await whatIsMissing(payer, asset, of, deps);
     if (missing !== undefined) {
       all.push(waitFor(missing));
       continue;
@@ -64,7 +73,7 @@ export async function draftTransactions(
     const inBatch = of.filter((line) => line.method === "batch");
     if (inBatch.length > 0) all.push(await draftBatches(detail, inBatch, rules, deps));
     for (const line of of.filter((one) => one.method === "transfer")) {
-      all.push(await draftTransfer(detail.run.payer, line, deps));
+      all.push(await draftTransfer(payer, line, plain.gas, rules, deps));
     }
   }
   return {
@@ -145,25 +154,38 @@ async function draftBatches(
 
 async function draftTransfer(
   payer: WorkerAddress,
-  { id: line, asset, payTo, sendAmount }: PayoutLine,
+  line: PayoutLine,
+  plainGas: bigint,
+  { tooDear, maxFeeWei }: DraftRules,
   { chain, calls, newId }: DraftDeps,
 ): Promise<Drafted> {
+  const { id, asset, payTo, sendAmount } = line;
+  const refuse = (reason: string, hold: boolean): Drafted => ({ ...nothing, refused: [{ line: id, reason, hold }] });
   const [to, valueWei, data]: [WorkerAddress, bigint, Hex] =
     asset === "eth" ? [payTo, sendAmount, "0x"] : [asset, 0n, calls.tokenTransfer(payTo, sendAmount)];
   const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
   if ("gas" in estimate) {
     const gasLimit = (estimate.gas * 13n) / 10n;
+    if (estimate.gas > plainGas + MAX_EXTRA_GAS) {
+      return refuse(
+        `its code wants ${estimate.gas} gas to be paid, and ${plainGas + MAX_EXTRA_GAS} are the most that a transfer gives`,
+        true,
+      );
+    }
+    // The plan did not know what its code costs.
+    const dear = asset === "eth" && estimate.gas > plainGas + PAYEE_ROOM ? tooDear(line, gasLimit) : undefined;
+    if (dear !== undefined) return refuse(`its code costs ${estimate.gas} gas: ${dear}`, true);
     return {
       ...nothing,
-      drafts: [{ id: newId(), kind: "transfer", to, valueWei, data, gasLimit, lines: [line] }],
+      drafts: [{ id: newId(), kind: "transfer", to, valueWei, data, gasLimit, lines: [id] }],
     };
   }
-  if ((await chain.balance(payer)) < valueWei) return waitFor(`${payer} does not hold enough: ${estimate.refused}`);
+  const neededWei = valueWei + (plainGas + MAX_EXTRA_GAS) * maxFeeWei;
+  if ((await chain.balance(payer)) < neededWei) return waitFor(`${payer} does not hold enough: ${estimate.refused}`);
   const whose = asset === "eth" ? "its address" : "the token";
-  return {
-    ...nothing,
-    refused: [{ line, reason: `${whose} refuses the payment: ${estimate.refused}`, hold: true }],
-  };
+  return estimate.agreed
+    ? refuse(`${whose} refuses the payment: ${estimate.refused}`, true)
+    : refuse(`the RPC nodes do not agree whether ${whose} takes the payment: ${estimate.refused}`, false);
 }
 
 function sumOf(lines: readonly PayoutLine[]): bigint {

@@ -88,6 +88,11 @@ describe("when blocks are made by hand", () => {
     await pool.engine.step();
     clock.advance(61_000);
     await pool.engine.step();
+    const first = (await pool.engine.run(run?.id ?? ""))?.intents[0]?.transactions;
+    expect(first?.length, "no price helps where no block is made").toBe(1);
+    await local.request("anvil_dropTransaction", [first?.[0]?.hash]);
+    await mine();
+    await pool.engine.step();
     const intent = (await pool.engine.run(run?.id ?? ""))?.intents[0];
     expect(intent?.transactions.length).toBe(2);
     expect((intent?.transactions[1]?.maxFeeWei ?? 0n) * 10n).toBeGreaterThan(
@@ -95,6 +100,50 @@ describe("when blocks are made by hand", () => {
     );
     await pool.finish();
     expect(await pool.chain.balance(worker)).toBe(888n);
+  });
+
+  test("fees of a transaction that is not mined rise to a multiple of the first one and no further", async () => {
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using pool = await open({ clock, settings: { maxBump: 2 } });
+    const worker = await pool.owe(newWorker(), 889n);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    const versions = async () => (await pool.engine.run(run?.id ?? ""))?.intents[0]?.transactions ?? [];
+    for (let i = 0; i < 9; i++) {
+      await local.request("anvil_dropTransaction", [(await versions()).at(-1)?.hash]);
+      await mine();
+      clock.advance(61_000);
+      await pool.engine.step();
+    }
+    const offered = await versions();
+    expect(offered.length).toBeGreaterThan(3);
+    expect(offered.length).toBeLessThan(9);
+    expect(offered.at(-1)?.maxFeeWei).toBeLessThanOrEqual(2n * (offered[0]?.maxFeeWei ?? 0n));
+    expect((await pool.engine.status()).waitingFor).toContain("--payout-max-bump");
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(889n);
+  });
+
+  test("what was sent on one chain is decided there: under another chain id payouts halt and touch nothing", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 890n);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    await pool.store[Symbol.asyncDispose]();
+    const other = pool.openEngine({ ...pool.chain, chainId: 4_242 });
+    await other.engine.step();
+    expect((await other.engine.status()).halted).toMatchObject({ code: "payout/other-chain" });
+    await expect(other.engine.resume()).rejects.toThrow(/payout\/other-chain.*--chain-id 31337/);
+    await other.store[Symbol.asyncDispose]();
+    const back = pool.openEngine();
+    await back.engine.resume();
+    for (let i = 0; i < 2 * FINALITY; i++) {
+      await mine();
+      await back.engine.step();
+    }
+    expect((await back.engine.run(run?.id ?? ""))?.run.state).toBe("done");
+    await back.store[Symbol.asyncDispose]();
+    expect(await pool.chain.balance(worker)).toBe(890n);
   });
 
   test("a foreign transaction on the nonce halts; after a look the payment is made with another", async () => {
@@ -202,6 +251,57 @@ describe("bad input", () => {
     expect((await pool.engine.plan({ dryRun: false })).refused).toContain("no batch contract of ours");
   });
 
+  test("a payee whose code cannot be run, or burns gas, fails alone: the others are paid at once", async () => {
+    await using pool = await open({ rules: { method: "transfers" } });
+    const [broken, burning] = [await pool.owe(newWorker(), 3_001n), await pool.owe(newWorker(), 3_002n)];
+    await local.request("anvil_setCode", [broken, "0xfe"]);
+    // Counts down from 65 535: some 2 million gas.
+    await local.request("anvil_setCode", [burning, "0x61ffff5b60019003806003570000"]);
+    const honest = await pool.owe(newWorker(), 3_003n);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.finish();
+    expect(await pool.chain.balance(honest)).toBe(3_003n);
+    const lines = (await pool.engine.run(run?.id ?? ""))?.lines ?? [];
+    expect(new Map(lines.map((line) => [line.worker, line.reason]))).toEqual(
+      new Map([
+        [broken, expect.stringMatching(/refuses the payment/)],
+        [burning, expect.stringMatching(/its code wants \d+ gas/)],
+        [honest, undefined],
+      ]),
+    );
+    expect(await pool.ledger.balance(burning)).toMatchObject({ owedWei: 3_002n, payingWei: 0n });
+  });
+
+  test("gas that a payee's code costs counts against the limit on gas, whatever the plan took it for", async () => {
+    await using pool = await open({ rules: { method: "transfers", maxGasSharePpm: 100_000n } });
+    const price = (await pool.chain.gasPrices()).nowWei;
+    // A tenth of it is what 60 000 gas cost: enough for what the plan expects, not for what this code burns.
+    const dear = await pool.owe(newWorker(), 600_000n * price);
+    await local.request("anvil_setCode", [dear, "0x6109c45b60019003806003570000"]);
+    const honest = await pool.owe(newWorker(), 600_000n * price);
+    await pool.engine.plan({ dryRun: false });
+    await pool.finish();
+    expect(await pool.chain.balance(honest)).toBe(600_000n * price);
+    expect((await pool.engine.linesOf(dear))[0]?.reason).toMatch(/its code costs \d+ gas: gas would take/);
+  });
+
+  test("a payment that there is too little for keeps the others from nothing", async () => {
+    const key: Hex = `0x${"6".repeat(64)}`;
+    await using pool = await open({ key, rules: { method: "transfers" } });
+    await local.request("anvil_setBalance", [pool.signer.address, `0x${(10n ** 18n).toString(16)}`]);
+    const [large, small] = [await pool.owe(newWorker(), 10n ** 17n), await pool.owe(newWorker(), 3_100n)];
+    await pool.engine.plan({ dryRun: false });
+    await local.request("anvil_setBalance", [pool.signer.address, `0x${(10n ** 17n).toString(16)}`]);
+    await pool.engine.step();
+    await mine(FINALITY);
+    await pool.engine.step();
+    expect(await pool.chain.balance(small)).toBe(3_100n);
+    expect((await pool.engine.status()).waitingFor).toContain("holds");
+    await local.request("anvil_setBalance", [pool.signer.address, `0x${(10n ** 18n).toString(16)}`]);
+    await pool.finish();
+    expect(await pool.chain.balance(large)).toBe(10n ** 17n);
+  });
+
   test("our own address, one that nobody holds and more than a chain can hold are left out with the reason", async () => {
     await using pool = await open();
     await pool.owe(pool.signer.address, 1_000n);
@@ -239,6 +339,19 @@ describe("bad input", () => {
     offsetMs = 5 * 365 * 86_400_000;
     await pool.finish();
     expect(await pool.chain.balance(worker)).toBe(4_100n);
+  });
+
+  test("a schedule that a clock ahead of its time reckoned is reckoned again when the clock is right", async () => {
+    let nowMs = Date.parse("2026-01-01T00:00:00Z");
+    await using pool = await open({
+      clock: { ...systemClock, now: () => nowMs },
+      terms: { schedule: "0 6 * * 1" },
+    });
+    nowMs = Date.parse("2035-06-06T00:00:00Z");
+    await pool.engine.step();
+    nowMs = Date.parse("2026-01-01T00:00:00Z");
+    await pool.engine.step();
+    expect((await pool.engine.next()).atMs).toBe(Date.parse("2026-01-05T06:00:00Z"));
   });
 
   test("a payout above the limit waits for a person; a cancelled one is owed again", async () => {

@@ -3,8 +3,8 @@ import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/pr
 import { type Draft, draftTransactions } from "./drafts.ts";
 import { exportRun } from "./export.ts";
 import { floatsOf, gather, type Gathered, type PriceOf } from "./gather.ts";
-import { makePlan, type PlanRules } from "./planner.ts";
-import type { Calls, Chain, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
+import { gasTakesTooMuch, makePlan, type PlanRules } from "./planner.ts";
+import type { Calls, Chain, GasPrices, PayoutStore, Receipt, Settlement, Signer } from "./ports.ts";
 import { findUnknownPayments, RECONCILED_HALTS, WINDOW } from "./reconcile.ts";
 import { nextTime } from "./schedule.ts";
 import { batchIdOf, groupByAsset, settlementOf, unpaidPlaces } from "./settlement.ts";
@@ -46,6 +46,8 @@ export interface PayoutSettings {
   readonly batchSize: number;
   /** A transaction that is not mined for so long is offered again with a higher fee. */
   readonly bumpAfterMs: number;
+  /** At most so many times its first fee. */
+  readonly maxBump: number;
   /** A change of where money goes counts after this. */
   readonly payToDelayMs: number;
   /** The multisig that pays, where `rules.method` is `safe`. */
@@ -113,8 +115,8 @@ export class PayoutEngine implements PayoutPort {
   /** When float and day's price were looked at last, by the clock that does not jump. */
   #lookedAtMs = -Infinity;
   #balanceWei: bigint | undefined;
-  /** When each intent's latest version was handed out, by our own clock that does not jump. */
-  readonly #sentAtMs = new Map<string, number>();
+  /** When each intent's latest version was handed out, by our own clock that does not jump, and the newest block then. */
+  readonly #sentAt = new Map<string, { readonly ms: number; readonly block: number }>();
   readonly #takenOnce = new Set<string>();
 
   constructor(settings: PayoutSettings, deps: PayoutDeps) {
@@ -148,6 +150,7 @@ export class PayoutEngine implements PayoutPort {
     const [halted] = control.halts;
     const stopped = control.paused !== undefined || halted !== undefined;
     const open = await store.openRuns();
+    if (await this.#isOfAnotherChain(open, control.halts)) return;
     this.#busy = open.some(({ run }) => run.state === "approved" || run.state === "sending");
     for (const { run, lines, intents } of open) {
       const live = intents.filter((one) => isLive(one)).sort((a, b) => a.nonce - b.nonce);
@@ -165,6 +168,20 @@ export class PayoutEngine implements PayoutPort {
     }
     if (open.length === 0) await this.#watchForgotten(control.nonceGuard);
     await this.#keepSchedule();
+  }
+
+  /** What was sent on another chain can be decided there alone. True: nothing may be done here. */
+  async #isOfAnotherChain(open: readonly RunDetail[], halts: readonly Halt[]): Promise<boolean> {
+    const { chain, clock } = this.#deps;
+    const other = open.flatMap((one) => one.intents).find((one) => isLive(one) && one.chainId !== chain.chainId);
+    if (!other) return false;
+    const known = halts.find((one) => one.code === "payout/other-chain");
+    const message = `Run ${other.run} has transactions on chain ${other.chainId} that are not decided, and the pool now pays on chain ${chain.chainId}: here nobody can say whether they were made. Start the pool with --chain-id ${other.chainId} and nodes of that chain, let the run come to its end, then change the chain.`;
+    if (!known) {
+      await this.#halt({ code: "payout/other-chain", message, atMs: clock.now(), intent: other.id, nonce: undefined });
+    }
+    this.#waitingFor = message;
+    return true;
   }
 
   /** Books that were set back may have forgotten payments that are still to be mined: that halts as soon as it is seen. */
@@ -274,10 +291,11 @@ export class PayoutEngine implements PayoutPort {
   async #offer(intent: PayoutIntent, first: boolean): Promise<void> {
     const { clock } = this.#deps;
     const nowMs = clock.monotonicMs();
-    const since = this.#sentAtMs.get(intent.id);
+    const since = this.#sentAt.get(intent.id);
     let current = intent;
-    // Later ones wait for the first, not for a better price.
-    if (first && since !== undefined && nowMs - since >= this.#settings.bumpAfterMs) {
+    // Later ones wait for the first, not for a better price. Where no block is made, no price helps.
+    const isDue = first && since !== undefined && nowMs - since.ms >= this.#settings.bumpAfterMs;
+    if (isDue && (await this.#deps.chain.lastBlock()) > since.block) {
       const better = await this.#outbid(intent);
       if (better) current = { ...intent, transactions: [...intent.transactions, better] };
     }
@@ -286,13 +304,20 @@ export class PayoutEngine implements PayoutPort {
 
   async #outbid(intent: PayoutIntent): Promise<SignedTransaction | undefined> {
     const { chain, store, signer, clock } = this.#deps;
+    const [begun] = intent.transactions;
     const last = intent.transactions.at(-1);
-    if (!last || !signer || signer.address !== intent.payer) return undefined;
+    if (!begun || !last || !signer || signer.address !== intent.payer) return undefined;
     const prices = await chain.gasPrices();
     // Nodes want a tenth more on both; an eighth leaves no doubt.
     const more = (wei: bigint): bigint => (wei * 9n) / 8n + 1n;
     const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
-    const maxFeeWei = max(more(last.maxFeeWei), prices.maxFeeWei);
+    const ceilingWei = begun.maxFeeWei * BigInt(this.#settings.maxBump);
+    if (more(last.maxFeeWei) > ceilingWei) {
+      this.#waitingFor ??= `transaction ${last.hash} is not mined, and --payout-max-bump allows no more than ${this.#settings.maxBump} times the first fee of ${begun.maxFeeWei} wei`;
+      return undefined;
+    }
+    const wantedWei = max(more(last.maxFeeWei), prices.maxFeeWei);
+    const maxFeeWei = wantedWei > ceilingWei ? ceilingWei : wantedWei;
     const maxTipWei = max(more(last.maxTipWei), prices.maxTipWei);
     const limit = this.#settings.rules.maxGasPriceWei;
     if (limit !== undefined && maxFeeWei > limit * 2n) {
@@ -316,9 +341,10 @@ export class PayoutEngine implements PayoutPort {
     if (intent.state === "signed") await store.setIntentState(intent.id, "sent", clock.now());
     const known = intent.transactions.length;
     const mark = `${intent.id}/${known}`;
-    if (!this.#sentAtMs.has(mark)) {
-      this.#sentAtMs.set(mark, nowMs);
-      this.#sentAtMs.set(intent.id, nowMs);
+    if (!this.#sentAt.has(mark)) {
+      const at = { ms: nowMs, block: await chain.lastBlock().catch(() => -1) };
+      this.#sentAt.set(mark, at);
+      this.#sentAt.set(intent.id, at);
     }
     const answers = await chain.send(last.raw);
     logger.debug("sent a payout transaction", { hash: last.hash, nonce: intent.nonce, answers });
@@ -329,7 +355,7 @@ export class PayoutEngine implements PayoutPort {
     const { store, clock, logger } = this.#deps;
     const settlement = settlementOf(intent, lines, receipt, clock.now());
     await store.settle(settlement);
-    this.#sentAtMs.delete(intent.id);
+    this.#sentAt.delete(intent.id);
     logger.info("a payout transaction is final", {
       hash: receipt.hash,
       paid: settlement.paid.length,
@@ -380,17 +406,26 @@ export class PayoutEngine implements PayoutPort {
     const nonce = await this.#nextNonce(signer.address);
     if (nonce === undefined) return;
     const { nonceGuard = nonce } = await store.control();
-    const drafts = nonce < nonceGuard ? await this.#spend(nonceGuard - nonce) : await this.#draft(detail, open);
+    const drafts =
+      nonce < nonceGuard ? await this.#spend(nonceGuard - nonce) : await this.#draft(detail, open, prices);
     if (drafts.length === 0) return;
-    const needWei = drafts.reduce((sum, one) => sum + one.valueWei + one.gasLimit * prices.maxFeeWei, 0n);
+    const needOf = (one: Draft): bigint => one.valueWei + one.gasLimit * prices.maxFeeWei;
     const haveWei = await chain.balance(signer.address);
     this.#balanceWei = haveWei;
-    if (haveWei < needWei) {
+    // What there is too little for keeps nothing else waiting.
+    let leftWei = haveWei;
+    const affordable = drafts.filter((one) => {
+      const fits = needOf(one) <= leftWei;
+      if (fits) leftWei -= needOf(one);
+      return fits;
+    });
+    if (affordable.length < drafts.length) {
+      const needWei = drafts.reduce((sum, one) => sum + needOf(one), 0n);
       this.#waitingFor ??= `${signer.address} holds ${haveWei} wei, the payout and its gas need ${needWei}`;
-      return;
     }
+    if (affordable.length === 0) return;
     const intents: PayoutIntent[] = [];
-    for (const [place, draft] of drafts.entries()) {
+    for (const [place, draft] of affordable.entries()) {
       const { maxFeeWei, maxTipWei } = prices;
       const { to, valueWei, data, gasLimit } = draft;
       const unsigned = {
@@ -434,10 +469,14 @@ export class PayoutEngine implements PayoutPort {
     for (const intent of intents.slice(0, WINDOW)) await this.#send(intent, clock.monotonicMs());
   }
 
-  async #draft(detail: RunDetail, lines: readonly PayoutLine[]): Promise<readonly Draft[]> {
+  async #draft(detail: RunDetail, lines: readonly PayoutLine[], prices: GasPrices): Promise<readonly Draft[]> {
     const { batchSize, rules } = this.#settings;
     const { batchContract } = rules;
-    const { drafts, refused, waits } = await draftTransactions(detail, lines, { batchSize, batchContract }, this.#deps);
+    const records = new Map((await this.#deps.store.payees()).map((one) => [one.worker, one]));
+    const tooDear = (line: PayoutLine, gas: bigint): string | undefined =>
+      gasTakesTooMuch(gas * prices.nowWei, line.amountWei, rules, records.get(line.worker));
+    const draftRules = { batchSize, batchContract, tooDear, maxFeeWei: prices.maxFeeWei };
+    const { drafts, refused, waits } = await draftTransactions(detail, lines, draftRules, this.#deps);
     if (refused.length > 0) await this.#drop(detail, refused);
     this.#waitingFor ??= waits[0];
     return drafts;
@@ -673,7 +712,11 @@ export class PayoutEngine implements PayoutPort {
   resume(how: ResumeHow = {}): Promise<ResumeReport> {
     return this.#asked(async () => {
       const { store } = this.#deps;
-      const halts = (await store.control()).halts.filter(({ code }) => RECONCILED_HALTS.has(code));
+      const control = await store.control();
+      if (await this.#isOfAnotherChain(await store.openRuns(), control.halts)) {
+        throw new PoolError({ code: "payout/other-chain" }, this.#waitingFor ?? "");
+      }
+      const halts = control.halts.filter(({ code }) => RECONCILED_HALTS.has(code));
       const { payer } = this;
       let report: ResumeReport = { found: [], notOwed: [] };
       if (halts.length === 0) await store.clearHalts();

@@ -42,6 +42,7 @@ export interface PayoutOptions {
   readonly maxGasSharePpm: bigint | undefined;
   readonly batchSize: number;
   readonly bumpAfterMs: number;
+  readonly maxBump: number;
   readonly payToDelayMs: number;
 }
 
@@ -345,6 +346,14 @@ export const payoutOptionDefinitions = {
     help: "offer a higher fee for a transaction that is in no block after this",
     group: "Payouts",
   }),
+  payoutMaxBump: option({
+    name: "payout-max-bump",
+    kind: integerValue("N", { min: 1, max: 1_000 }),
+    default: "10",
+    help: "offer at most so many times a transaction's first fee",
+    details: "Fees rise by an eighth at a time, and only while blocks are made.",
+    group: "Payouts",
+  }),
   paytoDelay: option({
     name: "payto-delay",
     kind: durationValue({ minMs: 0 }),
@@ -418,6 +427,7 @@ export function toPayoutOptions(
     maxGasSharePpm: values.payoutMaxGasShare,
     batchSize: values.payoutBatchSize,
     bumpAfterMs: values.payoutBumpAfter,
+    maxBump: values.payoutMaxBump,
     payToDelayMs: values.paytoDelay,
   };
 }

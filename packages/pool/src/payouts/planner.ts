@@ -295,10 +295,10 @@ function gasIsDear(nowWei: bigint, limitWei: bigint): string {
 }
 
 /** Why gas is too much of an amount, by the pool's rule or the worker's own; undefined: it is not. */
-function gasTakesTooMuch(
+export function gasTakesTooMuch(
   gasWei: bigint,
   owedWei: bigint,
-  { maxGasSharePpm }: PlanRules,
+  { maxGasSharePpm }: Pick<PlanRules, "maxGasSharePpm">,
   record: PayeeRecord | undefined,
 ): string | undefined {
   const own = record !== undefined && record.maxGasSharePpm > 0n ? record.maxGasSharePpm : undefined;

@@ -96,6 +96,8 @@ export interface GasPrices {
 /** The chain, as enough of its nodes agree. Throws `payout/no-quorum` where they do not. */
 export interface Chain {
   readonly chainId: number;
+  /** The newest block, final or not. */
+  lastBlock(): Promise<number>;
   /** Transactions of an account in mined, or in final, blocks: its next nonce. */
   nextNonce(account: WorkerAddress, at: "latest" | "final"): Promise<number>;
   /** An account's next nonce as it was at a time, unix ms. Nodes must keep state so old. */
@@ -115,13 +117,13 @@ export interface Chain {
   tokenBalance(token: WorkerAddress, account: WorkerAddress): Promise<bigint | undefined>;
   tokenAllowance(token: WorkerAddress, owner: WorkerAddress, spender: WorkerAddress): Promise<bigint | undefined>;
   payees(addresses: readonly WorkerAddress[], asset: Asset): Promise<ReadonlyMap<WorkerAddress, Payee>>;
-  /** Estimated gas; undefined where the call would fail, with what the node says. */
+  /** Estimated gas, or what a node says of a call that would fail. Not `agreed`: too few of them say so, or the opposite. */
   estimateGas(call: {
     readonly from: WorkerAddress;
     readonly to: WorkerAddress;
     readonly valueWei: bigint;
     readonly data: Hex;
-  }): Promise<{ readonly gas: bigint } | { readonly refused: string }>;
+  }): Promise<{ readonly gas: bigint } | { readonly refused: string; readonly agreed: boolean }>;
   /** Whether our batch contract, byte for byte, is at an address. */
   hasBatchContract(address: WorkerAddress): Promise<boolean>;
   /** The receipt of anybody's transaction, once it is final; else why there is none. */

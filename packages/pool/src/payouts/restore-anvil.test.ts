@@ -76,6 +76,7 @@ async function openPayouts(database: TestDatabase, key: Hex, method: "batch" | "
       poolName: "pool.example.com",
       batchSize: 100,
       bumpAfterMs: 60_000,
+      maxBump: 10,
       payToDelayMs: 0,
       safe: undefined,
     },

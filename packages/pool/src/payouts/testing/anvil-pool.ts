@@ -8,6 +8,7 @@ import { openDebts } from "../../store/testing/debts.ts";
 import { newJob } from "../../store/testing/sample-credit.ts";
 import { openTestDatabase } from "../../store/testing/test-store.ts";
 import { PayoutEngine, type PayoutDeps, type PayoutEvent, type PayoutSettings, type PayoutTerms } from "../engine.ts";
+import type { Chain } from "../ports.ts";
 import type { Hex } from "../types.ts";
 
 export const POOL_NAME = "https://pool.example.com:8935";
@@ -82,6 +83,7 @@ export class AnvilWorld implements AsyncDisposable {
       poolName: POOL_NAME,
       batchSize: 100,
       bumpAfterMs: 60_000,
+      maxBump: 10,
       payToDelayMs: 0,
       safe: undefined,
       ...more,
@@ -95,12 +97,12 @@ export class AnvilWorld implements AsyncDisposable {
     });
     const signer = signerOfKey(parseKey(key ?? local.richKeys[0] ?? ""));
     const events: PayoutEvent[] = [];
-    const openEngine = () => {
+    const openEngine = (seen: Chain = chain) => {
       const store = new PgPayoutStore(database.connection, { clock, newId: newJob });
       const engine = new PayoutEngine(settings, {
         terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC", ...terms }),
         store,
-        chain,
+        chain: seen,
         signer,
         calls,
         clock,

@@ -50,6 +50,7 @@ const engine = new PayoutEngine(
     poolName: "a pool",
     batchSize: 1,
     bumpAfterMs: 1_000,
+    maxBump: 10,
     payToDelayMs: 0,
     safe: undefined,
   },

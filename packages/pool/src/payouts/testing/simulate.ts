@@ -410,6 +410,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     poolName: "sim",
     batchSize: 1 + pick(4),
     bumpAfterMs: 60_000,
+    maxBump: 10,
     payToDelayMs: 0,
     safe: undefined,
   };
