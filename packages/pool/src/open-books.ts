@@ -182,6 +182,8 @@ export async function openBooks(
       statementSums: (...args) => ledger.statementSums(...args),
       async adjust(adjustment) {
         const done = await ledger.adjust({ ...adjustment, termsVersion: terms.current.version });
+        // Asked for again, because its answer got lost.
+        if (done.repeated) return done;
         const { worker, amountWei, reason, corrects } = adjustment;
         await store.append([
           {

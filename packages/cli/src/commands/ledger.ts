@@ -137,20 +137,22 @@ export function addLedgerCommand(registry: Registry): void {
     "adjust",
     "add to what a worker is owed, or take from it, with a reason that it will read",
     async (pool, io, own) => {
-      const flags = own.opts<{ worker: string; wei: string; reason: string; corrects?: string }>();
+      const flags = own.opts<{ worker: string; wei: string; reason: string; corrects?: string; key?: string }>();
       const amount = signedWei.parse(flags.wei);
       if (amount instanceof BadValue) {
         throw settingsError([{ where: "--wei", problem: `${JSON.stringify(flags.wei)} ${amount.problem}` }]);
       }
-      const answer = z.object({ entry: z.string(), balance: z.object({ owedWei: wei }) }).parse(
+      const answer = z.object({ entry: z.string(), repeated: z.boolean(), balance: z.object({ owedWei: wei }) }).parse(
         await pool.change("POST", "/ledger/adjust", {
           worker: flags.worker,
           amountWei: amount.toString(),
           reason: flags.reason,
           ...(flags.corrects === undefined ? {} : { corrects: flags.corrects }),
+          ...(flags.key === undefined ? {} : { key: flags.key }),
         }),
       );
-      await io.out(`entry ${answer.entry}; ${flags.worker} is owed ${formatEth(answer.balance.owedWei)} ETH now\n`);
+      const before = answer.repeated ? ", booked before" : "";
+      await io.out(`entry ${answer.entry}${before}; ${flags.worker} is owed ${formatEth(answer.balance.owedWei)} ETH now\n`);
       return exitCode.ok;
     },
   );
@@ -159,6 +161,7 @@ export function addLedgerCommand(registry: Registry): void {
     .requiredOption("--wei <WEI>", "how much; --wei=-1000 takes")
     .requiredOption("--reason <TEXT>", "why; it stands in the worker's statement")
     .option("--corrects <ID>", "the job or the entry that this corrects")
+    .option("--key <KEY>", "your own name for it: however often it is asked for, it is booked once")
     .addHelpText(
       "after",
       '\nExample:\n  openpool ledger adjust --worker 0xADDRESS --wei=-4000 --reason "the pictures were black" --corrects 019aa5b2-…',

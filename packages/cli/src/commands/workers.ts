@@ -106,6 +106,25 @@ export function addWorkersCommand(registry: Registry): void {
     .argument("<ADDRESS>", "the worker", checkedAddress)
     .action((address: string) => change(unban, address, { banned: null }, "may work again"));
 
+  const hold = add("hold", "hold a worker's payouts back: what it earns stays owed. A ban does that, too");
+  hold
+    .argument("<ADDRESS>", "the worker", checkedAddress)
+    .option("--reason <TEXT>", "why, for the record", "no reason given")
+    .action((address: string) =>
+      act(hold, 1, async (pool) => {
+        const { reason } = hold.opts<{ reason: string }>();
+        await pool.change("POST", `/workers/${address}/payout-hold`, { reason });
+        return `${address} is not paid until it is released\n`;
+      }),
+    );
+  const release = add("release", "pay a worker again whose payouts are held, also while it is banned");
+  release.argument("<ADDRESS>", "the worker", checkedAddress).action((address: string) =>
+    act(release, 1, async (pool) => {
+      await pool.change("DELETE", `/workers/${address}/payout-hold`);
+      return `${address} is paid with the next payout\n`;
+    }),
+  );
+
   const set = add("set", "change the note about a worker; where its money goes is `openpool payto`");
   set
     .argument("<ADDRESS>", "the worker", checkedAddress)

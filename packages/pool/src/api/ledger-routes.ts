@@ -30,6 +30,10 @@ const schemas = {
       .transform(BigInt),
     reason: z.string().min(1).max(500),
     corrects: z.string().max(100).optional(),
+    key: z
+      .string()
+      .regex(/^[\w.:-]{1,100}$/)
+      .optional(),
   }),
   check: z.strictObject({ whole: z.boolean().default(true) }),
   month: z.strictObject({

@@ -32,6 +32,7 @@ const bodies = {
     paidFor: z.record(z.string().regex(/^0x([0-9a-fA-F]{40}|[0-9a-fA-F]{64}\/\d{1,6})$/), z.string()).optional(),
   }),
   reconcile: z.strictObject({ hash: hex(/^0x[0-9a-fA-F]{64}$/) }),
+  hold: z.strictObject({ reason: text(500) }),
   payTo: z.strictObject({
     payTo: z.string(),
     thresholdWei: wei.default(0n),
@@ -116,6 +117,14 @@ export function payoutRoutes(
   app.get<{ Params: { address: string } }>("/workers/:address/payouts", async (request, reply) =>
     json(reply, await port().linesOf(worker(request.params.address), parse(limitSchema, request.query))),
   );
+  app.post<{ Params: { address: string } }>("/workers/:address/payout-hold", async (request, reply) => {
+    await port().hold(worker(request.params.address), parse(bodies.hold, request.body).reason);
+    return reply.code(204).send();
+  });
+  app.delete<{ Params: { address: string } }>("/workers/:address/payout-hold", async (request, reply) => {
+    await port().release(worker(request.params.address));
+    return reply.code(204).send();
+  });
   app.get<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) =>
     json(reply, await port().payToChanges(worker(request.params.address))),
   );

@@ -6,6 +6,8 @@ import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { checkChainId, openChain, parseKey, signerOfKey } from "../chain/index.ts";
 import type { LocalChain } from "../chain/local-chain.ts";
+import { openStore } from "../store/index.ts";
+import type { PayoutEvent } from "./engine.ts";
 import { type AnvilPoolSetup, AnvilWorld, FINALITY } from "./testing/anvil-pool.ts";
 import type { Hex } from "./types.ts";
 
@@ -130,7 +132,7 @@ describe("when blocks are made by hand", () => {
     const { run } = await pool.engine.plan({ dryRun: false });
     await pool.engine.step();
     await pool.store[Symbol.asyncDispose]();
-    const other = pool.openEngine({ ...pool.chain, chainId: 4_242 });
+    const other = pool.openEngine({ deps: { chain: { ...pool.chain, chainId: 4_242 } } });
     await other.engine.step();
     expect((await other.engine.status()).halted).toMatchObject({ code: "payout/other-chain" });
     await expect(other.engine.resume()).rejects.toThrow(/payout\/other-chain.*--chain-id 31337/);
@@ -202,6 +204,8 @@ describe("when blocks are made by hand", () => {
       expect(signal).toBe("SIGKILL");
       await mine();
     }
+    // On a busy machine all of them may have died before they could plan.
+    await pool.engine.plan({ dryRun: false });
     await pool.finish();
     expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([1_001n, 1_002n]);
     for (const [place, one] of workers.entries())
@@ -295,6 +299,7 @@ describe("bad input", () => {
     await pool.engine.step();
     await mine(FINALITY);
     await pool.engine.step();
+    await pool.engine.step();
     expect(await pool.chain.balance(small)).toBe(3_100n);
     expect((await pool.engine.status()).waitingFor).toContain("holds");
     await local.request("anvil_setBalance", [pool.signer.address, `0x${(10n ** 18n).toString(16)}`]);
@@ -352,6 +357,55 @@ describe("bad input", () => {
     nowMs = Date.parse("2026-01-01T00:00:00Z");
     await pool.engine.step();
     expect((await pool.engine.next()).atMs).toBe(Date.parse("2026-01-05T06:00:00Z"));
+  });
+
+  test("a banned worker is not paid until the operator releases it; what was planned before and not signed is taken back", async () => {
+    await using pool = await open({ rules: { approvalAboveWei: 1n } });
+    const [banned, other] = [await pool.owe(newWorker(), 4_201n), await pool.owe(newWorker(), 4_202n)];
+    const first = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    await pool.database.query("insert into openpool.workers (worker, locked, banned) values ($1, false, 'cheats')", [
+      banned,
+    ]);
+    await pool.engine.approve(first, "ada");
+    await pool.finish();
+    expect([await pool.chain.balance(banned), await pool.chain.balance(other)]).toEqual([0n, 4_202n]);
+    expect((await pool.ledger.balance(banned)).owedWei).toBe(4_201n);
+    const { waiting } = await pool.engine.plan({ dryRun: true });
+    expect(waiting[0]?.reason).toBe(`it is banned (cheats): openpool workers release ${banned}`);
+    await pool.engine.release(banned);
+    expect((await pool.engine.plan({ dryRun: true })).lines.map((line) => line.worker)).toEqual([banned]);
+    await pool.engine.hold(banned, "a look");
+    expect((await pool.engine.plan({ dryRun: true })).waiting[0]?.reason).toContain("holds its payouts (a look)");
+  });
+
+  test("what a process that was killed had booked and not told is told by the next one, once", async () => {
+    const lost: string[] = [];
+    await using pool = await open({
+      deps: {
+        tell: async ({ type }) => {
+          lost.push(type);
+          throw new Error("killed");
+        },
+      },
+    });
+    const worker = await pool.owe(newWorker(), 4_301n);
+    await pool.engine.plan({ dryRun: false });
+    await pool.finish();
+    expect(lost).toContain("payout.paid");
+    const told: PayoutEvent[] = [];
+    const log = await openStore(pool.database.connection, { logger: silentLogger, clock: systemClock });
+    const tell = async (event: PayoutEvent): Promise<void> => {
+      told.push(event);
+      await log.append([{ ...event, data: { line: event.data["line"] } }]);
+    };
+    for (let i = 0; i < 2; i++) {
+      await pool.store[Symbol.asyncDispose]();
+      const next = pool.openEngine({ deps: { tell } });
+      await next.engine.step();
+      await next.store[Symbol.asyncDispose]();
+    }
+    expect(told.map(({ type, worker: whose }) => [type, whose])).toEqual([["payout.paid", worker]]);
+    await log[Symbol.asyncDispose]();
   });
 
   test("a payout above the limit waits for a person; a cancelled one is owed again", async () => {

@@ -93,6 +93,8 @@ export interface PayoutEvent {
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** How often the account's float and the price of the day are looked at. */
 const LOOK_MS = 5 * 60 * 1000;
+/** What was decided longer ago is in the books, and not worth an alert any more. */
+const TOLD_WITHIN_MS = 3 * DAY_MS;
 /** So many payouts back tell what one usually comes to. */
 const USUAL_RUNS = 10;
 
@@ -118,6 +120,7 @@ export class PayoutEngine implements PayoutPort {
   /** When each intent's latest version was handed out, by our own clock that does not jump, and the newest block then. */
   readonly #sentAt = new Map<string, { readonly ms: number; readonly block: number }>();
   readonly #takenOnce = new Set<string>();
+  #toldOfBefore = false;
 
   constructor(settings: PayoutSettings, deps: PayoutDeps) {
     this.#settings = settings;
@@ -146,6 +149,7 @@ export class PayoutEngine implements PayoutPort {
       const data = { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm };
       await this.#tell({ type: "payto.changed", worker, data });
     }
+    await this.#tellOfBefore();
     const control = await store.control();
     const [halted] = control.halts;
     const stopped = control.paused !== undefined || halted !== undefined;
@@ -168,6 +172,26 @@ export class PayoutEngine implements PayoutPort {
     }
     if (open.length === 0) await this.#watchForgotten(control.nonceGuard);
     await this.#keepSchedule();
+  }
+
+  /** Once: a process that was killed between writing down what became of a payment and telling it told nobody. */
+  async #tellOfBefore(): Promise<void> {
+    if (this.#toldOfBefore) return;
+    const lines = await this.#deps.store.untold(this.#deps.clock.now() - TOLD_WITHIN_MS);
+    this.#toldOfBefore = true;
+    await this.#tellDecided(lines);
+  }
+
+  /** What became of lines, to the event log. */
+  async #tellDecided(lines: readonly PayoutLine[]): Promise<void> {
+    for (const { id: line, run, worker, amountWei, payTo, state, reason, txHash: hash } of lines) {
+      const data = { line, run, amountWei, payTo };
+      await this.#tell(
+        state === "final"
+          ? { type: "payout.paid", worker, data: { ...data, hash } }
+          : { type: "payout.returned", worker, data: { ...data, reason } },
+      );
+    }
   }
 
   /** What was sent on another chain can be decided there alone. True: nothing may be done here. */
@@ -361,26 +385,23 @@ export class PayoutEngine implements PayoutPort {
       paid: settlement.paid.length,
       returned: settlement.returned.length,
     });
-    const of = new Map(lines.map((line) => [line.id, line]));
-    for (const id of settlement.paid) {
-      const line = of.get(id);
-      if (!line) continue;
-      const data = { line: id, run: line.run, amountWei: line.amountWei, payTo: line.payTo, hash: receipt.hash };
-      await this.#tell({ type: "payout.paid", worker: line.worker, data });
-    }
+    const paid = new Set(settlement.paid);
+    await this.#tellDecided(
+      lines.filter(({ id }) => paid.has(id)).map((line) => ({ ...line, state: "final", txHash: receipt.hash })),
+    );
     await this.#tellReturned(lines, settlement.returned);
     if (settlement.halt) await this.#tellHalt(settlement.halt);
     return settlement.halt !== undefined;
   }
 
   async #tellReturned(lines: readonly PayoutLine[], returned: Settlement["returned"]): Promise<void> {
-    const of = new Map(lines.map((line) => [line.id, line]));
-    for (const { line: id, reason } of returned) {
-      const line = of.get(id);
-      if (!line) continue;
-      const data = { line: id, run: line.run, amountWei: line.amountWei, payTo: line.payTo, reason };
-      await this.#tell({ type: "payout.returned", worker: line.worker, data });
-    }
+    const reasons = new Map(returned.map(({ line, reason }) => [line, reason]));
+    await this.#tellDecided(
+      lines.flatMap((line) => {
+        const reason = reasons.get(line.id);
+        return reason === undefined ? [] : [{ ...line, state: "returned", reason }];
+      }),
+    );
   }
 
   /** Turns an approved run into signed transactions with pinned nonces. */
@@ -473,10 +494,17 @@ export class PayoutEngine implements PayoutPort {
     const { batchSize, rules } = this.#settings;
     const { batchContract } = rules;
     const records = new Map((await this.#deps.store.payees()).map((one) => [one.worker, one]));
+    // Held back since the plan was made.
+    const stopped = lines.flatMap(({ id: line, worker }) => {
+      const reason = records.get(worker)?.stopped;
+      return reason === undefined ? [] : [{ line, reason, hold: false }];
+    });
+    if (stopped.length > 0) await this.#drop(detail, stopped);
+    const going = lines.filter((line) => records.get(line.worker)?.stopped === undefined);
     const tooDear = (line: PayoutLine, gas: bigint): string | undefined =>
       gasTakesTooMuch(gas * prices.nowWei, line.amountWei, rules, records.get(line.worker));
     const draftRules = { batchSize, batchContract, tooDear, maxFeeWei: prices.maxFeeWei };
-    const { drafts, refused, waits } = await draftTransactions(detail, lines, draftRules, this.#deps);
+    const { drafts, refused, waits } = await draftTransactions(detail, going, draftRules, this.#deps);
     if (refused.length > 0) await this.#drop(detail, refused);
     this.#waitingFor ??= waits[0];
     return drafts;
@@ -773,6 +801,20 @@ export class PayoutEngine implements PayoutPort {
     });
   }
 
+  hold(worker: WorkerAddress, reason: string): Promise<void> {
+    return this.#asked(async () => {
+      await this.#deps.store.hold(worker, reason);
+      await this.#tell({ type: "payout.held", worker, data: { reason } });
+    });
+  }
+
+  release(worker: WorkerAddress): Promise<void> {
+    return this.#asked(async () => {
+      await this.#deps.store.hold(worker, undefined);
+      await this.#tell({ type: "payout.released", worker, data: {} });
+    });
+  }
+
   exportRun(id: string, format: ExportFormat): Promise<string> {
     return this.#alone(async () => {
       const detail = await this.#mustFind(id);
@@ -836,7 +878,9 @@ export class PayoutEngine implements PayoutPort {
         }
       }
       await store.settleExported(id, paid, returned, hash, clock.now());
-      return (await this.#mustFind(id)).run;
+      const decided = await this.#mustFind(id);
+      await this.#tellDecided(decided.lines);
+      return decided.run;
     });
   }
 

@@ -262,6 +262,7 @@ function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanI
   const { worker, owedWei } = one;
   const record = records.get(worker);
   const { payTo, asset } = wishOf(worker, records, rules);
+  if (record?.stopped !== undefined) return `${record.stopped}: openpool workers release ${worker}`;
   if (record?.held !== undefined) return `its last payment failed (${record.held}): openpool payouts retry ${worker}`;
   const minimumWei = rules.minimumOf?.(worker) ?? rules.minimumWei;
   const itsOwn = record !== undefined && record.thresholdWei > minimumWei;

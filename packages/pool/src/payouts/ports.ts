@@ -170,6 +170,8 @@ export interface PayeeRecord extends PayoutWish {
   readonly worker: WorkerAddress;
   /** Its last payment failed: why. Nothing is paid until someone retries. */
   readonly held: string | undefined;
+  /** The operator holds its payouts, or it is banned: why. */
+  readonly stopped: string | undefined;
   /** After a retry: only by a plain transfer. */
   readonly plainOnly: boolean;
 }
@@ -313,6 +315,10 @@ export interface PayoutStore {
   linesOf(worker: WorkerAddress, limit: number): Promise<readonly PayoutLine[]>;
   line(id: string): Promise<PayoutLine | undefined>;
   retry(worker: WorkerAddress): Promise<void>;
+  /** Holds a worker's payouts back, or releases them: what is held for a ban, too. */
+  hold(worker: WorkerAddress, reason: string | undefined): Promise<void>;
+  /** Lines that were paid or given back since a time, and that no event tells of. */
+  untold(sinceMs: number): Promise<readonly PayoutLine[]>;
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;
   /** False where the nonce is not higher than the worker's last. */
   addPayToChange(change: PayToChange, signature: Hex): Promise<boolean>;

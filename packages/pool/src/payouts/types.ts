@@ -293,6 +293,10 @@ export interface PayoutPort {
   resume(how?: ResumeHow): Promise<ResumeReport>;
   /** Lets a worker whose payment failed be paid again, by a plain transfer. */
   retry(lineId: string): Promise<PayoutLine>;
+  /** Plans nothing for a worker until it is released, and takes back what was planned and not signed. */
+  hold(worker: WorkerAddress, reason: string): Promise<void>;
+  /** Ends a hold; also what a ban holds back. */
+  release(worker: WorkerAddress): Promise<void>;
   /** `safe` makes an approved run the multisig's, for good: it may have been signed by then. */
   exportRun(id: string, format: ExportFormat): Promise<string>;
   /** Says that the multisig paid or cancelled an exported run in this transaction; checked against the chain. */

@@ -473,6 +473,21 @@ test("an adjustment names its reason and what it corrects, and never takes more 
   expect((await ledger.balance(ada)).owedWei).toBe(2_000n);
 });
 
+test("an adjustment with a key is booked once, however often it is asked for", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { ledger } = world;
+  const ask = (change: object = {}) =>
+    ledger.adjust({ worker: ada, amountWei: 500n, reason: "a gift", key: "gift-7", termsVersion: 1, ...change });
+  const first = await ask();
+  const again = await ask();
+  expect([first.repeated, again.repeated, again.entry]).toEqual([false, true, first.entry]);
+  expect(again.balance.owedWei).toBe(500n);
+  await expect(ask({ amountWei: 501n })).rejects.toMatchObject({ info: { code: "ledger/bad-adjustment" } });
+  await expect(ask({ worker: bob })).rejects.toMatchObject({ info: { code: "ledger/bad-adjustment" } });
+  expect((await ask({ key: "gift-8" })).balance.owedWei).toBe(1_000n);
+});
+
 test("a credit that is held is corrected where it is: less of it is released, at its own moment, and the statement sums", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: DAY })]));

@@ -96,6 +96,8 @@ export interface Adjustment {
   readonly amountWei: bigint;
   readonly reason: string;
   readonly corrects?: string | undefined;
+  /** The operator's own name for it: an adjustment is booked once for each. */
+  readonly key?: string | undefined;
   readonly termsVersion: number;
 }
 
@@ -135,7 +137,9 @@ export interface LedgerStore extends AsyncDisposable {
    * Adds to what a worker is owed, or takes from it, by hand: a new entry with its reason, which may name the job or the
    * entry that it corrects. What corrects a credit that is still held changes what is held, until the credit's own moment. @throws LedgerError `ledger/negative-balance`, `ledger/unknown-entry`, `ledger/bad-adjustment`.
    */
-  adjust(adjustment: Adjustment): Promise<{ readonly entry: string; readonly balance: AccountBalance }>;
+  adjust(
+    adjustment: Adjustment,
+  ): Promise<{ readonly entry: string; readonly balance: AccountBalance; /** Its key was booked before. */ readonly repeated: boolean }>;
   /** Months whose books are closed, the oldest first. */
   closedPeriods(): Promise<readonly ClosedPeriod[]>;
   terms(): Promise<readonly Terms[]>;
@@ -311,6 +315,24 @@ function parseCursor(cursor: string): { readonly at: Date; readonly id: string }
 }
 
 /** The books in PostgreSQL. The schema is the event log's: open that first. */
+/** What was booked under a source by hand. */
+async function adjustedBefore(
+  client: ClientBase,
+  source: string,
+): Promise<{ readonly id: string; readonly worker: string; readonly amountWei: bigint; readonly corrects: string | undefined } | undefined> {
+  const { rows } = await client.query<{ id: string; corrects: string | null; account: string; wei: string }>(
+    `select e.id, e.corrects, a.account, p.amount_wei as wei
+     from openpool.ledger_entries e join openpool.ledger_postings p on p.entry = e.id
+       join openpool.ledger_accounts a on a.id = p.account
+     where e.source = $1 and a.account like 'worker:%'`,
+    [source],
+  );
+  const [row] = rows;
+  if (!row) return undefined;
+  const worker = row.account.split(":")[1] ?? "";
+  return { id: row.id, worker, amountWei: BigInt(row.wei), corrects: row.corrects ?? undefined };
+}
+
 export class PgLedgerStore implements LedgerStore {
   readonly #clock: Clock;
   readonly #newId: () => string;
@@ -468,7 +490,7 @@ export class PgLedgerStore implements LedgerStore {
     };
   }
 
-  async adjust({ worker, amountWei, reason, corrects, termsVersion }: Adjustment): ReturnType<LedgerStore["adjust"]> {
+  async adjust({ worker, amountWei, reason, corrects, key, termsVersion }: Adjustment): ReturnType<LedgerStore["adjust"]> {
     if (amountWei === 0n || reason.trim() === "") {
       throw new LedgerError(
         { code: "ledger/bad-adjustment" },
@@ -476,7 +498,16 @@ export class PgLedgerStore implements LedgerStore {
       );
     }
     const id = this.#newId();
-    await this.#transaction(async (client) => {
+    const source = key === undefined ? `${id}/adjusted` : `key:${key}/adjusted`;
+    const entryId = await this.#transaction(async (client): Promise<string> => {
+      const before = await adjustedBefore(client, source);
+      if (before) {
+        if (before.worker === worker && before.amountWei === amountWei && before.corrects === corrects) return before.id;
+        throw new LedgerError(
+          { code: "ledger/bad-adjustment" },
+          `The key ${key} names another adjustment, of ${before.amountWei} wei for ${before.worker}: nothing was booked.`,
+        );
+      }
       if (corrects !== undefined) {
         const { rows } = await client.query<{ known: boolean }>(
           `select exists (select from openpool.ledger_entries where id::text = $1)
@@ -499,7 +530,7 @@ export class PgLedgerStore implements LedgerStore {
       }
       const entry: NewEntry = {
         id,
-        source: `${id}/adjusted`,
+        source,
         rule: "adjusted",
         termsVersion: held?.termsVersion ?? termsVersion,
         atMs: this.#clock.now(),
@@ -510,10 +541,13 @@ export class PgLedgerStore implements LedgerStore {
         data: { reason, ...(corrects === undefined ? {} : { corrects }) },
         corrects,
       };
-      await postEntries(client, [entry], { withoutLines: held !== undefined });
+      if ((await postEntries(client, [entry], { withoutLines: held !== undefined })) === 0) {
+        throw new PoolError({ code: "store/conflict" }, `Another adjustment with the key ${key} is being booked.`);
+      }
       if (held) await changeHold(client, worker, held, id, amountWei);
+      return id;
     });
-    return { entry: id, balance: await this.balance(worker) };
+    return { entry: entryId, balance: await this.balance(worker), repeated: entryId !== id };
   }
 
   async closedPeriods(): Promise<readonly ClosedPeriod[]> {
@@ -579,12 +613,13 @@ export class PgLedgerStore implements LedgerStore {
     return this.#using(async (client) => (await client.query<Row & QueryResultRow>(sql, [...values])).rows);
   }
 
-  #transaction(work: (client: PoolClient) => Promise<void>): Promise<void> {
+  #transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     return this.#using(async (client) => {
       await client.query("begin");
       // Ending the connection, as after every error, undoes it.
-      await work(client);
+      const result = await work(client);
       await client.query("commit");
+      return result;
     });
   }
 

@@ -12,6 +12,7 @@ import { schemes } from "./schema/6-schemes.ts";
 import { reconciled } from "./schema/9-reconciled.ts";
 import { waysToPay } from "./schema/10-ways-to-pay.ts";
 import { retention } from "./schema/11-retention.ts";
+import { payoutHolds } from "./schema/12-payout-holds.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -30,6 +31,7 @@ export const knownMigrations: readonly Migration[] = [
   reconciled,
   waysToPay,
   retention,
+  payoutHolds,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */

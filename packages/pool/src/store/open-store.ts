@@ -313,6 +313,10 @@ class PgStore implements Store {
          locked = excluded.locked, banned = excluded.banned, pay_to = excluded.pay_to, note = excluded.note`,
       [worker, locked, banned ?? null, payTo ?? null, note ?? null],
     );
+    // The next ban holds payouts back again.
+    if (banned === undefined) {
+      await this.#read("update openpool.payout_payees set paid_though_banned = false where worker = $1", [worker]);
+    }
   }
 
   async credentials(): Promise<readonly CredentialRecord[]> {

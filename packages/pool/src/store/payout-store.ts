@@ -85,13 +85,22 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
   }
 
   async payees(): Promise<readonly PayeeRecord[]> {
-    const rows = await this.#read<WishRow & { readonly held: string | null; readonly plain_only: boolean }>(
-      "select * from openpool.payout_payees",
+    const rows = await this.#read<
+      WishRow & { readonly held: string | null; readonly plain_only: boolean; readonly stopped: string | null }
+    >(
+      `select worker, p.pay_to, coalesce(p.threshold_wei, 0) as threshold_wei, coalesce(p.asset, 'pool') as asset,
+         coalesce(p.max_gas_price_wei, 0) as max_gas_price_wei, coalesce(p.max_gas_share_ppm, 0) as max_gas_share_ppm,
+         p.held, coalesce(p.plain_only, false) as plain_only,
+         case when p.stopped is not null then 'the operator holds its payouts (' || p.stopped || ')'
+           when w.banned is not null and p.paid_though_banned is not true then 'it is banned (' || w.banned || ')' end as stopped
+       from openpool.payout_payees p
+         full join (select worker, banned from openpool.workers where banned is not null) w using (worker)`,
     );
     return rows.map((row) => ({
       worker: row.worker,
       ...toWish(row),
       held: row.held ?? undefined,
+      stopped: row.stopped ?? undefined,
       plainOnly: row.plain_only,
     }));
   }
@@ -431,6 +440,31 @@ export class PgPayoutStore implements PayoutStore, AsyncDisposable {
         worker,
       ]);
     });
+  }
+
+  hold(worker: WorkerAddress, reason: string | undefined): Promise<void> {
+    return this.#write(async (client) => {
+      await client.query(
+        `insert into openpool.payout_payees (worker, stopped, paid_though_banned) values ($1, $2, $2::text is null)
+         on conflict (worker) do update set stopped = excluded.stopped, paid_though_banned = excluded.paid_though_banned`,
+        [worker, reason ?? null],
+      );
+    });
+  }
+
+  async untold(sinceMs: number): Promise<readonly PayoutLine[]> {
+    // What a resume found, and what was cancelled, is told of in other words.
+    const rows = await this.#read<LineRow>(
+      `${LINES} where l.finished_at > $1
+         and (l.state = 'failed' or (l.tx_hash is not null and (l.intent is not null or l.method = 'safe')))
+         and l.state in ('final', 'failed', 'returned')
+         and l.id::text not in (
+           select e.data->>'line' from openpool.events e
+           where e.type in ('payout.paid', 'payout.returned') and e.time > $1 and e.data->>'line' is not null)
+       order by l.finished_at, l.id`,
+      [new Date(sinceMs)],
+    );
+    return rows.map(toLine);
   }
 
   async payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]> {

@@ -8,7 +8,6 @@ import { openDebts } from "../../store/testing/debts.ts";
 import { newJob } from "../../store/testing/sample-credit.ts";
 import { openTestDatabase } from "../../store/testing/test-store.ts";
 import { PayoutEngine, type PayoutDeps, type PayoutEvent, type PayoutSettings, type PayoutTerms } from "../engine.ts";
-import type { Chain } from "../ports.ts";
 import type { Hex } from "../types.ts";
 
 export const POOL_NAME = "https://pool.example.com:8935";
@@ -97,12 +96,12 @@ export class AnvilWorld implements AsyncDisposable {
     });
     const signer = signerOfKey(parseKey(key ?? local.richKeys[0] ?? ""));
     const events: PayoutEvent[] = [];
-    const openEngine = (seen: Chain = chain) => {
+    const openEngine = ({ deps: others }: Pick<AnvilPoolSetup, "deps"> = {}) => {
       const store = new PgPayoutStore(database.connection, { clock, newId: newJob });
       const engine = new PayoutEngine(settings, {
         terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC", ...terms }),
         store,
-        chain: seen,
+        chain,
         signer,
         calls,
         clock,
@@ -110,6 +109,7 @@ export class AnvilWorld implements AsyncDisposable {
         newId: newJob,
         tell: async (event) => void events.push(event),
         ...deps,
+        ...others,
       });
       return { store, engine };
     };

@@ -88,7 +88,7 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async payees(): Promise<readonly PayeeRecord[]> {
     const wish = { thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
-    return [...this.#held].map(([worker, one]) => ({ worker, payTo: worker, ...wish, ...one }));
+    return [...this.#held].map(([worker, one]) => ({ worker, payTo: worker, ...wish, stopped: undefined, ...one }));
   }
 
   async control(): Promise<Control> {
@@ -145,8 +145,8 @@ export class MemoryPayoutStore implements PayoutStore {
     };
   }
 
-  async lastNonce(): Promise<number | undefined> {
-    const nonces = [...this.#intents.values()].map((one) => one.nonce);
+  async lastNonce(chainId: number): Promise<number | undefined> {
+    const nonces = this.intents.filter((one) => one.chainId === chainId).map((one) => one.nonce);
     return nonces.length === 0 ? undefined : Math.max(...nonces);
   }
 
@@ -155,7 +155,9 @@ export class MemoryPayoutStore implements PayoutStore {
     if (found?.state !== "approved" && found?.state !== "sending") return false;
     const lines = intents.flatMap((one) => one.lines).map((id) => this.#lines.get(id));
     if (lines.some((line) => line?.state !== "planned" || line.intent !== undefined)) return false;
-    if (intents.some((one) => this.intents.some((other) => other.nonce === one.nonce))) {
+    const isTaken = ({ chainId, nonce }: PayoutIntent): boolean =>
+      this.intents.some((other) => other.chainId === chainId && other.nonce === nonce);
+    if (intents.some(isTaken)) {
       throw new PoolError({ code: "store/conflict" }, "A nonce has its intent.");
     }
     for (const intent of intents) {
@@ -270,11 +272,11 @@ export class MemoryPayoutStore implements PayoutStore {
   }
 
   async knownTransactions(
-    _chainId: number,
+    chainId: number,
     _payer: WorkerAddress,
     from: number,
   ): ReturnType<PayoutStore["knownTransactions"]> {
-    const known = this.intents.filter((one) => one.nonce >= from);
+    const known = this.intents.filter((one) => one.chainId === chainId && one.nonce >= from);
     const hashes = known.flatMap((one) => one.transactions.map(({ hash }) => hash));
     return { nonces: new Set(known.map(({ nonce }) => nonce)), hashes: new Set([...hashes, ...this.#found]) };
   }
@@ -349,6 +351,12 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async retry(worker: WorkerAddress): Promise<void> {
     this.#held.set(worker, { held: undefined, plainOnly: true });
+  }
+
+  async hold(): Promise<void> {}
+
+  async untold(): Promise<readonly PayoutLine[]> {
+    return [];
   }
 
   async payToChanges(): Promise<readonly PayToChange[]> {

@@ -211,12 +211,14 @@ class World {
 class SimNode implements ChainNode {
   readonly name: string;
   readonly #world: World;
+  readonly #chainId: number;
   mode: "well" | "late" | "lying" | "down" = "well";
   #stale: Block[] = [];
 
-  constructor(name: string, world: World) {
+  constructor(name: string, world: World, chainId: number) {
     this.name = name;
     this.#world = world;
+    this.#chainId = chainId;
   }
 
   setMode(mode: SimNode["mode"]): void {
@@ -235,7 +237,7 @@ class SimNode implements ChainNode {
   }
 
   async chainId(): Promise<number> {
-    return 1;
+    return this.#chainId;
   }
   async latestBlock(): Promise<number> {
     return (this.#blocks().at(-1)?.number ?? 0) + (this.#lie() ? 100 : 0);
@@ -314,9 +316,10 @@ class SimNode implements ChainNode {
   async call(): Promise<Hex> {
     return "0x";
   }
-  async estimateGas(): Promise<{ readonly gas: bigint }> {
+  async estimateGas({ to }: { readonly to: WorkerAddress }): ReturnType<ChainNode["estimateGas"]> {
     this.#blocks();
-    return { gas: 21_000n };
+    // Code that fails may show it, and to some nodes only.
+    return this.#world.refusing.has(to) && this.#world.chance() < 0.5 ? { refused: "bad opcode" } : { gas: 21_000n };
   }
   async send(raw: Hex): Promise<void> {
     this.#blocks();
@@ -369,6 +372,8 @@ export interface Simulated {
   readonly halts: number;
   /** The books were set back to a backup. */
   readonly restores: number;
+  /** The pool was started with another chain id. */
+  readonly moves: number;
   readonly paidWei: bigint;
 }
 
@@ -381,8 +386,15 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
   const pick = (n: number): number => Math.floor(chance() * n);
   const workers = Array.from({ length: 2 + pick(5) }, (_, i) => address(0x100 + i));
   const refusing = new Set(workers.filter(() => chance() < 0.15));
-  const world = new World(chance, refusing, chance() < 0.3 ? 1 + pick(2) : 0);
-  const nodes = [0, 1, 2].map((i) => new SimNode(`node ${i}`, world));
+  const foreigners = chance() < 0.3 ? 1 + pick(2) : 0;
+  // The operator of some pools changes the chain that they pay on, also in the middle of a payout.
+  const movesAbout = foreigners === 0 && chance() < 0.3;
+  const worlds = [new World(chance, refusing, foreigners), new World(chance, refusing, 0)] as const;
+  const nodesOf = worlds.map((of, place) => [0, 1, 2].map((i) => new SimNode(`node ${i}`, of, place + 1)));
+  const nodes = nodesOf.flat();
+  /** On which of the two chains the pool pays. */
+  let place = 0;
+  let moves = 0;
   let store = new MemoryPayoutStore();
   /** What workers really earned; books that were set back know less. */
   const credited = new Map<WorkerAddress, bigint>();
@@ -415,24 +427,26 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     safe: undefined,
   };
   const trouble = (): "crash" | "fail" | undefined => {
-    if (world.healthy) return undefined;
+    if (worlds[0].healthy) return undefined;
     const roll = chance();
     return roll < crashRate ? "crash" : roll < crashRate + failRate ? "fail" : undefined;
   };
-  const chain = openQuorumChain(nodes, {
-    chainId: 1,
-    quorum: 2,
-    finality: DEPTH,
-    maxGasPriceWei: undefined,
-    batchRuntime: RUNTIME,
-    encodeBalanceOf: () => "0x",
-    encodeAllowance: () => "0x",
-  });
+  const chains = nodesOf.map((of, i) =>
+    openQuorumChain(of, {
+      chainId: i + 1,
+      quorum: 2,
+      finality: DEPTH,
+      maxGasPriceWei: undefined,
+      batchRuntime: RUNTIME,
+      encodeBalanceOf: () => "0x",
+      encodeAllowance: () => "0x",
+    }),
+  );
   const openEngine = (me: number): PayoutEngine =>
     new PayoutEngine(settings, {
       terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC" }),
       store: unsteady<PayoutStore>(store, trouble, (name) => READS.has(name) || leader === me),
-      chain: unsteady(chain, trouble, () => true),
+      chain: unsteady(chains[place]!, trouble, () => true),
       signer: unsteady(simSigner, trouble, () => true),
       calls: simCalls,
       clock,
@@ -455,8 +469,11 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
       else if (!(error instanceof PoolError)) throw error;
     }
   };
+  const receivedBy = (worker: WorkerAddress): bigint =>
+    worlds.reduce((sum, { tip }) => sum + (tip.state.received.get(worker) ?? 0n), 0n);
   const check = (where: string): void => {
-    for (const [worker, received] of world.tip.state.received) {
+    for (const worker of workers) {
+      const received = receivedBy(worker);
       const due = credited.get(worker) ?? 0n;
       if (received > due) throw new Error(`seed ${seed}, ${where}: ${worker} got ${received} of ${due}`);
     }
@@ -467,9 +484,20 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
       }
     }
   };
+  const moveTo = (to: number): void => {
+    place = to;
+    moves += 1;
+    engines.splice(0, 2, openEngine(0), openEngine(1));
+  };
+  /** To the chain where something is still to be decided. */
+  const goBack = async (): Promise<void> => {
+    const [open] = await store.openRuns();
+    if (open && open.run.chainId !== place + 1) moveTo(open.run.chainId - 1);
+  };
   let how: { foreign: Hex[]; paidFor: Map<string, WorkerAddress> } = { foreign: [], paidFor: new Map() };
   /** Looks at what the pool cannot explain, and says what it knows of that. */
   const operator = async (): Promise<void> => {
+    await goBack();
     if ((await store.control()).halts.length === 0) return;
     halts += 1;
     const me = leader;
@@ -483,7 +511,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
       for (const fact of unexplained) {
         const hash = fact.slice(0, 66) as Hex;
         const [, to] = / to (0x\w{40}) /.exec(fact) ?? [];
-        if (world.sent.get(hash)?.to === foreignTransaction.to) how.foreign.push(hash);
+        if (worlds[place]!.sent.get(hash)?.to === foreignTransaction.to) how.foreign.push(hash);
         else if (to !== undefined) how.paidFor.set(to, to as WorkerAddress);
         else throw new Error(`seed ${seed}: nobody can explain ${fact}`, { cause: error });
       }
@@ -521,7 +549,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
       const modes: SimNode["mode"][] = ["well", "well", "late", "down", "lying"];
       const bad = pick(3);
       for (const [i, node] of nodes.entries()) {
-        const mode = modes[pick(i === bad ? 5 : 4)]!;
+        const mode = modes[pick(i % 3 === bad ? 5 : 4)]!;
         node.setMode(mode);
       }
     }
@@ -533,15 +561,20 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     if (chance() < 0.3) await Promise.all([drive(0, plan), drive(1, plan)]);
     else await drive(leader, plan);
     check(`round ${round}`);
-    world.timeMs += 20_000;
-    world.tick();
+    for (const world of worlds) {
+      world.timeMs += 20_000;
+      world.tick();
+    }
     check(`round ${round}`);
     if (chance() < 0.3) await operator();
-    if (!backup && restores === 0 && chance() < 0.03) backup = { store: store.copy(), atMs: world.timeMs };
+    if (movesAbout && chance() < 0.1) moveTo(1 - place);
+    // What was paid on the other chain is in no book that was set back, and on no chain that a resume reads.
+    if (movesAbout) continue;
+    if (!backup && restores === 0 && chance() < 0.03) backup = { store: store.copy(), atMs: worlds[0].timeMs };
     else if (backup && chance() < 0.05) await restore();
   }
 
-  world.healthy = true;
+  for (const world of worlds) world.healthy = true;
   for (const node of nodes) node.setMode("well");
   const settled = async (): Promise<boolean> =>
     (await store.openRuns()).length === 0 &&
@@ -553,18 +586,20 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     if (round > 400)
       throw new Error(`seed ${seed}: it does not come to an end: ${(await engines[leader]!.status()).waitingFor}`);
     await operator();
-    world.timeMs += 20_000;
     await drive(leader, (await store.openRuns()).length === 0);
-    world.tick();
+    for (const world of worlds) {
+      world.timeMs += 20_000;
+      world.tick();
+    }
     monotonicMs += 20_000;
     nowMs += 20_000;
     check(`healing ${round}`);
   }
-  for (let i = 0; i < DEPTH; i++) world.mine();
+  for (const world of worlds) for (let i = 0; i < DEPTH; i++) world.mine();
   check("the end");
   for (const worker of workers) {
     const paid = store.books.get(worker)?.paidWei ?? 0n;
-    const received = world.tip.state.received.get(worker) ?? 0n;
+    const received = receivedBy(worker);
     if (paid !== received) throw new Error(`seed ${seed}: ${worker} has ${received} and the books say ${paid}`);
     if (!refusing.has(worker) && paid !== store.creditedWei(worker)) {
       throw new Error(`seed ${seed}: ${worker} was not paid all`);
@@ -578,6 +613,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     versions: store.intents.reduce((sum, one) => sum + one.transactions.length, 0),
     halts,
     restores,
+    moves,
     paidWei: [...store.books.values()].reduce((sum, one) => sum + one.paidWei, 0n),
   };
 }
