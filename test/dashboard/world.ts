@@ -44,6 +44,7 @@ export function localPayouts(
     maxGasSharePpm: undefined,
     batchSize: 100,
     bumpAfterMs: 600_000,
+    maxBump: 10,
     payToDelayMs: 2 * 86_400_000,
     ...changed,
   };

@@ -152,7 +152,9 @@ export function addLedgerCommand(registry: Registry): void {
         }),
       );
       const before = answer.repeated ? ", booked before" : "";
-      await io.out(`entry ${answer.entry}${before}; ${flags.worker} is owed ${formatEth(answer.balance.owedWei)} ETH now\n`);
+      await io.out(
+        `entry ${answer.entry}${before}; ${flags.worker} is owed ${formatEth(answer.balance.owedWei)} ETH now\n`,
+      );
       return exitCode.ok;
     },
   );

@@ -138,7 +138,15 @@ export class PayoutEngine implements PayoutPort {
 
   /** Moves everything on as far as it goes now. Errors of the database or the nodes: nothing was decided, try again. */
   step(): Promise<void> {
-    return this.#alone(() => this.#step());
+    return this.#alone(async () => {
+      try {
+        await this.#step();
+      } catch (error) {
+        // It may have been written down all the same.
+        this.#toldOfBefore = false;
+        throw error;
+      }
+    });
   }
 
   async #step(): Promise<void> {
@@ -174,7 +182,7 @@ export class PayoutEngine implements PayoutPort {
     await this.#keepSchedule();
   }
 
-  /** Once: a process that was killed between writing down what became of a payment and telling it told nobody. */
+  /** At the start, and after trouble: who was cut off between writing down what became of a payment and telling it told nobody. */
   async #tellOfBefore(): Promise<void> {
     if (this.#toldOfBefore) return;
     const lines = await this.#deps.store.untold(this.#deps.clock.now() - TOLD_WITHIN_MS);
@@ -427,8 +435,7 @@ export class PayoutEngine implements PayoutPort {
     const nonce = await this.#nextNonce(signer.address);
     if (nonce === undefined) return;
     const { nonceGuard = nonce } = await store.control();
-    const drafts =
-      nonce < nonceGuard ? await this.#spend(nonceGuard - nonce) : await this.#draft(detail, open, prices);
+    const drafts = nonce < nonceGuard ? await this.#spend(nonceGuard - nonce) : await this.#draft(detail, open, prices);
     if (drafts.length === 0) return;
     const needOf = (one: Draft): bigint => one.valueWei + one.gasLimit * prices.maxFeeWei;
     const haveWei = await chain.balance(signer.address);
@@ -645,6 +652,7 @@ export class PayoutEngine implements PayoutPort {
 
   async #tell(event: PayoutEvent): Promise<void> {
     await this.#deps.tell?.(event).catch((error: unknown) => {
+      this.#toldOfBefore = false;
       this.#deps.logger.warn("a payout event was not written", { type: event.type, error: errorText(error) });
     });
   }

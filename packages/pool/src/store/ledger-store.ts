@@ -139,7 +139,11 @@ export interface LedgerStore extends AsyncDisposable {
    */
   adjust(
     adjustment: Adjustment,
-  ): Promise<{ readonly entry: string; readonly balance: AccountBalance; /** Its key was booked before. */ readonly repeated: boolean }>;
+  ): Promise<{
+    readonly entry: string;
+    readonly balance: AccountBalance;
+    /** Its key was booked before. */ readonly repeated: boolean;
+  }>;
   /** Months whose books are closed, the oldest first. */
   closedPeriods(): Promise<readonly ClosedPeriod[]>;
   terms(): Promise<readonly Terms[]>;
@@ -319,7 +323,10 @@ function parseCursor(cursor: string): { readonly at: Date; readonly id: string }
 async function adjustedBefore(
   client: ClientBase,
   source: string,
-): Promise<{ readonly id: string; readonly worker: string; readonly amountWei: bigint; readonly corrects: string | undefined } | undefined> {
+): Promise<
+  | { readonly id: string; readonly worker: string; readonly amountWei: bigint; readonly corrects: string | undefined }
+  | undefined
+> {
   const { rows } = await client.query<{ id: string; corrects: string | null; account: string; wei: string }>(
     `select e.id, e.corrects, a.account, p.amount_wei as wei
      from openpool.ledger_entries e join openpool.ledger_postings p on p.entry = e.id
@@ -490,7 +497,14 @@ export class PgLedgerStore implements LedgerStore {
     };
   }
 
-  async adjust({ worker, amountWei, reason, corrects, key, termsVersion }: Adjustment): ReturnType<LedgerStore["adjust"]> {
+  async adjust({
+    worker,
+    amountWei,
+    reason,
+    corrects,
+    key,
+    termsVersion,
+  }: Adjustment): ReturnType<LedgerStore["adjust"]> {
     if (amountWei === 0n || reason.trim() === "") {
       throw new LedgerError(
         { code: "ledger/bad-adjustment" },
@@ -502,7 +516,8 @@ export class PgLedgerStore implements LedgerStore {
     const entryId = await this.#transaction(async (client): Promise<string> => {
       const before = await adjustedBefore(client, source);
       if (before) {
-        if (before.worker === worker && before.amountWei === amountWei && before.corrects === corrects) return before.id;
+        if (before.worker === worker && before.amountWei === amountWei && before.corrects === corrects)
+          return before.id;
         throw new LedgerError(
           { code: "ledger/bad-adjustment" },
           `The key ${key} names another adjustment, of ${before.amountWei} wei for ${before.worker}: nothing was booked.`,
