@@ -517,6 +517,10 @@ describe("bad input", () => {
     await expect(pool.engine.exportRun(second, "safe")).rejects.toThrow(/stand still: a look/);
     await pool.engine.resume();
     const file = await pool.engine.exportRun(second, "safe");
+    // Another contract would take the batch once more: a run stays with its own.
+    const elsewhere = pool.openEngine({ rules: { batchContract: newWorker() } });
+    expect(await elsewhere.engine.exportRun(second, "safe")).toBe(file);
+    await elsewhere.store[Symbol.asyncDispose]();
     expect(await pool.engine.exportRun(second, "safe")).toBe(file);
     await expect(pool.engine.cancel(second)).rejects.toThrow(/payout\/wrong-state/);
   });

@@ -826,7 +826,7 @@ export class PayoutEngine implements PayoutPort {
   exportRun(id: string, format: ExportFormat): Promise<string> {
     return this.#alone(async () => {
       const detail = await this.#mustFind(id);
-      const { batchContract } = this.#settings.rules;
+      const { batchContract = this.#settings.rules.batchContract } = detail.run;
       const text = exportRun(detail, format, { calls: this.#deps.calls, batchContract });
       // Written down before anybody has it: from then on it may be executed, and nothing else may pay its lines.
       if (format === "safe") await this.#handOver(detail.run);
@@ -867,7 +867,7 @@ export class PayoutEngine implements PayoutPort {
       const paid: string[] = [];
       for (const [asset, of] of groupByAsset(lines.filter((line) => line.method === "safe"))) {
         const unpaid = unpaidPlaces(receipt, {
-          contract: this.#settings.rules.batchContract ?? run.payer,
+          contract: run.batchContract ?? this.#settings.rules.batchContract ?? run.payer,
           payer: run.payer,
           batch: batchIdOf(id, asset),
         });

@@ -222,6 +222,7 @@ export function makePlan(input: PlanInput): Plan {
       finishedAtMs: undefined,
       chainId: input.chainId,
       payer: input.payer,
+      batchContract: rules.batchContract,
       asset: first === undefined || others.length > 0 ? "mixed" : first,
       totalWei,
       lines: lines.length,

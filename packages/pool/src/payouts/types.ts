@@ -99,6 +99,8 @@ export interface PayoutRun {
   readonly finishedAtMs: number | undefined;
   readonly chainId: number;
   readonly payer: WorkerAddress;
+  /** The contract of its batches: each takes a batch once, so that a run never changes it. */
+  readonly batchContract?: WorkerAddress | undefined;
   /** What its lines are paid in; `mixed`: each says so itself. */
   readonly asset: Asset | "mixed";
   readonly totalWei: bigint;

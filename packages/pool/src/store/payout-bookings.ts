@@ -338,6 +338,7 @@ export async function insertRun(client: Client, run: PayoutRun, lines: readonly 
       ...(atBlock === undefined ? {} : { atBlock }),
     })),
     ...(run.fiat ? { fiat: run.fiat } : {}),
+    ...(run.batchContract === undefined ? {} : { batchContract: run.batchContract }),
     waiting: run.waiting.map((one) => ({ ...one, owedWei: String(one.owedWei) })),
     notes: run.notes,
   };

@@ -29,6 +29,7 @@ export interface RunDetails {
     readonly atBlock?: number;
   }[];
   readonly fiat?: PayoutRun["fiat"];
+  readonly batchContract?: WorkerAddress;
   readonly waiting: readonly { readonly worker: WorkerAddress; readonly owedWei: string; readonly reason: string }[];
   readonly notes: readonly string[];
 }
@@ -97,7 +98,7 @@ export const INTENTS = `
   from openpool.payout_intents i`;
 
 export function toRun(row: RunRow): PayoutRun {
-  const { prices, fiat, waiting, notes } = row.details;
+  const { prices, fiat, batchContract, waiting, notes } = row.details;
   return {
     id: row.id,
     state: row.state,
@@ -105,6 +106,7 @@ export function toRun(row: RunRow): PayoutRun {
     finishedAtMs: row.finished_at?.getTime(),
     chainId: Number(row.chain_id),
     payer: row.payer,
+    batchContract,
     asset: row.asset,
     totalWei: BigInt(row.total_wei),
     lines: Number(row.lines),

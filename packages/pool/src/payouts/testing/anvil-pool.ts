@@ -96,21 +96,24 @@ export class AnvilWorld implements AsyncDisposable {
     });
     const signer = signerOfKey(parseKey(key ?? local.richKeys[0] ?? ""));
     const events: PayoutEvent[] = [];
-    const openEngine = ({ deps: others }: Pick<AnvilPoolSetup, "deps"> = {}) => {
+    const openEngine = ({ deps: others, rules: changed }: Pick<AnvilPoolSetup, "deps" | "rules"> = {}) => {
       const store = new PgPayoutStore(database.connection, { clock, newId: newJob });
-      const engine = new PayoutEngine(settings, {
-        terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC", ...terms }),
-        store,
-        chain,
-        signer,
-        calls,
-        clock,
-        logger: silentLogger,
-        newId: newJob,
-        tell: async (event) => void events.push(event),
-        ...deps,
-        ...others,
-      });
+      const engine = new PayoutEngine(
+        { ...settings, rules: { ...settings.rules, ...changed } },
+        {
+          terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC", ...terms }),
+          store,
+          chain,
+          signer,
+          calls,
+          clock,
+          logger: silentLogger,
+          newId: newJob,
+          tell: async (event) => void events.push(event),
+          ...deps,
+          ...others,
+        },
+      );
       return { store, engine };
     };
     const { store, engine } = openEngine();
