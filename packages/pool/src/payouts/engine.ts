@@ -873,15 +873,14 @@ export class PayoutEngine implements PayoutPort {
         });
         if (!unpaid)
           throw notIn(id, `is not paid by ${hash}: the batch contract did not do its batch of ${asset} in it`);
-        // So it is when the batch was cancelled; whoever it is, it is not one payee's fault.
-        const none = unpaid.size === of.length;
-        const reason = none
-          ? "the multisig paid nobody of its batch"
+        const isCancelled = unpaid.size > of.length;
+        const reason = isCancelled
+          ? "the multisig cancelled the payout"
           : asset === "eth"
             ? "its address did not take the payment"
             : "the token moved nothing to it";
         for (const [place, line] of of.entries()) {
-          if (unpaid.has(place)) returned.push({ line: line.id, reason, hold: !none });
+          if (unpaid.has(place)) returned.push({ line: line.id, reason, hold: !isCancelled });
           else paid.push(line.id);
         }
       }

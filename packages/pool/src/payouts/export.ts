@@ -119,8 +119,8 @@ function paymentOf(
 }
 
 /**
- * Spends the id of a batch: as many payments as it has, all of nothing to the batch contract itself, which takes none. The
- * chain then says that none of its places was paid.
+ * Spends the id of a batch on payments of nothing to the batch contract itself, which takes none: one more than the batch
+ * has. So the chain says that none of its places was paid, and that this was no payment that all payees refused.
  */
 function cancellationOf(
   calls: Calls,
@@ -129,6 +129,6 @@ function cancellationOf(
   _asset: Asset,
   lines: readonly PayoutLine[],
 ): readonly SafeTransaction[] {
-  const nothing = lines.map(() => ({ to: batchContract, amount: 0n }));
+  const nothing = Array.from({ length: lines.length + 1 }, () => ({ to: batchContract, amount: 0n }));
   return [{ to: batchContract, value: "0", data: calls.payEth(batch, nothing) }];
 }

@@ -63,6 +63,8 @@ const simSigner: Signer = {
 
 interface State {
   readonly nonce: number;
+  /** Batches that were done: the contract takes each once. */
+  readonly spent: ReadonlySet<Hex>;
   readonly received: ReadonlyMap<WorkerAddress, bigint>;
   readonly balance: bigint;
 }
@@ -103,7 +105,7 @@ class World {
     this.chance = chance;
     this.refusing = refusing;
     this.foreigners = foreigners;
-    const state = { nonce: Math.floor(chance() * 5), received: new Map(), balance: 10n ** 24n };
+    const state = { nonce: Math.floor(chance() * 5), received: new Map(), spent: new Set<Hex>(), balance: 10n ** 24n };
     this.blocks = [{ number: 0, hash: hashOf("genesis"), timeMs: 0, state, receipts: new Map() }];
   }
 
@@ -129,6 +131,7 @@ class World {
     const { tip, chance } = this;
     let { nonce, balance } = tip.state;
     const received = new Map(tip.state.received);
+    const spent = new Set(tip.state.spent);
     const receipts = new Map<Hex, Receipt>();
     const number = tip.number + 1;
     const blockHash = hashOf(`${number} ${tip.hash} ${this.#salt++}`);
@@ -154,7 +157,13 @@ class World {
       if (transaction.to === CONTRACT) {
         const { batch, payments } = fromHex(transaction.data) as Batch;
         const which = { contract: CONTRACT, payer: PAYER, batch };
-        const unpaid = payments.flatMap((one, place) => (this.refusing.has(one.to) ? [place] : []));
+        if (spent.has(batch)) {
+          receipts.set(hash, { ...base, succeeded: false, batches: [] });
+          continue;
+        }
+        spent.add(batch);
+        const refuses = (to: WorkerAddress): boolean => to === CONTRACT || this.refusing.has(to);
+        const unpaid = payments.flatMap((one, place) => (refuses(one.to) ? [place] : []));
         for (const [place, { to, amount }] of payments.entries()) {
           if (unpaid.includes(place)) continue;
           received.set(to, (received.get(to) ?? 0n) + amount);
@@ -177,7 +186,13 @@ class World {
         receipts.set(hash, { ...base, succeeded, batches: [] });
       }
     }
-    this.blocks.push({ number, hash: blockHash, timeMs: this.timeMs, state: { nonce, received, balance }, receipts });
+    this.blocks.push({
+      number,
+      hash: blockHash,
+      timeMs: this.timeMs,
+      state: { nonce, received, spent, balance },
+      receipts,
+    });
     this.final = Math.max(this.final, number - DEPTH + 1);
   }
 
@@ -331,6 +346,11 @@ class SimNode implements ChainNode {
 
 class Crash extends Error {}
 
+/** What the engine refuses is no answer; a crash is more than that. */
+function refused(error: unknown): undefined {
+  if (!(error instanceof PoolError)) throw error;
+}
+
 /** Everything asked through it can crash the asker before or after it happened, or fail, or find that another leads. */
 function unsteady<T extends object>(
   target: T,
@@ -374,6 +394,8 @@ export interface Simulated {
   readonly restores: number;
   /** The pool was started with another chain id. */
   readonly moves: number;
+  /** Transactions of a multisig. */
+  readonly executed: number;
   readonly paidWei: bigint;
 }
 
@@ -389,6 +411,8 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
   const foreigners = chance() < 0.3 ? 1 + pick(2) : 0;
   // The operator of some pools changes the chain that they pay on, also in the middle of a payout.
   const movesAbout = foreigners === 0 && chance() < 0.3;
+  // Others are paid by a multisig, whose people execute what they were ever handed, in any order.
+  const isMultisig = foreigners === 0 && !movesAbout && chance() < 0.25;
   const worlds = [new World(chance, refusing, foreigners), new World(chance, refusing, 0)] as const;
   const nodesOf = worlds.map((of, place) => [0, 1, 2].map((i) => new SimNode(`node ${i}`, of, place + 1)));
   const nodes = nodesOf.flat();
@@ -410,7 +434,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
   const clock: Clock = { now: () => nowMs, monotonicMs: () => monotonicMs, after: () => () => {} };
   const settings: PayoutSettings = {
     rules: {
-      method: chance() < 0.5 ? "batch" : chance() < 0.5 ? "transfers" : "auto",
+      method: isMultisig ? "safe" : chance() < 0.5 ? "batch" : chance() < 0.5 ? "transfers" : "auto",
       asset: "eth",
       choices: [],
       dailyCapWei: undefined,
@@ -424,7 +448,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     bumpAfterMs: 60_000,
     maxBump: 10,
     payToDelayMs: 0,
-    safe: undefined,
+    safe: isMultisig ? PAYER : undefined,
   };
   const trouble = (): "crash" | "fail" | undefined => {
     if (worlds[0].healthy) return undefined;
@@ -493,6 +517,36 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
   const goBack = async (): Promise<void> => {
     const [open] = await store.openRuns();
     if (open && open.run.chainId !== place + 1) moveTo(open.run.chainId - 1);
+  };
+  /** What the people of the multisig were handed, and what they did with it. */
+  const files: { readonly run: string; readonly call: { to: WorkerAddress; value: string; data: Hex } }[] = [];
+  const executed: { readonly run: string; readonly hash: Hex }[] = [];
+  const multisig = async (): Promise<void> => {
+    const me = leader;
+    const [open] = await store.openRuns();
+    try {
+      if (open) {
+        if (!worlds[0].healthy && chance() < 0.1) await engines[me]!.cancel(open.run.id).catch(refused);
+        const format = !worlds[0].healthy && chance() < 0.4 ? "safe-cancel" : "safe";
+        const text = await engines[me]!.exportRun(open.run.id, format).catch(refused);
+        if (text !== undefined) files.push({ run: open.run.id, call: JSON.parse(text).transactions[0] });
+        const file = worlds[0].healthy ? files.at(-1) : files[pick(files.length)];
+        if (file) {
+          const { to, value, data } = file.call;
+          const { nonce } = worlds[0].tip.state;
+          const offer = { gasLimit: 10n ** 6n, maxFeeWei: 10n ** 9n, maxTipWei: 1n };
+          const raw = toHex({ chainId: 1, nonce, to, valueWei: BigInt(value), data, ...offer });
+          if (!worlds[0].waiting.has(hashOf(raw))) worlds[0].take(raw);
+          executed.push({ run: file.run, hash: hashOf(raw) });
+        }
+      }
+      for (const { run, hash } of executed) {
+        if (open?.run.id === run) await engines[me]!.reconcile(run, hash).catch(refused);
+      }
+    } catch (error) {
+      if (!(error instanceof Crash)) throw error;
+      crash(me);
+    }
   };
   let how: { foreign: Hex[]; paidFor: Map<string, WorkerAddress> } = { foreign: [], paidFor: new Map() };
   /** Looks at what the pool cannot explain, and says what it knows of that. */
@@ -569,7 +623,9 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     if (chance() < 0.3) await operator();
     if (movesAbout && chance() < 0.1) moveTo(1 - place);
     // What was paid on the other chain is in no book that was set back, and on no chain that a resume reads.
-    if (movesAbout) continue;
+    if (isMultisig) await multisig();
+    check(`round ${round}`);
+    if (movesAbout || isMultisig) continue;
     if (!backup && restores === 0 && chance() < 0.03) backup = { store: store.copy(), atMs: worlds[0].timeMs };
     else if (backup && chance() < 0.05) await restore();
   }
@@ -586,6 +642,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     if (round > 400)
       throw new Error(`seed ${seed}: it does not come to an end: ${(await engines[leader]!.status()).waitingFor}`);
     await operator();
+    if (isMultisig) await multisig();
     await drive(leader, (await store.openRuns()).length === 0);
     for (const world of worlds) {
       world.timeMs += 20_000;
@@ -614,6 +671,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     halts,
     restores,
     moves,
+    executed: executed.length,
     paidWei: [...store.books.values()].reduce((sum, one) => sum + one.paidWei, 0n),
   };
 }
