@@ -137,9 +137,7 @@ export interface LedgerStore extends AsyncDisposable {
    * Adds to what a worker is owed, or takes from it, by hand: a new entry with its reason, which may name the job or the
    * entry that it corrects. What corrects a credit that is still held changes what is held, until the credit's own moment. @throws LedgerError `ledger/negative-balance`, `ledger/unknown-entry`, `ledger/bad-adjustment`.
    */
-  adjust(
-    adjustment: Adjustment,
-  ): Promise<{
+  adjust(adjustment: Adjustment): Promise<{
     readonly entry: string;
     readonly balance: AccountBalance;
     /** Its key was booked before. */ readonly repeated: boolean;

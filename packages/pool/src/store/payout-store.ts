@@ -40,7 +40,6 @@ import {
 import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 
-
 export interface PgPayoutStoreDeps {
   readonly clock: Clock;
   readonly newId: () => string;
