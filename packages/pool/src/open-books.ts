@@ -74,7 +74,7 @@ export async function openBooks(
         terms: terms.book,
         bookJob,
         onAppended: (callback) => store.onAppended(callback),
-        onStuck: (error) => ledger.halt("ledger-stuck", error.message, {}),
+        onStuck: (reason) => ledger.halt("ledger-stuck", reason, {}),
         onMoving: () => ledger.liftHalt("ledger-stuck"),
       }),
     );

@@ -3,7 +3,7 @@ import type { WorkerAddress } from "@openpool/protocol";
 import { type CreditEvent, decodeCredit } from "./decode-credit.ts";
 import { releaseAtMs } from "./hold.ts";
 import type { Terms, TermsBook, WorkerTerms } from "./terms.ts";
-import { type BookJob, type CreditedJob, type NewEntry, type Posting } from "./types.ts";
+import type { BookJob, CreditedJob, HookVerdicts, JobUnderTerms, NewEntry, Posting } from "./types.ts";
 
 /** The row of a job in one worker's statement. */
 export interface CreditLine {
@@ -38,6 +38,8 @@ export interface BookingRules {
   readonly bookJob: BookJob;
   /** Nothing is booked before this moment, unix ms: the end of the last period that was closed. */
   readonly openSinceMs: number;
+  /** Of the {@link hookedCredits} among them. */
+  readonly verdicts?: HookVerdicts | undefined;
 }
 
 const HELD = /^worker:(0x[0-9a-fA-F]{40}):held$/;
@@ -51,16 +53,17 @@ function creditUnderTerms(
   return { job, version, terms: book.of(version, job.worker) };
 }
 
-/** Gives a scheme the time that it needs before {@link bookCredits}, as for running hooks. */
-export async function prepareCredits(
+/** Those of a run of credits of which hooks have to be asked, or were asked, before {@link bookCredits}. */
+export function hookedCredits(
   events: readonly CreditEvent[],
-  { terms, bookJob }: Pick<BookingRules, "terms" | "bookJob">,
-): Promise<void> {
-  await bookJob.prepare?.(
-    (function* () {
-      for (const event of events) yield creditUnderTerms(event, terms);
-    })(),
-  );
+  { terms, bookJob: { hooks } }: Pick<BookingRules, "terms" | "bookJob">,
+): readonly (JobUnderTerms & { readonly wants: "share" | "note" })[] {
+  if (!hooks?.inUse()) return [];
+  return events.flatMap((event) => {
+    const { job, terms: its } = creditUnderTerms(event, terms);
+    const wants = hooks.wants(job, its);
+    return wants === undefined ? [] : [{ job, terms: its, wants }];
+  });
 }
 
 /**
@@ -74,7 +77,7 @@ export function bookCredits(events: readonly CreditEvent[], rules: BookingRules)
   const holds = new Map<string, Hold & { amountWei: bigint }>();
   for (const event of events) {
     const { job, version, terms } = creditUnderTerms(event, rules.terms);
-    const { rule, postings, data } = rules.bookJob(job, terms);
+    const { rule, postings, data } = rules.bookJob(job, terms, rules.verdicts?.get(event.id));
     const atMs = Math.max(job.atMs, rules.openSinceMs);
     const key = `${monthOf(atMs)} ${version.version}`;
     const group = groups.get(key) ?? newGroup(event.id, version.version);

@@ -88,12 +88,47 @@ export interface JobBooking {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
+/** What a hook made of a job: exact lines, or why there are none. */
+export type HookShare =
+  | {
+      readonly kind: "shared";
+      readonly hash: string;
+      /** They sum to the job's fee; `pool` is the commission. */
+      readonly lines: readonly { readonly to: WorkerAddress | "pool"; readonly wei: bigint }[];
+      /** What the hook wants to be remembered of the job. */
+      readonly note?: string | undefined;
+    }
+  | { readonly kind: "failed"; readonly hash: string; readonly why: string };
+
+/** What hooks said of one job. A fact, kept with its booking: asked again, a slow hook could say something else. */
+export interface HookVerdict {
+  readonly share?: HookShare | undefined;
+  readonly note?: string | undefined;
+}
+
+/** By the id of the credit's event. */
+export type HookVerdicts = ReadonlyMap<string, HookVerdict>;
+
+export interface JobUnderTerms {
+  readonly job: CreditedJob;
+  readonly terms: WorkerTerms;
+}
+
+/** The operator's functions, as far as books need them. */
+export interface BookingHooks {
+  /** Some terms name a hook. */
+  inUse(): boolean;
+  /** Whether a hook shares this job, or only notes something about it, or is not asked. */
+  wants(job: CreditedJob, terms: WorkerTerms): "share" | "note" | undefined;
+  /** Asks them, once a job: afterwards what they said is read. */
+  ask(jobs: readonly JobUnderTerms[]): Promise<HookVerdicts>;
+}
+
 /**
- * A payout scheme at work: a function of the job and the terms alone, because the books are rebuilt with it. Order of
- * events and restarts change nothing.
+ * A payout scheme at work: a function of the job, the terms and what hooks said alone, because the books are rebuilt with
+ * it. Order of events and restarts change nothing.
  */
 export interface BookJob {
-  (job: CreditedJob, terms: WorkerTerms): JobBooking;
-  /** Called before a run of jobs is booked, for what takes time; with the same jobs, in the same order. */
-  prepare?(jobs: Iterable<{ readonly job: CreditedJob; readonly terms: WorkerTerms }>): Promise<void>;
+  (job: CreditedJob, terms: WorkerTerms, verdict?: HookVerdict): JobBooking;
+  readonly hooks?: BookingHooks;
 }

@@ -177,6 +177,7 @@ describe("whatever happens, in whatever order", () => {
                 numbers: new WorkerNumbers(),
                 nowMs: clock.now(),
                 newId: world.newId,
+                monotonicMs: clock.monotonicMs,
               }).catch(() => {});
               victim.query = query as typeof victim.query;
               await victim.end();

@@ -1,8 +1,10 @@
-import { type Clock, errorText, type Logger } from "@openpool/base";
+import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
-import { bookCredits, prepareCredits } from "../ledger/book-credits.ts";
+import { bookCredits } from "../ledger/book-credits.ts";
+import { schemeAccounts } from "../ledger/schemes/index.ts";
 import type { TermsBook } from "../ledger/terms.ts";
-import type { BookJob } from "../ledger/types.ts";
+import type { BookJob, HookVerdicts } from "../ledger/types.ts";
+import { readVerdicts } from "./hook-verdicts.ts";
 import type { LedgerStore } from "./ledger-store.ts";
 import { LINE_DIGEST } from "./ledger-rebuild.ts";
 import { readCredits, shapeOf } from "./ledger-writer.ts";
@@ -51,7 +53,7 @@ const SUM_CHECKS: readonly (readonly [check: string, sql: string])[] = [
   [
     "negative",
     `select account || ' is ' || balance_wei || ' wei' as message from openpool.ledger_accounts
-     where worker is not null and balance_wei < 0 order by account limit ${MAX_TOLD}`,
+     where (worker is not null or account = '${schemeAccounts.heldByHook}') and balance_wei < 0 order by account limit ${MAX_TOLD}`,
   ],
   [
     "holds",
@@ -196,8 +198,15 @@ async function compareWithLog(
     const seal = seals.map((one) => BigInt(one.position)).find((one) => one > position);
     const page = await readCredits(client, position, JOBS_AT_ONCE, seal !== undefined && seal < end ? seal : end);
     const openSinceMs = seals.findLast((one) => BigInt(one.position) <= position)?.ends_at.getTime() ?? 0;
-    await prepareCredits(page.events, rules);
-    const { lines } = bookCredits(page.events, { ...rules, openSinceMs });
+    let verdicts: HookVerdicts;
+    try {
+      verdicts = await readVerdicts(client, page.events, rules);
+    } catch (error) {
+      if (!(error instanceof PoolError) || error.info.code !== "ledger/verdict-missing") throw error;
+      violations.push({ check: "log", message: error.message });
+      break;
+    }
+    const { lines } = bookCredits(page.events, { ...rules, openSinceMs, verdicts });
     const { rows } = await client.query<{ i: string; found: string | null }>(
       `select n.i, case when l.id is not null then concat_ws(' ', l.amount_wei, l.fee_wei, l.commission_wei, l.pixels,
            l.terms_version, l.shape, l.job) end as found

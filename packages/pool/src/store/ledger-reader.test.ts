@@ -110,7 +110,7 @@ test("an event that cannot be booked stops the books before it, and payouts, unt
       return broken ? { ...booking, postings: booking.postings.slice(1) } : booking;
     },
     onAppended: (callback) => store.onAppended(callback),
-    onStuck: (error) => ledger.halt("ledger-stuck", error.message, {}),
+    onStuck: (reason) => ledger.halt("ledger-stuck", reason, {}),
   });
   await using _reader = reader;
   await vi.waitFor(async () => expect(await ledger.halts()).toHaveLength(1), { timeout: 10_000 });

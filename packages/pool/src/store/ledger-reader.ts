@@ -1,17 +1,23 @@
 import { type Clock, createBackoff, errorText, type Logger, PoolError } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
-import { prepareCredits, bookCredits } from "../ledger/book-credits.ts";
+import { bookCredits, hookedCredits } from "../ledger/book-credits.ts";
 import type { TermsBook } from "../ledger/terms.ts";
-import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
+import { type BookJob, type HookVerdict, type HookVerdicts, type NewEntry, workerAccount } from "../ledger/types.ts";
 import type { WorkerAddress } from "@openpool/protocol";
 import { postEntries } from "./ledger-store.ts";
-import { readCredits, WorkerNumbers, writeHolds, writeLines } from "./ledger-writer.ts";
+import { writeVerdicts } from "./hook-verdicts.ts";
+import { type CreditPage, readCredits, WorkerNumbers, writeHolds, writeLines } from "./ledger-writer.ts";
 import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
 
 /** Jobs booked in one transaction. */
 const MAX_JOBS = 1_000;
+/** Hooks are asked about so many jobs in one go, and about no more once that took so long: the rest is the next run. */
+const ASKED_AT_ONCE = 50;
+const ASK_MS = 3_000;
+/** Whatever keeps the books from going on for so long halts payouts. */
+const STUCK_MS = 60_000;
 /** Booking waits so long for more to book along: the price of fewer transactions is a later line. */
 const GATHER_MS = 150;
 /** The longest rest: what another node appended or a hold that ended is seen by then. */
@@ -47,8 +53,8 @@ export interface LedgerReaderDeps {
   readonly bookJob: BookJob;
   /** Says that there is something new in the log; returns how to stop. */
   onAppended(callback: () => void): () => void;
-  /** Halts payouts: something in the log cannot be booked. */
-  onStuck?(error: PoolError): Promise<void>;
+  /** Halts payouts: something in the log cannot be booked, or nothing was for a while. */
+  onStuck?(reason: string): Promise<void>;
   /** It is booked after all, or this process has begun: takes that halt back. */
   onMoving?(): Promise<void>;
 }
@@ -56,7 +62,8 @@ export interface LedgerReaderDeps {
 /**
  * Books one run of events in one transaction: reads on from the cursor, posts, moves the cursor, releases what was held
  * long enough. Whoever does it holds the cursor's lock, so several nodes take turns and every event is booked once.
- * What need not wait for an answer is sent together: the client must be a pipelining one.
+ * What need not wait for an answer is sent together: the client must be a pipelining one. Hooks are asked before, while
+ * nothing is locked, and what they said is kept.
  */
 export async function ledgerStep(
   client: ClientBase,
@@ -68,6 +75,7 @@ export async function ledgerStep(
     newId,
     expected,
     maxJobs = MAX_JOBS,
+    monotonicMs,
   }: {
     readonly terms: TermsBook;
     readonly bookJob: BookJob;
@@ -77,8 +85,12 @@ export async function ledgerStep(
     /** Where the cursor will be, unless another node was faster: saves a look. */
     readonly expected?: bigint | undefined;
     readonly maxJobs?: number;
+    readonly monotonicMs: () => number;
   },
 ): Promise<LedgerStep> {
+  const asked = bookJob.hooks?.inUse()
+    ? await askHooks(client, { terms, bookJob, monotonicMs, maxJobs, after: expected })
+    : undefined;
   try {
     const [, , { rows }, ahead] = await Promise.all([
       client.query("begin"),
@@ -89,20 +101,26 @@ export async function ledgerStep(
         text: `select position, (select max(ends_at) from openpool.ledger_periods) as open_since
           from openpool.ledger_cursor for update`,
       }),
-      expected === undefined ? undefined : readCredits(client, expected, maxJobs),
+      asked?.page ?? (expected === undefined ? undefined : readCredits(client, expected, maxJobs)),
     ]);
     const from = BigInt(rows[0]?.position ?? 0);
-    const page = ahead && from === expected ? ahead : await readCredits(client, from, maxJobs);
-    await prepareCredits(page.events, { terms, bookJob });
+    if (asked && asked.after !== from) {
+      // Another node was faster, and asked about other jobs: from there on with the next step.
+      await client.query("rollback");
+      return { jobs: 0, position: from, head: asked.page.head, lastAtMs: undefined, released: 0 };
+    }
+    const page = ahead && (asked || from === expected) ? ahead : await readCredits(client, from, maxJobs);
     const booking = bookCredits(page.events, {
       terms,
       bookJob,
       openSinceMs: rows[0]?.open_since?.getTime() ?? 0,
+      verdicts: asked?.verdicts,
     });
     const workers = await numbers.of(client, booking.lines);
-    const [, , release] = await Promise.all([
+    const [, , , release] = await Promise.all([
       writeLines(client, booking, workers, "ledger_lines"),
       writeHolds(client, booking.holds, workers),
+      asked && writeVerdicts(client, asked.verdicts),
       takeDueHolds(client, nowMs, newId),
     ]);
     await Promise.all([
@@ -127,6 +145,38 @@ export async function ledgerStep(
     await client.query("rollback").catch(() => {});
     throw error;
   }
+}
+
+/** What is booked next, as far as hooks said what they make of it in the time that they have. */
+async function askHooks(
+  client: ClientBase,
+  {
+    after,
+    maxJobs,
+    monotonicMs,
+    ...rules
+  }: {
+    readonly terms: TermsBook;
+    readonly bookJob: BookJob;
+    readonly after: bigint | undefined;
+    readonly maxJobs: number;
+    readonly monotonicMs: () => number;
+  },
+): Promise<{ readonly after: bigint; readonly page: CreditPage; readonly verdicts: HookVerdicts }> {
+  const { rows } = await client.query<{ position: string }>("select position from openpool.ledger_cursor");
+  const from = after ?? BigInt(rows[0]?.position ?? 0);
+  const page = await readCredits(client, from, maxJobs);
+  const verdicts = new Map<string, HookVerdict>();
+  const startedMs = monotonicMs();
+  let done = 0;
+  while (done < page.events.length && (done === 0 || monotonicMs() - startedMs < ASK_MS)) {
+    const some = page.events.slice(done, done + ASKED_AT_ONCE);
+    const said = await rules.bookJob.hooks?.ask(hookedCredits(some, rules));
+    for (const [event, verdict] of said ?? []) verdicts.set(event, verdict);
+    done += some.length;
+  }
+  // The log never changes: read again only to learn where the shorter run ends.
+  return { after: from, page: done === page.events.length ? page : await readCredits(client, from, done), verdicts };
 }
 
 /** Takes what was held long enough, as the entries that release it. */
@@ -187,6 +237,9 @@ export class LedgerReader implements AsyncDisposable {
   #jobsBooked = 0;
   #lagMs: number | undefined;
   #stuck: string | undefined;
+  /** Fewer after a failure: what takes too long at once, or comes before what cannot be booked, goes through in parts. */
+  #most = MAX_JOBS;
+  #failingSinceMs: number | undefined;
   /** Whoever halts payouts for us knows that we go on. */
   #told = false;
 
@@ -226,6 +279,8 @@ export class LedgerReader implements AsyncDisposable {
           nowMs,
           newId: this.#newId,
           expected: this.#position,
+          maxJobs: this.#most,
+          monotonicMs: () => clock.monotonicMs(),
         });
         this.#position = step.position;
         this.#head = step.head;
@@ -233,6 +288,8 @@ export class LedgerReader implements AsyncDisposable {
         if (step.lastAtMs !== undefined) this.#lagMs = Math.max(0, clock.now() - step.lastAtMs);
         if (this.#stuck !== undefined) logger.info("the ledger goes on");
         this.#stuck = undefined;
+        this.#failingSinceMs = undefined;
+        this.#most = Math.min(MAX_JOBS, this.#most * 2);
         if (!this.#told) await this.#deps.onMoving?.();
         this.#told = true;
         backoff.reset();
@@ -248,9 +305,12 @@ export class LedgerReader implements AsyncDisposable {
           logger[ours ? "error" : "warn"]("the ledger does not go on", { error: errorText(error) });
         }
         this.#stuck = errorText(error);
-        if (ours) {
+        this.#most = Math.max(1, Math.floor(this.#most / 2));
+        this.#failingSinceMs ??= clock.monotonicMs();
+        if (ours || clock.monotonicMs() - this.#failingSinceMs >= STUCK_MS) {
           this.#told = false;
-          await this.#deps.onStuck?.(error).catch((failure: unknown) => {
+          const reason = ours ? error.message : `The books do not go on: ${errorText(error)}.`;
+          await this.#deps.onStuck?.(reason).catch((failure: unknown) => {
             logger.warn("payouts could not be halted", { error: errorText(failure) });
           });
         }

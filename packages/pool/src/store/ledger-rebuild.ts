@@ -1,6 +1,6 @@
 import { errorText, PoolError } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
-import { bookCredits, type Hold, prepareCredits } from "../ledger/book-credits.ts";
+import { bookCredits, type Hold } from "../ledger/book-credits.ts";
 import type { CreditEvent } from "../ledger/decode-credit.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
@@ -8,6 +8,7 @@ import type { WorkerAddress } from "@openpool/protocol";
 import { readCredits, WorkerNumbers, writeLines } from "./ledger-writer.ts";
 import type { ExportedEvent } from "./event-export.ts";
 import { exportedCredits } from "./retention.ts";
+import { readVerdicts } from "./hook-verdicts.ts";
 import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
@@ -286,9 +287,9 @@ class Rebuild {
   }
 
   async #book(events: readonly CreditEvent[], openSinceMs: number): Promise<void> {
-    await prepareCredits(events, this.#options);
     const { terms, bookJob } = this.#options;
-    const booking = bookCredits(events, { terms, bookJob, openSinceMs });
+    const verdicts = await readVerdicts(this.#client, events, { terms, bookJob });
+    const booking = bookCredits(events, { terms, bookJob, openSinceMs, verdicts });
     const numbers = await this.#numbers.of(this.#client, booking.lines);
     await writeLines(this.#client, booking, numbers, "rebuilt_lines");
     await this.#writeEntries(booking.entries);

@@ -123,9 +123,14 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
               return query(...args);
             }) as typeof victim.query;
             const numbers = new WorkerNumbers();
-            await ledgerStep(victim, { terms, bookJob, numbers, nowMs: clock.now(), newId: world.newId }).catch(
-              () => {},
-            );
+            await ledgerStep(victim, {
+              terms,
+              bookJob,
+              numbers,
+              nowMs: clock.now(),
+              newId: world.newId,
+              monotonicMs: clock.monotonicMs,
+            }).catch(() => {});
             victim.query = query as typeof victim.query;
             await victim.end();
             break;

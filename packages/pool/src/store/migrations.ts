@@ -13,6 +13,7 @@ import { reconciled } from "./schema/9-reconciled.ts";
 import { waysToPay } from "./schema/10-ways-to-pay.ts";
 import { retention } from "./schema/11-retention.ts";
 import { payoutHolds } from "./schema/12-payout-holds.ts";
+import { hookVerdicts } from "./schema/13-hook-verdicts.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -32,6 +33,7 @@ export const knownMigrations: readonly Migration[] = [
   waysToPay,
   retention,
   payoutHolds,
+  hookVerdicts,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */

@@ -4,8 +4,11 @@ import { Hooks } from "../hooks/hooks.ts";
 import { hashOfHook } from "../hooks/read-module.ts";
 import { createHookRunner } from "../hooks/runner.ts";
 import type { IncomeEvent } from "../income/income-reader.ts";
-import { createJobBooker } from "../ledger/schemes/index.ts";
+import { createJobBooker, type JobHooks } from "../ledger/schemes/index.ts";
 import { TermsBook } from "../ledger/terms.ts";
+import { checkLedger } from "./ledger-check.ts";
+import { rebuildLedger } from "./ledger-rebuild.ts";
+import { hookVerdicts } from "./schema/13-hook-verdicts.ts";
 import { PgSchemeStore } from "./scheme-store.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { ada, bob, creditOf } from "./testing/sample-credit.ts";
@@ -13,13 +16,14 @@ import { ada, bob, creditOf } from "./testing/sample-credit.ts";
 const t0 = "2026-01-01T00:00:00Z";
 const HOUR = 3_600_000;
 
-async function openWorld(terms: TermsBook, hooks?: Hooks) {
-  const clock = stoppedClock(t0);
-  const world = await openLedgerWorld(clock, terms, createJobBooker(terms, hooks));
+async function openWorld(terms: TermsBook, hooks?: JobHooks, clock = stoppedClock(t0)) {
+  const bookJob = createJobBooker(terms, hooks);
+  const world = await openLedgerWorld(clock, terms, bookJob);
   const schemes = new PgSchemeStore(world.connection, { clock, logger: silentLogger });
   return {
     ...world,
     clock,
+    bookJob,
     schemes,
     now: () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: true }),
     balances: async () => {
@@ -201,6 +205,77 @@ test("a hook shares every job as it says; those on which it fails wait, and are 
   await world.catchUp();
   expect((await ledger.balance(ada)).owedWei).toBe(2_900n);
   expect(await schemes.heldJobs(10)).toEqual([]);
+});
+
+test("what a hook said stays: it is not asked again by a rebuild or a check, which come to the same", async () => {
+  const module = { hash: hashOfHook("export {}"), source: "export {}" };
+  const asked: string[] = [];
+  let slow = true;
+  // Slow at first, as on a machine that stands still: of bob's job it says something else the second time.
+  const hooks: JobHooks = {
+    share: async (hash, jobs) =>
+      jobs.map(({ job, worker, feeWei }) => {
+        asked.push(job);
+        return worker === bob && slow
+          ? { kind: "failed", hash, why: "it took longer than 2 s" }
+          : { kind: "shared", hash, lines: [{ to: worker, wei: feeWei }] };
+      }),
+    notes: async (_hash, jobs) => jobs.map(({ worker }) => (slow ? `a note of ${worker}` : undefined)),
+  };
+  const terms = new TermsBook([termsVersion(1, { scheme: "hook", schemeOptions: { hook: module.hash } })]);
+  await using world = await openWorld(terms, hooks);
+  const { store, schemes, ledger, client, connection, bookJob, clock, now } = world;
+  await schemes.putHook(module, ["share"], clock.now());
+  await store.credit(creditOf(ada, "one", 1n));
+  await store.credit(creditOf(bob, "one", 1n));
+  await world.catchUp();
+  slow = false;
+  const [held] = await schemes.heldJobs(10);
+  clock.advance(1);
+  expect(await schemes.releaseHeld(held!, undefined, now())).toBe(true);
+  await world.catchUp();
+  const check = () => checkLedger(client, { terms, bookJob }, undefined);
+  const rebuild = (verify: boolean) => rebuildLedger(connection, { terms, bookJob, verify, nowMs: clock.now });
+  const right = async (): Promise<void> => {
+    expect((await check()).violations).toEqual([]);
+    expect((await rebuild(true)).differences).toEqual([]);
+  };
+  await right();
+  expect((await rebuild(false)).differences).toEqual([]);
+  await right();
+  expect((await ledger.balance(bob)).owedWei).toBe(750n);
+  expect((await world.balances()).get("pool:unshared")).toBe(0n);
+  expect(asked).toHaveLength(2);
+
+  // Books from before verdicts were kept: the rows of statements tell them.
+  await client.query("drop table openpool.hook_verdicts");
+  await client.query(hookVerdicts.sql);
+  await right();
+  // Gone altogether, nothing is guessed.
+  await client.query("delete from openpool.hook_verdicts");
+  expect((await check()).violations).toMatchObject([
+    { check: "log", message: expect.stringContaining("verdict-missing") },
+  ]);
+  await expect(rebuild(false)).rejects.toThrow(/ledger\/verdict-missing/);
+  expect((await ledger.balance(bob)).owedWei).toBe(750n);
+});
+
+test("hooks that take long are asked about part of a run, before anything is locked", async () => {
+  const hash = hashOfHook("export {}");
+  const clock = stoppedClock(t0);
+  const hooks: JobHooks = {
+    async share(_hash, jobs) {
+      clock.advance(4_000);
+      return jobs.map(({ worker, feeWei }) => ({ kind: "shared", hash, lines: [{ to: worker, wei: feeWei }] }));
+    },
+    notes: async (_hash, jobs) => jobs.map(() => undefined),
+  };
+  const terms = new TermsBook([termsVersion(1, { scheme: "hook", schemeOptions: { hook: hash } })]);
+  await using world = await openWorld(terms, hooks, clock);
+  await Promise.all(Array.from({ length: 60 }, () => world.store.credit(creditOf(ada, "one", 1n))));
+  expect(await world.step()).toMatchObject({ jobs: 50 });
+  expect(await world.step()).toMatchObject({ jobs: 10 });
+  expect((await world.ledger.balance(ada)).owedWei).toBe(60_000n);
 });
 
 test("terms that name a hook which nobody has stop the books, and payouts, instead of booking by another rule", async () => {

@@ -1,27 +1,14 @@
-import type { WorkerAddress } from "@openpool/protocol";
 import { FEE_WORK, heldBy, POOL_WORK, schemeAccounts, workOf } from "./accounts.ts";
 import { mergePostings } from "./postings.ts";
 import { cutPpm } from "./share-out.ts";
-import type { CreditedJob, JobBooking, Posting } from "../types.ts";
+import type { CreditedJob, HookShare, JobBooking, Posting } from "../types.ts";
 import type { PayScheme, SegmentScheme } from "./types.ts";
-
-/** What a hook made of a job: exact lines, or why there are none. */
-export type HookShare =
-  | {
-      readonly kind: "shared";
-      readonly hash: string;
-      /** They sum to the job's fee; `pool` is the commission. */
-      readonly lines: readonly { readonly to: WorkerAddress | "pool"; readonly wei: bigint }[];
-      /** What the hook wants to be remembered of the job. */
-      readonly note: string | undefined;
-    }
-  | { readonly kind: "failed"; readonly hash: string; readonly why: string };
 
 export interface JobContext {
   /** Some worker of the pool shares realised income under the terms in force: then all work is counted for it. */
   readonly sharing: boolean;
-  /** Runs the operator's `share`; the same work gets the same answer, always. */
-  share(hash: string, work: CreditedJob): HookShare;
+  /** What the operator's `share` said of this work. */
+  share(hash: string): HookShare;
 }
 
 /**
@@ -47,7 +34,7 @@ export function bookJob(scheme: PayScheme, work: CreditedJob, context: JobContex
       ]);
     }
     case "hook": {
-      const share = context.share(scheme.hash, work);
+      const share = context.share(scheme.hash);
       const { rule, postings, data } = bookHookShare(work, share);
       return booking(rule, [...postings, ...paidByFee], data);
     }

@@ -1,6 +1,6 @@
 import type { WorkerTerms, TermsBook, Terms } from "../terms.ts";
-import type { BookJob, CreditedJob } from "../types.ts";
-import { bookJob, type HookShare } from "./book-job.ts";
+import type { BookingHooks, BookJob, CreditedJob, HookShare, HookVerdict, JobUnderTerms } from "../types.ts";
+import { bookJob } from "./book-job.ts";
 import { readScheme, type ReadScheme } from "./read-scheme.ts";
 
 /** Runs operators' hooks; `hooks/` implements it. */
@@ -36,60 +36,50 @@ export function createJobBooker(terms: TermsBook, hooks?: JobHooks): BookJob {
     if (found === undefined) sharing.set(version, (found = sharesIncome(terms.version(version))));
     return found;
   };
-  /** By event: what was prepared. Several readers may be at work; what hooks say of a job is the same for all of them. */
-  const shares = new Map<string, HookShare>();
-  const notes = new Map<string, string>();
-
-  const book: BookJob = (job, its) => {
+  const book: BookJob = (job, its, { share, note } = {}) => {
     const { scheme } = schemeOf(its);
     const booking = bookJob(scheme, job, {
       sharing: isSharing(its.version),
-      share: (hash) => shares.get(job.event) ?? { kind: "failed", hash, why: "this program was started without hooks" },
+      share: (hash) => share ?? { kind: "failed", hash, why: "this program was started without hooks" },
     });
-    const note = notes.get(job.event);
     return note === undefined ? booking : { ...booking, data: { ...booking.data, note } };
   };
-  book.prepare = async (jobs) => {
-    forgetOldest(shares);
-    forgetOldest(notes);
-    if (!hooks || !terms.versions.some(namesHook)) return;
-    const toShare = new Map<string, CreditedJob[]>();
-    const toNote = new Map<string, CreditedJob[]>();
-    for (const { job, terms: its } of jobs) {
-      const { scheme, hook } = schemeOf(its);
-      if (scheme.kind === "hook") push(toShare, scheme.hash, job);
-      if (hook !== undefined) push(toNote, hook, job);
-    }
-    for (const [hash, group] of toShare) {
-      const answers = await hooks.share(hash, group);
-      for (const [i, job] of group.entries()) {
-        const answer = answers[i];
-        if (answer) shares.set(job.event, answer);
-      }
-    }
-    for (const [hash, group] of toNote) {
-      const answers = await hooks.notes(hash, group);
-      for (const [i, job] of group.entries()) {
-        const note = answers[i];
-        if (note !== undefined) notes.set(job.event, note);
-      }
-    }
-  };
-  return book;
+  return Object.assign(book, {
+    hooks: {
+      inUse: () => terms.versions.some(namesHook),
+      wants(_job: CreditedJob, its: WorkerTerms) {
+        const { scheme, hook } = schemeOf(its);
+        return scheme.kind === "hook" ? "share" : hook === undefined ? undefined : "note";
+      },
+      async ask(jobs: readonly JobUnderTerms[]) {
+        const toShare = new Map<string, CreditedJob[]>();
+        const toNote = new Map<string, CreditedJob[]>();
+        for (const { job, terms: its } of jobs) {
+          const { scheme, hook } = schemeOf(its);
+          if (scheme.kind === "hook") push(toShare, scheme.hash, job);
+          if (hook !== undefined) push(toNote, hook, job);
+        }
+        const verdicts = new Map<string, HookVerdict>();
+        const add = (job: CreditedJob, verdict: HookVerdict): void => {
+          verdicts.set(job.event, { ...verdicts.get(job.event), ...verdict });
+        };
+        if (!hooks) return verdicts;
+        for (const [hash, group] of toShare) {
+          const answers = await hooks.share(hash, group);
+          for (const [i, job] of group.entries()) add(job, { share: answers[i] });
+        }
+        for (const [hash, group] of toNote) {
+          const answers = await hooks.notes(hash, group);
+          for (const [i, job] of group.entries()) add(job, { note: answers[i] });
+        }
+        return verdicts;
+      },
+    } satisfies BookingHooks,
+  });
 }
 
 function push(groups: Map<string, CreditedJob[]>, key: string, job: CreditedJob): void {
   const group = groups.get(key);
   if (group) group.push(job);
   else groups.set(key, [job]);
-}
-
-/** Many times what is booked at once. */
-const MAX_PREPARED = 50_000;
-
-function forgetOldest(map: Map<string, unknown>): void {
-  for (const key of map.keys()) {
-    if (map.size <= MAX_PREPARED) return;
-    map.delete(key);
-  }
 }

@@ -42,7 +42,15 @@ export async function openLedgerWorld(
   const numbers = new WorkerNumbers();
   const newId = createUuidV7(() => clock.now());
   const step = (maxJobs = 1_000): Promise<LedgerStep> =>
-    ledgerStep(client, { terms, bookJob, numbers, nowMs: clock.now(), newId, maxJobs });
+    ledgerStep(client, {
+      terms,
+      bookJob,
+      numbers,
+      nowMs: clock.now(),
+      newId,
+      maxJobs,
+      monotonicMs: () => clock.monotonicMs(),
+    });
   return {
     store,
     ledger,
