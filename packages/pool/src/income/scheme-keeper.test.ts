@@ -84,6 +84,17 @@ test("a period waits for the books, and for the income of its time to be read", 
   expect(world.settled).toEqual(["2026-01-01T00:00:00.000Z"]);
 });
 
+test("a period that was settled while the clock had jumped ahead does not stop those that come", async () => {
+  const world = openKeeper(shared);
+  world.last = "2026-03-01T00:00:00.000Z";
+  await using keeper = world.open();
+  await keeper.look();
+  expect(world.settled).toEqual([]);
+  world.clock.advance(HOUR);
+  await keeper.look();
+  expect(world.settled).toEqual(["2026-01-01T00:00:00.000Z"]);
+});
+
 test("a slot goes to who was ready at every look in it", async () => {
   const world = openKeeper(termsVersion(1, { schemeOptions: { uptime: { budgetWeiPerDay: "144", slotMs: 600_000 } } }));
   await using keeper = world.open();

@@ -18,6 +18,7 @@ export interface SchemeKeeperDeps {
     skipPeriod(period: string): Promise<void>;
     settle(
       period: string,
+      endsMs: number,
       time: { readonly nowMs: number; readonly terms: Terms },
     ): Promise<"settled" | "already-settled" | "nothing-to-share" | "behind">;
     bookUptime(
@@ -109,7 +110,8 @@ export class SchemeKeeper implements AsyncDisposable {
     const { store, logger, incomeReadTo, tell } = this.#deps;
     const over = periodStart(nowMs - periodMs, periodMs);
     this.#lastPeriod ??= await store.lastPeriod();
-    if (this.#lastPeriod === undefined) {
+    // One that has not begun: the clock had jumped ahead. From now on they are counted by the clock as it is.
+    if (this.#lastPeriod === undefined || Date.parse(this.#lastPeriod) > nowMs) {
       await store.skipPeriod(over);
       this.#lastPeriod = over;
       return;
@@ -119,7 +121,7 @@ export class SchemeKeeper implements AsyncDisposable {
     const readTo = incomeReadTo();
     const endsMs = Date.parse(over) + periodMs;
     if (readTo !== "always" && (readTo === undefined || readTo < endsMs)) return;
-    const outcome = await store.settle(over, { nowMs, terms });
+    const outcome = await store.settle(over, endsMs, { nowMs, terms });
     if (outcome === "behind") return;
     this.#lastPeriod = over;
     if (outcome !== "settled") return;

@@ -84,7 +84,8 @@ export function bookCredits(events: readonly CreditEvent[], rules: BookingRules)
     groups.set(key, group);
     group.jobs++;
     group.atMs = Math.max(group.atMs, atMs);
-    const releasedMs = releaseAtMs(atMs, terms.holdMs);
+    // From when it was earned: a month that was closed moves a credit to a later one, and makes nobody wait for it.
+    const releasedMs = releaseAtMs(job.atMs, terms.holdMs);
     const shares = addUp(group, job, postings);
     // The earner's job stands in its statement whatever it got for it.
     if (!shares.has(job.worker)) shares.set(job.worker, 0n);

@@ -285,7 +285,6 @@ describe("rebuilding", () => {
     expect(await closePeriods(client, clock.now())).toEqual([]);
     clock.advance(2 * DAY + 2 * HOUR);
     await store.credit(creditOf(ada, "one", 4n));
-    expect(await closePeriods(client, clock.now())).toEqual([]);
     await world.catchUp();
     expect(await closePeriods(client, clock.now())).toEqual(["2026-01"]);
     expect(await client.query("select * from openpool.ledger_closings order by account")).toMatchObject({
@@ -535,4 +534,32 @@ test("the books are rebuilt beside a process that pays", async () => {
   await world.catchUp();
   expect(await rebuild(world, true, systemClock.now)).toMatchObject({ jobs: 1, differences: [] });
   expect(await rebuild(world, false, systemClock.now)).toMatchObject({ replaced: true });
+});
+
+test("a clock that jumps ahead closes no month that goes on, and makes nobody wait; load keeps no month open", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: HOUR })]));
+  const { store, ledger, client } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  expect(await closePeriods(client, t0 + 150 * DAY)).toEqual([]);
+  await world.catchUp();
+  // The log ends in January: that month may be over, but nothing after it.
+  expect(await closePeriods(client, t0 + 150 * DAY)).toEqual(["2026-01"]);
+  expect(await closePeriods(client, t0 + 150 * DAY)).toEqual([]);
+  // Booked into February, held from when it was earned.
+  await store.credit(creditOf(ada, "one", 8n));
+  await world.catchUp();
+  clock.advance(HOUR + 60_000);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 9_000n });
+  clock.advance(30 * DAY);
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  clock.advance(5 * DAY);
+  // Not booked yet, and of March.
+  await store.credit(creditOf(ada, "one", 4n));
+  expect(await closePeriods(client, clock.now())).toEqual(["2026-02"]);
+  await world.catchUp();
+  expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+  expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
 });

@@ -19,11 +19,40 @@ export interface ClosedPeriod {
 }
 
 /**
- * Closes the months that are over: keeps the balance of every account at their end, and a digest of their rows. What is
- * booked afterwards goes into a later month, whatever its time. Answers which months it closed; none while the books are
- * behind the log.
+ * Whether everything of the log from before this moment is booked. What comes after it need not be: under load the books are
+ * always a little behind.
  */
-export async function closePeriods(client: ClientBase, nowMs: number): Promise<readonly string[]> {
+export async function isBookedUpTo(client: ClientBase, atMs: number): Promise<boolean> {
+  const { rows } = await client.query<{ behind: boolean }>(
+    `select exists (
+       select from openpool.ledger_cursor c, openpool.events e
+       where e.position > c.position and e.time < $1 and e.type = 'job.credited'
+     ) as behind`,
+    [new Date(atMs)],
+  );
+  return rows[0]?.behind === false;
+}
+
+/**
+ * What may be taken for now when something is closed for ever, unix ms. Our clock may have jumped ahead: so no later than
+ * the database says, nor than the end of the month of the last event, with the time that closing waits.
+ */
+export async function safeNow(client: ClientBase, nowMs: number): Promise<number> {
+  const { rows } = await client.query<{ now: Date; last: Date | null }>(
+    "select now(), (select time from openpool.events order by position desc limit 1) as last",
+  );
+  const [row] = rows;
+  if (!row?.last) return Math.min(nowMs, row?.now.getTime() ?? nowMs);
+  return Math.min(nowMs, row.now.getTime(), nextMonth(row.last.getTime()) + CLOSE_AFTER_MS);
+}
+
+/**
+ * Closes the months that are over: keeps the balance of every account at their end, and a digest of their rows. What is
+ * booked afterwards goes into a later month, whatever its time. Answers which months it closed; none whose events are not
+ * all booked.
+ */
+export async function closePeriods(client: ClientBase, clockMs: number): Promise<readonly string[]> {
+  const nowMs = await safeNow(client, clockMs);
   const { rows: begins } = await client.query<{ first: Date | null; last: Date | null }>(
     // Ids of entries grow with time: the first one by its id is as good as the oldest, and needs no look at all of them.
     `select (select time from openpool.ledger_entries order by id limit 1) as first,
@@ -35,13 +64,13 @@ export async function closePeriods(client: ClientBase, nowMs: number): Promise<r
   try {
     // Nobody posts meanwhile.
     await client.query("select pg_advisory_xact_lock($1)", [locks.periods]);
-    const { rows } = await client.query<{ position: string; head: string; last: Date | null }>(
-      `select c.position, h.position as head, (select max(ends_at) from openpool.ledger_periods) as last
-       from openpool.ledger_cursor c, openpool.log_head h for update of c`,
+    const { rows } = await client.query<{ position: string; last: Date | null }>(
+      `select c.position, (select max(ends_at) from openpool.ledger_periods) as last
+       from openpool.ledger_cursor c for update of c`,
     );
     const [now] = rows;
-    // Behind the log, or another node closed it meanwhile.
-    if (!now || now.position !== now.head || now.last?.getTime() !== begins[0]?.last?.getTime()) {
+    // Another node closed it meanwhile.
+    if (!now || now.last?.getTime() !== begins[0]?.last?.getTime()) {
       await client.query("rollback");
       return [];
     }
@@ -49,7 +78,7 @@ export async function closePeriods(client: ClientBase, nowMs: number): Promise<r
     let starts = monthStart(begin.getTime());
     for (;;) {
       const ends = nextMonth(starts);
-      if (ends + CLOSE_AFTER_MS > nowMs) break;
+      if (ends + CLOSE_AFTER_MS > nowMs || !(await isBookedUpTo(client, ends))) break;
       const period = new Date(starts).toISOString().slice(0, 7);
       await client.query(
         `insert into openpool.ledger_periods (period, starts_at, ends_at, position, sealed_at, lines, digest)

@@ -150,7 +150,7 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
             break;
           case "settle":
             await world.catchUp();
-            if ((await kept.settle(`period ${count}`, time())) === "settled") settled++;
+            if ((await kept.settle(`period ${count}`, clock.now(), time())) === "settled") settled++;
             break;
           case "uptime":
             await kept.bookUptime({ budgetWeiPerDay: 144_001n, slotMs: 600_000 }, count, one.ready, time());

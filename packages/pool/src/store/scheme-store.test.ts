@@ -62,16 +62,17 @@ test("income of a period is shared by its work, once, held for the hold time and
   // 25 % commission: 3/4 of 1000 and of 3000.
   await store.credit(creditOf(ada, "one", 1n));
   await store.credit(creditOf(bob, "one", 3n));
-  expect(await schemes.settle("2026-01-01", now())).toBe("behind");
+  clock.advance(1);
+  expect(await schemes.settle("2026-01-01", now().nowMs, now())).toBe("behind");
   await world.catchUp();
   expect((await ledger.statement(ada, {}, undefined, 10)).rows.map((row) => [row.scheme, row.amountWei])).toEqual([
     ["proportional", 0n],
   ]);
-  expect(await schemes.settle("2026-01-01", now())).toBe("nothing-to-share");
+  expect(await schemes.settle("2026-01-01", now().nowMs, now())).toBe("nothing-to-share");
   clock.advance(1);
   await schemes.commitIncome("x", [ticket("1:a:0", 10_000n, 8_000n)], progress(5), now());
-  expect(await schemes.settle("2026-01-01", now())).toBe("settled");
-  expect(await schemes.settle("2026-01-01", now())).toBe("nothing-to-share");
+  expect(await schemes.settle("2026-01-01", now().nowMs, now())).toBe("settled");
+  expect(await schemes.settle("2026-01-01", now().nowMs, now())).toBe("nothing-to-share");
   expect(await ledger.balance(ada)).toMatchObject({ heldWei: 1_500n, owedWei: 0n });
   expect(await ledger.balance(bob)).toMatchObject({ heldWei: 4_500n, owedWei: 0n });
   const accounts = await world.balances();
@@ -100,13 +101,32 @@ test("a period is settled once, also when new work and income have come and it i
     await schemes.addByHand({ ref: `bank ${period}`, wei: 1_000n, pot: undefined, note: undefined }, now());
   };
   await both("one");
-  expect(await Promise.all([schemes.settle("p1", now()), schemes.settle("p1", now())])).toContain("settled");
+  expect(
+    await Promise.all([schemes.settle("p1", now().nowMs, now()), schemes.settle("p1", now().nowMs, now())]),
+  ).toContain("settled");
   await both("two");
-  expect(await schemes.settle("p1", now())).toBe("already-settled");
-  expect(await schemes.settle("p2", now())).toBe("settled");
+  expect(await schemes.settle("p1", now().nowMs, now())).toBe("already-settled");
+  expect(await schemes.settle("p2", now().nowMs, now())).toBe("settled");
   await world.catchUp();
   expect((await world.balances()).get(`worker:${ada}:owed`)).toBe(1_500n);
   expect(await schemes.lastPeriod()).toBe("p2");
+});
+
+test("a period waits for its own end in the books, not for what comes after it, and not for a clock that jumped ahead", async () => {
+  const terms = new TermsBook([termsVersion(1, { scheme: "proportional", schemeOptions: {} })]);
+  await using world = await openWorld(terms);
+  const { store, schemes, clock, now } = world;
+  const endsMs = clock.now() + HOUR;
+  await store.credit(creditOf(ada, "one", 1n));
+  clock.advance(2 * HOUR);
+  expect(await schemes.settle("p", endsMs, now())).toBe("behind");
+  await world.catchUp();
+  // Under load there is always something that is not booked yet.
+  await store.credit(creditOf(ada, "one", 1n));
+  await schemes.addByHand({ ref: "bank", wei: 1_000n, pot: undefined, note: undefined }, now());
+  expect(await schemes.settle("p", endsMs, now())).toBe("settled");
+  const later = Date.parse("2026-06-01T00:00:00Z");
+  expect(await schemes.settle("q", later, { ...now(), nowMs: later + HOUR })).toBe("behind");
 });
 
 test("income is booked once a reference, and taken back with its block", async () => {

@@ -20,6 +20,7 @@ import {
 import type { Terms } from "../ledger/terms.ts";
 import type { CreditedJob, JobBooking, NewEntry } from "../ledger/types.ts";
 import { postEntries } from "./ledger-store.ts";
+import { isBookedUpTo, safeNow } from "./ledger-periods.ts";
 import { locks } from "./locks.ts";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 import { createUuidV7 } from "./uuid.ts";
@@ -342,15 +343,18 @@ export class PgSchemeStore implements AsyncDisposable {
   }
 
   /**
-   * Settles a period with what is booked at this moment, once: `behind` while the books have not caught up with the log.
+   * Settles a period with what is booked at this moment, once: `behind` while something from before its end is not booked,
+   * or while the database and the log do not know of its end.
    */
   async settle(
     period: string,
+    endsMs: number,
     time: BookingTime,
   ): Promise<"settled" | "already-settled" | "nothing-to-share" | "behind"> {
     return this.#inTransaction(async (client) => {
-      const behind = await this.#isBehind(client);
-      if (behind) return "behind";
+      // Nobody books meanwhile: the cursor is locked until the end of the transaction.
+      await client.query("select from openpool.ledger_cursor for update");
+      if ((await safeNow(client, time.nowMs)) < endsMs || !(await isBookedUpTo(client, endsMs))) return "behind";
       const { rows } = await client.query<{ account: string; balance_wei: string }>(
         `select account, balance_wei from openpool.ledger_accounts
          where account like 'work:%' or account = $1 order by account`,
@@ -378,14 +382,6 @@ export class PgSchemeStore implements AsyncDisposable {
     const source = `uptime/${new Date(slot * bonus.slotMs).toISOString()}`;
     const added = await this.#inTransaction((client) => this.#post(client, source, booking, time));
     return added ? "booked" : "already-booked";
-  }
-
-  /** Nobody books meanwhile: the cursor is locked until the end of the transaction. */
-  async #isBehind(client: PoolClient): Promise<boolean> {
-    const { rows } = await client.query<{ position: string; head: string }>(
-      "select c.position, h.position as head from openpool.ledger_cursor c, openpool.log_head h for update of c",
-    );
-    return rows[0]?.position !== rows[0]?.head;
   }
 
   // Hooks
