@@ -135,7 +135,7 @@ export async function startSchemes(
       logger,
       terms,
       readyWorkers,
-      incomeReadTo: () => (reader ? reader.status.upToDateAtMs : "always"),
+      incomeReadTo: () => (reader ? reader.readToMs : "always"),
       store: kept,
       tell,
       async keepDay() {

@@ -56,6 +56,7 @@ export class IncomeScan {
   readonly #deps: IncomeScanDeps;
   #span: number;
   #readTo: number | undefined;
+  #readToMs: number | undefined;
 
   constructor(options: IncomeScanOptions, deps: IncomeScanDeps) {
     this.#options = options;
@@ -66,6 +67,11 @@ export class IncomeScan {
   /** The last block that was read. */
   get readTo(): number | undefined {
     return this.#readTo;
+  }
+
+  /** The time of the block up to which nothing is left to read: all income from before it is booked. Unix ms. */
+  get readToMs(): number | undefined {
+    return this.#readToMs;
   }
 
   /** One step: reads the next blocks, or finds that there are none. */
@@ -100,9 +106,10 @@ export class IncomeScan {
     if (last === undefined && from > final) {
       await commit([], { chainId, marks: [await this.#mark(final)] });
       this.#readTo = final;
-      return "up-to-date";
+      return this.#upToDate(final);
     }
     this.#readTo = last;
+    if (last !== undefined && from > final) return this.#upToDate(last);
     if (from > final) return "up-to-date";
     const to = Math.min(final, from + this.#span - 1);
     const events = await this.#read(chainId, from, to);
@@ -114,7 +121,14 @@ export class IncomeScan {
     await commit(fresh, { chainId, marks: [...marks, mark].slice(-MAX_MARKS) });
     this.#readTo = to;
     this.#span = Math.min(this.#options.maxBlocks, this.#span * 2);
-    return to < final ? "more" : "up-to-date";
+    return to < final ? "more" : this.#upToDate(to);
+  }
+
+  async #upToDate(number: number): Promise<"up-to-date"> {
+    const block = await this.#deps.chain.block(number);
+    if (!block) throw nodeBehind(number);
+    this.#readToMs = block.timeMs;
+    return "up-to-date";
   }
 
   async #mark(number: number): Promise<BlockMark> {
@@ -254,6 +268,11 @@ export class IncomeReader implements AsyncDisposable {
     readonly problem: string | undefined;
   } {
     return { readTo: this.#scan.readTo, upToDateAtMs: this.#upToDateAtMs, problem: this.#problem };
+  }
+
+  /** By the chain's own time: all income from before it was read. Unix ms. */
+  get readToMs(): number | undefined {
+    return this.#scan.readToMs;
   }
 
   async #run(): Promise<void> {

@@ -25,7 +25,7 @@ import type { Dispatcher } from "../dispatch/index.ts";
 import type { AttemptFailure, AttemptId, ConnectionId, Effect, JobFailure, JobId } from "../dispatch/types.ts";
 import { creditFor } from "../ledger/credit-for.ts";
 import type { Store } from "../store/types.ts";
-import { judgeInput, kindOfWork, verifyResult } from "../verify/index.ts";
+import { judgeInput, kindOfWork, verifyResult, workedMs } from "../verify/index.ts";
 import type { Connection, Connections } from "../workers/connections.ts";
 import { createEventBudget } from "../workers/event-budget.ts";
 import { plainText } from "../workers/plain-text.ts";
@@ -384,6 +384,7 @@ export class JobDesk {
         claimedPixels: one.claimedPixels.toString(),
       })),
       tookMs: Math.round(now - attempt.startedMs),
+      durationMs: workedMs(running.source, job, verdict.renditions),
     });
   }
 
@@ -413,7 +414,6 @@ export class JobDesk {
             source: job.source,
             priceSource: job.priceSource,
             seq: job.seq.toString(),
-            durationMs: job.durationMs,
             attempts: running.attempts.size,
             hedged: attempt.hedge,
           },

@@ -146,6 +146,22 @@ test("income is booked once a reference, and taken back with its block", async (
   expect(await schemes.refsAfter(1, 8)).toEqual([]);
 });
 
+test("income comes back with the fork that it was in, as often as the chain returns to it", async () => {
+  const terms = new TermsBook([termsVersion(1)]);
+  await using world = await openWorld(terms);
+  const { schemes, now } = world;
+  const time = { ...now(), sharing: false };
+  for (let i = 0; i < 3; i++) {
+    expect(await schemes.knownRefs(["1:a:0"])).toEqual(new Set());
+    await schemes.commitIncome("x", [ticket("1:a:0", 100n)], progress(9), time);
+    await schemes.commitIncome("x", [ticket("1:a:0", 100n)], progress(9), time);
+    expect((await world.balances()).get("pool:income:tickets")).toBe(100n);
+    expect(await schemes.incomeTotals(0)).toMatchObject({ keptWei: 100n });
+    await schemes.commitIncome("x", [{ type: "income.reverted", data: { ref: "1:a:0" } }], progress(8), time);
+    expect((await world.balances()).get("pool:income:tickets")).toBe(0n);
+  }
+});
+
 test("income by hand is refused the second time, and nothing is booked", async () => {
   const terms = new TermsBook([termsVersion(1)]);
   await using world = await openWorld(terms);

@@ -121,7 +121,10 @@ export class PgSchemeStore implements AsyncDisposable {
 
   async knownRefs(refs: readonly string[]): Promise<ReadonlySet<string>> {
     if (refs.length === 0) return new Set();
-    const rows = await this.#read<{ ref: string }>("select ref from openpool.income where ref = any ($1)", [refs]);
+    const rows = await this.#read<{ ref: string }>(
+      "select ref from openpool.income where ref = any ($1) and reverted_at is null",
+      [refs],
+    );
     return new Set(rows.map((row) => row.ref));
   }
 
@@ -198,9 +201,11 @@ export class PgSchemeStore implements AsyncDisposable {
     record: IncomeRecord,
     { nowMs, terms, sharing }: BookingTime & { readonly sharing: boolean },
   ): Promise<boolean> {
+    // What was taken back with its block comes again where the chain returns to its first fork: then it counts again.
     const { rowCount } = await client.query(
-      `insert into openpool.income (ref, kind, at, gross_wei, kept_wei, face_wei, block, data)
-       values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (ref) do nothing`,
+      `insert into openpool.income as i (ref, kind, at, gross_wei, kept_wei, face_wei, block, data)
+       values ($1, $2, $3, $4, $5, $6, $7, $8)
+       on conflict (ref) do update set reverted_at = null where i.reverted_at is not null`,
       [
         record.ref,
         record.kind,
@@ -214,8 +219,22 @@ export class PgSchemeStore implements AsyncDisposable {
     );
     if (rowCount === 0) return false;
     const booking = bookingOf(record, sharing);
-    if (booking) await this.#post(client, `income/${record.ref}`, booking, { nowMs, terms });
+    if (booking) {
+      const again = await this.#timesReverted(client, record.ref);
+      await this.#post(client, `income/${record.ref}${again}`, booking, { nowMs, terms });
+    }
     return true;
+  }
+
+  /** How often income was booked and taken back, as the end of a source: empty at first, then `/1`, `/2`, … */
+  async #timesReverted(client: PoolClient, ref: string): Promise<string> {
+    const source = `income-reverted/${ref}`;
+    const { rows } = await client.query<{ times: string }>(
+      "select count(*) as times from openpool.ledger_entries where rule = 'income-reverted' and (source = $1 or source ^@ $2)",
+      [source, `${source}/`],
+    );
+    const times = rows[0]?.times ?? "0";
+    return times === "0" ? "" : `/${times}`;
   }
 
   async #revert(client: PoolClient, ref: string, time: BookingTime): Promise<void> {
@@ -224,17 +243,18 @@ export class PgSchemeStore implements AsyncDisposable {
       [ref, new Date(time.nowMs)],
     );
     if (rowCount === 0) return;
+    const again = await this.#timesReverted(client, ref);
     const { rows } = await client.query<{ id: string; account: string; amount_wei: string }>(
       `select e.id, a.account, p.amount_wei from openpool.ledger_entries e
          join openpool.ledger_postings p on p.entry = e.id join openpool.ledger_accounts a on a.id = p.account
        where e.source = $1 order by a.account`,
-      [`income/${ref}`],
+      [`income/${ref}${again}`],
     );
     const [first] = rows;
     if (!first) return;
     await this.#post(
       client,
-      `income-reverted/${ref}`,
+      `income-reverted/${ref}${again}`,
       {
         rule: "income-reverted",
         postings: rows.map((row) => ({ account: row.account, amountWei: -BigInt(row.amount_wei) })),

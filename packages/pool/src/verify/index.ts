@@ -1,2 +1,2 @@
-export { verifyResult } from "./verify-result.ts";
+export { verifyResult, workedMs } from "./verify-result.ts";
 export { judgeInput, kindOfWork } from "./work.ts";

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { ffmpegMade, ffmpegMadeAll, type Output, testPicture, testTone } from "../../../../test/media/make.ts";
 import { type Shape, shapes } from "../../../../test/media/shapes.ts";
-import { type ResultToVerify, type Verdict, verifyResult } from "./verify-result.ts";
+import { type ResultToVerify, type Verdict, verifyResult, workedMs } from "./verify-result.ts";
 
 const media = new URL("../../../../test/fixtures/media/", import.meta.url);
 const wire = new URL("../../../../test/fixtures/wire/", import.meta.url);
@@ -475,5 +475,25 @@ describe("claims", () => {
       claims,
       renditions: [{ pixels: truth, claimedPixels: claimed }],
     });
+  });
+});
+
+describe("the time that was worked on", () => {
+  const video = (durationMs: number, frames: number) =>
+    ({ kind: "media", container: "mpegts", problems: [], video: { durationMs, frames } }) as unknown as MediaProbe;
+  const unreadable = { kind: "unreadable", why: "a test" } as MediaProbe;
+  const out = [
+    { durationMs: 1_960, frames: 49 },
+    { durationMs: 2_000, frames: 50 },
+  ];
+
+  test.each([
+    ["is measured in the source, whatever the gateway says", video(2_000, 50), 3_600_000, undefined, 2_000],
+    ["is no gap between two pictures", video(3_600_000, 2), 3_600_000, undefined, 2_000],
+    ["of a clip is what came out", video(60_000, 1_500), 60_000, { fromMs: 0, toMs: 2_000 }, 2_000],
+    ["of an unreadable source is what came out", unreadable, 3_600_000, undefined, 2_000],
+    ["of an unreadable source is no more than was said", unreadable, 1_500, undefined, 1_500],
+  ])("%s", (_what, source, durationMs, clip, expected) => {
+    expect(workedMs(source, { durationMs, clip }, out)).toBe(expected);
   });
 });

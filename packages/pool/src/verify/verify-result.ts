@@ -174,6 +174,26 @@ function compareClaims(renditions: readonly MeasuredRendition[]): Claims {
   return claims;
 }
 
+/** A picture is shown for no longer: timestamps that lie far apart are no time that was worked on. */
+const PICTURE_MAX_MS = 1_000;
+
+/**
+ * The time of the source that was worked on, in whole milliseconds: as measured, or, where its time cannot be read, what the
+ * gateway says and no more than what came out. What a gateway says alone is never paid for.
+ */
+export function workedMs(
+  source: MediaProbe,
+  { durationMs, clip }: { readonly durationMs: number; readonly clip?: Clip | undefined },
+  renditions: readonly Pick<MeasuredRendition, "durationMs" | "frames">[],
+): number {
+  const out = renditions.map((one) => Math.min(one.durationMs, one.frames * PICTURE_MAX_MS));
+  const longestMs = out.reduce((a, b) => Math.max(a, b), 0);
+  const video = source.kind === "media" ? source.video : undefined;
+  if (!video || video.frames === 0 || video.durationMs <= 0) return Math.round(Math.min(durationMs, longestMs));
+  const measuredMs = Math.min(video.durationMs, video.frames * PICTURE_MAX_MS);
+  return Math.round(clip ? Math.min(measuredMs, longestMs) : measuredMs);
+}
+
 /** The rendition as measured, or why it is refused. */
 function checkRendition(
   { data, claimedPixels }: UploadedRendition,
