@@ -72,7 +72,7 @@ export interface PoolNode extends AsyncDisposable {
   /** The certificate of the public port. */
   readonly identity: TlsIdentity;
   /**
-   * Stops taking registrations and new streams, lets every segment in flight finish, and lets the workers go in the way
+   * Stops taking registrations and new streams, lets every segment in flight finish and its renditions be fetched, and lets the workers go in the way
    * that costs them least. Resolves when nothing is left, or `signal` aborts.
    */
   drain(signal: AbortSignal): Promise<void>;
@@ -82,6 +82,8 @@ export interface PoolNode extends AsyncDisposable {
 const GONE_RIGS_SHOWN = 100;
 const SWEEP_MS = 1_000;
 const DRAIN_POLL_MS = 20;
+/** At the end of a pool at work, segments that gateways were just about to send are still taken for so long. */
+const LAST_CALL_MS = 1_000;
 /** Most stock transcoders are back within this time after their stream ended. */
 const RIGS_RETURN_MS = 5_000;
 /** After a longer one nobody waits at the door. */
@@ -196,6 +198,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     scope.defer(() => desk.close());
 
     let draining = false;
+    /** Nobody takes over: the pool ends. */
+    const ending = (): boolean => draining && deps.relay?.successor === undefined;
+    let lastCallUntilMs = 0;
     const servesGateways = options.attached?.gateways ?? true;
     const gateways = new GatewayDoor(
       {
@@ -215,6 +220,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         logger,
         clock,
         expectingRigs: () => clock.monotonicMs() < rigsExpectedUntilMs,
+        accepting: () => !ending(),
       },
     );
     const upstreams = scope.use(
@@ -284,6 +290,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       if (path === "/segment" && servesGateways) {
         const successor = draining && !local ? deps.relay?.successor : undefined;
         if (await relayed(successor, exchange)) return;
+        if (ending() && clock.monotonicMs() > lastCallUntilMs) return gateways.refuseLast(exchange);
         return gateways.segment(exchange);
       }
       if (path === "/transcodeResults") {
@@ -676,15 +683,21 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       identity,
       async drain(signal) {
         draining = true;
+        if (gateways.underWay > 0) lastCallUntilMs = clock.monotonicMs() + LAST_CALL_MS;
         schemes.stop();
         front.goAway();
         upstreams.leave();
+        /** Nobody else is there to do what still comes: at the end the workers stay until there is nothing more. */
+        const workersWanted = (): boolean =>
+          ending()
+            ? gateways.underWay > 0 || upstreams.tasksInFlight > 0 || clock.monotonicMs() < lastCallUntilMs
+            : desk.hasWaitingJobs;
         // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.
         while (
           !signal.aborted &&
           (desk.jobsInFlight > 0 || upstreams.tasksInFlight > 0 || connections.size > 0 || renditions.unfetched > 0)
         ) {
-          if (!desk.hasWaitingJobs) {
+          if (!workersWanted()) {
             for (const connection of connections.all()) {
               if (desk.attemptsOn(connection.connection) === 0) connection.end("the pool is restarting");
             }

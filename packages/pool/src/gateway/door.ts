@@ -63,6 +63,8 @@ export interface GatewayDoorDeps {
   readonly clock: Clock;
   /** Rigs are on their way from another process: count them as if they were here. */
   readonly expectingRigs: () => boolean;
+  /** False at the end of the pool: whoever has no session yet is sent elsewhere. */
+  readonly accepting: () => boolean;
 }
 
 /** What is kept for sending the answer and for the gateway to fetch it, out of the time that it waits. */
@@ -85,6 +87,7 @@ export class GatewayDoor {
   readonly #deps: GatewayDoorDeps;
   readonly #newJobId: () => string;
   readonly #lostBudget: (key: string) => boolean;
+  #underWay = 0;
   #infoFor: { capabilities: CapabilitySet; info: OrchestratorInfo } | undefined;
 
   constructor(options: GatewayDoorOptions, deps: GatewayDoorDeps) {
@@ -93,6 +96,11 @@ export class GatewayDoor {
     this.#newJobId = createUuidV7(() => deps.clock.now());
     this.#lostBudget = createEventBudget({ burst: 100, perMinute: 60 }, deps.clock);
     this.sessions = new Sessions(deps.clock, SESSION_IDLE_MS, (session) => deps.desk.endSession(session));
+  }
+
+  /** Segments that came and are not answered yet. */
+  get underWay(): number {
+    return this.#underWay;
   }
 
   /** What the pool can do now: the default set, which never vanishes, and what connected workers add. */
@@ -120,8 +128,8 @@ export class GatewayDoor {
 
   /** A gateway that is refused here loses nothing; one that is accepted and then failed can lose its stream. */
   #hasRoom(needed: CapabilitySet): boolean {
-    const { dispatcher, memory, clock, expectingRigs } = this.#deps;
-    if (memory.tight) return false;
+    const { dispatcher, memory, clock, expectingRigs, accepting } = this.#deps;
+    if (memory.tight || !accepting()) return false;
     const { maxSessions } = this.#options;
     if (maxSessions !== undefined && this.sessions.count >= maxSessions) return false;
     return dispatcher.hasRoom(needed, clock.monotonicMs()) || expectingRigs();
@@ -188,12 +196,14 @@ export class GatewayDoor {
       if (!complete) ended.abort();
     });
     this.sessions.enter(session);
+    this.#underWay++;
     let worked = false;
     try {
       const isUri = exchange.header("content-type") === URI_BODY_TYPE;
       const take = isUri ? this.#uriSegment : this.#bodySegment;
       worked = await take.call(this, exchange, request, session, arrivedMs, ended);
     } finally {
+      this.#underWay--;
       this.sessions.leave(session, worked);
       cancelTimeout();
     }
@@ -369,6 +379,11 @@ export class GatewayDoor {
       TranscodeResultSchema,
       create(TranscodeResultSchema, { seq: job.seq, result: { case: "data", value: { segments } }, info }),
     );
+  }
+
+  /** The pool is ending: a gateway that knows another orchestrator sends the segment there. */
+  refuseLast(exchange: Exchange): void {
+    this.#refuse(exchange, 403, segmentText.capped);
   }
 
   #refuse(exchange: Exchange, status: number, text: string): false {

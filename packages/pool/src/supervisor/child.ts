@@ -94,8 +94,14 @@ export async function runPoolChild(deps: ChildDeps): Promise<number> {
     await node.announce();
     tell(channel, { kind: "ready" });
     const order = await orders.drain;
-    for (const door of doors) door.close();
-    await drain(node, relay, order, { logger, clock, orders, open });
+    const closeDoors = (): void => {
+      for (const door of doors.splice(0)) door.close();
+    };
+    // At the end of the pool nobody else accepts: what was answered is fetched, and what is under way failed over, on
+    // connections that are yet to come. A successor, and whoever starts the pool again without us, want the doors now.
+    if (order.successor !== undefined || order.orphaned) closeDoors();
+    await drain(node, relay, order, { logger, clock, orders, open, closeDoors });
+    closeDoors();
   } catch (error) {
     const failure: FromChild = {
       kind: "failed",
@@ -216,16 +222,18 @@ async function drain(
     readonly orders: Orders;
     /** Connections of the public port. */
     readonly open: ReadonlySet<Socket>;
+    closeDoors(): void;
   },
 ): Promise<void> {
-  const { logger, clock, orders, open } = deps;
+  const { logger, clock, orders, open, closeDoors } = deps;
   const late = new AbortController();
   const cancels = [clock.after(order.limitMs, () => late.abort())];
   orders.onSuccessor = (generation) => relay.setSuccessor(generation);
   orders.onSecondDrain = (second) => {
     cancels.push(clock.after(second.limitMs, () => late.abort()));
+    if (second.orphaned) closeDoors();
     // Nobody is there to answer what still comes: there is nothing to wait for.
-    if (!second.orphaned) relay.setSuccessor(second.successor);
+    else relay.setSuccessor(second.successor);
   };
   if (order.successor !== undefined) relay.setSuccessor(order.successor);
   if (order.orphaned) {

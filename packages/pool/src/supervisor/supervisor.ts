@@ -492,7 +492,7 @@ class RunningSupervisor implements Supervisor {
   async #stop(): Promise<void> {
     this.#ending = true;
     this.#wakeRecovery();
-    // From here on connections are refused: whoever can go elsewhere should learn it at once.
+    // The child accepts until it has finished what it holds; then nobody has the sockets any more, and they are closed.
     this.#sockets.close();
     for (const child of this.#children) child.drain(undefined, this.#limits.stopTimeoutMs);
     await this.#lastStart.catch(() => {});

@@ -56,7 +56,7 @@ const startNode: StartNode = async (options, deps) => {
         logger.warn("said something", { wei: 10n ** 20n, error: new Error("with a stack") });
         return void response.end();
       default:
-        return void response.end(`${generation} ${process.pid}`);
+        return void response.end(`${generation} ${process.pid}${draining ? " draining" : ""}`);
     }
   };
   const server = http.createServer((request, response) => serve(request, response, false));
