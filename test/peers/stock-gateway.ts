@@ -60,8 +60,16 @@ export interface StockGatewayOptions {
 
 export interface StockStream {
   readonly manifestId: string;
-  /** Pushes a segment over HTTP, as a publisher does. Several may be under way. */
-  push(seq: number, data: Uint8Array, durationMs: number): Promise<PublisherAnswer>;
+  /**
+   * Pushes a segment over HTTP, as a publisher does. Several may be under way. `onAnswer` is waited for before the
+   * renditions are fetched.
+   */
+  push(
+    seq: number,
+    data: Uint8Array,
+    durationMs: number,
+    onAnswer?: (urls: readonly string[]) => Promise<void>,
+  ): Promise<PublisherAnswer>;
   /** Waits for the refresh that the last push has started, if it has. */
   settled(): Promise<void>;
   /** The stream ends: every session that it ever had is ended at its orchestrator. */
@@ -151,6 +159,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     seq: number,
     data: Uint8Array,
     durationMs: number,
+    onAnswer: ((urls: readonly string[]) => Promise<void>) | undefined,
   ): Promise<PublisherAnswer> => {
     calls.segment++;
     const segData = create(SegDataSchema, {
@@ -193,6 +202,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     // The session counts as done with the segment before the downloads begin.
     session.inFlight.shift();
     if (segments.length > profiles.length) return exit("a result too many: index out of range");
+    await onAnswer?.(segments.map(({ url }) => url));
     const renditions: Buffer[] = [];
     for (const download of await Promise.allSettled(segments.map(({ url }) => requestHttp1(url, { agent })))) {
       if (download.status === "rejected") return exit(`rendition download: ${errorText(download.reason)}`);
@@ -264,7 +274,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     await refresh();
     return {
       manifestId,
-      async push(seq, data, durationMs) {
+      async push(seq, data, durationMs, onAnswer) {
         if (exited !== undefined) return { kind: "exited", why: exited };
         const session = choose(durationMs);
         if (!session) return { kind: "no-sessions" };
@@ -274,7 +284,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
           if (now() > expiresMs - TOKEN_MARGIN_MS) {
             session.info = await getOrchestrator(session.info.transcoder, REFRESH_TIMEOUT_MS);
           }
-          return await submit(session, manifestId, seq, data, durationMs);
+          return await submit(session, manifestId, seq, data, durationMs, onAnswer);
         } catch (error) {
           // Here the session should be removed and the segment retried. Off-chain that is a nil dereference instead.
           return { kind: "closed", why: errorText(error) };

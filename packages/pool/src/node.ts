@@ -43,6 +43,7 @@ import type { Spool } from "./supervisor/spool.ts";
 import { describeConnection, openRollups, openStore, PgAlertStore, type PgConnection } from "./store/index.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
+import { DrainedRigs } from "./workers/drained-rigs.ts";
 import { WorkersDoor } from "./workers/door.ts";
 import { Identities, parseWorker } from "./workers/identity.ts";
 import { WorkersRegister } from "./workers/register.ts";
@@ -196,13 +197,14 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       },
     );
     scope.defer(() => desk.close());
+    const drainedRigs = await DrainedRigs.open({ store, desk });
 
     let draining = false;
     /** Nobody takes over: the pool ends. */
     const ending = (): boolean => draining && deps.relay?.successor === undefined;
     let lastCallUntilMs = 0;
     const servesGateways = options.attached?.gateways ?? true;
-    const gateways = new GatewayDoor(
+    const gateways: GatewayDoor = new GatewayDoor(
       {
         serviceUri: options.serviceUri,
         price: options.price,
@@ -220,10 +222,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         logger,
         clock,
         expectingRigs: () => clock.monotonicMs() < rigsExpectedUntilMs,
-        accepting: () => !ending(),
+        accepting: () => !ending() && upstreams.leavesRoomForGateways(),
       },
     );
-    const upstreams = scope.use(
+    const upstreams: Upstreams = scope.use(
       await Upstreams.open(
         { attached: options.attached, price: options.price },
         {
@@ -232,7 +234,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           store,
           logger,
           clock,
-          room: () => ({ ...dispatcher.promise(), gatewaySessions: gateways.sessions.count }),
+          room: () => ({
+            ...dispatcher.promise(),
+            gateways: { sessions: gateways.sessions.count, present: servesGateways },
+          }),
         },
       ),
     );
@@ -503,6 +508,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       unready: () => [
         ...unhealthy(),
         ...(dispatcher.hasRoom(0n, clock.monotonicMs()) ? [] : ["no rig with room is connected"]),
+        ...(servesGateways || upstreams.status().some(({ state }) => state === "registered")
+          ? []
+          : ["no orchestrator has the pool registered, and it serves no gateways"]),
       ],
       metrics: async () =>
         metrics.text({
@@ -553,12 +561,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       alerts,
       async drainRig(name) {
         const rig = knownRigOf(name);
-        desk.drainRig(rig);
+        await drainedRigs.drain(rig);
         await store.append([{ type: "rig.drained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },
       async undrainRig(name) {
         const rig = knownRigOf(name);
-        desk.undrainRig(rig);
+        await drainedRigs.undrain(rig);
         await store.append([{ type: "rig.undrained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },
       gateways: () => demand.list(),

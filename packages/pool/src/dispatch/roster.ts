@@ -72,7 +72,7 @@ export class Roster {
 
   #forgetOldest(except: Rig): void {
     for (const rig of this.#rigs.values()) {
-      if (rig.connections.size > 0 || rig === except) continue;
+      if (rig.connections.size > 0 || rig.draining || rig === except) continue;
       this.#rigs.delete(rig.key);
       return;
     }

@@ -63,7 +63,7 @@ export interface GatewayDoorDeps {
   readonly clock: Clock;
   /** Rigs are on their way from another process: count them as if they were here. */
   readonly expectingRigs: () => boolean;
-  /** False at the end of the pool: whoever has no session yet is sent elsewhere. */
+  /** False at the end of the pool, and while others have less than their share: new sessions are sent elsewhere. */
   readonly accepting: () => boolean;
 }
 

@@ -1,16 +1,52 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
-import { shareFor, worthTelling } from "./share.ts";
+import { limitFor, type Sharer, shareFor, worthTelling } from "./share.ts";
 
-const room = { capacity: 10, capabilities: 0x4005fffn | (1n << 35n), gatewaySessions: 2 };
+const present = (sessions: number): Sharer => ({ sessions, present: true });
+const absent = (sessions: number): Sharer => ({ sessions, present: false });
+const room = { capacity: 10, capabilities: 0x4005fffn | (1n << 35n), gateways: present(2) };
 
-test("an orchestrator is offered what nobody else uses, and only what a transcoder does", () => {
-  expect(shareFor(room, 0, 3)).toEqual({ capacity: 5, capabilities: 0x4005fffn });
+test("an orchestrator is offered what nobody else uses or is owed next, and only what a transcoder does", () => {
+  expect(shareFor(room, 0, [present(4)])).toEqual({ capacity: 3, capabilities: 0x4005fffn });
+  expect(shareFor(room, 0, [absent(4)])).toMatchObject({ capacity: 4 });
+  expect(shareFor({ ...room, gateways: absent(0) }, 0, [])).toMatchObject({ capacity: 10 });
 });
 
 test("what it uses itself stays offered, and one session while anybody works", () => {
-  expect(shareFor(room, 6, 8)).toMatchObject({ capacity: 6 });
-  expect(shareFor(room, 0, 20)).toMatchObject({ capacity: 1 });
-  expect(shareFor({ ...room, capacity: 0 }, 4, 0)).toBeUndefined();
+  expect(shareFor(room, 6, [present(8)])).toMatchObject({ capacity: 6 });
+  expect(shareFor(room, 0, [present(20)])).toMatchObject({ capacity: 1 });
+  expect(shareFor({ ...room, capacity: 0 }, 4, [present(0)])).toBeUndefined();
+});
+
+test("with fewer places than streams each comes to an equal share as streams end, and never are more places given than there are", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 2, max: 30 }),
+      fc.integer({ min: 2, max: 5 }),
+      fc.array(fc.nat(), { minLength: 100, maxLength: 100 }),
+      (capacity, sources, picks) => {
+        const used = Array.from({ length: sources }, () => 0);
+        const total = (): number => used.reduce((sum, one) => sum + one, 0);
+        const mayEnter = (source: number): boolean => {
+          const others = used.filter((_, i) => i !== source).map(present);
+          return used[source]! < limitFor(capacity, used[source]!, others);
+        };
+        // The first one is alone for a while and has more streams than there are places.
+        while (mayEnter(0)) used[0]!++;
+        for (const pick of picks) {
+          const ending = used.indexOf(Math.max(...used));
+          used[ending]!--;
+          // Everybody tries to come in, in any order.
+          for (let i = 0; i < sources; i++) {
+            const source = (pick + i) % sources;
+            if (mayEnter(source)) used[source]!++;
+          }
+          expect(total()).toBeLessThanOrEqual(capacity);
+        }
+        expect(Math.min(...used)).toBeGreaterThanOrEqual(Math.floor(capacity / sources));
+      },
+    ),
+  );
 });
 
 test.each([

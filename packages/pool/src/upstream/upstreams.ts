@@ -7,7 +7,7 @@ import type { AttachedOptions } from "../options.ts";
 import { UpstreamDoor, type UpstreamStatus } from "./door.ts";
 import type { Offer } from "./link.ts";
 import { secretFor } from "./secret-file.ts";
-import { type Room, shareFor, worthTelling } from "./share.ts";
+import { limitFor, type Room, type Sharer, shareFor, worthTelling } from "./share.ts";
 
 export interface UpstreamsOptions {
   readonly attached: AttachedOptions | undefined;
@@ -124,12 +124,26 @@ export class Upstreams implements AsyncDisposable {
     return this.#told.map(({ door }) => door.status());
   }
 
+  /** Whether a gateway's new session would leave the orchestrators their share. */
+  leavesRoomForGateways(): boolean {
+    const sharers = this.#sharers();
+    if (!sharers.some(({ present }) => present)) return true;
+    const { capacity, gateways } = this.#deps.room();
+    return gateways.sessions < limitFor(capacity, gateways.sessions, sharers);
+  }
+
+  /** All orchestrators, or all but one. */
+  #sharers(except?: Told): Sharer[] {
+    return this.#told
+      .filter((told) => told !== except)
+      .map(({ door }) => ({ sessions: door.sessions, present: door.registered && !door.drained }));
+  }
+
   /** Tells each orchestrator what there is for it now, where that is worth telling. Call it every second, and when rigs change. */
   refresh(): void {
     if (this.#left) return;
     const now = this.#deps.clock.monotonicMs();
     const room = this.#deps.room();
-    const sessions = this.sessions;
     const expecting = now < this.#expectedUntilMs;
     for (const told of this.#told) {
       const { door } = told;
@@ -138,7 +152,7 @@ export class Upstreams implements AsyncDisposable {
         told.offer = undefined;
         continue;
       }
-      const actual = shareFor(room, door.sessions, sessions - door.sessions);
+      const actual = shareFor(room, door.sessions, this.#sharers(told));
       const wanted = expecting ? larger(actual, told.expected) : actual;
       told.nothingSinceMs = wanted ? undefined : (told.nothingSinceMs ?? now);
       const sinceMs = now - (wanted ? told.sinceMs : (told.nothingSinceMs ?? now));
