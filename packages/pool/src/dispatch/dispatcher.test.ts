@@ -960,6 +960,16 @@ describe("standing", () => {
     bench.connect("d");
     expect(bench.dispatcher.rigs(bench.nowMs).map((view) => view.rig.worker)).toEqual(["c", "a", "d"]);
   });
+
+  test("a rig that was drained is remembered however many come and go", () => {
+    const bench = new Bench({ rememberedRigs: 2 });
+    bench.dispatcher.drain(rig("a"), bench.nowMs);
+    for (const id of ["b", "c", "d"]) {
+      bench.connect(id);
+      bench.disconnect(id);
+    }
+    expect(bench.dispatcher.rigs(bench.nowMs).find((view) => view.rig.worker === "a")?.draining).toBe(true);
+  });
 });
 
 describe("why do I get no work", () => {
