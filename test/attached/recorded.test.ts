@@ -47,7 +47,8 @@ let attached: AttachedPool;
 let worker: FakeTranscoder;
 beforeAll(async () => {
   attached = await startAttachedPool();
-  worker = await attached.pool.transcoder({ secret: `${ADA}.rig`, capacity: 20 });
+  // One place is kept for gateways, and one for the second orchestrator.
+  worker = await attached.pool.transcoder({ secret: `${ADA}.rig`, capacity: 22 });
   await until(() => attached.orchestrator.live[0]?.capacity === 20);
 });
 afterAll(() => attached[Symbol.asyncDispose]());
