@@ -59,6 +59,8 @@ export interface PoolDeps {
   readonly generation: number;
   /** The way to other processes of this pool, while one takes over from another. */
   readonly relay?: RelayPort | undefined;
+  /** What chance there is in dispatch, 0 to 1; given by tests that must not depend on it. */
+  readonly random?: (() => number) | undefined;
   /** Keeps answered renditions where a crash cannot take them. */
   readonly spool?: Spool | undefined;
 }
@@ -153,7 +155,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const register = new WorkersRegister({ store, identities, connections, clock });
     await register.load();
     const dispatcher = new Dispatcher(defaultDispatchOptions, {
-      random: Math.random,
+      random: deps.random ?? Math.random,
       newAttemptId: () => newAttemptId(generation),
     });
     const reputation = await store.getSnapshot(REPUTATION_SNAPSHOT);

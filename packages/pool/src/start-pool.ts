@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
-import { type Clock, formatHostPort, type Logger, openScope } from "@openpool/base";
-import type { PoolNode } from "./node.ts";
+import { formatHostPort, openScope } from "@openpool/base";
+import type { PoolDeps, PoolNode } from "./node.ts";
 import type { ListenAddress, PoolOptions } from "./options.ts";
 import { type PgConnection, startManagedPostgres } from "./store/index.ts";
 import { listenHere } from "./supervisor/listening.ts";
@@ -21,7 +21,7 @@ export interface RunningPool extends AsyncDisposable {
  */
 export async function startPool(
   options: PoolOptions,
-  deps: { readonly logger: Logger; readonly clock: Clock; readonly version: string; readonly generation?: number },
+  deps: Pick<PoolDeps, "logger" | "clock" | "version" | "random"> & { readonly generation?: number },
 ): Promise<RunningPool> {
   const scope = openScope();
   try {
