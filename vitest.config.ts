@@ -8,6 +8,7 @@ export default defineConfig({
   test: {
     include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
     globalSetup: ["test/global-setup.ts"],
+    setupFiles: ["test/chance.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Two cores are the smallest machine that we promise to: more files at once only make each other late.

@@ -1,8 +1,11 @@
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { expect, test, vi } from "vitest";
+import { createJobBooker } from "../ledger/schemes/index.ts";
 import { TermsBook } from "../ledger/terms.ts";
 import { bookUnit } from "../ledger/unit.ts";
+import { checkLedger } from "./ledger-check.ts";
 import { LedgerReader } from "./ledger-reader.ts";
+import { rebuildLedger } from "./ledger-rebuild.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { ada, bob, creditOf } from "./testing/sample-credit.ts";
 
@@ -33,6 +36,25 @@ test("credits become balances and rows of statements, once, however the log is c
   ]);
   const { rows: entries } = await client.query("select source, rule from openpool.ledger_entries order by id");
   expect(entries.filter((entry) => entry.rule === "credit")).toHaveLength(2);
+});
+
+test("work that is worth nothing, at a price of zero, stands in its worker's statement and stops no books", async () => {
+  const terms = new TermsBook([termsVersion(1)]);
+  const bookJob = createJobBooker(terms);
+  await using world = await openLedgerWorld(stoppedClock(t0), terms, bookJob);
+  const { store, ledger, client, connection } = world;
+  const free = { ...creditOf(ada, "one", 100n), feeWei: 0n, commissionWei: 0n, earnedWei: 0n };
+  await store.credit(free);
+  expect(await world.catchUp()).toBe(1);
+  await store.credit(creditOf(bob, "two", 3n));
+  expect(await world.catchUp()).toBe(1);
+  const { rows } = await ledger.statement(ada, {}, undefined, 10);
+  expect(rows.map((row) => [row.kind, row.job, row.amountWei, row.pixels])).toEqual([["credit", free.job, 0n, 100n]]);
+  expect((await checkLedger(client, { terms, bookJob }, undefined)).violations).toEqual([]);
+  for (const verify of [true, false]) {
+    expect((await rebuildLedger(connection, { terms, bookJob, verify, nowMs: () => 0 })).differences).toEqual([]);
+  }
+  expect((await checkLedger(client, { terms, bookJob }, undefined)).violations).toEqual([]);
 });
 
 test("what was earned is held for the hold time, then owed", async () => {

@@ -204,7 +204,8 @@ export async function postEntries(
       accounts.push(account);
       amounts.push(amountWei);
     }
-    if (sum !== 0n || entry.postings.length === 0) {
+    // What follows from the log may be work that is worth nothing, at a price of zero: its rows need their entry.
+    if (sum !== 0n || (entry.postings.length === 0 && !derived)) {
       throw new LedgerError(
         { code: "ledger/unbalanced" },
         `The postings of ${entry.source} sum to ${sum} wei and not to zero; nothing was booked.`,
