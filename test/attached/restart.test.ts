@@ -1,4 +1,5 @@
 import { writeFile } from "node:fs/promises";
+import { openScope } from "@openpool/base";
 import { expect, onTestFailed, test } from "vitest";
 import { requestRestart } from "@openpool/pool";
 import { ADA, BOB, EARNED_WEI, until } from "../e2e/pool.ts";
@@ -53,20 +54,33 @@ function startTraffic(orchestrator: StockOrchestrator): { readonly outcomes: Tra
   };
 }
 
+/** The program behind an orchestrator, with rigs, and with tasks that come and go. */
+async function startBusyProgram() {
+  const scope = openScope();
+  try {
+    const orchestrator = scope.use(await startStockOrchestrator({ secret: SECRET }));
+    const secret = scope.use(await writeSecret());
+    const program = scope.use(
+      await startProgram({ flags: ["--upstream", `main=${orchestrator.addr}`, "--upstream-secret-file", secret.file] }),
+    );
+    onTestFailed(() => {
+      process.stderr.write(program.log());
+    });
+    for (const rig of await joinAll(program, orchestrator)) scope.use(rig);
+    const traffic = startTraffic(orchestrator);
+    await until(() => traffic.outcomes.length >= 8, 60_000);
+    return { orchestrator, secret, program, traffic, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+  } catch (error) {
+    await scope[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
 const NO_COMPLAINTS = { ejected: 0, unknownResults: 0, duplicateResults: 0, unauthorized: 0, broken: 0 };
 
 test("a restart under load loses no task of an orchestrator, is not ejected, and pays each once", async () => {
-  await using orchestrator = await startStockOrchestrator({ secret: SECRET });
-  await using secret = await writeSecret();
-  await using program = await startProgram({
-    flags: ["--upstream", `main=${orchestrator.addr}`, "--upstream-secret-file", secret.file],
-  });
-  onTestFailed(() => {
-    process.stderr.write(program.log());
-  });
-  const rigs = await joinAll(program, orchestrator);
-  const traffic = startTraffic(orchestrator);
-  await until(() => traffic.outcomes.length >= 8, 60_000);
+  await using busy = await startBusyProgram();
+  const { orchestrator, program, traffic } = busy;
   expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
   const atRestart = traffic.outcomes.length;
   await until(() => traffic.outcomes.length >= atRestart + 16, 60_000);
@@ -75,21 +89,11 @@ test("a restart under load loses no task of an orchestrator, is not ejected, and
   expect(orchestrator.complaints).toEqual(NO_COMPLAINTS);
   const segments = traffic.outcomes.length;
   expect(await credited(program)).toEqual({ segments, creditedWei: BigInt(segments) * EARNED_WEI });
-  for (const rig of rigs) await rig[Symbol.asyncDispose]();
 }, 240_000);
 
 test("a process that is killed is replaced and registered again; no answered credit is lost, none is doubled", async () => {
-  await using orchestrator = await startStockOrchestrator({ secret: SECRET });
-  await using secret = await writeSecret();
-  await using program = await startProgram({
-    flags: ["--upstream", `main=${orchestrator.addr}`, "--upstream-secret-file", secret.file],
-  });
-  onTestFailed(() => {
-    process.stderr.write(program.log());
-  });
-  const rigs = await joinAll(program, orchestrator);
-  const traffic = startTraffic(orchestrator);
-  await until(() => traffic.outcomes.length >= 8, 60_000);
+  await using busy = await startBusyProgram();
+  const { orchestrator, secret, program, traffic } = busy;
   const before = await program.pid();
   process.kill(before, "SIGKILL");
   await until(async () => (await program.pid().catch(() => before)) !== before, 60_000);
@@ -119,5 +123,4 @@ test("a process that is killed is replaced and registered again; no answered cre
   expect(segments).toBeGreaterThanOrEqual(done());
   expect(segments).toBeLessThanOrEqual(traffic.outcomes.length);
   expect(creditedWei).toBe(BigInt(segments) * EARNED_WEI);
-  for (const rig of rigs) await rig[Symbol.asyncDispose]();
 }, 300_000);

@@ -15,6 +15,7 @@ import {
   encodeGrpcFrame,
   encodeGrpcMessage,
   EndTranscodingSessionRequestSchema,
+  HTTP2_CONNECTION_MEMORY_MB,
   NotifySegmentSchema,
   OrchestratorInfoSchema,
   OrchestratorRequestSchema,
@@ -299,7 +300,10 @@ export async function startScriptedOrchestrator(script: OrchestratorScript = {})
   };
 
   const h1 = http.createServer((request, response) => void onGet(request, response));
-  const h2 = http2.createServer({ settings: { initialWindowSize: 4 << 20 } });
+  const h2 = http2.createServer({
+    settings: { initialWindowSize: 4 << 20 },
+    maxSessionMemory: HTTP2_CONNECTION_MEMORY_MB,
+  });
   h2.on("stream", onStream);
   // A session shows its socket only through a proxy that cannot cut it.
   let connecting: tls.TLSSocket | undefined;

@@ -18,6 +18,7 @@ import {
   DEFAULT_CAPABILITIES,
   encodeGrpcFrame,
   encodeGrpcMessage,
+  HTTP2_CONNECTION_MEMORY_MB,
   isSubset,
   multipartBoundary,
   NotifySegmentSchema,
@@ -464,7 +465,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     // As Go's server: one megabyte each for a stream and for all of a connection, 250 streams.
     const h2 = http2.createServer({
       settings: { initialWindowSize: 1 << 20, maxFrameSize: 1 << 20, maxConcurrentStreams: 250 },
-      maxSessionMemory: 1000,
+      maxSessionMemory: HTTP2_CONNECTION_MEMORY_MB,
     });
     h2.on("stream", onStream);
     h2.on("session", (session) => {

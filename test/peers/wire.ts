@@ -8,7 +8,7 @@ import https from "node:https";
 import net from "node:net";
 import tls from "node:tls";
 import { errorCode, errorText } from "@openpool/base";
-import { decodeGrpcFrame, encodeGrpcFrame } from "@openpool/protocol";
+import { decodeGrpcFrame, encodeGrpcFrame, HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
 
 export interface HostPort {
   readonly host: string;
@@ -70,6 +70,7 @@ export async function connectH2(
   }
   const session = http2.connect(`https://${hostHeader(address)}`, {
     createConnection: () => socket,
+    maxSessionMemory: HTTP2_CONNECTION_MEMORY_MB,
     settings: { enablePush: false, ...options.settings },
   });
   session.on("error", () => {}); // every stream on it hears of it too

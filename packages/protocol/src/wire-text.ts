@@ -70,6 +70,12 @@ export const URI_BODY_TYPE = "application/vnd+livepeer.uri";
 
 /** One byte more in a segment or a rendition is an error: 300 s at 8 Mbit/s. */
 export const MAX_SEGMENT_BYTES = 300_000_000;
+/**
+ * What Node's HTTP/2 may hold for one connection, in megabytes (its `maxSessionMemory`): dozens of segments or results go
+ * over one at once. With its default of 10 it resets a stream whose headers come while more than that waits to be sent,
+ * with ENHANCE_YOUR_CALM, and the segment is lost.
+ */
+export const HTTP2_CONNECTION_MEMORY_MB = 4_000;
 export const MAX_SEGMENT_DURATION_MS = 300_000;
 /** A rendition with fewer bytes is no rendition (`ZeroSegments`). */
 export const MIN_RENDITION_BYTES = 25;

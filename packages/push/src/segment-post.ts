@@ -2,6 +2,7 @@ import http2 from "node:http2";
 import net from "node:net";
 import tls from "node:tls";
 import { errorText, type Clock } from "@openpool/base";
+import { HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
 
 /** A stock gateway's limit for TCP and TLS together. */
 const DIAL_TIMEOUT_MS = 2_000;
@@ -193,6 +194,7 @@ function dial(origin: string): Promise<http2.ClientHttp2Session> {
       resolve(
         http2.connect(origin, {
           createConnection: () => socket,
+          maxSessionMemory: HTTP2_CONNECTION_MEMORY_MB,
           settings: { enablePush: false, initialWindowSize: 4 << 20 },
         }),
       );

@@ -3,6 +3,7 @@ import http2 from "node:http2";
 import { isIP } from "node:net";
 import tls from "node:tls";
 import { type Clock, formatHostPort, type HostPort } from "@openpool/base";
+import { HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
 
 /** A connection to an orchestrator, over which it speaks HTTP/2. */
 export interface Dialled {
@@ -92,8 +93,7 @@ export function dialOrchestrator(address: HostPort, options: DialOptions, clock:
       socket.setNoDelay(true);
       const session = http2.connect(`https://${where}`, {
         createConnection: () => socket,
-        // Results of many sessions go up together, each up to hundreds of megabytes.
-        maxSessionMemory: 4000,
+        maxSessionMemory: HTTP2_CONNECTION_MEMORY_MB,
         settings: SETTINGS,
       });
       // An error without a listener ends the process; whoever uses the session learns of it by its streams and `close`.

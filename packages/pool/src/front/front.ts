@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import tls from "node:tls";
 import type { Logger } from "@openpool/base";
 import { errorCode, errorText } from "@openpool/base";
+import { HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
 import { type Exchange, exchangeOfRequest, exchangeOfStream } from "./exchange.ts";
 import type { TlsIdentity } from "./certificate.ts";
 
@@ -140,7 +141,7 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       maxHeaderListSize: 1 << 20,
       maxConcurrentStreams: 250,
     },
-    maxSessionMemory: 4000,
+    maxSessionMemory: HTTP2_CONNECTION_MEMORY_MB,
   });
   /**
    * Sends a client elsewhere without refusing or losing what it has sent meanwhile: a GOAWAY that still allows every
