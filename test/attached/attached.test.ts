@@ -262,6 +262,22 @@ describe("the registration", () => {
     expect(await transcode({ capabilities: 0x4009003n })).toMatchObject({ kind: "done" });
   });
 
+  test("announces the newest version among the workers, and work that asks for more is not given to the pool", async () => {
+    for (const one of workers.splice(0)) await one[Symbol.asyncDispose]();
+    workers.push(await attached.pool.transcoder({ secret: `${ADA}.fork`, capacity: 4, version: "0.8.8" }));
+    await until(() => attached.orchestrator.live.length === 1 && attached.orchestrator.live[0]?.version === "0.8.8");
+    const text = "no transcoders can provide requested capabilities";
+    expect(await transcode({ minVersion: "0.9.1" })).toMatchObject({ kind: "error", text });
+    expect(await transcode({ minVersion: "0.8.0" })).toMatchObject({ kind: "done" });
+    const newer = await attached.pool.transcoder({ secret: `${BOB}.new`, capacity: 4 });
+    const [old] = workers;
+    workers.push(newer);
+    await until(() => attached.orchestrator.live.length === 1 && attached.orchestrator.live[0]?.version === "0.9.1");
+    expect(await transcode({ minVersion: "0.9.1" })).toMatchObject({ kind: "done" });
+    expect(newer.tasks.length).toBe(1);
+    expect(old?.tasks.length).toBe(1);
+  });
+
   test("ends when the last worker has left, and comes back with the next one", async () => {
     for (const one of workers.splice(0)) await one[Symbol.asyncDispose]();
     await until(() => attached.orchestrator.live.length === 0, 20_000);

@@ -8,16 +8,15 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { errorCode, errorText } from "@openpool/base";
 import {
   capabilitiesToWire,
-  capabilitySetFromWords,
-  isSubset,
   LIVEPEER_VERSION,
   type NotifySegment,
+  misfit,
+  needFromWire,
   NotifySegmentSchema,
   type Profile,
   profilesOfSegment,
   RegisterRequestSchema,
   RESULT_AUTHORIZATION,
-  satisfiesMinVersion,
   TRANSCODING_ERROR_TYPE,
 } from "@openpool/protocol";
 import { readyRenditionsFor, SOURCE_PIXELS } from "./media.ts";
@@ -196,12 +195,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     if (!segData) return "missing segment data";
     const profiles = profilesOfSegment(segData);
     if (typeof profiles === "string") return profiles;
-    const needed = segData.capabilities;
-    if (
-      needed &&
-      (!isSubset(capabilitySetFromWords(needed.bitstring), capabilities) ||
-        !satisfiesMinVersion(version, needed.constraints?.minVersion ?? ""))
-    ) {
+    if (misfit({ capabilities, version }, needFromWire(segData.capabilities)) !== undefined) {
       return "incompatible segment capabilities";
     }
     let source: Buffer;

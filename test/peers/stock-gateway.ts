@@ -9,12 +9,15 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { errorText } from "@openpool/base";
 import {
   capabilitiesOfJob,
-  capabilityWords,
+  capabilitySetFromWords,
   type Container,
   EndTranscodingSessionRequestSchema,
   headersTimeoutMs,
   hexToBytes,
   isNonRetryable,
+  misfit,
+  needOf,
+  needToWire,
   type OrchestratorInfo,
   OrchestratorInfoSchema,
   OrchestratorRequestSchema,
@@ -54,6 +57,8 @@ export interface StockGatewayOptions {
   readonly orchestrators: readonly string[];
   readonly profiles: readonly Profile[];
   readonly container?: Container;
+  /** `-orchMinLivepeerVersion`. */
+  readonly minVersion?: string;
   /** Wall clock in ms, for the age of tokens and of segments in flight. */
   readonly now?: () => number;
 }
@@ -103,10 +108,8 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
   const now = options.now ?? Date.now;
   const container = options.container ?? "mpegts";
   const profiles = options.profiles.map((profile) => ({ ...profile, container }));
-  const capabilities = {
-    bitstring: capabilityWords(capabilitiesOfJob(profiles, { slicing: true })),
-    constraints: {},
-  };
+  const need = needOf(capabilitiesOfJob(profiles, { slicing: true }), options.minVersion);
+  const capabilities = needToWire(need);
   const agent: https.Agent = createDownloadAgent();
   const posting = new Map<string, Promise<H2Connection>>();
   const calls = { getOrchestrator: 0, segment: 0 };
@@ -127,9 +130,9 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     });
     if (answer.status !== 0 || !answer.answer) throw new Error(answer.message || `rpc error ${answer.status}`);
     const info = fromBinary(OrchestratorInfoSchema, answer.answer);
-    const offered = info.capabilities?.bitstring ?? [];
-    if (capabilities.bitstring.length > offered.length) throw new Error("incompatible");
-    if (capabilities.bitstring.some((word, i) => (word & ~(offered[i] ?? 0n)) !== 0n)) throw new Error("incompatible");
+    const { bitstring = [], version = "" } = info.capabilities ?? {};
+    const offered = { capabilities: capabilitySetFromWords(bitstring), version };
+    if (capabilities.bitstring.length > bitstring.length || misfit(offered, need)) throw new Error("incompatible");
     if (!info.transcoder || !info.authToken) throw new Error("unusable answer");
     return info;
   };

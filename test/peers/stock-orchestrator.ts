@@ -13,14 +13,16 @@ import tls from "node:tls";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   capabilitySetFromWords,
-  capabilityWords,
   decodeGrpcFrame,
   DEFAULT_CAPABILITIES,
   encodeGrpcFrame,
   encodeGrpcMessage,
   HTTP2_CONNECTION_MEMORY_MB,
-  isSubset,
+  misfit,
   multipartBoundary,
+  type Need,
+  needOf,
+  needToWire,
   NotifySegmentSchema,
   OrchestratorInfoSchema,
   parseMultipart,
@@ -80,6 +82,8 @@ export interface SegmentOrder {
   /** In place of the source's own address. */
   readonly url?: string;
   readonly capabilities?: bigint;
+  /** Lowest version that the gateway accepts. */
+  readonly minVersion?: string;
 }
 
 /** A transcoder as the orchestrator knows it. */
@@ -87,6 +91,7 @@ export interface RegisteredTranscoder {
   readonly request: RegisterRequest;
   readonly capacity: number;
   readonly capabilities: bigint;
+  readonly version: string;
   readonly live: boolean;
   /** Sessions bound to it. */
   readonly load: number;
@@ -234,6 +239,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       capabilities: request.capabilities
         ? capabilitySetFromWords(request.capabilities.bitstring)
         : DEFAULT_CAPABILITIES,
+      version: request.capabilities?.version ?? "",
       live: true,
       load: 0,
       sendBytes(bytes) {
@@ -270,11 +276,11 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
   };
 
   /** The transcoder of a session, as a stock orchestrator chooses it; a text is why there is none. */
-  const select = (session: string, needed: bigint): Remote | string => {
+  const select = (session: string, need: Need): Remote | string => {
     for (;;) {
       if (remote.length === 0) return "no transcoders available";
       remote.sort((a, b) => b.load / b.capacity - a.load / a.capacity);
-      const found = remote.findLast((one) => isSubset(needed, one.capabilities));
+      const found = remote.findLast((one) => misfit(one, need) === undefined);
       if (!found) return "no transcoders can provide requested capabilities";
       const chosen = bound.get(session) ?? found;
       if (!chosen.live) {
@@ -304,7 +310,8 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       release(order.session);
       return { kind: "error", taskId, text, tookMs: performance.now() - startedMs };
     };
-    const transcoder = select(order.session, order.capabilities ?? 0x4001003n);
+    const need = needOf(order.capabilities ?? 0x4001003n, order.minVersion);
+    const transcoder = select(order.session, need);
     if (typeof transcoder === "string") return error(transcoder);
     const taskId = nextTask++;
     const path = `/stream/${order.session}/${order.seq}.tempfile`;
@@ -316,7 +323,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
         hash: new Uint8Array(32),
         profiles: Buffer.from("invalid"),
         duration: durationMs,
-        capabilities: { bitstring: capabilityWords(order.capabilities ?? 0x4001003n), constraints: {} },
+        capabilities: needToWire(need),
         authToken: {
           token: createHash("sha256").update(order.session).digest(),
           sessionId: order.session,

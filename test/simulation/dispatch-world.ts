@@ -1,4 +1,4 @@
-import type { RigName, WorkerAddress } from "@openpool/protocol";
+import { DEFAULT_RIG, misfit, type Need, needOf, type RigName, type WorkerAddress } from "@openpool/protocol";
 import {
   type AttemptId,
   type ConnectionId,
@@ -27,6 +27,7 @@ export interface RigPlan {
   readonly name: RigName;
   readonly capacity: number;
   readonly capabilities: bigint;
+  readonly version: string;
   /** Time of work per time of source. */
   readonly cost: number;
   /** Share by which its times vary. */
@@ -56,7 +57,7 @@ export interface StreamPlan {
   readonly segments: number;
   readonly durationMs: number;
   readonly intervalMs: number;
-  readonly capabilities: bigint;
+  readonly need: Need;
   readonly kind: string;
   /** Probabilities per segment. */
   readonly badInput: number;
@@ -252,7 +253,7 @@ export class World {
       session: plan.session,
       seq: BigInt(seq),
       durationMs: plan.durationMs,
-      capabilities: plan.capabilities,
+      need: plan.need,
       kind: plan.kind,
       deadlineMs: this.#nowMs + Math.max(8_000, 4 * plan.durationMs) - 600,
       inputArriving: plan.uploadMs > 0,
@@ -298,7 +299,13 @@ export class World {
     this.#connections.set(connection.id, connection);
     this.#apply(
       this.#dispatcher.connect(
-        { connection: connection.id, rig: plan.name, capacity: plan.capacity, capabilities: plan.capabilities },
+        {
+          connection: connection.id,
+          rig: plan.name,
+          capacity: plan.capacity,
+          capabilities: plan.capabilities,
+          version: plan.version,
+        },
         this.#nowMs,
       ),
     );
@@ -443,11 +450,8 @@ export class World {
         this.#check(!this.#seen.has(effect.attempt), `${effect.attempt} assigned twice`);
         if (job === undefined || connection === undefined) return;
         this.#seen.add(effect.attempt);
-        const { session, capabilities } = job.spec;
-        this.#check(
-          (connection.rig.plan.capabilities & capabilities) === capabilities,
-          `${effect.connection} cannot do ${effect.job}`,
-        );
+        const { session, need } = job.spec;
+        this.#check(misfit(connection.rig.plan, need) === undefined, `${effect.connection} cannot do ${effect.job}`);
         for (const other of job.attempts.values()) {
           this.#check(
             other.lost || other.connection !== connection,
@@ -558,10 +562,10 @@ export class World {
       let running = false;
       for (const attempt of job.attempts.values()) running ||= !attempt.lost;
       if (running) continue;
-      const { session, capabilities } = job.spec;
+      const { session, need } = job.spec;
       for (const connection of this.#connections.values()) {
         const { plan } = connection.rig;
-        if ((plan.capabilities & capabilities) !== capabilities || job.failedBy.has(connection.rig)) continue;
+        if (misfit(plan, need) !== undefined || job.failedBy.has(connection.rig)) continue;
         if (connection.busyUntilMs + this.#plan.tickLagMs >= this.#nowMs) continue;
         const place = connection.places.get(session);
         const free = place === undefined ? connection.places.size < connection.capacity : place.open.size === 0;
@@ -629,7 +633,7 @@ function before(a: { atMs: number; order: number }, b: { atMs: number; order: nu
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-export function rigName(worker: number, rig = "default"): RigName {
+export function rigName(worker: number, rig: string = DEFAULT_RIG): RigName {
   // The policy only compares names: that the address is one was proved at registration.
   return { worker: `0x${worker.toString(16).padStart(40, "0")}` as WorkerAddress, rig };
 }
@@ -637,6 +641,7 @@ export function rigName(worker: number, rig = "default"): RigName {
 export const healthy: Omit<RigPlan, "name"> = {
   capacity: 4,
   capabilities: 7n,
+  version: "0.9.1",
   cost: 0.2,
   jitter: 0.3,
   hangs: 0,
@@ -670,6 +675,7 @@ export function inventWorld(seed: number): WorldPlan {
       name: rigName(1 + upTo(6), `rig${i}`),
       capacity: 1 + upTo(4),
       capabilities: pick([7n, 7n, 3n, 1n]),
+      version: "0.9.1",
       cost: pick([0.05, 0.2, 0.5, 1, 2.5]),
       jitter: random(),
       hangs: bad(0.3) + (random() < 0.1 * awfulness ? 1 : 0),
@@ -699,7 +705,7 @@ export function inventWorld(seed: number): WorldPlan {
       segments: 1 + upTo(20),
       durationMs,
       intervalMs: pick([durationMs, durationMs, durationMs, 100, 1]),
-      capabilities: pick([1n, 1n, 3n, 7n]),
+      need: needOf(pick([1n, 1n, 3n, 7n])),
       kind: pick(["720", "1080"]),
       badInput: random() < 0.3 ? random() * 0.4 : 0,
       abandoned: random() < 0.3 ? random() * 0.3 : 0,
@@ -708,4 +714,22 @@ export function inventWorld(seed: number): WorldPlan {
     };
   });
   return { rigs, streams, endMs, tickLagMs: pick([0, 0, 5, 20]), drains: random() < 0.3, angel, ownWords: angel };
+}
+
+/** The same world with workers of several versions, some of none, and gateways of which some want a newer one. */
+export function withVersions(plan: WorldPlan, seed: number): WorldPlan {
+  const random = seeded(seed ^ 0x5e3a);
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
+  const isAngel = (rig: RigPlan): boolean => rig.name.rig === DEFAULT_RIG;
+  return {
+    ...plan,
+    rigs: plan.rigs.map((rig) => ({
+      ...rig,
+      version: isAngel(rig) ? healthy.version : pick(["0.9.1", "0.9.1-2-gabc", "0.8.8", "undefined", ""]),
+    })),
+    streams: plan.streams.map((stream) => ({
+      ...stream,
+      need: needOf(stream.need.capabilities, pick(["", "", "0.9.0", "0.9.1"])),
+    })),
+  };
 }

@@ -7,6 +7,7 @@ import {
   formatRig,
   GrpcStatus,
   INVALID_VIDEO,
+  needOf,
   parseOpenSecret,
   RIG_REPORT_PATH,
   type RigName,
@@ -509,7 +510,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       unhealthy,
       unready: () => [
         ...unhealthy(),
-        ...(dispatcher.hasRoom(0n, clock.monotonicMs()) ? [] : ["no rig with room is connected"]),
+        ...(dispatcher.hasRoom(needOf(0n), clock.monotonicMs()) ? [] : ["no rig with room is connected"]),
         ...(servesGateways || upstreams.status().some(({ state }) => state === "registered")
           ? []
           : ["no orchestrator has the pool registered, and it serves no gateways"]),

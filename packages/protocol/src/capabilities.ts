@@ -107,21 +107,3 @@ export function capabilitiesOfJob(profiles: readonly Profile[], options: { slici
   }
   return capabilitySet(...needed);
 }
-
-/** Numbers of a semver without its pre-release part, or undefined if it is none. */
-function parseVersion(text: string): [number, number, number] | undefined {
-  const match = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:[-+].*)?$/.exec(text.trim());
-  return match ? [Number(match[1]), Number(match[2] ?? 0), Number(match[3] ?? 0)] : undefined;
-}
-
-/** Whether `version` is at least `minVersion`, by the lenient rules of go-livepeer. */
-export function satisfiesMinVersion(version: string, minVersion: string): boolean {
-  if (minVersion === "") return true;
-  if (version === "" || version === "undefined") return false;
-  const min = parseVersion(minVersion);
-  if (!min) return true;
-  const own = parseVersion(version);
-  if (!own) return false;
-  for (let i = 0; i < 3; i++) if (own[i]! !== min[i]!) return own[i]! > min[i]!;
-  return true;
-}

@@ -12,7 +12,6 @@ export {
   DEFAULT_CAPABILITIES,
   isSubset,
   LIVEPEER_VERSION,
-  satisfiesMinVersion,
 } from "./capabilities.ts";
 export {
   AUTH_TOKEN_VALID_MS,
@@ -40,6 +39,17 @@ export {
   parseMultipart,
   type ResultPart,
 } from "./multipart.ts";
+export {
+  type Ability,
+  announcedVersion,
+  compareVersions,
+  misfit,
+  type Need,
+  needFromWire,
+  needKey,
+  needOf,
+  needToWire,
+} from "./need.ts";
 export {
   type Container,
   type H264Profile,

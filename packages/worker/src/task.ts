@@ -1,13 +1,12 @@
 import type { CapabilitySet, NotifySegment, Profile, SegData } from "@openpool/protocol";
 import {
-  capabilitySetFromWords,
   capabilityWords,
   DEFAULT_SEGMENT_DURATION_MS,
-  isSubset,
   LIVEPEER_VERSION,
   MAX_SEGMENT_DURATION_MS,
+  misfit,
+  needFromWire,
   profilesOfSegment,
-  satisfiesMinVersion,
   segmentText,
 } from "@openpool/protocol";
 import type { ClipRange } from "./transcode/transcoder.ts";
@@ -38,9 +37,8 @@ function compatible(segment: SegData, offered: CapabilitySet): boolean {
   const needed = segment.capabilities;
   if (!needed) return true;
   return (
-    satisfiesMinVersion(LIVEPEER_VERSION, needed.constraints?.minVersion ?? "") &&
     needed.bitstring.length <= capabilityWords(offered).length &&
-    isSubset(capabilitySetFromWords(needed.bitstring), offered)
+    misfit({ capabilities: offered, version: LIVEPEER_VERSION }, needFromWire(needed)) === undefined
   );
 }
 

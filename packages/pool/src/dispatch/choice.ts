@@ -4,7 +4,7 @@ import type { Estimates } from "./estimates.ts";
 import type { Connection, Job, Rig, Session } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
 import type { DispatchOptions } from "./options.ts";
-import { isAble, isDraining, type Roster } from "./roster.ts";
+import { isDraining, type Roster } from "./roster.ts";
 
 /**
  * Reasons to prefer another connection, worst last. A connection's sum of them comes before its speed: one without any
@@ -78,15 +78,15 @@ export class Chooser {
 
   /** The session is better off elsewhere, not only this job. */
   shouldLeave(job: Job, bound: Connection, nowMs: number): boolean {
-    this.#deps.roster.require(job.spec.capabilities);
-    return !isAble(bound, job.spec.capabilities) || doesBadly(job.session) || demerits(bound, job, nowMs) > 0;
+    this.#deps.roster.require(job.spec.need);
+    return !this.#deps.roster.isAble(bound) || doesBadly(job.session) || demerits(bound, job, nowMs) > 0;
   }
 
   /** Now and then a job tries out somebody who would get no work otherwise. */
   trial(job: Job, nowMs: number): { readonly connection: Connection; readonly reason: string } | undefined {
     if (job.started > 0 || this.#deps.random() >= this.#options.exploreShare) return undefined;
     if (this.#deps.estimates.secondMs(job) * 2 >= job.spec.deadlineMs - nowMs) return undefined;
-    this.#deps.roster.require(job.spec.capabilities);
+    this.#deps.roster.require(job.spec.need);
     let best: Connection | undefined;
     let bestWhy: string | undefined;
     for (const connection of this.#deps.roster.connections) {
@@ -120,7 +120,7 @@ export class Chooser {
   choose(job: Job, purpose: Purpose, nowMs: number): Choice | NotBefore | undefined {
     const { session } = job;
     const { roster } = this.#deps;
-    roster.require(job.spec.capabilities);
+    roster.require(job.spec.need);
     const note: DecisionNote = {
       atMs: nowMs,
       job: job.spec.job,
@@ -207,8 +207,8 @@ export class Chooser {
 
   /** Why it cannot have the job whatever else is true. */
   #whyUnfit(connection: Connection, job: Job, purpose: Purpose): PassedOver | undefined {
-    if (connection.finishing) return "draining";
-    if (!isAble(connection, job.spec.capabilities)) return "unable";
+    const unable = this.#deps.roster.whyUnable(connection);
+    if (unable !== undefined) return unable;
     for (const attempt of job.attempts) {
       if (attempt.state !== "open") continue;
       // The same machine twice helps only where there is no other.
@@ -219,7 +219,7 @@ export class Chooser {
   }
 
   #hasPlace(connection: Connection, job: Job, purpose: Purpose, nowMs: number): boolean {
-    if (!isAble(connection, job.spec.capabilities) || connection.busyUntilMs > nowMs) return false;
+    if (!this.#deps.roster.isAble(connection) || connection.busyUntilMs > nowMs) return false;
     const use = connection.uses.get(job.session);
     if (use === undefined) return connection.uses.size < connection.capacity;
     if (use.open.length === 0) return true;

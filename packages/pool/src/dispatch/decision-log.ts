@@ -18,6 +18,7 @@ export type PassedOver =
   | "chosen"
   | "full"
   | "unable"
+  | "too-old"
   | "slower"
   | "probation"
   | "barred"
@@ -100,6 +101,8 @@ function words(note: DecisionNote, why: PassedOver, expectedMs: number, standing
       return "full";
     case "unable":
       return "it lacks a capability that the job needs";
+    case "too-old":
+      return "the gateway wants a newer go-livepeer than the version that it announced";
     case "slower":
       return note.chosen === undefined
         ? "no place was free at that moment"

@@ -1,4 +1,4 @@
-import type { RigName, WorkerAddress } from "@openpool/protocol";
+import { needOf, type RigName, type WorkerAddress } from "@openpool/protocol";
 import { describe, expect, test } from "vitest";
 import {
   type AttemptId,
@@ -32,10 +32,12 @@ class Bench {
     );
   }
 
-  connect(id: string, offer: { rig?: RigName; capacity?: number; capabilities?: bigint } = {}): Effect[] {
-    const { capacity = 1, capabilities = ALL } = offer;
-    const connection = { connection: id as ConnectionId, rig: offer.rig ?? rig(id), capacity, capabilities };
-    return this.dispatcher.connect(connection, this.nowMs);
+  connect(
+    id: string,
+    offer: { rig?: RigName; capacity?: number; capabilities?: bigint; version?: string } = {},
+  ): Effect[] {
+    const plain = { rig: rig(id), capacity: 1, capabilities: ALL, version: "0.9.1" };
+    return this.dispatcher.connect({ connection: id as ConnectionId, ...plain, ...offer }, this.nowMs);
   }
 
   disconnect(id: string): Effect[] {
@@ -44,7 +46,7 @@ class Bench {
 
   submit(job: string, session = "s", change: Partial<DispatchJob> = {}): Effect[] {
     const deadlineMs = this.nowMs + 7_400;
-    const plain = { seq: 0n, durationMs: 2_000, capabilities: 1n, kind: "k", deadlineMs };
+    const plain = { seq: 0n, durationMs: 2_000, need: needOf(1n), kind: "k", deadlineMs };
     return this.dispatcher.submit({ job: job as JobId, session, ...plain, ...change }, this.nowMs);
   }
 
@@ -133,7 +135,7 @@ describe("choosing", () => {
     const bench = new Bench();
     bench.connect("plain", { capabilities: 0b001n, capacity: 9 });
     bench.connect("able", { capabilities: 0b101n, capacity: 1 });
-    expect(only(bench.submit("j", "s", { capabilities: 0b100n }), "assign").connection).toBe("able");
+    expect(only(bench.submit("j", "s", { need: needOf(0b100n) }), "assign").connection).toBe("able");
     expect(bench.dispatcher.capabilities()).toBe(0b101n);
   });
 
@@ -244,7 +246,7 @@ describe("places", () => {
     const many = (1n << 60n) - 1n;
     bench.connect("a", { capabilities: many });
     const [busy] = occupy(bench, 1);
-    for (let i = 0; i < 50; i++) expect(bench.submit(`j${i}`, `s${i}`, { capabilities: 1n << BigInt(i) })).toEqual([]);
+    for (let i = 0; i < 50; i++) expect(bench.submit(`j${i}`, `s${i}`, { need: needOf(1n << BigInt(i)) })).toEqual([]);
     const served: string[] = [];
     for (let next = busy!; served.length < 50; served.push(next.job)) {
       bench.pass(10);
@@ -342,7 +344,7 @@ describe("failover", () => {
     const bench = new Bench();
     expect(bench.submit("j")).toEqual([{ kind: "give-up", job: "j", failure: { kind: "no-capable-worker" } }]);
     bench.connect("a", { capabilities: 1n });
-    const effects = bench.submit("k", "s", { capabilities: 2n });
+    const effects = bench.submit("k", "s", { need: needOf(2n) });
     expect(effects).toEqual([{ kind: "give-up", job: "k", failure: { kind: "no-capable-worker" } }]);
   });
 
@@ -352,7 +354,7 @@ describe("failover", () => {
     bench.connect("b", { capabilities: 1n });
     bench.disconnect("a");
     bench.pass(500);
-    expect(bench.submit("j", "s", { capabilities: 2n })).toEqual([]);
+    expect(bench.submit("j", "s", { need: needOf(2n) })).toEqual([]);
     expect(bench.pass(1_499)).toEqual([]);
     expect(only(bench.pass(1), "give-up").failure).toEqual({ kind: "no-capable-worker" });
   });
@@ -553,7 +555,7 @@ describe("bad input", () => {
     bench.accept(second.attempt);
     bench.disconnect("b");
     expect(only(bench.submit("k"), "give-up").failure).toEqual({ kind: "no-capable-worker" });
-    expect(only(bench.submit("l", "t", { capabilities: 2n }), "assign").connection).toBe("a");
+    expect(only(bench.submit("l", "t", { need: needOf(2n) }), "assign").connection).toBe("a");
   });
 
   test("a job that fails again and again in different ways is given up before it has toured the pool", () => {
@@ -739,7 +741,7 @@ describe("drain", () => {
     bench.connect("a", { capacity: 4 });
     bench.done("s");
     bench.dispatcher.drain("a" as ConnectionId, bench.nowMs);
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(false);
     expect(bench.done("s")).toBe("a");
   });
 
@@ -773,7 +775,7 @@ describe("a worker that takes no more tasks and is still there", () => {
     bench.connect("a", { capacity: 4 });
     bench.done("s");
     bench.dispatcher.finishUp("a" as ConnectionId, bench.nowMs);
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(false);
     expect(bench.dispatcher.capacity()).toBe(0);
     expect(bench.submit("k", "s")).toEqual([]);
     expect(only(bench.connect("a2", { rig: rig("a") }), "assign").job).toBe("k");
@@ -803,24 +805,24 @@ describe("a worker that takes no more tasks and is still there", () => {
 describe("room", () => {
   test("there is room while a place is free, and none when somebody waits for one", () => {
     const bench = new Bench();
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(false);
     bench.connect("a", { capacity: 2 });
     const [first] = occupy(bench, 1);
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(true);
-    expect(bench.dispatcher.hasRoom(0b1000n, bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(true);
+    expect(bench.dispatcher.hasRoom(needOf(0b1000n), bench.nowMs)).toBe(false);
     bench.submit("j", "s");
     bench.submit("k", "t");
     bench.accept(first!.attempt);
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(false);
   });
 
   test("an idle session keeps its place against new ones", () => {
     const bench = new Bench();
     bench.connect("a");
     bench.done("s");
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(false);
     bench.dispatcher.endSession("s", bench.nowMs);
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(true);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(true);
   });
 });
 
@@ -883,7 +885,7 @@ describe("standing", () => {
     for (let i = 0; i < 60; i++) failOnce(bench, i);
     bench.disconnect("good");
     expect(bench.done("s")).toBe("bad");
-    expect(bench.dispatcher.hasRoom(1n, bench.nowMs)).toBe(true);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(true);
   });
 
   test("a rig that is slower than real time and far slower than the others goes on probation", () => {
@@ -972,6 +974,84 @@ describe("standing", () => {
   });
 });
 
+describe("a job that asks for a version", () => {
+  const newer: Partial<DispatchJob> = { need: needOf(1n, "0.9.1") };
+
+  test("goes only to workers whose version will do, the first time and after every failure", () => {
+    const bench = new Bench({ returnGraceMs: 0 });
+    for (const [id, version] of [
+      ["old", "0.8.8"],
+      ["silent", ""],
+      ["built", "undefined"],
+    ] as const)
+      bench.connect(id, { version, capacity: 9 });
+    bench.connect("new1");
+    bench.connect("new2", { version: "0.9.1-3-gabc" });
+    const first = only(bench.submit("j", "s", newer), "assign");
+    const second = only(bench.error(first.attempt, "out of memory"), "assign");
+    expect([first.connection, second.connection].toSorted()).toEqual(["new1", "new2"]);
+    const third = only(bench.disconnect(second.connection), "assign");
+    expect(third.connection).toBe(first.connection);
+    expect(only(bench.disconnect(third.connection), "give-up").failure).toEqual({ kind: "no-capable-worker" });
+    // Whoever asks for none is served by anybody.
+    expect(all(bench.submit("k", "t"), "assign")).toHaveLength(1);
+  });
+
+  test("gets its second attempt from such a worker too, or none", () => {
+    const bench = new Bench();
+    bench.connect("new1", { capacity: 4 });
+    for (let i = 0; i < 10; i++) bench.done("s", 400, newer);
+    bench.connect("old", { version: "0.8.8", capacity: 4 });
+    only(bench.submit("j", "s", newer), "assign");
+    expect(all(bench.pass(3_000), "assign")).toEqual([]);
+    expect(only(bench.connect("new2"), "assign")).toMatchObject({ connection: "new2", hedge: true });
+  });
+
+  test("waits for its own kind, and nobody who could take it is held up by it", () => {
+    const bench = new Bench();
+    bench.connect("old", { version: "0.8.8", capacity: 2 });
+    bench.connect("new1");
+    const first = only(bench.submit("j", "s", newer), "assign");
+    expect(bench.submit("k", "t", newer)).toEqual([]);
+    expect(bench.dispatcher.hasRoom(needOf(1n, "0.9.1"), bench.nowMs)).toBe(false);
+    expect(bench.dispatcher.hasRoom(needOf(1n), bench.nowMs)).toBe(true);
+    expect(only(bench.submit("l", "u"), "assign").connection).toBe("old");
+    expect(only(bench.accept(first.attempt), "assign")).toMatchObject({ job: "k", connection: "new1" });
+  });
+
+  test("moves its session, when that begins to ask where it cannot be served", () => {
+    const bench = new Bench();
+    bench.connect("old", { version: "0.8.8" });
+    expect(bench.done("s")).toBe("old");
+    bench.connect("new1");
+    expect(bench.done("s")).toBe("old");
+    expect(bench.done("s", 400, newer)).toBe("new1");
+  });
+
+  test("has room only where a worker's version will do", () => {
+    const bench = new Bench();
+    bench.connect("old", { version: "0.8.8", capacity: 4 });
+    const room = (minVersion: string) => bench.dispatcher.hasRoom(needOf(1n, minVersion), bench.nowMs);
+    expect([room("0.9.1"), room("0.8.8"), room(""), room("latest")]).toEqual([false, true, true, true]);
+    bench.connect("new1");
+    expect(room("0.9.1")).toBe(true);
+    bench.disconnect("new1");
+    expect(room("0.9.1")).toBe(false);
+  });
+
+  test("is what the pool can promise to others as far as its newest worker goes", () => {
+    const bench = new Bench();
+    const version = () => bench.dispatcher.promise().version;
+    expect(version()).toBe("");
+    bench.connect("old", { version: "0.8.8" });
+    expect(version()).toBe("0.8.8");
+    bench.connect("new1", { version: "0.9.0" });
+    expect(version()).toBe("0.9.0");
+    bench.dispatcher.drain(rig("new1"), bench.nowMs);
+    expect(version()).toBe("0.8.8");
+  });
+});
+
 describe("why do I get no work", () => {
   test("each rig can read how the newest decisions looked from its side", () => {
     const bench = new Bench();
@@ -980,11 +1060,13 @@ describe("why do I get no work", () => {
     bench.connect("slow", { capacity: 9 });
     for (let i = 0; i < 10; i++) bench.done("t", 1_000);
     bench.connect("plain", { capabilities: 2n });
+    bench.connect("old", { version: "0.8.8" });
     bench.connect("leaving");
     bench.dispatcher.drain(rig("leaving"), bench.nowMs);
     const reason = (id: string) => bench.dispatcher.decisions(rig(id))[0]?.reason;
     bench.chance = 0.999;
-    only(bench.submit("j0", "u"), "assign");
+    only(bench.submit("j0", "u", { need: needOf(1n, "0.9.1") }), "assign");
+    expect(reason("old")).toBe("not chosen: the gateway wants a newer go-livepeer than the version that it announced");
     expect(reason("fast")).toMatch(/^chosen: best for a new session, about 0\.2\d s expected$/);
     expect(reason("slow")).toMatch(/^not chosen: about 1\.00 s expected, 0\.2\d s at fast\.default$/);
     expect(reason("plain")).toBe("not chosen: it lacks a capability that the job needs");
@@ -1020,7 +1102,7 @@ describe("why do I get no work", () => {
     bench.connect("other", { capabilities: 2n, capacity: 9 });
     occupy(bench, 1);
     bench.submit("j", "s");
-    for (let i = 0; i < 30; i++) bench.done(`o${i}`, 10, { capabilities: 2n, kind: "o" });
+    for (let i = 0; i < 30; i++) bench.done(`o${i}`, 10, { need: needOf(2n), kind: "o" });
     const full = bench.dispatcher.decisions(rig("a")).filter((line) => line.job === "j");
     expect(full).toHaveLength(1);
     expect(full[0]?.reason).toBe("not chosen: full");

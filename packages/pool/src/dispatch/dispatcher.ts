@@ -1,4 +1,4 @@
-import { formatRig, type RigName } from "@openpool/protocol";
+import { type Ability, announcedVersion, formatRig, type Need, needKey, type RigName } from "@openpool/protocol";
 import { type Choice, Chooser, demerits } from "./choice.ts";
 import { DueHeap } from "./due-heap.ts";
 import { Estimates } from "./estimates.ts";
@@ -6,7 +6,7 @@ import type { Attempt, Connection, Job, Rig, Session, Timer, Use, WaitingSession
 import { failureOf, lastWordOn, lossOf, verdictOf } from "./opinions.ts";
 import type { DispatchOptions } from "./options.ts";
 import { parseReputation } from "./reputation.ts";
-import { isAble, isDraining, Roster, viewOf } from "./roster.ts";
+import { isDraining, Roster, viewOf } from "./roster.ts";
 import type {
   AttemptFailure,
   AttemptId,
@@ -324,14 +324,14 @@ export class Dispatcher {
 
   // What others may ask
 
-  /** Whether another session with these needs could be taken. Rigs that would only be used in need do not count. */
-  hasRoom(capabilities: bigint, nowMs: number): boolean {
-    if (this.#waiting.isAwaited(capabilities)) return false;
-    this.#roster.require(capabilities);
+  /** Whether another session with this need could be taken. Rigs that would only be used in need do not count. */
+  hasRoom(need: Need, nowMs: number): boolean {
+    if (this.#waiting.isAwaited(need)) return false;
+    this.#roster.require(need);
     let barredRoom = false;
     let others = false;
     for (const connection of this.#roster.connections) {
-      if (!isAble(connection, capabilities) || isDraining(connection)) continue;
+      if (!this.#roster.isAble(connection) || isDraining(connection)) continue;
       const barred = connection.rig.reputation.standing === "barred";
       others ||= !barred;
       if (connection.uses.size >= connection.capacity) continue;
@@ -362,17 +362,22 @@ export class Dispatcher {
     return this.#roster.connections.reduce((sum, c) => sum + (isDraining(c) ? 0 : c.capacity), 0);
   }
 
-  /** What can be promised to others: capacity and capabilities without rigs that are draining or only used in need. */
-  promise(): { readonly capacity: number; readonly capabilities: bigint } {
+  /**
+   * What can be promised to others, without rigs that are draining or only used in need: of capabilities and versions the
+   * best that is there.
+   */
+  promise(): Ability & { readonly capacity: number } {
     const usable = this.#roster.connections.filter((connection) => !isDraining(connection));
     const good = usable.filter((connection) => connection.rig.reputation.standing !== "barred");
     let capacity = 0;
     let capabilities = 0n;
+    const versions = new Set<string>();
     for (const connection of good.length > 0 ? good : usable) {
       capacity += connection.capacity;
-      capabilities |= connection.group.bits;
+      capabilities |= connection.group.ability.capabilities;
+      versions.add(connection.group.ability.version);
     }
-    return { capacity, capabilities };
+    return { capacity, capabilities, version: announcedVersion(versions) };
   }
 
   /** What is held in memory; all of it is zero when nothing is going on, apart from sessions that wait to idle out. */
@@ -440,7 +445,7 @@ export class Dispatcher {
     const { session } = job;
     // A job that was tried before is older than anything that waits.
     const first = session.waiting.length === 0 || job.started > 0;
-    const free = first && (!this.#waiting.isAwaited(job.spec.capabilities) || ownPlaceIsIdle(session));
+    const free = first && (!this.#waiting.isAwaited(job.spec.need) || ownPlaceIsIdle(session));
     if (free && this.#start(job)) return;
     if (job.started > 0) session.waiting.unshift(job);
     else session.waiting.push(job);
@@ -695,7 +700,7 @@ export class Dispatcher {
     this.#release(attempt);
     if (failure.errorClass === "busy") this.#leaveAlone(connection);
     if (failure.errorClass === "unable" && connection.refused.size < MAX_REFUSED) {
-      connection.refused.add(job.spec.capabilities);
+      connection.refused.add(needKey(job.spec.need));
     }
     job.failures.push(failure);
     job.failedMs = this.#nowMs;
@@ -929,7 +934,7 @@ export class Dispatcher {
   /** A job that nobody connected can do waits while somebody who can is expected back, else it is given up. */
   #giveUpHopeless(job: Job): void {
     if (job.open > 0 || job.hope !== undefined || !this.#jobs.has(job.spec.job)) return;
-    const need = job.spec.capabilities;
+    const { need } = job.spec;
     if (this.#roster.isAnyoneAble(need)) return;
     const { startGraceMs, returnGraceMs } = this.#options;
     const startedMs = this.#startedMs ?? this.#nowMs;

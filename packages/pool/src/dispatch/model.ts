@@ -3,7 +3,7 @@ import type { Due, DueHeap } from "./due-heap.ts";
 import type { ErrorClass } from "./failure-text.ts";
 import type { Reputation } from "./reputation.ts";
 import type { AttemptFailure, AttemptId, ConnectionId, DispatchJob } from "./types.ts";
-import type { RigName } from "@openpool/protocol";
+import type { Ability, misfit, RigName } from "@openpool/protocol";
 
 /** What the dispatcher remembers; nobody outside its folder sees these. */
 
@@ -16,7 +16,7 @@ export interface Rig {
   readonly connections: Set<Connection>;
   draining: boolean;
   /** Last offered. */
-  capabilities: bigint;
+  ability: Ability;
   seenMs: number;
   /** When its last connection ended; undefined while it has one that takes work, and for a rig that only memory knows. */
   goneMs: number | undefined;
@@ -25,19 +25,20 @@ export interface Rig {
   trials: number;
 }
 
-/** Connections that offer the same: one comparison of bit strings serves all of them. */
-export interface CapabilityGroup {
-  readonly bits: bigint;
+/** Connections that offer the same: one comparison serves all of them. */
+export interface AbilityGroup {
+  readonly key: string;
+  readonly ability: Ability;
   connections: number;
-  /** Whether it has what the job at hand needs. */
-  fits: boolean;
+  /** What it lacks of the need at hand. */
+  misfit: ReturnType<typeof misfit>;
 }
 
 export interface Connection {
   readonly id: ConnectionId;
   readonly rig: Rig;
   capacity: number;
-  group: CapabilityGroup;
+  group: AbilityGroup;
   draining: boolean;
   /** It takes nothing more, whatever the need, and finishes what it has. */
   finishing: boolean;
@@ -57,8 +58,8 @@ export interface Connection {
   silentUntilMs: number;
   silentInRow: number;
   busyUntilMs: number;
-  /** Capability sets that it claimed at registration and then refused. */
-  readonly refused: Set<bigint>;
+  /** Needs, by their keys, that it claimed at registration to meet and then refused. */
+  readonly refused: Set<string>;
   /** Place in the dispatcher's list. */
   index: number;
 }
@@ -91,9 +92,10 @@ export interface Session {
   slowInRow: number;
 }
 
-/** Sessions whose first waiting job needs the same capabilities, most urgent first. */
+/** Sessions whose first waiting job has the same need, most urgent first. */
 export interface WaitingSessions {
-  readonly need: bigint;
+  /** The key of the need. */
+  readonly key: string;
   readonly heap: DueHeap<Session>;
 }
 

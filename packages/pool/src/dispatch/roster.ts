@@ -1,6 +1,6 @@
-import { formatRig, type RigName } from "@openpool/protocol";
+import { type Ability, formatRig, misfit, type Need, needKey, type RigName } from "@openpool/protocol";
 import { DecisionLog } from "./decision-log.ts";
-import type { CapabilityGroup, Connection, Job, Rig } from "./model.ts";
+import type { AbilityGroup, Connection, Job, Rig } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
 import type { DispatchOptions } from "./options.ts";
 import { Reputation } from "./reputation.ts";
@@ -12,7 +12,9 @@ export class Roster {
   readonly #rigs = new Map<string, Rig>();
   readonly #connections = new Map<ConnectionId, Connection>();
   readonly #list: Connection[] = [];
-  readonly #groups = new Map<bigint, CapabilityGroup>();
+  readonly #groups = new Map<string, AbilityGroup>();
+  /** The key of the need at hand. */
+  #required = "";
   #openings = 0;
 
   constructor(options: DispatchOptions) {
@@ -58,7 +60,7 @@ export class Roster {
       log: new DecisionLog(this.#options.decisionsKept),
       connections: new Set(),
       draining: false,
-      capabilities: 0n,
+      ability: NOTHING,
       seenMs: nowMs,
       goneMs: undefined,
       workMs: undefined,
@@ -85,8 +87,8 @@ export class Roster {
       if (known.finishing) return;
       this.#leaveGroup(known);
       known.capacity = offer.capacity;
-      known.group = this.#joinGroup(offer.capabilities);
-      known.rig.capabilities = offer.capabilities;
+      known.group = this.#joinGroup(offer);
+      known.rig.ability = known.group.ability;
       known.refused.clear();
       this.recount(known);
       return;
@@ -96,7 +98,7 @@ export class Roster {
       id: offer.connection,
       rig,
       capacity: offer.capacity,
-      group: this.#joinGroup(offer.capabilities),
+      group: this.#joinGroup(offer),
       draining: false,
       finishing: false,
       connectedMs: nowMs,
@@ -115,7 +117,7 @@ export class Roster {
     this.#connections.set(offer.connection, connection);
     this.#list.push(connection);
     rig.connections.add(connection);
-    rig.capabilities = offer.capabilities;
+    rig.ability = connection.group.ability;
     rig.seenMs = nowMs;
     rig.goneMs = undefined;
     this.recount(connection);
@@ -165,32 +167,43 @@ export class Roster {
     return [...rig.connections];
   }
 
-  /** Prepares `isAble` for these needs: one comparison for all connections that offer the same. */
-  require(need: bigint): void {
-    for (const group of this.#groups.values()) group.fits = (group.bits & need) === need;
+  /** Prepares `whyUnable` for a need: one comparison for all connections that offer the same. */
+  require(need: Need): void {
+    this.#required = needKey(need);
+    for (const group of this.#groups.values()) group.misfit = misfit(group.ability, need);
+  }
+
+  /** Why a connection cannot have what was required last, whatever else is true; undefined: it can. */
+  whyUnable({ group, finishing, refused }: Connection): "unable" | "too-old" | "draining" | undefined {
+    if (finishing) return "draining";
+    if (group.misfit !== undefined) return group.misfit === "version" ? "too-old" : "unable";
+    return refused.size > 0 && refused.has(this.#required) ? "unable" : undefined;
+  }
+
+  isAble(connection: Connection): boolean {
+    return this.whyUnable(connection) === undefined;
   }
 
   /** Connected rigs that could do the job and have not failed it. */
   untried(job: Job): Rig[] {
-    const need = job.spec.capabilities;
-    this.require(need);
+    this.require(job.spec.need);
     const rigs = new Set<Rig>();
     for (const connection of this.#list) {
-      if (isAble(connection, need) && !hasFailed(job, connection.rig)) rigs.add(connection.rig);
+      if (this.isAble(connection) && !hasFailed(job, connection.rig)) rigs.add(connection.rig);
     }
     return [...rigs];
   }
 
-  isAnyoneAble(need: bigint): boolean {
+  isAnyoneAble(need: Need): boolean {
     this.require(need);
-    return this.#list.some((connection) => isAble(connection, need));
+    return this.#list.some((connection) => this.isAble(connection));
   }
 
   /** When the last rig left that could do this; undefined if none did. */
-  lastLeftMs(need: bigint): number | undefined {
+  lastLeftMs(need: Need): number | undefined {
     let lastMs: number | undefined;
-    for (const { goneMs, capabilities } of this.#rigs.values()) {
-      if (goneMs !== undefined && (capabilities & need) === need) lastMs = Math.max(lastMs ?? goneMs, goneMs);
+    for (const { goneMs, ability } of this.#rigs.values()) {
+      if (goneMs !== undefined && misfit(ability, need) === undefined) lastMs = Math.max(lastMs ?? goneMs, goneMs);
     }
     return lastMs;
   }
@@ -198,20 +211,21 @@ export class Roster {
   /** Union of what connected rigs that are not draining can do. */
   capabilities(): bigint {
     let union = 0n;
-    let last: CapabilityGroup | undefined;
+    let last: AbilityGroup | undefined;
     for (const connection of this.#list) {
       if (connection.group === last || isDraining(connection)) continue;
       last = connection.group;
-      union |= last.bits;
+      union |= last.ability.capabilities;
     }
     return union;
   }
 
-  #joinGroup(bits: bigint): CapabilityGroup {
-    let group = this.#groups.get(bits);
+  #joinGroup({ capabilities, version }: Ability): AbilityGroup {
+    const key = `${capabilities.toString(36)} ${version}`;
+    let group = this.#groups.get(key);
     if (group === undefined) {
-      group = { bits, connections: 0, fits: false };
-      this.#groups.set(bits, group);
+      group = { key, ability: { capabilities, version }, connections: 0, misfit: undefined };
+      this.#groups.set(key, group);
     }
     group.connections++;
     return group;
@@ -219,14 +233,12 @@ export class Roster {
 
   #leaveGroup({ group }: Connection): void {
     group.connections--;
-    if (group.connections === 0) this.#groups.delete(group.bits);
+    if (group.connections === 0) this.#groups.delete(group.key);
   }
 }
 
-/** Whether it can do what the roster was asked to require last. */
-export function isAble(connection: Connection, need: bigint): boolean {
-  return connection.group.fits && !connection.finishing && !connection.refused.has(need);
-}
+/** Of a rig that only memory knows. */
+const NOTHING: Ability = { capabilities: 0n, version: "" };
 
 export function isDraining(connection: Connection): boolean {
   return connection.draining || connection.finishing || connection.rig.draining;

@@ -1,4 +1,4 @@
-import type { RigName } from "@openpool/protocol";
+import type { Ability, Need, RigName } from "@openpool/protocol";
 
 /** A registration stream that is open now. A rig may hold several; each has its own capacity. */
 export type ConnectionId = string & { readonly connectionId: unique symbol };
@@ -8,13 +8,11 @@ export type JobId = string & { readonly jobId: unique symbol };
 export type AttemptId = string & { readonly attemptId: unique symbol };
 
 /** What a connection offers when it registers. */
-export interface ConnectionOffer {
+export interface ConnectionOffer extends Ability {
   readonly connection: ConnectionId;
   readonly rig: RigName;
   /** Sessions that it takes at once. */
   readonly capacity: number;
-  /** Bit n set: the capability with number n. */
-  readonly capabilities: bigint;
 }
 
 /** What policy needs to know of a job. All times are monotonic milliseconds. */
@@ -24,8 +22,8 @@ export interface DispatchJob {
   readonly session: string;
   readonly seq: bigint;
   readonly durationMs: number;
-  /** Bit n set: the job needs the capability with number n. */
-  readonly capabilities: bigint;
+  /** What a connection must be able to do, to have it. */
+  readonly need: Need;
   /** Names the kind of work for speed statistics: equal kinds cost about equally per second of source. */
   readonly kind: string;
   /** After this moment an answer is worthless. It already leaves time to answer. */
@@ -49,7 +47,7 @@ export type AttemptFailure =
 export type JobFailure =
   /** Workers failed alike: it is the input. `text` is what they said. */
   | { readonly kind: "bad-input"; readonly text: string }
-  /** No connected worker has the capabilities, and none that has is expected back. */
+  /** No connected worker meets its need, and none that does is expected back. */
   | { readonly kind: "no-capable-worker" }
   /** The deadline came first. */
   | { readonly kind: "deadline"; readonly attempts: number };

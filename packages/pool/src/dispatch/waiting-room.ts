@@ -1,3 +1,4 @@
+import { type Need, needKey } from "@openpool/protocol";
 import { DueHeap } from "./due-heap.ts";
 import type { Session, WaitingSessions } from "./model.ts";
 
@@ -7,7 +8,7 @@ const RUNNING_MS = 2_000;
 /** Sessions with waiting jobs, by what their first one needs, the most urgent first. */
 export class WaitingRoom {
   /** Empty ones go when somebody walks through. */
-  readonly #queues = new Map<bigint, WaitingSessions>();
+  readonly #queues = new Map<string, WaitingSessions>();
   #sessions = 0;
 
   get size(): number {
@@ -19,11 +20,11 @@ export class WaitingRoom {
     this.leave(session);
     const job = session.waiting[0];
     if (job === undefined) return;
-    const need = job.spec.capabilities;
-    let queue = this.#queues.get(need);
+    const key = needKey(job.spec.need);
+    let queue = this.#queues.get(key);
     if (queue === undefined) {
-      queue = { need, heap: new DueHeap() };
-      this.#queues.set(need, queue);
+      queue = { key, heap: new DueHeap() };
+      this.#queues.set(key, queue);
     }
     const running = session.jobs.size - session.waiting.length;
     session.queued = { queue, due: queue.heap.add(job.spec.deadlineMs + running * RUNNING_MS, session) };
@@ -38,9 +39,9 @@ export class WaitingRoom {
     queue.heap.remove(due);
   }
 
-  /** Somebody waits with these needs. */
-  isAwaited(need: bigint): boolean {
-    return (this.#queues.get(need)?.heap.size ?? 0) > 0;
+  /** Somebody waits with this need. */
+  isAwaited(need: Need): boolean {
+    return this.#sessions > 0 && (this.#queues.get(needKey(need))?.heap.size ?? 0) > 0;
   }
 
   /** Other sessions wait for a place. */
@@ -54,14 +55,14 @@ export class WaitingRoom {
     const visited: WaitingSessions[] = [];
     for (const queue of this.#queues.values()) {
       if (visited.length >= limit) break;
-      if (queue.heap.size === 0) this.#queues.delete(queue.need);
+      if (queue.heap.size === 0) this.#queues.delete(queue.key);
       else visited.push(queue);
     }
     const all = visited.length === this.#queues.size;
     for (const queue of visited) {
       if (!all) {
-        this.#queues.delete(queue.need);
-        this.#queues.set(queue.need, queue);
+        this.#queues.delete(queue.key);
+        this.#queues.set(queue.key, queue);
       }
       callback(queue);
     }

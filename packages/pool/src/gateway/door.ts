@@ -3,10 +3,10 @@ import type http2 from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Clock, errorText, type Logger, type Price } from "@openpool/base";
 import {
+  type Ability,
   type AuthToken,
   capabilitiesToWire,
   type CapabilitySet,
-  capabilitySetFromWords,
   checksumAddress,
   DEFAULT_CAPABILITIES,
   EndTranscodingSessionRequestSchema,
@@ -15,6 +15,9 @@ import {
   INVALID_VIDEO,
   LIVEPEER_VERSION,
   MAX_SEGMENT_BYTES,
+  misfit,
+  type Need,
+  needFromWire,
   type OrchestratorInfo,
   OrchestratorInfoSchema,
   OrchestratorRequestSchema,
@@ -103,9 +106,12 @@ export class GatewayDoor {
     return this.#underWay;
   }
 
-  /** What the pool can do now: the default set, which never vanishes, and what connected workers add. */
-  capabilities(): CapabilitySet {
-    return DEFAULT_CAPABILITIES | this.#deps.dispatcher.capabilities();
+  /** What the pool announces now: the default set, which never vanishes, what connected workers add, and its own version. */
+  ability(): Ability {
+    return {
+      capabilities: DEFAULT_CAPABILITIES | this.#deps.dispatcher.capabilities(),
+      version: LIVEPEER_VERSION,
+    };
   }
 
   // ---- gRPC
@@ -114,25 +120,27 @@ export class GatewayDoor {
   async getOrchestrator(stream: http2.ServerHttp2Stream): Promise<void> {
     const message = await readGrpcRequest(stream);
     if (!message) return;
-    let needed: CapabilitySet;
+    let need: Need;
     try {
-      needed = capabilitySetFromWords(fromBinary(OrchestratorRequestSchema, message).capabilities?.bitstring ?? []);
+      need = needFromWire(fromBinary(OrchestratorRequestSchema, message).capabilities);
     } catch (error) {
       return endGrpc(stream, GrpcStatus.INTERNAL, `grpc: error unmarshalling request: ${errorText(error)}`);
     }
-    if (!this.#hasRoom(needed)) {
+    if (!this.#hasRoom(need)) {
       return endGrpc(stream, GrpcStatus.UNKNOWN, `Invalid orchestrator request: ${segmentText.capped}`);
     }
     answerGrpc(stream, toBinary(OrchestratorInfoSchema, this.#info(this.#deps.tokens.issue(this.#deps.clock.now()))));
   }
 
   /** A gateway that is refused here loses nothing; one that is accepted and then failed can lose its stream. */
-  #hasRoom(needed: CapabilitySet): boolean {
+  #hasRoom(need: Need): boolean {
     const { dispatcher, memory, clock, expectingRigs, accepting } = this.#deps;
     if (memory.tight || !accepting()) return false;
     const { maxSessions } = this.#options;
     if (maxSessions !== undefined && this.sessions.count >= maxSessions) return false;
-    return dispatcher.hasRoom(needed, clock.monotonicMs()) || expectingRigs();
+    // Whatever the workers are, segments of a gateway that wants a newer pool would be refused.
+    if (misfit(this.ability(), need) === "version") return false;
+    return dispatcher.hasRoom(need, clock.monotonicMs()) || expectingRigs();
   }
 
   async endTranscodingSession(stream: http2.ServerHttp2Stream): Promise<void> {
@@ -156,14 +164,14 @@ export class GatewayDoor {
 
   /** Complete, always: an info without token, or with another transcoder URI, costs the gateway its stream. */
   #info(authToken: AuthToken): OrchestratorInfo {
-    const capabilities = this.capabilities();
+    const { capabilities, version } = this.ability();
     if (this.#infoFor?.capabilities !== capabilities) {
       this.#infoFor = {
         capabilities,
         info: create(OrchestratorInfoSchema, {
           transcoder: this.#options.serviceUri,
           address: new Uint8Array(20),
-          capabilities: capabilitiesToWire(capabilities, LIVEPEER_VERSION),
+          capabilities: capabilitiesToWire(capabilities, version),
         }),
       };
     }
@@ -179,7 +187,7 @@ export class GatewayDoor {
     const request = readSegmentRequest(
       { segment: exchange.header("livepeer-segment"), payment: exchange.header("livepeer-payment") },
       {
-        capabilities: this.capabilities(),
+        ability: this.ability(),
         tokens,
         nowMs: clock.now(),
         isRunning: (sessionId) => this.sessions.knows(sessionId),
@@ -336,11 +344,10 @@ export class GatewayDoor {
       seq: data.seq,
       durationMs: request.durationMs,
       profiles: request.profiles,
-      capabilities: request.capabilities,
+      need: request.need,
       clip: clipOf(data),
       perceptualHash: data.calcPerceptualHash,
       forceSessionReinit: data.ForceSessionReinit,
-      minVersion: data.capabilities?.constraints?.minVersion ?? "",
       input,
       price: this.#options.price,
       priceSource: "configured",

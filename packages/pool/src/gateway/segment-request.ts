@@ -1,17 +1,16 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import {
-  capabilitySetFromWords,
-  type CapabilitySet,
+  type Ability,
   decodeBase64,
   DEFAULT_SEGMENT_DURATION_MS,
-  isSubset,
-  LIVEPEER_VERSION,
   MAX_SEGMENT_DURATION_MS,
+  misfit,
+  type Need,
+  needFromWire,
   type Payment,
   PaymentSchema,
   type Profile,
   profilesOfSegment,
-  satisfiesMinVersion,
   type SegData,
   SegDataSchema,
   segmentText,
@@ -31,8 +30,7 @@ export interface SegmentRequest {
   readonly payment: Payment;
   readonly profiles: readonly Profile[];
   readonly durationMs: number;
-  /** What the job needs. */
-  readonly capabilities: CapabilitySet;
+  readonly need: Need;
 }
 
 export function isRefusal(result: SegmentRequest | Refusal): result is Refusal {
@@ -72,7 +70,7 @@ function decodeSegData(header: string): SegData | Refusal {
 export function readSegmentRequest(
   headers: { readonly segment: string | undefined; readonly payment: string | undefined },
   pool: {
-    readonly capabilities: CapabilitySet;
+    readonly ability: Ability;
     readonly tokens: TokenIssuer;
     readonly nowMs: number;
     /** Whether a stream runs under a session id now. */
@@ -86,11 +84,8 @@ export function readSegmentRequest(
   const profiles = profilesOfSegment(data);
   if (typeof profiles === "string") return { status: 403, text: profiles };
   if (data.duration < 0 || data.duration > MAX_SEGMENT_DURATION_MS) return { status: 403, text: segmentText.duration };
-  const capabilities = capabilitySetFromWords(data.capabilities?.bitstring ?? []);
-  const minVersion = data.capabilities?.constraints?.minVersion ?? "";
-  if (!isSubset(capabilities, pool.capabilities) || !satisfiesMinVersion(LIVEPEER_VERSION, minVersion)) {
-    return { status: 403, text: segmentText.capabilities };
-  }
+  const need = needFromWire(data.capabilities);
+  if (misfit(pool.ability, need) !== undefined) return { status: 403, text: segmentText.capabilities };
   const problem = pool.tokens.check(data.authToken, pool.nowMs);
   // The wall clock may have jumped, and nobody else shows a token of a stream that runs.
   if (problem && !(problem === "expired" && pool.isRunning(data.authToken?.sessionId ?? ""))) {
@@ -103,5 +98,5 @@ export function readSegmentRequest(
   }
   const impossible = impossibleWish(profiles, data);
   if (impossible !== undefined) return { status: 400, text: impossible };
-  return { data, payment, profiles, durationMs: data.duration || DEFAULT_SEGMENT_DURATION_MS, capabilities };
+  return { data, payment, profiles, durationMs: data.duration || DEFAULT_SEGMENT_DURATION_MS, need };
 }

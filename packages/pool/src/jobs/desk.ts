@@ -2,14 +2,12 @@ import { create } from "@bufbuild/protobuf";
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import {
   AuthTokenSchema,
-  Capabilities_ConstraintsSchema,
-  CapabilitiesSchema,
-  capabilityWords,
   formatRig,
   INVALID_VIDEO,
   isNonRetryable,
   MAX_SEGMENT_BYTES,
   type MediaProbe,
+  needToWire,
   type NotifySegment,
   NotifySegmentSchema,
   probeMedia,
@@ -187,7 +185,7 @@ export class JobDesk {
             session: job.session,
             seq: job.seq,
             durationMs: job.durationMs,
-            capabilities: job.capabilities,
+            need: job.need,
             // Of a source that is still arriving nobody knows the shape yet; a stream seldom changes it.
             kind: kindOfWork(this.#shapes.get(job.session), job.profiles),
             deadlineMs: job.deadlineMs,
@@ -567,7 +565,11 @@ function failureOutcome(failure: JobFailure): JobOutcome {
         reason: `two workers failed alike: ${failure.text}`,
       };
     case "no-capable-worker":
-      return { kind: "failed", text: INVALID_VIDEO, reason: "no connected worker has the capabilities" };
+      return {
+        kind: "failed",
+        text: INVALID_VIDEO,
+        reason: "no connected worker has the capabilities, or a version that is new enough",
+      };
     case "deadline":
       return {
         kind: "failed",
@@ -600,10 +602,7 @@ function taskOf(job: Job, attempt: AttemptId, url: string): NotifySegment {
     hash: new Uint8Array(32),
     profiles: INVALID,
     duration: job.durationMs,
-    capabilities: create(CapabilitiesSchema, {
-      bitstring: capabilityWords(job.capabilities),
-      constraints: create(Capabilities_ConstraintsSchema, { minVersion: job.minVersion }),
-    }),
+    capabilities: needToWire(job.need),
     // The worker keys its encoder session by this; the gateway's own token would let it send segments in its name.
     authToken: create(AuthTokenSchema, { sessionId: job.session }),
     calcPerceptualHash: job.perceptualHash,

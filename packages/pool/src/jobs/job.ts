@@ -1,5 +1,5 @@
 import type { Price } from "@openpool/base";
-import type { Profile, RigName } from "@openpool/protocol";
+import type { Need, Profile, RigName } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
 import type { JobId } from "../dispatch/types.ts";
 import type { Clip } from "./wishes.ts";
@@ -22,13 +22,11 @@ export interface Job {
   readonly seq: bigint;
   readonly durationMs: number;
   readonly profiles: readonly Profile[];
-  /** Bit n set: the job needs the capability with number n. */
-  readonly capabilities: bigint;
+  /** Of a worker, and in the worker's own eyes, too: it is told. */
+  readonly need: Need;
   readonly clip: Clip | undefined;
   readonly perceptualHash: boolean;
   readonly forceSessionReinit: boolean;
-  /** Lowest go-livepeer version that the gateway accepts; the worker checks it against its own. */
-  readonly minVersion: string;
   /** The source; it may still be arriving. The job holds it until it ends. */
   readonly input: Body;
   readonly price: Price;

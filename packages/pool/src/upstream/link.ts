@@ -1,9 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { type Clock, createBackoff, errorText, formatHostPort, type HostPort, type Logger } from "@openpool/base";
 import {
+  type Ability,
   capabilitiesToWire,
-  type CapabilitySet,
-  LIVEPEER_VERSION,
   type NotifySegment,
   RegisterRequestSchema,
   registerText,
@@ -12,9 +11,8 @@ import { dialOrchestrator, register, type Registration, type RegistrationEnd } f
 import { plainText } from "../workers/plain-text.ts";
 
 /** What the pool registers as: one transcoder with this many sessions. */
-export interface Offer {
+export interface Offer extends Ability {
   readonly capacity: number;
-  readonly capabilities: CapabilitySet;
 }
 
 /**
@@ -67,7 +65,7 @@ const REFUSED_RETRY_MS = 15_000;
 const SECRET_LOOK_MS = 1_000;
 
 export function sameOffer(a: Offer | undefined, b: Offer | undefined): boolean {
-  return a?.capacity === b?.capacity && a?.capabilities === b?.capabilities;
+  return a?.capacity === b?.capacity && a?.capabilities === b?.capabilities && a?.version === b?.version;
 }
 
 export function openLink(options: LinkOptions, deps: LinkDeps): Link {
@@ -114,7 +112,7 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         const request = create(RegisterRequestSchema, {
           secret,
           capacity: BigInt(offer.capacity),
-          capabilities: capabilitiesToWire(offer.capabilities, LIVEPEER_VERSION),
+          capabilities: capabilitiesToWire(offer.capabilities, offer.version),
         });
         const registration: Registration = register(
           dialled,

@@ -4,10 +4,10 @@ import { limitFor, type Sharer, shareFor, worthTelling } from "./share.ts";
 
 const present = (sessions: number): Sharer => ({ sessions, present: true });
 const absent = (sessions: number): Sharer => ({ sessions, present: false });
-const room = { capacity: 10, capabilities: 0x4005fffn | (1n << 35n), gateways: present(2) };
+const room = { capacity: 10, capabilities: 0x4005fffn | (1n << 35n), version: "0.9.0", gateways: present(2) };
 
 test("an orchestrator is offered what nobody else uses or is owed next, and only what a transcoder does", () => {
-  expect(shareFor(room, 0, [present(4)])).toEqual({ capacity: 3, capabilities: 0x4005fffn });
+  expect(shareFor(room, 0, [present(4)])).toEqual({ capacity: 3, capabilities: 0x4005fffn, version: "0.9.0" });
   expect(shareFor(room, 0, [absent(4)])).toMatchObject({ capacity: 4 });
   expect(shareFor({ ...room, gateways: absent(0) }, 0, [])).toMatchObject({ capacity: 10 });
 });
@@ -59,6 +59,15 @@ test.each([
   ["the loss of everything when it lasts", 10, undefined, 1_000, false],
   ["for some seconds", 10, undefined, 5_000, true],
 ] as const)("an orchestrator is told %s", (_name, told, wanted, sinceMs, expected) => {
-  const offer = (capacity: number | undefined) => (capacity === undefined ? undefined : { capacity, capabilities: 1n });
+  const offer = (capacity: number | undefined) =>
+    capacity === undefined ? undefined : { capacity, capabilities: 1n, version: "0.9.1" };
   expect(worthTelling(offer(told), offer(wanted), sinceMs)).toBe(expected);
+});
+
+test("an orchestrator is told of other capabilities or another version like of a notable change", () => {
+  const told = { capacity: 10, capabilities: 1n, version: "0.8.8" };
+  for (const change of [{ version: "0.9.1" }, { capabilities: 3n }]) {
+    expect(worthTelling(told, { ...told, ...change }, 900)).toBe(false);
+    expect(worthTelling(told, { ...told, ...change }, 1_000)).toBe(true);
+  }
 });

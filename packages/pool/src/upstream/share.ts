@@ -1,11 +1,10 @@
-import type { CapabilitySet } from "@openpool/protocol";
-import type { Offer } from "./link.ts";
+import type { Ability } from "@openpool/protocol";
+import { type Offer, sameOffer } from "./link.ts";
 
 /** What there is to share among orchestrators and gateways. */
-export interface Room {
+export interface Room extends Ability {
   /** Sessions that the workers take at once. */
   readonly capacity: number;
-  readonly capabilities: CapabilitySet;
   /** All gateways of our own together. */
   readonly gateways: Sharer;
 }
@@ -46,7 +45,7 @@ export function limitFor(capacity: number, own: number, others: readonly Sharer[
 export function shareFor(room: Room, own: number, others: readonly Sharer[]): Offer | undefined {
   if (room.capacity <= 0) return undefined;
   const capacity = Math.min(MAX_CAPACITY, Math.max(1, limitFor(room.capacity, own, [...others, room.gateways])));
-  return { capacity, capabilities: room.capabilities & TRANSCODING };
+  return { capacity, capabilities: room.capabilities & TRANSCODING, version: room.version };
 }
 
 /** Something a re-registration is worth at once, after a second; what is less waits, so that streams are not moved for it. */
@@ -60,8 +59,8 @@ const NOTABLE_SHARE = 0.1;
 export function worthTelling(told: Offer | undefined, wanted: Offer | undefined, sinceMs: number): boolean {
   if (!told) return wanted !== undefined;
   if (!wanted) return sinceMs >= GONE_MS;
-  if (told.capacity === wanted.capacity && told.capabilities === wanted.capabilities) return false;
+  if (sameOffer(told, wanted)) return false;
   const change = Math.abs(wanted.capacity - told.capacity);
-  const notable = told.capabilities !== wanted.capabilities || change > told.capacity * NOTABLE_SHARE;
+  const notable = !sameOffer({ ...told, capacity: wanted.capacity }, wanted) || change > told.capacity * NOTABLE_SHARE;
   return sinceMs >= (notable ? SOON_MS : LATER_MS);
 }

@@ -1,8 +1,8 @@
 import {
-  capabilitySetFromWords,
-  type CapabilitySet,
   DEFAULT_SEGMENT_DURATION_MS,
   MAX_SEGMENT_DURATION_MS,
+  type Need,
+  needFromWire,
   type NotifySegment,
   type Profile,
   profilesOfSegment,
@@ -22,11 +22,10 @@ export interface Task {
   readonly seq: bigint;
   readonly durationMs: number;
   readonly profiles: readonly Profile[];
-  readonly capabilities: CapabilitySet;
+  readonly need: Need;
   readonly clip: Clip | undefined;
   readonly perceptualHash: boolean;
   readonly forceSessionReinit: boolean;
-  readonly minVersion: string;
 }
 
 export type Notified =
@@ -70,10 +69,9 @@ export function readNotify(notify: NotifySegment): Notified {
     seq: segData.seq,
     durationMs: segData.duration || DEFAULT_SEGMENT_DURATION_MS,
     profiles,
-    capabilities: capabilitySetFromWords(segData.capabilities?.bitstring ?? []),
+    need: needFromWire(segData.capabilities),
     clip: clipOf(segData),
     perceptualHash: segData.calcPerceptualHash,
     forceSessionReinit: segData.ForceSessionReinit,
-    minVersion: segData.capabilities?.constraints?.minVersion ?? "",
   };
 }

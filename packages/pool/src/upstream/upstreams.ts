@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Clock, errorText, type Logger, openScope, PoolError, type Price } from "@openpool/base";
+import { announcedVersion } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import type { JobDesk } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
@@ -201,7 +202,7 @@ export class Upstreams implements AsyncDisposable {
   /** Keeps what is offered now, for the process after this one. */
   async save(): Promise<void> {
     const offers = this.#told.flatMap(({ door, offer }) =>
-      offer ? [{ name: door.name, capacity: offer.capacity, capabilities: offer.capabilities.toString() }] : [],
+      offer ? [{ name: door.name, ...offer, capabilities: offer.capabilities.toString() }] : [],
     );
     await this.#deps.store
       .putSnapshot(SNAPSHOT, { v: 1, at: this.#deps.clock.now(), offers })
@@ -217,7 +218,11 @@ export class Upstreams implements AsyncDisposable {
 
 function larger(a: Offer | undefined, b: Offer | undefined): Offer | undefined {
   if (!a || !b) return a ?? b;
-  return { capacity: Math.max(a.capacity, b.capacity), capabilities: a.capabilities | b.capabilities };
+  return {
+    capacity: Math.max(a.capacity, b.capacity),
+    capabilities: a.capabilities | b.capabilities,
+    version: announcedVersion([a.version, b.version]),
+  };
 }
 
 /** What a process of this pool saved; whatever else it is, undefined. */
@@ -229,10 +234,14 @@ function parseSnapshot(
   const offers = new Map<string, Offer>();
   for (const one of value.offers as readonly unknown[]) {
     if (typeof one !== "object" || one === null) continue;
-    const { name, capacity, capabilities } = one as Readonly<Record<string, unknown>>; // checked below
+    const { name, capacity, capabilities, version } = one as Readonly<Record<string, unknown>>; // checked below
     if (typeof name !== "string" || typeof capacity !== "number" || !(capacity >= 1)) continue;
     if (typeof capabilities !== "string" || !/^\d{1,20}$/.test(capabilities)) continue;
-    offers.set(name, { capacity, capabilities: BigInt(capabilities) });
+    offers.set(name, {
+      capacity,
+      capabilities: BigInt(capabilities),
+      version: typeof version === "string" ? version : "",
+    });
   }
   return { at: value.at, offers };
 }

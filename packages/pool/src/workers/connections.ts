@@ -13,7 +13,6 @@ export interface Connection extends ConnectionOffer {
   readonly peer: string;
   /** Host and port that the worker dialled: where it can surely reach us again. */
   readonly authority: string;
-  readonly version: string;
   readonly connectedAt: number;
   /** Queues a message to the worker; false when its stream is gone. */
   notify(message: NotifySegment): boolean;
@@ -78,7 +77,7 @@ export class Connections {
    */
   open(
     stream: http2.ServerHttp2Stream,
-    offer: Omit<ConnectionOffer, "connection"> & Pick<Connection, "secretHash" | "peer" | "authority" | "version">,
+    offer: Omit<ConnectionOffer, "connection"> & Pick<Connection, "secretHash" | "peer" | "authority">,
     events: { onFinishing(connection: Connection): void; onGone(connection: Connection, why: string): void },
   ): Connection {
     const id = `c${++this.#next}` as ConnectionId;
