@@ -67,8 +67,9 @@ const LINES = {
   expirationTime: "Expiration Time",
 } as const;
 
-const TEXT =
-  /^([^\s]{1,255}) wants you to sign in with your Ethereum account:\n(0x[0-9a-fA-F]{40})\n(?:\n[^\n]*)?\n\n((?:[A-Z][A-Za-z ]+: [^\n]*\n?)+)$/;
+const GREETING = " wants you to sign in with your Ethereum account:";
+/** Ours has eleven; of a text with far more no line is looked at. */
+const MOST_LINES = 40;
 
 interface SignInRead {
   readonly worker: WorkerAddress;
@@ -85,12 +86,11 @@ export function readSignInText(
   text: string,
   { origin, chainId, key, nowMs }: { origin: string; chainId: number; key: Uint8Array; nowMs: number },
 ): SignInRead | TextProblem {
-  const [, domain, address, rest] = TEXT.exec(text) ?? [];
-  if (domain === undefined || address === undefined || rest === undefined) return "message";
-  if (domain !== new URL(origin).host) return "domain";
-  const given = new Map(
-    rest.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]),
-  );
+  // Cut at its line breaks, never matched as a whole: a text is a stranger's, and patterns can be made to search forever.
+  const [greeting = "", address, ...rest] = text.split("\n", MOST_LINES);
+  if (address === undefined || !greeting.endsWith(GREETING)) return "message";
+  if (greeting.slice(0, -GREETING.length) !== new URL(origin).host) return "domain";
+  const given = new Map(rest.map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
   const nonce = given.get(LINES.nonce) ?? "";
   const madeAtMs = nonceTime(key, nonce);
   if (madeAtMs === undefined) return "nonce";
