@@ -492,6 +492,27 @@ describe("a registration", () => {
     expect((await count()) - before).toBeLessThan(1_100);
     expect(fortress.log.length - lines).toBeLessThan(1_300);
   });
+
+  test("under the two thousand and first new name of an address is put off, and that of another address is not", async () => {
+    const connections = await Promise.all(Array.from({ length: 9 }, connect));
+    const calls = await Promise.all(
+      Array.from({ length: 2_010 }, (_, i) =>
+        register(connections[i % connections.length]!, { secret: `${BOB}.name${i}` }),
+      ),
+    );
+    const ends: unknown[] = [];
+    for (const { ended } of calls) void ended.then(({ status }) => ends.push(status));
+    await fortress.pool.untilConnected(2_000);
+    await until(() => ends.length === 10);
+    expect(new Set(ends)).toEqual(new Set([8]));
+    await join(behaviours.ready(), ADA);
+    expect((await push(fortress.gateway, fortress.name(), 0)).kind).toBe("done");
+    for (const { session } of connections) session.destroy();
+    await fortress.pool.untilConnected(1);
+    // Whoever left makes room.
+    void register(await connect(), { secret: `${BOB}.late` });
+    await fortress.pool.untilConnected(2);
+  });
 });
 
 describe("reports about machines", () => {

@@ -41,13 +41,21 @@ import type { PoolOptions } from "./options.ts";
 import type { PayoutPort } from "./payouts/types.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
-import { describeConnection, openRollups, openStore, PgAlertStore, type PgConnection } from "./store/index.ts";
+import {
+  describeConnection,
+  openRollups,
+  openStore,
+  PgAlertStore,
+  type PgConnection,
+  PgRigNames,
+} from "./store/index.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { DrainedRigs } from "./workers/drained-rigs.ts";
 import { WorkersDoor } from "./workers/door.ts";
 import { Identities, parseWorker } from "./workers/identity.ts";
 import { WorkersRegister } from "./workers/register.ts";
+import { RigNames } from "./workers/rig-names.ts";
 import { RigReports } from "./workers/rig-reports.ts";
 
 export interface PoolDeps {
@@ -171,6 +179,14 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         ...dispatcher.exportReputation(clock.monotonicMs()),
       });
 
+    const names = scope.use(
+      await RigNames.open({
+        store: new PgRigNames(deps.connection),
+        clock,
+        logger,
+        isHere: (name) => connections.hasRig(name),
+      }),
+    );
     const metrics = createPoolMetrics(deps.version);
     const demand = new Demand(clock);
     /** A process that takes over, planned or not, must know soon which rigs are on their way to it. */
@@ -196,6 +212,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         onJobEnd(end) {
           metrics.jobEnded(end);
           demand.jobEnded(end);
+          if (end.outcome.kind === "done") names.worked(end.outcome.earner);
         },
       },
     );
@@ -268,6 +285,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       identities,
       memory,
       reports,
+      names,
       store,
       logger,
       clock,
@@ -488,7 +506,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           store: scope.use(new PgAlertStore(deps.connection, { clock })),
           logger,
           clock,
-          isOnline: (worker, rig) => connections.ofRig({ worker, rig }).length > 0,
+          isOnline: (worker, rig) => connections.hasRig({ worker, rig }),
           async watch() {
             // The process that takes over knows better by now.
             if (draining) return undefined;

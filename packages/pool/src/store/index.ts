@@ -10,6 +10,7 @@ export { openStore } from "./open-store.ts";
 export { describeConnection, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
 export { createUuidV7 } from "./uuid.ts";
 export { PgPayoutStore } from "./payout-store.ts";
+export { PgRigNames } from "./rig-name-store.ts";
 export { openRollups } from "./rollup-store.ts";
 export type * from "./rollup-types.ts";
 export type * from "./types.ts";

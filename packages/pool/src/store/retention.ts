@@ -1,9 +1,10 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { errorCode, errorText, PoolError } from "@openpool/base";
-import { Client } from "pg";
+import type { Client } from "pg";
 import { type ExportedEvent, readEventExport, writeEventExport } from "./event-export.ts";
-import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import type { PgConnection } from "./pg-connection.ts";
+import { withClient } from "./with-client.ts";
 
 /** A month of the event log in a file. */
 export interface EventExport {
@@ -18,7 +19,7 @@ const MONTH = /^\d{4}-(0[1-9]|1[0-2])$/;
 
 /** Months whose books are closed and whose events are still in the log, the oldest first. */
 export async function closedMonths(connection: PgConnection): Promise<readonly { month: string; endsAtMs: number }[]> {
-  return connected(connection, async (client) => {
+  return withClient(connection, "retention", async (client) => {
     const { rows } = await client.query<{ period: string; ends_at: Date }>(
       "select period, ends_at from openpool.ledger_periods where dropped_at is null order by ends_at",
     );
@@ -36,7 +37,7 @@ export async function exportMonth(
   dir: string,
   nowMs: number,
 ): Promise<EventExport> {
-  return connected(connection, async (client) => {
+  return withClient(connection, "retention", async (client) => {
     await client.query("begin isolation level repeatable read");
     const { rows: periods } = await client.query<{ starts_at: Date; ends_at: Date }>(
       "select starts_at, ends_at from openpool.ledger_periods where period = $1 and dropped_at is null",
@@ -69,7 +70,7 @@ export async function pruneMonth(
   nowMs: number,
 ): Promise<EventExport> {
   const exported = await exportMonth(connection, month, dir, nowMs);
-  return connected(connection, async (client) => {
+  return withClient(connection, "retention", async (client) => {
     try {
       // Whoever reads the log longer than that is waited for another time.
       await client.query("set lock_timeout = '5s'");
@@ -157,15 +158,4 @@ function notPrunable(why: string, cause?: unknown): PoolError {
     `Not taken out of the log: ${why}.`,
     cause === undefined ? {} : { cause },
   );
-}
-
-async function connected<T>(connection: PgConnection, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client(clientConfig(connection, `openpool retention ${process.pid}`));
-  client.on("error", () => {});
-  try {
-    await client.connect();
-    return await work(client);
-  } finally {
-    await client.end().catch(() => {});
-  }
 }

@@ -2,7 +2,7 @@ import http2 from "node:http2";
 import { toBinary } from "@bufbuild/protobuf";
 import type { Clock, Logger } from "@openpool/base";
 import { errorText } from "@openpool/base";
-import { encodeGrpcFrame, type NotifySegment, NotifySegmentSchema, type RigName } from "@openpool/protocol";
+import { encodeGrpcFrame, formatRig, type NotifySegment, NotifySegmentSchema, type RigName } from "@openpool/protocol";
 import type { ConnectionId, ConnectionOffer } from "../dispatch/types.ts";
 import { endGrpc } from "../front/grpc.ts";
 import { SecretHolders } from "./secret-holders.ts";
@@ -36,6 +36,7 @@ const MAX_REGISTRATIONS = 50_000;
 /** All open registrations, and who holds them. */
 export class Connections {
   readonly #byId = new Map<ConnectionId, Connection>();
+  readonly #byRig = new Map<string, Set<Connection>>();
   readonly #perPeer = new Map<string, number>();
   /** What is told when a connection does not answer pings, by connection. */
   readonly #watched = new WeakMap<http2.Http2Session, Set<(why: string) => void>>();
@@ -62,8 +63,13 @@ export class Connections {
     return [...this.#byId.values()];
   }
 
-  ofRig(name: RigName): Connection[] {
-    return this.all().filter((one) => one.rig.worker === name.worker && one.rig.rig === name.rig);
+  ofRig(name: RigName): readonly Connection[] {
+    return [...(this.#byRig.get(formatRig(name)) ?? [])];
+  }
+
+  /** Whether a registration of the rig is open. */
+  hasRig(name: RigName): boolean {
+    return this.#byRig.has(formatRig(name));
   }
 
   /** Whether one more registration from an address is welcome. */
@@ -85,11 +91,15 @@ export class Connections {
     let gone = false;
     let finishing = false;
     let used = false;
+    const rig = formatRig(offer.rig);
     const leave = (why: string): void => {
       if (gone) return;
       gone = true;
       unwatch();
       this.#byId.delete(id);
+      const ofRig = this.#byRig.get(rig);
+      ofRig?.delete(connection);
+      if (ofRig?.size === 0) this.#byRig.delete(rig);
       this.holders.left(offer.secretHash, offer.rig);
       const left = (this.#perPeer.get(offer.peer) ?? 1) - 1;
       if (left > 0) this.#perPeer.set(offer.peer, left);
@@ -132,6 +142,9 @@ export class Connections {
     });
     const unwatch = this.#watch(session, leave);
     this.#byId.set(id, connection);
+    const ofRig = this.#byRig.get(rig);
+    if (ofRig) ofRig.add(connection);
+    else this.#byRig.set(rig, new Set([connection]));
     this.#perPeer.set(offer.peer, (this.#perPeer.get(offer.peer) ?? 0) + 1);
     this.holders.registered(offer.secretHash, offer.rig);
     return connection;

@@ -31,6 +31,7 @@ import type { Store } from "../store/types.ts";
 import type { Connection, Connections } from "./connections.ts";
 import { hashSecret, type Identities, isIdentityRefusal } from "./identity.ts";
 import { createEventBudget } from "./event-budget.ts";
+import type { RigNames } from "./rig-names.ts";
 import type { RigReports } from "./rig-reports.ts";
 import { plainText } from "./plain-text.ts";
 
@@ -40,6 +41,7 @@ export interface WorkersDoorDeps {
   readonly identities: Identities;
   readonly memory: BodyMemory;
   readonly reports: RigReports;
+  readonly names: Pick<RigNames, "admit">;
   readonly store: Store;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -120,6 +122,11 @@ export class WorkersDoor {
       return;
     }
     if (stream.destroyed || stream.closed) return;
+    if (!this.#deps.names.admit(identity)) {
+      this.#record(peer, `${peer} too-many-names`, "rig.refused", identity, { reason: "too-many-names" });
+      endGrpc(stream, RESOURCE_EXHAUSTED, "too many new rigs are here under this address");
+      return;
+    }
     openGrpcStream(stream);
     const capacity = Number(request.capacity < BigInt(MAX_CAPACITY) ? request.capacity : BigInt(MAX_CAPACITY));
     const capabilities = request.capabilities
