@@ -6,10 +6,10 @@ import { silentLogger, systemClock } from "@openpool/base";
 import { requestRestart } from "@openpool/pool";
 import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
 import { expect, onTestFailed, test } from "vitest";
-import { behaviours, type FakeTranscoder, startFakeTranscoder } from "../peers/fake-transcoder.ts";
+import { behaviours, type FakeTranscoder, readyUpload, startFakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions, sourceSegment } from "../peers/media.ts";
 import { startStockGateway } from "../peers/stock-gateway.ts";
-import { ADA, BOB, EARNED_WEI, push, until } from "./pool.ts";
+import { ADA, BOB, EARNED_WEI, push, pushUnhurried, until } from "./pool.ts";
 import { type Program, startProgram } from "./program.ts";
 
 interface Balance {
@@ -88,6 +88,40 @@ test("a restart under load refuses no connection, loses no segment and pays each
   });
   // Nobody was sent away for good.
   expect(rigs.map((rig) => rig.state.kind)).toEqual(["registered", "registered", "registered"]);
+  for (const rig of rigs) await rig[Symbol.asyncDispose]();
+}, 240_000);
+
+test("a worker that dies while the pool restarts costs no segment: another one is still there for it", async () => {
+  await using program = await startProgram();
+  onTestFailed(() => {
+    process.stderr.write(program.log());
+  });
+  const holders = new Set<FakeTranscoder>();
+  let restarted = false;
+  const rigs = await Promise.all(
+    Array.from({ length: 6 }, (_, i) =>
+      startFakeTranscoder({
+        addr: program.addr,
+        secret: `${ADA}.rig${i}`,
+        behaviour(task, self) {
+          if (restarted) return readyUpload(task);
+          holders.add(self);
+          return undefined;
+        },
+      }),
+    ),
+  );
+  await until(async () => ((await program.admin("/status")) as { capacity: number }).capacity === 60, 60_000);
+  await using gateway = gatewayOf(program);
+  const pushed = pushUnhurried(gateway, "held", 0);
+  await until(() => holders.size > 0, 60_000);
+  expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
+  restarted = true;
+  // The process that goes has let go of whom it does not need.
+  await until(() => rigs.some((rig) => rig.registrations > 1), 60_000);
+  for (const holder of holders) holder.kill();
+  expect(await pushed).toMatchObject({ kind: "done" });
+  expect(await credited(program)).toEqual({ segments: 1, creditedWei: EARNED_WEI });
   for (const rig of rigs) await rig[Symbol.asyncDispose]();
 }, 240_000);
 

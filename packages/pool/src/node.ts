@@ -94,6 +94,8 @@ export interface PoolNode extends AsyncDisposable {
 const GONE_RIGS_SHOWN = 100;
 const SWEEP_MS = 1_000;
 const DRAIN_POLL_MS = 20;
+/** So many idle rigs stay with a process that has a successor until the last of its jobs is done. */
+const SPARE_RIGS = 2;
 /** At the end of a pool at work, segments that gateways were just about to send are still taken for so long. */
 const LAST_CALL_MS = 1_000;
 /** Most stock transcoders are back within this time after their stream ended. */
@@ -171,8 +173,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const awayMs = Math.max(0, clock.now() - (reputationTime(reputation) ?? 0));
     if (reputation !== undefined) dispatcher.importReputation(reputation, clock.monotonicMs(), awayMs);
     // Rigs of the process before this one are on their way back: gateways need not be turned away meanwhile.
-    const rigsExpectedUntilMs =
-      awayMs < SHORT_ABSENCE_MS && dispatcher.rigsKnown > 0 ? clock.monotonicMs() + RIGS_RETURN_MS : 0;
+    const rigsExpected = awayMs < SHORT_ABSENCE_MS && dispatcher.rigsKnown > 0;
+    let rigsExpectedUntilMs = 0;
     const saveReputation = (): Promise<void> =>
       store.putSnapshot(REPUTATION_SNAPSHOT, {
         at: clock.now(),
@@ -242,7 +244,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         logger,
         clock,
         expectingRigs: () => clock.monotonicMs() < rigsExpectedUntilMs,
-        accepting: () => !ending() && upstreams.leavesRoomForGateways(),
+        accepting: () => !ending() && (clock.monotonicMs() < rigsExpectedUntilMs || upstreams.leavesRoomForGateways()),
       },
     );
     const upstreams: Upstreams = scope.use(
@@ -701,9 +703,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     }
 
     // The process before this one leaves its orchestrators as soon as this one serves.
-    if (!(await upstreams.takenOver(TAKE_OVER_MS))) {
+    if ((await deps.relay?.othersLive()) && !(await upstreams.takenOver(TAKE_OVER_MS))) {
       logger.warn("not every orchestrator has taken this process yet; what it sends the one before is still answered");
     }
+    await drainedRigs.follow();
+    if (rigsExpected) rigsExpectedUntilMs = clock.monotonicMs() + RIGS_RETURN_MS;
+    upstreams.serving();
 
     return {
       acceptPublic: (socket) => front.accept(socket),
@@ -712,7 +717,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       identity,
       async drain(signal) {
         draining = true;
-        if (gateways.underWay > 0) lastCallUntilMs = clock.monotonicMs() + LAST_CALL_MS;
+        if (gateways.sessions.count > 0) lastCallUntilMs = clock.monotonicMs() + LAST_CALL_MS;
         schemes.stop();
         front.goAway();
         upstreams.leave();
@@ -721,15 +726,16 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           ending()
             ? gateways.underWay > 0 || upstreams.tasksInFlight > 0 || clock.monotonicMs() < lastCallUntilMs
             : desk.hasWaitingJobs;
+        /** While somebody takes over idle ones go there at once, but for some that take what fails of what is under way. */
+        const keptIdle = (): number => (ending() ? 0 : Math.min(desk.jobsInFlight, SPARE_RIGS));
         // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.
         while (
           !signal.aborted &&
           (desk.jobsInFlight > 0 || upstreams.tasksInFlight > 0 || connections.size > 0 || renditions.unfetched > 0)
         ) {
           if (!workersWanted()) {
-            for (const connection of connections.all()) {
-              if (desk.attemptsOn(connection.connection) === 0) connection.end("the pool is restarting");
-            }
+            const idle = [...connections.all()].filter((one) => desk.attemptsOn(one.connection) === 0);
+            for (const connection of idle.slice(keptIdle())) connection.end("the pool is restarting");
           }
           await new Promise<void>((resolve) => void clock.after(DRAIN_POLL_MS, resolve));
         }

@@ -122,8 +122,10 @@ export class JobDesk {
 
   /** Some job has no worker at the moment. */
   get hasWaitingJobs(): boolean {
+    // An attempt whose connection is gone is kept, for its result may still come: nobody works on it here.
+    const isOpen = ({ connection }: Attempt): boolean => this.#deps.connections.get(connection) !== undefined;
     for (const running of this.#jobs.values()) {
-      if (!running.decided && ![...running.attempts.keys()].some((id) => this.#attempts.has(id))) return true;
+      if (!running.decided && ![...running.attempts.values()].some(isOpen)) return true;
     }
     return false;
   }

@@ -175,7 +175,9 @@ test("a process that nobody has told what to serve says so", async () => {
 
 test("the successor is the newest of those that live and are newer", async () => {
   const relay = await relayOf(5);
+  expect(await relay.othersLive()).toBe(false);
   await relayOf(4);
+  expect(await relay.othersLive()).toBe(true);
   expect(await relay.findSuccessor()).toBeUndefined();
   await relayOf(6);
   const kill = await siblingProcess(8);

@@ -15,6 +15,8 @@ import { isNewer } from "./generation.ts";
 export interface RelayPort {
   /** The process that took over from this one; undefined while this one is current. */
   readonly successor: number | undefined;
+  /** Whether another process of this pool lives, older or newer. */
+  othersLive(): Promise<boolean>;
   /** Serves what siblings hand on to this process. What comes this way must not be handed on again. */
   serve(handler: RelayHandler): void;
   /** Hands a request on. Its body is streamed both ways; nothing is buffered beyond a few chunks. */
@@ -103,25 +105,29 @@ export async function openRelay(
   let successor: number | undefined;
   const server = await startRelayServer(relaySocket(runDir, generation), deps);
   const client = openRelayClient(deps);
+  /** The other processes that live, of those that `wanted` lets through. */
+  const living = async (wanted: (other: number) => boolean): Promise<number[]> => {
+    const found = await Promise.all(
+      (await readdir(runDir)).map(async (name) => {
+        const other = Number(SOCKET_NAME.exec(name)?.[1] ?? generation);
+        return other !== generation && wanted(other) && (await answers(relaySocket(runDir, other))) ? [other] : [];
+      }),
+    );
+    return found.flat();
+  };
   return {
     get successor() {
       return successor;
     },
     setSuccessor: (next) => (successor = next),
     async findSuccessor() {
-      const alive = await Promise.all(
-        (await readdir(runDir)).map(async (name) => {
-          const other = Number(SOCKET_NAME.exec(name)?.[1] ?? generation);
-          return isNewer(other, generation) && (await answers(relaySocket(runDir, other))) ? other : undefined;
-        }),
+      const newer = await living((other) => isNewer(other, generation));
+      return newer.reduce<number | undefined>(
+        (newest, one) => (newest === undefined || isNewer(one, newest) ? one : newest),
+        undefined,
       );
-      return alive
-        .filter((one) => one !== undefined)
-        .reduce<number | undefined>(
-          (newest, one) => (newest === undefined || isNewer(one, newest) ? one : newest),
-          undefined,
-        );
     },
+    othersLive: async () => (await living(() => true)).length > 0,
     serve: (handler) => server.serve(handler),
     forward: (to, request) => client.forward(relaySocket(runDir, to), request),
     async [Symbol.asyncDispose]() {

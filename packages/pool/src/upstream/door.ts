@@ -26,6 +26,10 @@ import { readNotify, type Task } from "./task.ts";
 export interface UpstreamDoorOptions extends UpstreamOptions {
   readonly secret: () => Promise<string>;
   readonly price: Price;
+  /** What it charged when it was last asked. */
+  readonly lastPrice: Price | undefined;
+  /** It charges something else now. */
+  readonly onPrice: (price: Price) => void;
   readonly allowedHosts: ReadonlySet<string>;
 }
 
@@ -86,7 +90,7 @@ interface RunningTask extends NotifiedBy {
 
 interface Stream {
   readonly manifest: string;
-  readonly quote: Quote;
+  quote: Quote;
   lastSeq: bigint;
 }
 
@@ -132,7 +136,7 @@ export class UpstreamDoor implements AsyncDisposable {
     this.#sessions = new Sessions(clock, SESSION_IDLE_MS, (key) => this.#streamEnded(key));
     this.#price = this.#scope.use(
       createPriceReader(
-        { name: options.name, cli: options.cli, configured: options.price },
+        { name: options.name, cli: options.cli, configured: options.price, last: options.lastPrice },
         { clock, logger, onChange: (quote) => this.#priceChanged(quote) },
       ),
     );
@@ -240,6 +244,7 @@ export class UpstreamDoor implements AsyncDisposable {
       pricePerUnitWei: String(pricePerUnitWei),
       pixelsPerUnit: String(pixelsPerUnit),
     });
+    this.#options.onPrice(price);
     this.#record("upstream.price", {
       price: { pricePerUnitWei: String(pricePerUnitWei), pixelsPerUnit: String(pixelsPerUnit) },
       source,
@@ -443,8 +448,11 @@ export class UpstreamDoor implements AsyncDisposable {
     }
     key ??= createHash("sha256").update(this.#source).update("\0").update(sessionId).digest("hex").slice(0, 24);
     const known = this.#streams.get(key);
-    if (known) known.lastSeq = task.seq > known.lastSeq ? task.seq : known.lastSeq;
-    else this.#streams.set(key, { manifest, quote: this.#price.quote, lastSeq: task.seq });
+    if (known) {
+      known.lastSeq = task.seq > known.lastSeq ? task.seq : known.lastSeq;
+      // It began before anybody could say what it pays.
+      if (known.quote.source === "configured") known.quote = this.#price.quote;
+    } else this.#streams.set(key, { manifest, quote: this.#price.quote, lastSeq: task.seq });
     this.#byManifest.set(manifest, key);
     return this.#sessions.of(sessionId, key);
   }

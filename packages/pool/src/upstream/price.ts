@@ -96,15 +96,24 @@ const REFRESH_MS = 30_000;
 
 /**
  * Reads the price from the orchestrator where its CLI port answers, else it is the configured one. A price that was read
- * once is kept while the port does not answer: the orchestrator still charges it.
+ * once is kept while the port does not answer, over restarts too: the orchestrator still charges it.
  */
 export function createPriceReader(
-  options: { readonly name: string; readonly cli: HostPort | undefined; readonly configured: Price },
+  options: {
+    readonly name: string;
+    readonly cli: HostPort | undefined;
+    readonly configured: Price;
+    /** What it charged when it was last asked, in this process or one before. */
+    readonly last?: Price | undefined;
+  },
   deps: { readonly clock: Clock; readonly logger: Logger; readonly onChange: (quote: Quote) => void },
 ): PriceReader {
   const { clock, logger } = deps;
   const closing = new AbortController();
-  let quote: Quote = { price: options.configured, source: "configured" };
+  let quote: Quote =
+    options.cli && options.last
+      ? { price: options.last, source: "upstream" }
+      : { price: options.configured, source: "configured" };
   let status: OrchestratorStatus | undefined;
   let cancel = (): void => {};
   let silent = false;

@@ -2,6 +2,7 @@ import http, { type IncomingMessage } from "node:http";
 import https from "node:https";
 import { type Clock, errorText, formatHostPort, type HostPort } from "@openpool/base";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
+import { keptGet } from "@openpool/transcoder";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
 import { plainText } from "../workers/plain-text.ts";
@@ -57,16 +58,6 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
     "http:": new http.Agent({ keepAlive: true, maxFreeSockets: 16 }),
   };
 
-  const request = (url: URL, signal: AbortSignal): Promise<IncomingMessage> =>
-    new Promise((resolve, reject) => {
-      const options = { signal, headers: { "user-agent": "openpool" } };
-      const sent =
-        url.protocol === "https:"
-          ? https.get(url, { ...options, agent: agents["https:"] }, resolve)
-          : http.get(url, { ...options, agent: agents["http:"] }, resolve);
-      sent.on("error", reject);
-    });
-
   return {
     async open(url, signal, onBytes) {
       const ended = new AbortController();
@@ -89,7 +80,7 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
       if (signal.aborted) return failure("stopped");
       let response: IncomingMessage;
       try {
-        response = await request(url, ended.signal);
+        response = await keptGet(url, { agents, userAgent: "openpool", signal: ended.signal });
       } catch (error) {
         return failure(`the source cannot be fetched: ${plainText(errorText(error), 200)}`);
       }

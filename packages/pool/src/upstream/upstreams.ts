@@ -6,6 +6,7 @@ import type { JobDesk } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
 import type { AttachedOptions } from "../options.ts";
 import { UpstreamDoor, type UpstreamStatus } from "./door.ts";
+import { type LastPrices, openLastPrices } from "./last-prices.ts";
 import type { Offer } from "./link.ts";
 import { secretFor } from "./secret-file.ts";
 import { limitFor, type Room, type Sharer, shareFor, worthTelling } from "./share.ts";
@@ -56,6 +57,7 @@ export class Upstreams implements AsyncDisposable {
     price: Price,
     deps: UpstreamsDeps,
     drained: ReadonlySet<string>,
+    lastPrices: LastPrices,
   ) {
     this.#deps = deps;
     const secretFile = attached?.secretFile ?? "";
@@ -66,6 +68,8 @@ export class Upstreams implements AsyncDisposable {
           {
             ...upstream,
             price,
+            lastPrice: lastPrices.of(upstream.name),
+            onPrice: (charged) => lastPrices.keep(upstream.name, charged),
             allowedHosts: new Set(attached?.allowedHosts.map((host) => host.toLowerCase())),
             secret: async () => secretFor(upstream.name, names, await readFile(secretFile, "utf8"), secretFile),
           },
@@ -79,10 +83,11 @@ export class Upstreams implements AsyncDisposable {
 
   /** Begins to register. Resolves when those are registered that the process before this one was registered with, or soon. */
   static async open(options: UpstreamsOptions, deps: UpstreamsDeps): Promise<Upstreams> {
-    if (!options.attached) return new Upstreams(undefined, options.price, deps, new Set());
+    const lastPrices = await openLastPrices(deps);
+    if (!options.attached) return new Upstreams(undefined, options.price, deps, new Set(), lastPrices);
     const records = await deps.store.upstreams();
     const drained = records.filter((one) => one.drainedAt !== undefined).map((one) => one.name);
-    const upstreams = new Upstreams(options.attached, options.price, deps, new Set(drained));
+    const upstreams = new Upstreams(options.attached, options.price, deps, new Set(drained), lastPrices);
     upstreams.#expect(await deps.store.getSnapshot(SNAPSHOT));
     upstreams.refresh();
     return upstreams;
@@ -110,6 +115,11 @@ export class Upstreams implements AsyncDisposable {
       await new Promise<void>((resolve) => void clock.after(20, resolve));
     }
     return true;
+  }
+
+  /** Workers can come from now on: those of the process before this one are on their way. */
+  serving(): void {
+    if (this.#expectedUntilMs > 0) this.#expectedUntilMs = this.#deps.clock.monotonicMs() + RIGS_RETURN_MS;
   }
 
   /** Streams of all orchestrators together. */
@@ -199,10 +209,10 @@ export class Upstreams implements AsyncDisposable {
     });
   }
 
-  /** Keeps what is offered now, for the process after this one. */
+  /** Keeps what is offered now to those that have taken it, for the process after this one. */
   async save(): Promise<void> {
     const offers = this.#told.flatMap(({ door, offer }) =>
-      offer ? [{ name: door.name, ...offer, capabilities: offer.capabilities.toString() }] : [],
+      offer && door.registered ? [{ name: door.name, ...offer, capabilities: offer.capabilities.toString() }] : [],
     );
     await this.#deps.store
       .putSnapshot(SNAPSHOT, { v: 1, at: this.#deps.clock.now(), offers })

@@ -38,6 +38,21 @@ test("a rig that was drained is drained in the next process, too, until it is to
   expect((await start()).told).toEqual([]);
 });
 
+test("while two processes live, what either was told counts: the next one follows when it begins to serve", async () => {
+  const start = pool();
+  const old = await start();
+  await old.rigs.drain(rig("a"));
+  const next = await start();
+  await old.rigs.drain(rig("b"));
+  await old.rigs.undrain(rig("a"));
+  await next.rigs.follow();
+  expect(next.told).toEqual(
+    ["a", "b"].map((name) => `drain ${formatRig(rig(name))}`).concat(`undrain ${formatRig(rig("a"))}`),
+  );
+  await next.rigs.drain(rig("c"));
+  expect((await start()).told).toEqual(["b", "c"].map((name) => `drain ${formatRig(rig(name))}`));
+});
+
 test.each([undefined, null, "drained", { rigs: "all" }, { rigs: [7, "nobody", {}] }])(
   "what stands in its place and is no list of rigs drains nobody: %j",
   async (saved) => {

@@ -12,7 +12,7 @@ const SNAPSHOT = "drained-rigs";
 /** Rigs that the operator takes work from: also the next process of the pool will know. */
 export class DrainedRigs {
   readonly #deps: DrainedRigsDeps;
-  readonly #drained = new Map<string, RigName>();
+  #known: ReadonlyMap<string, RigName> = new Map();
   /** Written one after the other, so that the last word stays. */
   #writing: Promise<void> = Promise.resolve();
 
@@ -23,32 +23,45 @@ export class DrainedRigs {
   /** Drains those that were drained before this process. */
   static async open(deps: DrainedRigsDeps): Promise<DrainedRigs> {
     const rigs = new DrainedRigs(deps);
-    for (const rig of parseSnapshot(await deps.store.getSnapshot(SNAPSHOT))) {
-      rigs.#drained.set(formatRig(rig), rig);
-      deps.desk.drainRig(rig);
-    }
+    await rigs.follow();
     return rigs;
+  }
+
+  /** Takes over what was said to the process before this one, which may have been asked while this one started. */
+  async follow(): Promise<void> {
+    const saved = await this.#saved();
+    for (const [name, rig] of saved) if (!this.#known.has(name)) this.#deps.desk.drainRig(rig);
+    for (const [name, rig] of this.#known) if (!saved.has(name)) this.#deps.desk.undrainRig(rig);
+    this.#known = saved;
   }
 
   /** Resolves when a restart would not forget it. */
   async drain(rig: RigName): Promise<void> {
-    this.#drained.set(formatRig(rig), rig);
     this.#deps.desk.drainRig(rig);
-    await this.#save();
+    await this.#change((drained) => drained.set(formatRig(rig), rig));
   }
 
   async undrain(rig: RigName): Promise<void> {
-    this.#drained.delete(formatRig(rig));
     this.#deps.desk.undrainRig(rig);
-    await this.#save();
+    await this.#change((drained) => drained.delete(formatRig(rig)));
   }
 
-  #save(): Promise<void> {
-    const write = (): Promise<void> =>
-      this.#deps.store.putSnapshot(SNAPSHOT, { v: 1, rigs: [...this.#drained.keys()] });
+  /** On what is saved, not on what this process knows: another one may have been told more. */
+  #change(change: (drained: Map<string, RigName>) => void): Promise<void> {
+    const write = async (): Promise<void> => {
+      const drained = await this.#saved();
+      change(drained);
+      await this.#deps.store.putSnapshot(SNAPSHOT, { v: 1, rigs: [...drained.keys()] });
+      this.#known = drained;
+    };
     const written = this.#writing.then(write);
     this.#writing = written.catch(() => {});
     return written;
+  }
+
+  async #saved(): Promise<Map<string, RigName>> {
+    const rigs = parseSnapshot(await this.#deps.store.getSnapshot(SNAPSHOT));
+    return new Map(rigs.map((rig) => [formatRig(rig), rig]));
   }
 }
 

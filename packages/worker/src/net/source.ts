@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import { type Clock, errorCode, errorText } from "@openpool/base";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
-import { fingerprintOf } from "@openpool/transcoder";
+import { fingerprintOf, keptGet } from "@openpool/transcoder";
 import type { ByteBudget } from "../byte-budget.ts";
 
 export type DownloadOutcome =
@@ -88,18 +88,10 @@ class PinnedAgent extends https.Agent {
 export function createDownloader(budget: ByteBudget, clock: Clock, certSha256?: string): Downloader {
   // Pools sign their own certificates, so no authority is asked.
   const kept = { keepAlive: true, maxFreeSockets: 16, rejectUnauthorized: false };
-  const secure = certSha256 === undefined ? new https.Agent(kept) : new PinnedAgent(kept, certSha256);
-  const plain = new http.Agent({ keepAlive: true, maxFreeSockets: 16 });
-
-  const open = (url: URL, signal: AbortSignal): Promise<http.IncomingMessage> =>
-    new Promise((resolve, reject) => {
-      const options = { signal, headers: { "user-agent": "openpool-worker" } };
-      const request =
-        url.protocol === "https:"
-          ? https.get(url, { ...options, agent: secure }, resolve)
-          : http.get(url, { ...options, agent: plain }, resolve);
-      request.on("error", reject);
-    });
+  const agents = {
+    "https:": certSha256 === undefined ? new https.Agent(kept) : new PinnedAgent(kept, certSha256),
+    "http:": new http.Agent({ keepAlive: true, maxFreeSockets: 16 }),
+  };
 
   /** Follows redirects to an answer that is none. */
   const follow = async (url: string, signal: AbortSignal): Promise<http.IncomingMessage> => {
@@ -110,7 +102,7 @@ export function createDownloader(budget: ByteBudget, clock: Clock, certSha256?: 
       if (!target || !allowed.includes(target.protocol)) {
         throw new Error("unsupported protocol scheme");
       }
-      const response = await open(target, signal);
+      const response = await keptGet(target, { agents, userAgent: "openpool-worker", signal });
       const { statusCode = 0, headers } = response;
       if (!(statusCode >= 301 && statusCode <= 308 && headers.location !== undefined)) return response;
       response.resume();
@@ -183,8 +175,8 @@ export function createDownloader(budget: ByteBudget, clock: Clock, certSha256?: 
       }
     },
     [Symbol.asyncDispose]() {
-      secure.destroy();
-      plain.destroy();
+      agents["https:"].destroy();
+      agents["http:"].destroy();
       return Promise.resolve();
     },
   };
