@@ -93,6 +93,8 @@ export interface PoolNode extends AsyncDisposable {
 /** In a status; `rigsKnown` says how many there are in all. */
 const GONE_RIGS_SHOWN = 100;
 const SWEEP_MS = 1_000;
+/** Another process of the pool, before or after this one, may have changed who may work here. */
+const REGISTER_EVERY_MS = 30_000;
 const DRAIN_POLL_MS = 20;
 /** So many idle rigs stay with a process that has a successor until the last of its jobs is done. */
 const SPARE_RIGS = 2;
@@ -380,6 +382,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     );
 
     let sweepsUntilSave = REPUTATION_EVERY_MS / SWEEP_MS;
+    let sweepsUntilLoad = REGISTER_EVERY_MS / SWEEP_MS;
     let cancelSweep = (): void => {};
     const sweep = (): void => {
       gateways.sessions.expire();
@@ -389,6 +392,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         sweepsUntilSave = REPUTATION_EVERY_MS / SWEEP_MS;
         saveReputation().catch((error: unknown) => logger.debug("reputation was not saved", { error: String(error) }));
         void upstreams.save();
+      }
+      if (--sweepsUntilLoad <= 0) {
+        sweepsUntilLoad = REGISTER_EVERY_MS / SWEEP_MS;
+        register.load().catch((error: unknown) => logger.debug("who may work was not read", { error: String(error) }));
       }
       cancelSweep = clock.after(SWEEP_MS, sweep);
     };

@@ -1,7 +1,7 @@
 import { formatEth, formatGwei } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { GasPrices, Payable, Payee, PayeeRecord } from "./ports.ts";
-import type { Asset, AssetPrice, FiatPrice, PayMethod, PayoutLine, PayoutRun, Waiting } from "./types.ts";
+import type { Asset, AssetPrice, FiatPrice, PayMethod, PayoutLine, PayoutRun, Waiting, WaitingCode } from "./types.ts";
 
 export interface PlanRules {
   readonly method: "auto" | "batch" | "transfers" | "safe";
@@ -123,12 +123,13 @@ export function makePlan(input: PlanInput): Plan {
   const { rules, gas } = input;
   const waiting: Waiting[] = [];
   const owing = input.payable.filter((one) => one.owedWei > 0n);
-  const wait = ({ worker, owedWei }: Payable, reason: string): void => void waiting.push({ worker, owedWei, reason });
+  const wait = ({ worker, owedWei }: Payable, code: WaitingCode, reason: string): void =>
+    void waiting.push({ worker, owedWei, code, reason });
   const refuse = (reason: string): Plan => ({ run: undefined, lines: [], waiting: [...waiting], refused: reason });
 
   if (rules.maxGasPriceWei !== undefined && gas.nowWei > rules.maxGasPriceWei) {
     const reason = gasIsDear(gas.nowWei, rules.maxGasPriceWei);
-    for (const one of owing) wait(one, reason);
+    for (const one of owing) wait(one, "gas", reason);
     return refuse(reason);
   }
   if ((rules.method === "batch" || rules.method === "safe") && rules.batchContract === undefined) {
@@ -138,7 +139,7 @@ export function makePlan(input: PlanInput): Plan {
   const candidates: Candidate[] = [];
   for (const one of [...owing].sort(oldestFirst)) {
     const candidate = toCandidate(one, input);
-    if (typeof candidate === "string") wait(one, candidate);
+    if ("reason" in candidate) wait(one, candidate.code, candidate.reason);
     else candidates.push(candidate);
   }
 
@@ -152,23 +153,23 @@ export function makePlan(input: PlanInput): Plan {
     const { asset, now, owedWei, record } = candidate;
     const { method, reason, gasUnits } = methods(candidate);
     if (rules.method === "safe" && method !== "safe") {
-      wait(candidate, "it cannot be paid in a batch, and the multisig pays batches only");
+      wait(candidate, "way-to-pay", "it cannot be paid in a batch, and the multisig pays batches only");
       continue;
     }
     const gasWei = gasUnits * gas.nowWei;
     const dear = gasTakesTooMuch(gasWei, owedWei, rules, record);
     if (dear !== undefined) {
-      wait(candidate, dear);
+      wait(candidate, "gas", dear);
       continue;
     }
     const gasShareWei = rules.gasBorneBy === "worker" ? gasWei : 0n;
     const sendAmount = owedWei > gasShareWei ? inAsset(owedWei - gasShareWei, now.price) : 0n;
     if (sendAmount === 0n) {
-      wait(candidate, "nothing would be left after gas and rounding");
+      wait(candidate, "nothing-left", "nothing would be left after gas and rounding");
       continue;
     }
     if (rules.dailyCapWei !== undefined && input.plannedWei + totalWei + owedWei > rules.dailyCapWei) {
-      wait(candidate, `the daily cap of ${formatEth(rules.dailyCapWei)} ETH would be passed`);
+      wait(candidate, "daily-cap", `the daily cap of ${formatEth(rules.dailyCapWei)} ETH would be passed`);
       continue;
     }
     // Room for prices that rise, and for payees whose code costs more than it showed.
@@ -178,6 +179,7 @@ export function makePlan(input: PlanInput): Plan {
     if (method !== "safe" && (spendWei > gasLeftWei || units > now.balance)) {
       wait(
         candidate,
+        "no-funds",
         asset !== "eth" && units <= now.balance
           ? "the paying account does not hold enough ETH for its gas"
           : "the paying account does not hold enough for it",
@@ -259,35 +261,46 @@ function oldestFirst(a: Payable, b: Payable): number {
 }
 
 /** Somebody who can be paid, or why not. */
-function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanInput): Candidate | string {
+function toCandidate(
+  one: Payable,
+  { rules, payer, records, assets, gas }: PlanInput,
+): Candidate | (Pick<Waiting, "reason"> & { readonly code: WaitingCode }) {
+  const not = (code: WaitingCode, reason: string) => ({ code, reason });
   const { worker, owedWei } = one;
   const record = records.get(worker);
   const { payTo, asset } = wishOf(worker, records, rules);
-  if (record?.stopped !== undefined) return `${record.stopped}: openpool workers release ${worker}`;
-  if (record?.held !== undefined) return `its last payment failed (${record.held}): openpool payouts retry ${worker}`;
+  if (record?.stopped !== undefined) return not("stopped", `${record.stopped}: openpool workers release ${worker}`);
+  if (record?.held !== undefined)
+    return not("failed-before", `its last payment failed (${record.held}): openpool payouts retry ${worker}`);
   const minimumWei = rules.minimumOf?.(worker) ?? rules.minimumWei;
   const itsOwn = record !== undefined && record.thresholdWei > minimumWei;
   const threshold = itsOwn ? record.thresholdWei : minimumWei;
   if (owedWei < threshold) {
-    return `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`;
+    return not(
+      "below-minimum",
+      `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
+    );
   }
   if (record !== undefined && record.maxGasPriceWei > 0n && gas.nowWei > record.maxGasPriceWei) {
-    return `${gasIsDear(gas.nowWei, record.maxGasPriceWei)}, as it wants it`;
+    return not("gas", `${gasIsDear(gas.nowWei, record.maxGasPriceWei)}, as it wants it`);
   }
   const same = (other: string | undefined): boolean => other?.toLowerCase() === payTo.toLowerCase();
-  if (same(payer)) return "its address is the paying account itself";
-  if (same(rules.batchContract)) return "its address is the batch contract";
-  if (same(asset)) return "its address is the token's contract";
+  if (same(payer)) return not("address", "its address is the paying account itself");
+  if (same(rules.batchContract)) return not("address", "its address is the batch contract");
+  if (same(asset)) return not("address", "its address is the token's contract");
   // The zero address and the precompiled contracts: money there is gone.
-  if (BigInt(payTo) < 0x1_0000n) return "its address is one that nobody holds";
+  if (BigInt(payTo) < 0x1_0000n) return not("address", "its address is one that nobody holds");
   // Its address may take nothing else: what it asked for is never replaced by something else.
   if (asset !== rules.asset && !rules.choices.includes(asset)) {
-    return `it wants to be paid in ${asset}, which this pool does not offer any more: it can sign another choice`;
+    return not(
+      "asset",
+      `it wants to be paid in ${asset}, which this pool does not offer any more: it can sign another choice`,
+    );
   }
   const now = assets.get(asset);
-  if (now === undefined) return `nothing is known of ${asset}`;
-  if ("problem" in now) return now.problem;
-  if (inAsset(owedWei, now.price) >= WORD_LIMIT) return "its amount is larger than a chain can hold";
+  if (now === undefined) return not("asset", `nothing is known of ${asset}`);
+  if ("problem" in now) return not("asset", now.problem);
+  if (inAsset(owedWei, now.price) >= WORD_LIMIT) return not("way-to-pay", "its amount is larger than a chain can hold");
   const payee = now.payees.get(payTo) ?? { exists: false, isContract: false };
   return { ...one, payTo, asset, now, payee, record };
 }

@@ -85,10 +85,26 @@ export interface FiatPrice {
   readonly atMs: number;
 }
 
+/** What kind of thing keeps a worker out of a plan. */
+export type WaitingCode =
+  | "stopped"
+  | "failed-before"
+  | "below-minimum"
+  | "gas"
+  | "address"
+  | "asset"
+  | "way-to-pay"
+  | "nothing-left"
+  | "daily-cap"
+  | "no-funds";
+
 /** A worker that a plan leaves out, and why. */
 export interface Waiting {
   readonly worker: WorkerAddress;
   readonly owedWei: bigint;
+  /** Undefined: it was planned by a version that did not say. */
+  readonly code: WaitingCode | undefined;
+  /** For the operator: may hold its own words, or those of a node. */
   readonly reason: string;
 }
 

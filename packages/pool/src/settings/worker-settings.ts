@@ -36,7 +36,7 @@ export interface PayoutSettingsPort {
 export interface WorkerSettingsDeps {
   readonly clock: Clock;
   readonly labels: RigLabels;
-  readonly register: Pick<WorkersRegister, "worker" | "credentials" | "issue" | "revoke" | "change">;
+  readonly register: Pick<WorkersRegister, "worker" | "credentials" | "credentialRoom" | "issue" | "revoke" | "change">;
   /** How rigs may join this pool. */
   readonly join: { readonly open: boolean; readonly registered: boolean; readonly passwordNeeded: boolean };
   /** The rigs of a worker that are connected or remembered, and when they were seen (unix ms). */
@@ -58,6 +58,8 @@ interface Heard {
 }
 
 const MOST_CREDENTIALS = 50;
+/** Once there are so many of all workers together, only workers that were credited issue more. */
+const MOST_BEFORE_WORK = 5_000;
 /** Whoever asks for more than this has mistyped it, and would wait for ever. */
 const MOST_MINIMUM_WEI = 1_000n * 10n ** 18n;
 
@@ -77,8 +79,8 @@ export class WorkerSettings {
 
   async read(worker: WorkerAddress): Promise<WorkerSettingsAnswer> {
     const { register, rigsOf, labels, alerts, sessionsOf } = this.#deps;
-    const record = register.worker(worker);
-    const [payout, rigs, credentials, subscriptions, sessions] = await Promise.all([
+    const [record, payout, rigs, credentials, subscriptions, sessions] = await Promise.all([
+      register.worker(worker),
       this.#payout(worker),
       rigsOf(worker),
       this.#credentials(worker),
@@ -214,9 +216,9 @@ export class WorkerSettings {
   }
 
   async #credentials(worker: WorkerAddress): Promise<WorkerSettingsAnswer["access"]["credentials"]> {
-    const all = await this.#deps.register.credentials();
+    const all = await this.#deps.register.credentials(worker);
     return all
-      .filter((one) => one.name.worker === worker && one.revokedAt === undefined)
+      .filter((one) => one.revokedAt === undefined)
       .map((one) => ({ id: one.id, rig: one.name.rig, createdAt: one.createdAt }));
   }
 
@@ -228,16 +230,31 @@ export class WorkerSettings {
     if (locked && (await this.#credentials(worker)).length === 0) {
       return refuse("locked", "There is no credential for this address: locked, none of your rigs could join.");
     }
-    if ((register.worker(worker)?.locked ?? false) !== locked) await register.change(worker, { locked }, "worker");
+    if (((await register.worker(worker))?.locked ?? false) !== locked)
+      await register.change(worker, { locked }, "worker");
     return undefined;
   }
 
   async issueCredential(worker: WorkerAddress, rig: string): Promise<NewCredential | Refusal> {
     if (!this.#canIssue) return refuse("rig", "Credentials of this pool are issued by its operator.");
-    if ((await this.#credentials(worker)).length >= MOST_CREDENTIALS) {
+    const { register, rigsOf } = this.#deps;
+    const { own, all, credited } = await register.credentialRoom(worker);
+    if (own >= MOST_CREDENTIALS) {
       return refuse("rig", `A worker has at most ${MOST_CREDENTIALS} credentials: revoke one first.`);
     }
-    return this.#deps.register.issue({ worker, rig }, "worker");
+    // Addresses cost nothing: who never worked here cannot fill the table, nor take the place of somebody who did.
+    if (!credited) {
+      if ((await rigsOf(worker)).size === 0) {
+        return refuse("rig", "No rig of this address has been here yet: connect one by the address itself first.");
+      }
+      if (all >= MOST_BEFORE_WORK) {
+        return refuse(
+          "rig",
+          "This pool issues no more credentials to workers without a credit: have a segment done first.",
+        );
+      }
+    }
+    return register.issue({ worker, rig }, "worker");
   }
 
   async revokeCredential(worker: WorkerAddress, id: string): Promise<Refusal | undefined> {

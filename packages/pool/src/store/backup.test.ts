@@ -48,7 +48,7 @@ describe("a backup", () => {
     );
     const odd = 'tab\t line\n back\\slash \\. quote\' "double" \u2028 ключ \u{1F600}';
     await store.append([{ type: "fact", data: { odd } }]);
-    await store.putWorker({ worker: ada, locked: true, banned: undefined, payTo: bob, note: odd });
+    await store.changeWorker(ada, { locked: true, payTo: bob, note: odd });
     await store.putSnapshot("s", { odd });
     // A month that no program makes any more.
     await store.database.query("select openpool.add_events_partition('2021-03-01')");

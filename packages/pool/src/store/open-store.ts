@@ -6,6 +6,7 @@ import { migrate } from "./migrations.ts";
 import { clientConfig, connectError, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
 import type {
   CredentialRecord,
+  CredentialRoom,
   EventQuery,
   NewCredit,
   NewEvent,
@@ -19,6 +20,7 @@ import type {
   TotalsDifference,
   WorkerBalance,
   UpstreamRecord,
+  WorkerChange,
   WorkerRecord,
 } from "./types.ts";
 
@@ -34,6 +36,8 @@ const MAX_READERS = 4;
 /** How soon followers see what another node appended. */
 const FOLLOW_MS = 500;
 const DAY_MS = 24 * 60 * 60 * 1000;
+/** Credentials of a worker that stay known after they were revoked, to say that they were. */
+const REVOKED_KEPT = 50;
 /** Partitions are made this long before they are needed. */
 const AHEAD_MS = 10 * DAY_MS;
 
@@ -110,6 +114,41 @@ function toTotals(row: TotalsRow): PoolTotals {
     creditedWei: BigInt(row.credited_wei),
   };
 }
+
+interface WorkerRow {
+  readonly worker: WorkerAddress;
+  readonly locked: boolean;
+  readonly banned: string | null;
+  readonly pay_to: WorkerAddress | null;
+  readonly note: string | null;
+}
+const WORKER = "worker, locked, banned, pay_to, note";
+
+const workerOf = ({ worker, locked, banned, pay_to, note }: WorkerRow): WorkerRecord => ({
+  worker,
+  locked,
+  banned: banned ?? undefined,
+  payTo: pay_to ?? undefined,
+  note: note ?? undefined,
+});
+
+interface CredentialRow {
+  readonly id: string;
+  readonly secret_hash: string;
+  readonly worker: WorkerAddress;
+  readonly rig: string;
+  readonly created_at: Date;
+  readonly revoked_at: Date | null;
+}
+const CREDENTIAL = "id, secret_hash, worker, rig, created_at, revoked_at";
+
+const credentialOf = (row: CredentialRow): CredentialRecord => ({
+  id: row.id,
+  secretHash: row.secret_hash,
+  name: { worker: row.worker, rig: row.rig },
+  createdAt: row.created_at.toISOString(),
+  revokedAt: row.revoked_at?.toISOString(),
+});
 
 /** What the totals of every rig must be, from the events alone, and from what was kept of those that left the log. */
 const TOTALS_FROM_EVENTS = `
@@ -290,71 +329,68 @@ class PgStore implements Store {
   }
 
   async workers(): Promise<readonly WorkerRecord[]> {
-    const rows = await this.#read<{
-      worker: WorkerAddress;
-      locked: boolean;
-      banned: string | null;
-      pay_to: WorkerAddress | null;
-      note: string | null;
-    }>("select worker, locked, banned, pay_to, note from openpool.workers order by worker");
-    return rows.map(({ worker, locked, banned, pay_to, note }) => ({
-      worker,
-      locked,
-      banned: banned ?? undefined,
-      payTo: pay_to ?? undefined,
-      note: note ?? undefined,
-    }));
+    return (await this.#read<WorkerRow>(`select ${WORKER} from openpool.workers order by worker`)).map(workerOf);
   }
 
-  async putWorker({ worker, locked, banned, payTo, note }: WorkerRecord): Promise<void> {
-    await this.#read(
-      `insert into openpool.workers (worker, locked, banned, pay_to, note) values ($1, $2, $3, $4, $5)
+  async worker(worker: WorkerAddress): Promise<WorkerRecord | undefined> {
+    const [row] = await this.#read<WorkerRow>(`select ${WORKER} from openpool.workers where worker = $1`, [worker]);
+    return row && workerOf(row);
+  }
+
+  async changeWorker(worker: WorkerAddress, { locked, banned, payTo, note }: WorkerChange): Promise<WorkerRecord> {
+    const [row] = await this.#read<WorkerRow>(
+      `insert into openpool.workers as w (worker, locked, banned, pay_to, note)
+       values ($1, coalesce($2::boolean, false), $4::text, $6::text, $8::text)
        on conflict (worker) do update set
-         locked = excluded.locked, banned = excluded.banned, pay_to = excluded.pay_to, note = excluded.note`,
-      [worker, locked, banned ?? null, payTo ?? null, note ?? null],
+         locked = coalesce($2::boolean, w.locked),
+         banned = case when $3::boolean then excluded.banned else w.banned end,
+         pay_to = case when $5::boolean then excluded.pay_to else w.pay_to end,
+         note = case when $7::boolean then excluded.note else w.note end
+       returning ${WORKER}`,
+      [worker, locked, ...[banned, payTo, note].flatMap((value) => [value !== undefined, value])],
     );
     // The next ban holds payouts back again.
-    if (banned === undefined) {
+    if (banned === null) {
       await this.#read("update openpool.payout_payees set paid_though_banned = false where worker = $1", [worker]);
     }
+    return workerOf(row!); // it was written just now
   }
 
-  async credentials(): Promise<readonly CredentialRecord[]> {
-    const rows = await this.#read<{
-      id: string;
-      secret_hash: string;
-      worker: WorkerAddress;
-      rig: string;
-      created_at: Date;
-      revoked_at: Date | null;
-    }>("select id, secret_hash, worker, rig, created_at, revoked_at from openpool.credentials order by created_at, id");
-    return rows.map((row) => ({
-      id: row.id,
-      secretHash: row.secret_hash,
-      name: { worker: row.worker, rig: row.rig },
-      createdAt: row.created_at.toISOString(),
-      revokedAt: row.revoked_at?.toISOString(),
-    }));
+  async credentials(worker?: WorkerAddress): Promise<readonly CredentialRecord[]> {
+    const rows = await this.#read<CredentialRow>(
+      `select ${CREDENTIAL} from openpool.credentials where $1::text is null or worker = $1 order by created_at, id`,
+      [worker],
+    );
+    return rows.map(credentialOf);
+  }
+
+  async credentialRoom(worker: WorkerAddress): Promise<CredentialRoom> {
+    const [row] = await this.#read<{ own: string; all: string; credited: boolean }>(
+      `select count(*) filter (where worker = $1 and revoked_at is null) as own, count(*) as all,
+         exists (select from openpool.rig_totals where worker = $1 and segments > 0) as credited
+       from openpool.credentials`,
+      [worker],
+    );
+    return { own: Number(row?.own), all: Number(row?.all), credited: row?.credited ?? false };
   }
 
   async addCredential({ id, secretHash, name, createdAt, revokedAt }: CredentialRecord): Promise<void> {
     await this.#read(
-      `insert into openpool.credentials (id, secret_hash, worker, rig, created_at, revoked_at)
+      `with forgotten as (delete from openpool.credentials where id in (
+         select id from openpool.credentials where worker = $3 and revoked_at is not null
+         order by revoked_at desc, id offset $7))
+       insert into openpool.credentials (id, secret_hash, worker, rig, created_at, revoked_at)
        values ($1, $2, $3, $4, $5, $6)`,
-      [id, secretHash, name.worker, name.rig, createdAt, revokedAt ?? null],
+      [id, secretHash, name.worker, name.rig, createdAt, revokedAt, REVOKED_KEPT],
     );
   }
 
-  async revokeCredential(id: string, at: number): Promise<void> {
-    const rows = await this.#read(
-      "update openpool.credentials set revoked_at = coalesce(revoked_at, $2) where id = $1 returning id",
+  async revokeCredential(id: string, at: number): Promise<CredentialRecord | undefined> {
+    const [row] = await this.#read<CredentialRow>(
+      `update openpool.credentials set revoked_at = coalesce(revoked_at, $2) where id = $1 returning ${CREDENTIAL}`,
       [id, new Date(at)],
     );
-    if (rows.length > 0) return;
-    throw new PoolError(
-      { code: "store/no-such-credential" },
-      `There is no credential ${id}; list them to see which are.`,
-    );
+    return row && credentialOf(row);
   }
 
   async upstreams(): Promise<readonly UpstreamRecord[]> {

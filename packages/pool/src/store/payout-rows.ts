@@ -1,6 +1,15 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Client, Pool } from "pg";
-import type { Hex, PayoutIntent, PayoutLine, PayoutRun, PayoutWish, PayToChange, RunDetail } from "../payouts/types.ts";
+import type {
+  Hex,
+  PayoutIntent,
+  PayoutLine,
+  PayoutRun,
+  PayoutWish,
+  PayToChange,
+  RunDetail,
+  Waiting,
+} from "../payouts/types.ts";
 
 /** Rows of the payouts' tables, and what they mean. */
 
@@ -30,7 +39,7 @@ export interface RunDetails {
   }[];
   readonly fiat?: PayoutRun["fiat"];
   readonly batchContract?: WorkerAddress;
-  readonly waiting: readonly { readonly worker: WorkerAddress; readonly owedWei: string; readonly reason: string }[];
+  readonly waiting: readonly (Omit<Waiting, "owedWei"> & { readonly owedWei: string })[];
   readonly notes: readonly string[];
 }
 

@@ -87,6 +87,24 @@ export interface WorkerRecord {
   readonly note: string | undefined;
 }
 
+/** What changes of a worker: absent stays as it is, `null` takes away. */
+export interface WorkerChange {
+  readonly locked?: boolean | undefined;
+  readonly banned?: string | null | undefined;
+  readonly payTo?: WorkerAddress | null | undefined;
+  readonly note?: string | null | undefined;
+}
+
+/** What decides whether a worker may issue itself one more credential. */
+export interface CredentialRoom {
+  /** The worker's own that are not revoked. */
+  readonly own: number;
+  /** Those of all workers, revoked or not. */
+  readonly all: number;
+  /** The worker was credited for a job at least once. */
+  readonly credited: boolean;
+}
+
 /** An issued credential; the secret itself is shown once and only its hash is kept. */
 export interface CredentialRecord {
   readonly id: string;
@@ -150,11 +168,16 @@ export interface Store extends AsyncDisposable {
   /** Makes the totals anew from the events. Appends wait meanwhile. */
   rebuildTotals(): Promise<void>;
   workers(): Promise<readonly WorkerRecord[]>;
-  putWorker(record: WorkerRecord): Promise<void>;
-  credentials(): Promise<readonly CredentialRecord[]>;
+  worker(worker: WorkerAddress): Promise<WorkerRecord | undefined>;
+  /** Writes what is named and nothing else: who changes another part at the same time is not undone. Answers what is so now. */
+  changeWorker(worker: WorkerAddress, change: WorkerChange): Promise<WorkerRecord>;
+  /** Those of one worker, or of all. */
+  credentials(worker?: WorkerAddress): Promise<readonly CredentialRecord[]>;
+  credentialRoom(worker: WorkerAddress): Promise<CredentialRoom>;
+  /** Keeps one more; of the worker's revoked ones only the newest stay. */
   addCredential(record: CredentialRecord): Promise<void>;
-  /** Revoking one that is unknown is an error, one that is revoked changes nothing. `at` is unix ms. */
-  revokeCredential(id: string, at: number): Promise<void>;
+  /** Undefined: there is none such. One that is revoked keeps its time. `at` is unix ms. */
+  revokeCredential(id: string, at: number): Promise<CredentialRecord | undefined>;
   upstreams(): Promise<readonly UpstreamRecord[]>;
   putUpstream(record: UpstreamRecord): Promise<void>;
   /** The months of the event log, newest first, and how large each is. */

@@ -65,10 +65,18 @@ export class Identities {
     this.#rules = rules;
   }
 
-  /** Replaces what is known; called at start and after every change by the operator. */
+  /** Replaces all that is known. */
   load(workers: readonly WorkerRecord[], credentials: readonly CredentialRecord[]): void {
     this.#workers = new Map(workers.map((record) => [record.worker, record]));
     this.#credentials = new Map(credentials.map((record) => [record.secretHash, record]));
+  }
+
+  putWorker(record: WorkerRecord): void {
+    this.#workers.set(record.worker, record);
+  }
+
+  putCredential(record: CredentialRecord): void {
+    this.#credentials.set(record.secretHash, record);
   }
 
   worker(address: WorkerAddress): WorkerRecord | undefined {

@@ -17,7 +17,7 @@ export interface PayoutsView {
   payTo(worker: WorkerAddress): Promise<WorkerAddress | undefined>;
   /** Who would be paid if it were now. */
   due(): Promise<{ readonly workers: number; readonly totalWei: bigint }>;
-  /** Why this worker would be left out of a payout now although it is owed enough; undefined when it would not. */
+  /** Why the last payout left this worker out, a sentence for everybody, unless it was owed too little; undefined: it did not. */
   waits(worker: WorkerAddress): Promise<string | undefined>;
   runs(limit: number, before: string | undefined): Promise<readonly PayoutRun[]>;
   run(id: string): Promise<{ readonly run: PayoutRun; readonly lines: readonly PayoutLine[] } | undefined>;

@@ -42,7 +42,10 @@ const run = (n: number, state: PayoutRun["state"]): PayoutRun => ({
   prices: [],
   fiat,
   gasWei: 31n,
-  waiting: [{ worker: bob, owedWei: 5n, reason: "Gas is over its limit." }],
+  waiting: [
+    { worker: bob, owedWei: 5n, code: "failed-before", reason: "its last payment failed (secret words)" },
+    { worker: ada, owedWei: 5n, code: "below-minimum", reason: "0.005 ETH are less than 0.01" },
+  ],
   notes: [],
 });
 
@@ -100,7 +103,9 @@ test("what is due, from how much on, where to, and why not", async () => {
   const shown = view([], [run(1, "done")], "moving house");
   expect(await shown.due()).toEqual({ workers: 1, totalWei: 12n });
   expect([await shown.minimumWei(ada), await shown.payTo(ada)]).toEqual([50n, bob]);
-  expect(await shown.waits(bob)).toBe("Gas is over its limit.");
+  expect(await shown.waits(bob)).toMatch(/^The payout of 1970-\S+ left it out: a payment to it had failed, and the op/);
+  // It was owed too little then, and is owed enough now.
+  expect(await shown.waits(ada)).toBeUndefined();
   expect(await shown.stopped()).toMatchObject({ kind: "paused", why: "The operator has paused payouts: moving house" });
 });
 

@@ -13,6 +13,7 @@ import type {
   PayoutRun,
   RunDetail,
   RunState,
+  WaitingCode,
 } from "../../payouts/types.ts";
 import type { Payable } from "../../store/ledger-store.ts";
 import { cached } from "./cached.ts";
@@ -57,6 +58,19 @@ const LINE_STATES: Record<LineState, LineJson["state"]> = {
   final: "final",
   failed: "returned",
   returned: "returned",
+};
+
+/** In our own words: what the operator, a node or a contract said is not for everybody. Of a time that is past, and so always true. */
+const LEFT_OUT: Record<Exclude<WaitingCode, "below-minimum">, string> = {
+  stopped: "the operator had stopped payouts to it",
+  "failed-before": "a payment to it had failed, and the operator had not let it be tried again yet",
+  gas: "gas cost more than the pool or the worker allows",
+  address: "its address is one that cannot be paid",
+  asset: "it could not be paid in what it is to be paid in",
+  "way-to-pay": "it could not be paid in the way that this pool pays",
+  "nothing-left": "nothing would have been left after gas and rounding",
+  "daily-cap": "the pool pays only so much a day",
+  "no-funds": "the paying account did not hold enough",
 };
 
 export function assetJson(asset: Asset | "mixed"): AssetJson {
@@ -171,7 +185,11 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     },
     async waits(worker) {
       const [last] = await runs.get();
-      return last?.waiting.find((one) => one.worker === worker)?.reason;
+      const found = last?.waiting.find((one) => one.worker === worker);
+      // What it is owed now is enough, as whoever asks has seen.
+      if (!last || !found || found.code === "below-minimum") return undefined;
+      const why = found.code === undefined ? "it could not be paid then" : LEFT_OUT[found.code];
+      return `The payout of ${time(last.createdAtMs)} left it out: ${why}.`;
     },
     async runs(limit, before) {
       const page = behind(await runs.get(), before, limit);

@@ -3,6 +3,7 @@ import { parseAddress, type WorkerAddress, type WorkerSettingsAnswer } from "@op
 import { type PrivateKeyAccount, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { SESSION_MS } from "../../settings/sign-in.ts";
+import { creditOf } from "../../store/testing/sample-credit.ts";
 import { liveRig } from "./testing/samples.ts";
 import { TOKEN } from "./testing/settings.ts";
 import { ada, openWorld, type World } from "./testing/world.ts";
@@ -356,6 +357,15 @@ describe("settings", () => {
       { locked: true, by: "worker" },
       { locked: false, by: "worker" },
     ]);
+  });
+
+  test("an address without a rig or a credit issues nothing; one with a credit always may", async () => {
+    const cookie = await signIn(dave);
+    const issue = (): Promise<Answer> =>
+      ask("POST", `/v1/workers/${dave.address}/settings/credentials`, cookie, { rig: "one" });
+    expect((await issue()).body.issues?.[0]?.problem).toMatch("No rig of this address");
+    await world.store.credit(creditOf(parseAddress(dave.address) as WorkerAddress, "one", 1n));
+    expect((await issue()).status).toBe(200);
   });
 
   test("nobody revokes a credential of another worker", async () => {
