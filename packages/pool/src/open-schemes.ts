@@ -71,7 +71,9 @@ export interface SchemesAtWork extends AsyncDisposable {
     readonly receivedWei: bigint;
     readonly received30dWei: bigint;
     readonly expected30dWei: bigint;
-    readonly reserveWei: bigint;
+    readonly luckPpm: number | undefined;
+    readonly reserveWei: bigint | undefined;
+    readonly reserveDays: number | undefined;
     readonly maxSharePpm: number | undefined;
   }>;
   /** Asks the hooks of the terms in force. */
@@ -289,13 +291,14 @@ export async function startSchemes(
     port,
     solvency,
     async income() {
-      const { facts, reserveWei, maxSharePpm, debtWei } = await solvency();
+      const { facts, luckPpm, reserveWei, reserveDays, maxSharePpm } = await solvency();
       return {
         receivedWei: facts.income?.receivedWei ?? 0n,
-        received30dWei: facts.income?.recentKeptWei ?? 0n,
+        received30dWei: facts.income?.recentRedeemedWei ?? 0n,
         expected30dWei: facts.recent.feesWei,
-        // Where nobody knows what there is, nothing is there to show.
-        reserveWei: reserveWei ?? -debtWei,
+        luckPpm: luckPpm === undefined ? undefined : Number(luckPpm),
+        reserveWei,
+        reserveDays,
         maxSharePpm: maxSharePpm === undefined ? undefined : Number(maxSharePpm),
       };
     },

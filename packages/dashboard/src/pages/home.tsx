@@ -215,11 +215,12 @@ function Money({
           {income.configured ? (
             <>
               {income.luckPpm !== null && text.money.luck(<b>{formatPpm(income.luckPpm)}</b>)}{" "}
-              {text.money.reserve(
-                <b>
-                  <Eth wei={income.reserveWei} unit />
-                </b>,
-              )}
+              {income.reserveWei !== null &&
+                text.money.reserve(
+                  <b>
+                    <Eth wei={income.reserveWei} unit />
+                  </b>,
+                )}
             </>
           ) : (
             pool?.network === "offchain" && text.money.offchain

@@ -197,8 +197,8 @@ function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode 
             {text.transparency.ofExpected(<Eth wei={income.expected30dWei} unit />)}
           </dd>
           <dt>{text.transparency.reserve}</dt>
-          <dd className={income.reserveWei.startsWith("-") ? "text-bad" : ""}>
-            <Eth wei={income.reserveWei} unit />
+          <dd className={income.reserveWei?.startsWith("-") ? "text-bad" : ""}>
+            {income.reserveWei === null ? text.none : <Eth wei={income.reserveWei} unit />}
             {income.reserveDays !== null && <> · {text.transparency.reserveDays(threeDigits(income.reserveDays))}</>}
           </dd>
           {income.maxSharePpm !== null && (

@@ -5,7 +5,7 @@ import { openRollups } from "../store/index.ts";
 import { ada, bob, creditOf } from "../store/testing/sample-credit.ts";
 import { openTestStore } from "../store/testing/test-store.ts";
 import type { NewEvent } from "../store/types.ts";
-import { Alerts, type SubscribeRequest } from "./alerts.ts";
+import { Alerts, type Subscribed, type SubscribeRequest } from "./alerts.ts";
 import { isPrivateAddress } from "../outbound/private-address.ts";
 import { verifyWebhook } from "./channels/standard-webhook.ts";
 import type { WatchedProblem } from "./reader.ts";
@@ -203,6 +203,36 @@ describe("who subscribes by mail", () => {
     const others = Array.from({ length: 4 }, (_, i) => `0x${String(i + 1).repeat(40)}` as typeof ada);
     for (const worker of others) await ask(worker);
     await expect(ask(bob)).rejects.toMatchObject({ info: { code: "alerts/too-many" } });
+  });
+
+  test("is not kept from its own subscription by what others made for the same target", async () => {
+    const world = await openWorld();
+    const ask = (owned: boolean, kinds: SubscribeRequest["kinds"]): Promise<Subscribed> =>
+      world.alerts.subscribe({ worker: ada, channel: "email", target: "ada@example.com", kinds, owned });
+    const paid: NewEvent = {
+      type: "payout.paid",
+      worker: ada,
+      data: { amountWei: "10", sendAmount: "7", asset: "eth", payTo: ada, hash: "0x12" },
+    };
+    // Others' may even have been confirmed.
+    await subscribeByMail(world, { kinds: ["no-work"] });
+    expect(await ask(true, ["standing"])).toMatchObject({ state: "pending" });
+    // It asks anew: the link of before is of no use any more, and the newest words count.
+    await world.pass();
+    const old = linkIn(world.mail.taken.at(-1)!.raw, "confirm");
+    expect(await ask(true, ["rig-offline"])).toMatchObject({ state: "pending" });
+    await world.pass();
+    await expect(world.alerts.follow("confirm", old)).rejects.toThrow("This subscription is over");
+    await world.alerts.follow("confirm", linkIn(world.mail.taken.at(-1)!.raw, "confirm"));
+    expect(await ask(true, ["payout-paid"])).toMatchObject({ state: "active" });
+    expect(await world.alerts.subscriptions(ada)).toMatchObject([{ state: "active", kinds: ["payout-paid"] }]);
+    const before = world.mail.taken.length;
+    // What others make of it afterwards asks nobody anything.
+    await ask(false, ["payout-paid"]);
+    await world.append(paid);
+    await world.pass();
+    expect(subjects(world).slice(before)).toEqual([`${name} was paid`]);
+    expect(world.mail.taken.at(-1)!.raw.replaceAll(/=?\r\n/g, " ")).toContain("0.000000000000000007 ETH");
   });
 
   test("cannot confirm or end anything with a token that was changed or is for something else", async () => {
@@ -422,7 +452,7 @@ test("in quiet hours only what is urgent comes, the rest as one message after th
   await world.append(left("a"), left("b"), {
     type: "payto.requested",
     worker: ada,
-    data: { payTo: bob, thresholdWei: "0", effectiveAtMs: nowMs },
+    data: { payTo: bob, paidTo: ada, thresholdWei: "0", effectiveAtMs: nowMs },
   });
   await world.pass();
   await world.pass(10 * MINUTE);
@@ -520,6 +550,47 @@ test("a Telegram bot gets what its API expects, and a chat that blocked it is no
   expect(world.hook.taken).toHaveLength(1);
   const [dead] = await world.alerts.deliveries({ state: "dead", limit: 1 });
   expect(dead?.error).toBe("Telegram answered 403");
+});
+
+test("a bot whose token Telegram does not know any more ends nobody's subscription", async () => {
+  const world = await openWorld();
+  await world.alerts.subscribe({
+    worker: ada,
+    channel: "telegram",
+    target: "-100123",
+    kinds: ["payout-paid"],
+    owned: true,
+  });
+  for (const status of [404, 401, 404]) {
+    world.hook.answer = () => ({ status });
+    await world.pass(HOUR);
+  }
+  expect(world.hook.taken.length).toBeGreaterThan(1);
+  expect(await world.alerts.subscriptions(ada)).toHaveLength(1);
+  world.hook.answer = () => ({ status: 200 });
+  await world.pass(24 * HOUR);
+  expect(await world.alerts.counts()).toEqual({ waiting: 0, sent: 1, dead: 0 });
+});
+
+test("what is new for a destination does not end with what failed there before, and each keeps its message's id", async () => {
+  const world = await openWorld();
+  await subscribeByMail(world);
+  world.mail.refuse = 451;
+  const paid = (amountWei: string): NewEvent => ({
+    type: "payout.paid",
+    worker: ada,
+    data: { amountWei, payTo: ada, hash: "0x12" },
+  });
+  await world.append(paid("1"), paid("2"));
+  await world.pass();
+  for (let i = 0; i < 8; i++) await world.pass(25 * HOUR);
+  await world.append(paid("3"));
+  await world.pass();
+  await world.pass(25 * HOUR);
+  expect(await world.alerts.counts()).toEqual({ waiting: 1, sent: 1, dead: 2 });
+  world.mail.refuse = undefined;
+  await world.pass(25 * HOUR);
+  expect(await world.alerts.counts()).toEqual({ waiting: 0, sent: 2, dead: 2 });
 });
 
 test("a mail server that refuses for good is not asked again, one that is busy is", async () => {

@@ -155,7 +155,7 @@ export class Alerts implements AsyncDisposable {
         "There are too many subscriptions of this kind; try again tomorrow.",
       );
     }
-    const { subscription, added } = await store.addSubscription({
+    const added = await store.addSubscription({
       id: randomUUID(),
       worker: request.worker,
       channel,
@@ -167,12 +167,13 @@ export class Alerts implements AsyncDisposable {
       createdAtMs: nowMs,
     });
     if (added) {
-      const alert = this.#alert("confirm", `confirm ${subscription.id}`, request.worker);
-      await store.enqueue([{ destination: `subscription:${subscription.id}`, alert, nextAtMs: nowMs }]);
+      const alert = this.#alert("confirm", `confirm ${added.id}`, request.worker);
+      await store.enqueue([{ destination: `subscription:${added.id}`, alert, nextAtMs: nowMs }]);
       void this.sender.send();
     }
-    // Whether somebody else subscribed the same before is nobody's business.
-    return { state: "pending", webhookSecret: added && channel.kind === "webhook" ? channel.secret : undefined };
+    // Whether somebody else subscribed the same before is nobody's business; of its own a worker knows.
+    const state = request.owned && !added ? "active" : "pending";
+    return { state, webhookSecret: added && channel.kind === "webhook" ? channel.secret : undefined };
   }
 
   #channelOf(kind: ChannelKind, target: string): Channel {

@@ -60,6 +60,7 @@ export function openDeliver(options: DeliverOptions): Deliver {
               signal,
               refuse: undefined,
               name: "Telegram",
+              ours: true,
               retryAfterOf: telegramRetryAfterMs,
             },
           );

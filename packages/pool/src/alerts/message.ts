@@ -32,6 +32,15 @@ export function formatEth(wei: unknown): string {
   return `${digits.slice(0, -18).replace(/^0+(?=\d)/, "")}${fraction === "" ? "" : `.${fraction}`} ETH`;
 }
 
+/** What leaves for the worker: less than it is owed where it bears the gas, something else where it is paid in a token. */
+function whatArrives({ amountWei, sendAmount, asset }: Alert["data"]): string {
+  if (sendAmount === undefined || (asset === "eth" && sendAmount === amountWei)) return formatEth(amountWei);
+  if (asset === "eth") return `${formatEth(sendAmount)} (${formatEth(amountWei)} less the gas)`;
+  return `${say(sendAmount, "an amount")} of the smallest unit of the token ${say(asset)} (for ${formatEth(amountWei)})`;
+}
+
+const ownMinimum = ({ thresholdWei }: Alert["data"]): string =>
+  thresholdWei === undefined || thresholdWei === "0" ? "" : ` once ${formatEth(thresholdWei)} are owed`;
 const short = (address: unknown): string =>
   typeof address === "string" && address.length === 42 ? `${address.slice(0, 6)}…${address.slice(-4)}` : "an address";
 const say = (value: unknown, fallback = ""): string =>
@@ -118,15 +127,15 @@ const WORDS: Record<AlertKind, Say> = {
         }
       : {
           title: `A payout for ${worker} is planned`,
-          text: `${formatEth(alert.data["amountWei"])} goes to ${say(alert.data["payTo"], "its address")} with the next transaction.`,
+          text: `${whatArrives(alert.data)} goes to ${say(alert.data["payTo"], "its address")} with the next transaction.`,
         },
   "payout-sent": (alert, worker) => ({
     title: `A payout for ${worker} is on its way`,
-    text: `${formatEth(alert.data["amountWei"])} to ${say(alert.data["payTo"], "its address")}${alert.data["hash"] ? `, transaction ${say(alert.data["hash"])}` : ""}. It counts as paid once the chain has confirmed it for good.`,
+    text: `${whatArrives(alert.data)} to ${say(alert.data["payTo"], "its address")}${alert.data["hash"] ? `, transaction ${say(alert.data["hash"])}` : ""}. It counts as paid once the chain has confirmed it for good.`,
   }),
   "payout-paid": (alert, worker) => ({
     title: `${worker} was paid`,
-    text: `${formatEth(alert.data["amountWei"])} arrived at ${say(alert.data["payTo"], "its address")}, transaction ${say(alert.data["hash"])}.`,
+    text: `${whatArrives(alert.data)} arrived at ${say(alert.data["payTo"], "its address")}, transaction ${say(alert.data["hash"])}.`,
   }),
   "payout-failed": (alert, worker) => ({
     title: `A payout for ${worker} did not go through`,
@@ -141,12 +150,23 @@ const WORDS: Record<AlertKind, Say> = {
       case "payto.cancelled":
         return { title: `The new payout address of ${worker} was cancelled`, text: "Payouts go where they went." };
       case "payto.changed":
-        return { title: `Payouts of ${worker} go to a new address now`, text: `It is ${say(alert.data["payTo"])}.` };
-      default:
         return {
-          title: `Somebody asked to change the payout address of ${worker}`,
-          text: `To ${say(alert.data["payTo"])}, from ${timeOf(alert.data["effectiveAtMs"])} on. It was signed with the worker's key. If it was not you, cancel it before then, and move that key's money.`,
+          title: `How ${worker} is paid has changed`,
+          text: `Payouts go to ${say(alert.data["payTo"])}${ownMinimum(alert.data)}, as its key signed.`,
         };
+      default: {
+        const { payTo, paidTo } = alert.data;
+        const from = `from ${timeOf(alert.data["effectiveAtMs"])} on. It was signed with the worker's key. If it was not you, cancel it before then, and move that key's money.`;
+        return paidTo === payTo
+          ? {
+              title: `Somebody asked to change how ${worker} is paid`,
+              text: `Payouts go to ${say(payTo)} as before${ownMinimum(alert.data)}, ${from}`,
+            }
+          : {
+              title: `Somebody asked to change the payout address of ${worker}`,
+              text: `To ${say(payTo)}${ownMinimum(alert.data)}, ${from}`,
+            };
+      }
     }
   },
   halt: (alert) =>

@@ -70,10 +70,12 @@ export interface AlertStore {
   /** Forgets what was sent before a time, and subscriptions that nobody confirmed. */
   forget(sentBeforeMs: number, pendingBeforeMs: number): Promise<void>;
 
-  /** Adds one, or answers the one there is for the same worker and target. */
-  addSubscription(
-    subscription: Subscription,
-  ): Promise<{ readonly subscription: Subscription; readonly added: boolean }>;
+  /**
+   * Adds one. Undefined: there is one for the same worker and target already. What a worker makes itself is apart from
+   * what others made: of its own one that was not confirmed yet gives way, one that was hears from now on what the new
+   * one would.
+   */
+  addSubscription(subscription: Subscription): Promise<Subscription | undefined>;
   subscription(id: string): Promise<Subscription | undefined>;
   /** Those that the worker made itself. */
   ownSubscriptions(worker: WorkerAddress): Promise<readonly Subscription[]>;
@@ -82,6 +84,7 @@ export interface AlertStore {
     id: string,
     change: Pick<Subscription, "kinds" | "thresholds" | "quiet">,
   ): Promise<Subscription | undefined>;
+  /** One of the worker's own that is confirmed ends what others made for the same target: nothing is told twice. */
   setSubscriptionState(id: string, state: SubscriptionState, atMs: number, why: string | undefined): Promise<boolean>;
   load(channel: Channel, worker: WorkerAddress, sinceMs: number): Promise<SubscriptionLoad>;
 }

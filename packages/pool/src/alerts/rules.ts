@@ -54,7 +54,7 @@ export const EVENT_RULES: readonly EventRule[] = [
     kind: "payout-paid",
     workers: ofWorker,
     operator: false,
-    data: ["run", "amountWei", "payTo", "hash"],
+    data: ["run", "amountWei", "sendAmount", "asset", "payTo", "hash"],
   },
   {
     type: "payout.returned",
@@ -75,9 +75,15 @@ export const EVENT_RULES: readonly EventRule[] = [
     kind: "address-change",
     workers: ofWorker,
     operator: false,
-    data: ["payTo", "thresholdWei", "effectiveAtMs"],
+    data: ["payTo", "paidTo", "thresholdWei", "effectiveAtMs"],
   },
-  { type: "payto.changed", kind: "address-change", workers: ofWorker, operator: false, data: ["payTo"] },
+  {
+    type: "payto.changed",
+    kind: "address-change",
+    workers: ofWorker,
+    operator: false,
+    data: ["payTo", "thresholdWei"],
+  },
   { type: "payto.cancelled", kind: "address-change", workers: ofWorker, operator: false, data: [] },
   {
     type: "rig.standing",

@@ -123,12 +123,24 @@ export class AlertSender implements AsyncDisposable {
     const ids = deliveries.map((one) => one.id);
     const target = await this.#target(destination, deliveries);
     if (target === undefined) return store.dead(ids, clock.now(), "nobody is there any more to tell");
-    // Programs take one at a time; people would rather read one message than twenty.
-    if (target.channel.kind !== "webhook") return this.#try(target, deliveries);
-    for (const one of deliveries) {
+    for (const together of this.#messages(target.channel, deliveries)) {
       if (this.#closing.signal.aborted || clock.monotonicMs() > untilMs) return;
-      await this.#try(target, [one]);
+      await this.#try(target, together);
     }
+  }
+
+  /**
+   * Programs take one at a time; people would rather read one message than twenty. What was in a message before comes in
+   * that same one again, with its id: whoever has seen it already drops it.
+   */
+  #messages(channel: Channel, deliveries: readonly Delivery[]): readonly (readonly Delivery[])[] {
+    const messages = new Map<string, Delivery[]>();
+    for (const one of deliveries) {
+      const triedWith = one.attempts === 0 ? "" : `${one.attempts} ${one.nextAtMs}`;
+      const key = channel.kind === "webhook" ? one.id : triedWith;
+      messages.set(key, [...(messages.get(key) ?? []), one]);
+    }
+    return [...messages.values()];
   }
 
   async #target(
@@ -176,8 +188,8 @@ export class AlertSender implements AsyncDisposable {
     const ids = deliveries.map((one) => one.id);
     const nowMs = clock.now();
     if (result.ok) return store.sent(ids, nowMs);
-    const attempts = Math.max(...deliveries.map((one) => one.attempts));
-    const delayMs = retryDelayMs(attempts, result.retryAfterMs, (this.#deps.random ?? Math.random)());
+    // All of a message were tried as often.
+    const delayMs = retryDelayMs(first.attempts, result.retryAfterMs, (this.#deps.random ?? Math.random)());
     if (!result.permanent && delayMs !== undefined) return store.retry(ids, nowMs + delayMs, result.error);
     await store.dead(ids, nowMs, result.error);
     if (subscription && result.gone) {

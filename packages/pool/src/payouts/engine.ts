@@ -192,8 +192,8 @@ export class PayoutEngine implements PayoutPort {
 
   /** What became of lines, to the event log. */
   async #tellDecided(lines: readonly PayoutLine[]): Promise<void> {
-    for (const { id: line, run, worker, amountWei, payTo, state, reason, txHash: hash } of lines) {
-      const data = { line, run, amountWei, payTo };
+    for (const { id: line, run, worker, amountWei, sendAmount, asset, payTo, state, reason, txHash: hash } of lines) {
+      const data = { line, run, amountWei, sendAmount, asset, payTo };
       await this.#tell(
         state === "final"
           ? { type: "payout.paid", worker, data: { ...data, hash } }
@@ -910,6 +910,7 @@ export class PayoutEngine implements PayoutPort {
       if (!(await signedBy?.(request))) {
         throw new PoolError({ code: "payto/bad-signature" }, `The signature is not one of ${worker} for this change.`);
       }
+      const inForce = (await store.payToChanges(worker)).find((one) => one.state === "in-force");
       const requestedAtMs = clock.now();
       const effectiveAtMs = requestedAtMs + this.#settings.payToDelayMs;
       const change: PayToChange = { ...wish, requestedAtMs, effectiveAtMs, state: "waiting" };
@@ -920,7 +921,8 @@ export class PayoutEngine implements PayoutPort {
         );
       }
       const data = { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm };
-      await this.#tell({ type: "payto.requested", worker, data: { ...data, effectiveAtMs } });
+      const paidTo = inForce?.payTo ?? worker;
+      await this.#tell({ type: "payto.requested", worker, data: { ...data, effectiveAtMs, paidTo } });
       return change;
     });
   }

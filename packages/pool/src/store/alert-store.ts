@@ -300,20 +300,29 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     ]);
   }
 
-  async addSubscription(
-    subscription: Subscription,
-  ): Promise<{ readonly subscription: Subscription; readonly added: boolean }> {
+  async addSubscription(subscription: Subscription): Promise<Subscription | undefined> {
     const { id, worker, channel, kinds, thresholds, quiet, state, owned, createdAtMs } = subscription;
-    const rows = await this.#query<SubscriptionRow>(
+    const target = targetOf(channel);
+    if (owned) {
+      // Ended and not deleted: what a target was asked counts for the day.
+      await this.#query(
+        `update openpool.alert_subscriptions set state = 'ended', changed_at = $3, ended_why = 'asked for anew'
+         where worker = $1 and target = $2 and owned and state = 'pending'`,
+        [worker, target, date(createdAtMs)],
+      );
+    }
+    const [row] = await this.#query<SubscriptionRow>(
       `insert into openpool.alert_subscriptions
          (id, worker, channel, target, kinds, thresholds, quiet, state, owned, created_at, changed_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
-       on conflict (worker, target) where state <> 'ended' do nothing returning ${SUBSCRIPTION}`,
+       select $1::uuid, $2::text, $3::json, $4::text, $5::text[], $6::json, $7::json, $8::text, $9::boolean, $10::timestamptz, $10
+       where $9 or not exists (select from openpool.alert_subscriptions
+         where worker = $2 and target = $4 and owned and state = 'active')
+       on conflict (worker, target, owned) where state <> 'ended' do nothing returning ${SUBSCRIPTION}`,
       [
         id,
         worker,
         JSON.stringify(channel),
-        targetOf(channel),
+        target,
         kinds,
         JSON.stringify(thresholds),
         quiet === undefined ? null : JSON.stringify(quiet),
@@ -322,13 +331,12 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
         date(createdAtMs),
       ],
     );
-    if (rows[0]) return { subscription: toSubscription(rows[0]), added: true };
-    const [there] = await this.#query<SubscriptionRow>(
-      `select ${SUBSCRIPTION} from openpool.alert_subscriptions where worker = $1 and target = $2 and state <> 'ended'`,
-      [worker, targetOf(channel)],
-    );
-    // It may have ended in between: then the next try adds one.
-    return { subscription: there ? toSubscription(there) : subscription, added: false };
+    if (row) return toSubscription(row);
+    if (owned) {
+      const there = (await this.ownSubscriptions(worker)).find((one) => targetOf(one.channel) === target);
+      if (there) await this.changeSubscription(there.id, subscription);
+    }
+    return undefined;
   }
 
   async subscription(id: string): Promise<Subscription | undefined> {
@@ -365,12 +373,20 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     atMs: number,
     why: string | undefined,
   ): Promise<boolean> {
-    const rows = await this.#query(
+    const [row] = await this.#query<{ owned: boolean }>(
       `update openpool.alert_subscriptions set state = $2, changed_at = $3, ended_why = $4
-       where id = $1 and state <> 'ended' and state <> $2 returning id`,
+       where id = $1 and state <> 'ended' and state <> $2 returning owned`,
       [id, state, date(atMs), why ?? null],
     );
-    return rows.length > 0;
+    if (row?.owned && state === "active") {
+      await this.#query(
+        `update openpool.alert_subscriptions o set state = 'ended', changed_at = $2, ended_why = 'the worker made its own'
+         from openpool.alert_subscriptions s
+         where s.id = $1 and o.worker = s.worker and o.target = s.target and not o.owned and o.state <> 'ended'`,
+        [id, date(atMs)],
+      );
+    }
+    return row !== undefined;
   }
 
   async load(channel: Channel, worker: WorkerAddress, sinceMs: number): Promise<SubscriptionLoad> {
@@ -516,11 +532,21 @@ class PgStep implements AlertStep {
   ): Promise<ReadonlyMap<WorkerAddress, Readonly<Record<string, unknown>>>> {
     const id = concern.of === "run" ? concern.run : concern.intent;
     if (!/^[0-9a-f-]{36}$/.test(id)) return new Map();
-    const { rows } = await this.#client.query<{ worker: WorkerAddress; amount_wei: string; pay_to: string }>(
-      `select worker, amount_wei, pay_to from openpool.payout_lines where ${concern.of} = $1`,
-      [id],
+    const { rows } = await this.#client.query<{
+      worker: WorkerAddress;
+      amount_wei: string;
+      pay_to: string;
+      send_amount: string;
+      asset: string;
+    }>(`select worker, amount_wei, pay_to, send_amount, asset from openpool.payout_lines where ${concern.of} = $1`, [
+      id,
+    ]);
+    return new Map(
+      rows.map(({ worker, amount_wei, pay_to, send_amount, asset }) => [
+        worker,
+        { amountWei: amount_wei, payTo: pay_to, sendAmount: send_amount, asset },
+      ]),
     );
-    return new Map(rows.map((row) => [row.worker, { amountWei: row.amount_wei, payTo: row.pay_to }]));
   }
 
   async subscriptions(workers: readonly WorkerAddress[] | "all"): Promise<readonly Subscription[]> {

@@ -14,6 +14,7 @@ import { waysToPay } from "./schema/10-ways-to-pay.ts";
 import { retention } from "./schema/11-retention.ts";
 import { payoutHolds } from "./schema/12-payout-holds.ts";
 import { hookVerdicts } from "./schema/13-hook-verdicts.ts";
+import { ownAlerts } from "./schema/19-own-alerts.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -34,6 +35,7 @@ export const knownMigrations: readonly Migration[] = [
   retention,
   payoutHolds,
   hookVerdicts,
+  ownAlerts,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */

@@ -13,10 +13,12 @@ import {
 export const incomeSchema = z.object({
   configured: z.literal(true),
   receivedWei: weiSchema.describe("income in all: redeemed tickets and what was entered by hand"),
-  received30dWei: weiSchema,
+  received30dWei: weiSchema.describe("tickets redeemed in the last 30 days"),
   expected30dWei: weiSchema.describe("fees charged in the same 30 days"),
-  luckPpm: ppmSchema.nullable().describe("received / expected of 30 days; null when nothing was expected"),
-  reserveWei: signedWeiSchema.describe("what is there beyond all debts to workers; negative: it is not covered"),
+  luckPpm: ppmSchema.nullable().describe("received30dWei / expected30dWei; null when nothing was expected"),
+  reserveWei: signedWeiSchema
+    .nullable()
+    .describe("what is there beyond all debts to workers; negative: it is not covered; null when nobody knows"),
   reserveDays: z.number().nullable().describe("days of earnings that the reserve covers; null when it cannot be said"),
   maxSharePpm: ppmSchema
     .nullable()

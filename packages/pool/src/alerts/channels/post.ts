@@ -91,11 +91,19 @@ function retryAfter(header: string | undefined): number | undefined {
     : undefined;
 }
 
-/** Posts, and makes of the status what follows from it: 2xx is taken, 429 and 5xx are tried again, the rest is not. */
+/**
+ * Posts, and makes of the status what follows from it: 2xx is taken, 429 and 5xx are tried again, the rest is not. With
+ * `ours` an answer of 401 or 404 says that our own settings are wrong, as Telegram's does of a bot's token: the operator
+ * will correct them, and nobody's subscription ends.
+ */
 export async function postAndJudge(
   url: URL,
   body: unknown,
-  options: PostOptions & { readonly name: string; readonly retryAfterOf?: (body: string) => number | undefined },
+  options: PostOptions & {
+    readonly name: string;
+    readonly retryAfterOf?: (body: string) => number | undefined;
+    readonly ours?: boolean;
+  },
 ): Promise<SendResult> {
   let answer: PostAnswer;
   try {
@@ -108,12 +116,13 @@ export async function postAndJudge(
   }
   const { status } = answer;
   if (status >= 200 && status < 300) return { ok: true };
-  const later = status === 429 || status === 408 || status === 425 || status >= 500;
+  const ours = options.ours === true && (status === 401 || status === 404);
+  const later = ours || status === 429 || status === 408 || status === 425 || status >= 500;
   return {
     ok: false,
     error: `${options.name} answered ${status}`,
     permanent: !later,
-    gone: status === 410 || status === 404,
+    gone: !ours && (status === 410 || status === 404),
     retryAfterMs: answer.retryAfterMs ?? options.retryAfterOf?.(answer.body),
   };
 }

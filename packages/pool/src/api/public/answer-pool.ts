@@ -76,7 +76,7 @@ export class PoolAnswers {
       windows,
       nextPayout,
       lastPayouts: [...lastPayouts],
-      money: { luckPpm: income ? luckOf(income) : null, reserveWei: income?.reserveWei.toString() ?? null },
+      money: { luckPpm: luckOf(income), reserveWei: income?.reserveWei?.toString() ?? null },
       status: { health: healthOf(problems), reasons: problems.map(({ reason }) => reason) },
     };
   }
@@ -180,7 +180,6 @@ export class PoolAnswers {
     ]);
     const check = books.lastCheck?.();
     const credited = totals.heldWei + totals.owedWei + totals.payingWei + totals.paidWei;
-    const earned30d = days.reduce((sum, day) => sum + day.earnedWei, 0n);
     return {
       books: {
         ...this.#context.age(nowMs),
@@ -210,8 +209,8 @@ export class PoolAnswers {
               received30dWei: income.received30dWei.toString(),
               expected30dWei: income.expected30dWei.toString(),
               luckPpm: luckOf(income),
-              reserveWei: income.reserveWei.toString(),
-              reserveDays: earned30d === 0n ? null : Number((income.reserveWei * 300n) / earned30d) / 10,
+              reserveWei: income.reserveWei?.toString() ?? null,
+              reserveDays: income.reserveDays ?? null,
               maxSharePpm: income.maxSharePpm ?? null,
             },
       days: days.map((day) => ({
@@ -360,10 +359,9 @@ function healthOf(problems: readonly { readonly health: Exclude<Health, "ok"> }[
   return problems[0]?.health ?? "ok";
 }
 
-function luckOf(income: IncomeView): number | null {
-  if (income.expected30dWei === 0n) return null;
-  const ppm = (income.received30dWei * 1_000_000n) / income.expected30dWei;
-  return Number(ppm > 1_000_000_000n ? 1_000_000_000n : ppm);
+/** As the operator's commands and metrics have it, within what the schema allows. */
+function luckOf(income: IncomeView | undefined): number | null {
+  return income?.luckPpm === undefined ? null : Math.min(income.luckPpm, 1_000_000_000);
 }
 
 /** Lists of payouts go on behind an id. */

@@ -116,11 +116,15 @@ export type BooksView = Pick<LedgerStore, "balance" | "totals" | "halts" | "stat
 
 /** What really came in, once the pool knows how to look. */
 export interface IncomeView {
-  /** In all, and in the last 30 days. */
+  /** In all, and redeemed in the last 30 days. */
   readonly receivedWei: bigint;
   readonly received30dWei: bigint;
   readonly expected30dWei: bigint;
-  readonly reserveWei: bigint;
+  /** Redeemed of expected; undefined: nothing was expected. */
+  readonly luckPpm: number | undefined;
+  /** Undefined: nobody knows what there is. */
+  readonly reserveWei: bigint | undefined;
+  readonly reserveDays: number | undefined;
   readonly maxSharePpm: number | undefined;
 }
 
