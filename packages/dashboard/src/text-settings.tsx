@@ -141,6 +141,7 @@ export const words = {
       "payout-sent": "a payment that goes out",
       "payout-paid": "a payment that arrived",
       "payout-failed": "a payment that failed",
+      "credit-held": "payouts that the operator holds back",
       "terms-changed": "new terms",
       "address-change": "a change of how I am paid",
     } satisfies Record<WorkerAlert, string>,

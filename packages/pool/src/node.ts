@@ -522,6 +522,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
             return watchedProblems({
               halts: await books.store.halts(),
               violations: books.port.lastCheck()?.violations.map((one) => one.message) ?? [],
+              solvency: await schemes.solvency().catch(() => undefined),
               rigs: connections.size,
               floats: (await payouts?.port.status().catch(() => undefined))?.floats ?? [],
             });

@@ -10,6 +10,7 @@ import { isPrivateAddress } from "../outbound/private-address.ts";
 import { verifyWebhook } from "./channels/standard-webhook.ts";
 import type { WatchedProblem } from "./reader.ts";
 import { noAlertSettings, parseAlertSettings } from "./settings.ts";
+import { watchedProblems } from "./watch.ts";
 import { type HttpSink, openHttpSink } from "./testing/http-sink.ts";
 import { type MailSink, openMailSink } from "./testing/mail-sink.ts";
 
@@ -591,6 +592,29 @@ test("what is new for a destination does not end with what failed there before, 
   world.mail.refuse = undefined;
   await world.pass(25 * HOUR);
   expect(await world.alerts.counts()).toEqual({ waiting: 0, sent: 2, dead: 2 });
+});
+
+test("a worker hears that its payouts are held back, and nothing of what the operator said", async () => {
+  const world = await openWorld();
+  await subscribeByMail(world, { kinds: ["credit-held"] });
+  await world.append({ type: "payout.held", worker: ada, data: { reason: "looks like a thief" } });
+  await world.pass();
+  await world.append({ type: "payout.released", worker: ada, data: {} });
+  await world.pass();
+  expect(subjects(world).slice(1)).toEqual([`Payouts of ${name} are held back`, `Payouts of ${name} go on`]);
+  expect(world.mail.taken.map((one) => one.raw).join("")).not.toContain("thief");
+});
+
+test("the operator hears that debts are not covered, and that they are again", async () => {
+  const world = await openWorld();
+  const now = { halts: [], violations: [], rigs: 1, floats: [] };
+  const short = { code: "reserve-negative" as const, text: "1 ETH is missing." };
+  world.problems = [...watchedProblems({ ...now, solvency: { warnings: [short, { code: "bad-luck", text: "x" }] } })];
+  await world.pass();
+  world.problems = [...watchedProblems({ ...now, solvency: { warnings: [] } })];
+  await world.pass();
+  await world.pass(11 * MINUTE);
+  expect(world.titles()).toEqual(["What workers are owed is not covered", "What workers are owed is covered again"]);
 });
 
 test("a mail server that refuses for good is not asked again, one that is busy is", async () => {

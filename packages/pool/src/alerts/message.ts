@@ -68,6 +68,13 @@ const often = (alert: Alert): string => {
     : "";
 };
 
+const BOOKS = { bad: "The books do not add up", good: "The books add up again" };
+/** By what is wrong. */
+const SOLVENCY: Readonly<Record<string, typeof BOOKS>> = {
+  "reserve-negative": { bad: "What workers are owed is not covered", good: "What workers are owed is covered again" },
+  "hook-holds": { bad: "Credits wait because their hook failed", good: "No credit waits for its hook any more" },
+};
+
 const WORDS: Record<AlertKind, Say> = {
   "rig-offline": (alert, rig) =>
     alert.phase === "cleared"
@@ -141,6 +148,13 @@ const WORDS: Record<AlertKind, Say> = {
     title: `A payout for ${worker} did not go through`,
     text: `${formatEth(alert.data["amountWei"])} could not be paid to ${say(alert.data["payTo"], "its address")}. The money is owed again and safe; the operator was told too.`,
   }),
+  "credit-held": (alert, worker) =>
+    alert.data["event"] === "payout.released"
+      ? { title: `Payouts of ${worker} go on`, text: "What it is owed is paid with the next payout again." }
+      : {
+          title: `Payouts of ${worker} are held back`,
+          text: "The pool's operator holds them until it has looked at something. What is owed stays owed; ask the operator what it is about.",
+        },
   "terms-changed": (alert) => ({
     title: "The pool's terms change",
     text: `Version ${say(alert.data["version"])} counts from ${timeOf(alert.data["effectiveAt"])}. Credits of before keep the terms they were made under.`,
@@ -176,10 +190,10 @@ const WORDS: Record<AlertKind, Say> = {
           title: "The pool stopped its payouts",
           text: `${say(alert.data["message"], "See `openpool payouts status`")} (${say(alert.data["code"])})`,
         },
-  solvency: (alert) =>
-    alert.phase === "cleared"
-      ? { title: "The books add up again", text: say(alert.data["message"]) }
-      : { title: "The books do not add up", text: say(alert.data["message"]) },
+  solvency: (alert) => {
+    const { bad, good } = SOLVENCY[say(alert.data["code"])] ?? BOOKS;
+    return { title: alert.phase === "cleared" ? good : bad, text: say(alert.data["message"]) };
+  },
   "low-float": (alert) =>
     alert.phase === "cleared"
       ? { title: "The paying account holds enough again", text: say(alert.data["message"]) }
@@ -228,6 +242,7 @@ const BAD: readonly AlertKind[] = [
   "success-low",
   "speed-low",
   "payout-failed",
+  "credit-held",
   "halt",
   "solvency",
   "low-float",
@@ -238,7 +253,7 @@ const BAD: readonly AlertKind[] = [
 
 function toneOf(alert: Alert): Message["tone"] {
   if (alert.phase === "cleared") return "good";
-  if (alert.kind === "payout-paid") return "good";
+  if (alert.kind === "payout-paid" || alert.data["event"] === "payout.released") return "good";
   if (alert.kind === "standing") return alert.data["standing"] === "trusted" ? "good" : "bad";
   return BAD.includes(alert.kind) ? "bad" : "neutral";
 }

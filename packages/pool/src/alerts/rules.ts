@@ -93,6 +93,9 @@ export const EVENT_RULES: readonly EventRule[] = [
     operator: false,
     data: ["standing"],
   },
+  // What the operator said of it is not told.
+  { type: "payout.held", kind: "credit-held", workers: ofWorker, operator: false, data: [] },
+  { type: "payout.released", kind: "credit-held", workers: ofWorker, operator: false, data: [] },
   { type: "log.resumed", kind: "log-stuck", operator: true, data: ["reason", "since"] },
 ];
 

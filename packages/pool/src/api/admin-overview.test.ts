@@ -124,3 +124,12 @@ test("who sends work, and what the log takes on disk, are told in the words of t
   expect(disk.freeBytes).toBeGreaterThan(0);
   expect(disk.partitions).toEqual([{ month: "2026-11", bytes: 4_096 }]);
 });
+
+test("what the books cannot cover, and credits that wait for their hook, are told", async () => {
+  const warnings = [
+    { code: "hook-holds", text: "Fees of 5 wei wait because their hook failed." },
+    { code: "reserve-negative", text: "1 ETH is missing." },
+  ];
+  const schemes = { solvency: async () => ({ warnings }) } as unknown as NonNullable<AdminPort["schemes"]>;
+  expect(await codesOf(port({ schemes }))).toEqual(["warning credits-held", "warning reserve-negative"]);
+});

@@ -44,6 +44,11 @@ export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">):
         subject: violation.check,
       });
     }
+    for (const { code, text } of (await port.schemes?.solvency())?.warnings ?? []) {
+      const action =
+        code === "hook-holds" ? "`openpool hooks held`, then `openpool hooks release`" : "`openpool solvency`";
+      say("warning", code === "hook-holds" ? "credits-held" : code, text, { action });
+    }
     const payouts = await port.payouts?.status();
     if (payouts?.halted) {
       say("halt", "payouts-halted", payouts.halted.message, {

@@ -21,6 +21,7 @@ import type {
   PayoutRun,
   PayoutStatus,
   PayToChange,
+  PayeeStanding,
   PayToRequest,
   PlannedPayout,
   ResumeHow,
@@ -889,6 +890,14 @@ export class PayoutEngine implements PayoutPort {
       await this.#tellDecided(decided.lines);
       return decided.run;
     });
+  }
+
+  async payees(): Promise<readonly PayeeStanding[]> {
+    return (await this.#deps.store.payees()).map(({ worker, thresholdWei, held, stopped }) => ({
+      worker,
+      thresholdWei,
+      stopped: held !== undefined || stopped !== undefined,
+    }));
   }
 
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]> {

@@ -288,6 +288,14 @@ export interface ResumeReport {
   readonly notOwed: readonly { readonly worker: WorkerAddress; readonly wei: bigint }[];
 }
 
+export interface PayeeStanding {
+  readonly worker: WorkerAddress;
+  /** In wei; the pool's own minimum counts where it is more. */
+  readonly thresholdWei: bigint;
+  /** Nothing is paid to it before a person has looked. */
+  readonly stopped: boolean;
+}
+
 /** What API and commands may ask of the payouts. Refusals are `PoolError`s. Amounts are in wei. */
 export interface PayoutPort {
   status(): Promise<PayoutStatus>;
@@ -319,6 +327,8 @@ export interface PayoutPort {
   exportRun(id: string, format: ExportFormat): Promise<string>;
   /** Says that the multisig paid or cancelled an exported run in this transaction; checked against the chain. */
   reconcile(id: string, hash: Hex): Promise<PayoutRun>;
+  /** Of those who chose something, or are held back: from how much on they are paid, and whether they are at all. */
+  payees(): Promise<readonly PayeeStanding[]>;
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;
   /** Takes a signed change in; it counts after a delay. */
   requestPayTo(change: PayToRequest): Promise<PayToChange>;

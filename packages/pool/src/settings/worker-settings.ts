@@ -68,7 +68,7 @@ const iso = (ms: number): string => new Date(ms).toISOString();
 
 /**
  * What a worker may change about itself. Whoever calls has made sure that the worker itself asks. A change is recorded
- * before it is made; what cannot be done is answered with the reason.
+ * once it is made; what cannot be done is answered with the reason.
  */
 export class WorkerSettings {
   readonly #deps: WorkerSettingsDeps;
@@ -204,9 +204,11 @@ export class WorkerSettings {
     if (!(await rigsOf(worker)).has(rig)) {
       return refuse("rig", "This worker has no such rig: a rig can be named once it has been here.");
     }
+    if (!(await labels.put({ worker, rig }, label ?? undefined))) {
+      return refuse("label", "This worker has named as many rigs as it may.");
+    }
     await this.#record(worker, { setting: "rig-label", label }, rig);
-    const put = await labels.put({ worker, rig }, label ?? undefined);
-    return put ? undefined : refuse("label", "This worker has named as many rigs as it may.");
+    return undefined;
   }
 
   /** Where joining needs a password or the operator's say, issuing a credential is the operator's. */
@@ -271,7 +273,6 @@ export class WorkerSettings {
     worker: WorkerAddress,
     { channel, target, ...heard }: Heard & { readonly channel: AlertChannel; readonly target: string },
   ): Promise<Subscribed | Refusal> {
-    await this.#record(worker, { setting: "alerts", done: "added", channel });
     try {
       const { state, webhookSecret } = await this.#deps.alerts.subscribe({
         worker,
@@ -282,6 +283,7 @@ export class WorkerSettings {
         quiet: heard.quiet,
         owned: true,
       });
+      await this.#record(worker, { setting: "alerts", done: "added", channel });
       return { state, webhookSecret: webhookSecret ?? null };
     } catch (error) {
       if (!(error instanceof AlertError)) throw error;
@@ -293,21 +295,23 @@ export class WorkerSettings {
     const { alerts } = this.#deps;
     const old = (await alerts.subscriptions(worker)).find((one) => one.id === id);
     if (!old) return noSubscription;
-    await this.#record(worker, { setting: "alerts", done: "changed", channel: old.channel.kind });
     const changed = await alerts.change(worker, id, {
       kinds: [...new Set(heard.kinds)],
       thresholds: { ...old.thresholds, ...onlyGiven(heard.thresholds ?? {}) },
       quiet: heard.quiet,
     });
-    return changed ? undefined : noSubscription;
+    if (!changed) return noSubscription;
+    await this.#record(worker, { setting: "alerts", done: "changed", channel: old.channel.kind });
+    return undefined;
   }
 
   async endSubscription(worker: WorkerAddress, id: string): Promise<Refusal | undefined> {
     const { alerts } = this.#deps;
     const old = (await alerts.subscriptions(worker)).find((one) => one.id === id);
     if (!old) return noSubscription;
+    if (!(await alerts.change(worker, id, "end"))) return noSubscription;
     await this.#record(worker, { setting: "alerts", done: "ended", channel: old.channel.kind });
-    return (await alerts.change(worker, id, "end")) ? undefined : noSubscription;
+    return undefined;
   }
 
   #record(worker: WorkerAddress, data: Readonly<Record<string, unknown>>, rig?: string): Promise<void> {

@@ -311,8 +311,8 @@ class PgRollups implements Rollups {
       }
     >(
       `select s.worker, s.rig, ${ms("s.first_at")} as first_ms, ${ms("s.seen_at")} as seen_ms, r.*, ${ms(`coalesce(
-          (select m.at from openpool.rollup_minutes m where m.subject = s.id order by m.at desc limit 1),
-          (select h.at from openpool.rollup_hours h where h.subject = s.id order by h.at desc limit 1), d.at)`)} as last_ms
+          (select m.at from openpool.rollup_minutes m where m.subject = s.id and m.jobs > 0 order by m.at desc limit 1),
+          (select h.at from openpool.rollup_hours h where h.subject = s.id and h.jobs > 0 order by h.at desc limit 1), d.at)`)} as last_ms
         from openpool.rollup_subjects s
         cross join lateral (select at from openpool.rollup_days where subject = s.id and jobs > 0
           order by at desc limit 1) d

@@ -11,6 +11,7 @@ export const workerAlertSchema = z.enum([
   "payout-sent",
   "payout-paid",
   "payout-failed",
+  "credit-held",
   "terms-changed",
   "address-change",
 ]);

@@ -28,6 +28,8 @@ import { currentTerms, termsAnswer, termsJson } from "./terms.ts";
 
 const LAST_PAYOUTS = 5;
 const INCIDENT_DAYS = 90;
+/** A process that is replaced ends within two minutes. */
+const FINISHING_MS = 180_000;
 const INCIDENT_EVENTS = 2_000;
 
 /** Answers about the pool as a whole; what is dear to find out is remembered for some seconds. */
@@ -322,11 +324,15 @@ export class PoolAnswers {
   async #makeIncidents(): Promise<readonly Incident[]> {
     const { port, clock } = this.#context;
     const nowMs = clock.now();
-    const events = await port.events({
-      since: nowMs - INCIDENT_DAYS * STEP_MS.day,
-      types: ["pool.started", "pool.stopped", "log.resumed"],
-      limit: INCIDENT_EVENTS,
-    });
+    const types = ["pool.started", "pool.stopped", "log.resumed"];
+    const since = nowMs - INCIDENT_DAYS * STEP_MS.day;
+    const events: StoredEvent[] = [];
+    for (let page: readonly StoredEvent[] | undefined; page === undefined || page.length === INCIDENT_EVENTS;) {
+      page = await port.events({ since, after: page?.at(-1)?.position, types, limit: INCIDENT_EVENTS });
+      // The newest count; the log is read from the oldest on.
+      events.push(...page);
+      events.splice(0, events.length - INCIDENT_EVENTS);
+    }
     const halts = (await port.books?.halts().catch(() => [])) ?? [];
     const stopped = await port.payouts?.stopped();
     const now: Incident[] = halts.map((halt) => ({
@@ -345,7 +351,7 @@ export class PoolAnswers {
         sentence: stopped.why,
       });
     }
-    return [...now, ...incidentsOf(events)].slice(0, 100);
+    return [...now, ...incidentsOf(events, nowMs)].slice(0, 100);
   }
 }
 
@@ -375,10 +381,11 @@ function nextOf(more: boolean, id: string | undefined): string | null {
 }
 
 /**
- * Starts and stops of the pool, read as what happened: a process whose end nobody recorded was killed or crashed; one
- * that ended beside its successor was replaced; one that ended and was followed later left a gap.
+ * Starts and stops of the pool, read as what happened: a process whose end nobody recorded was killed or crashed, unless
+ * its successor began so lately that it may still be finishing its work; one that ended beside its successor was
+ * replaced; one that ended and was followed later left a gap.
  */
-export function incidentsOf(events: readonly StoredEvent[]): Incident[] {
+export function incidentsOf(events: readonly StoredEvent[], nowMs: number): Incident[] {
   const stoppedAt = new Map<number, number>();
   for (const event of events) {
     const generation = Number(event.data["generation"]);
@@ -403,7 +410,9 @@ export function incidentsOf(events: readonly StoredEvent[]): Incident[] {
     const generation = Number(event.data["generation"]);
     if (before !== undefined) {
       const endMs = stoppedAt.get(before.generation);
-      if (endMs === undefined) {
+      if (endMs === undefined && nowMs - atMs < FINISHING_MS) {
+        // It will be told when it is known what it was.
+      } else if (endMs === undefined) {
         incidents.push({
           id: `start-${event.position}`,
           kind: "crash",

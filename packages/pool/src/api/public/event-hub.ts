@@ -230,8 +230,10 @@ export class EventHub {
   /** Begins to read at the newest event, if nobody reads. */
   async #start(): Promise<void> {
     if (this.#stop) return;
-    this.#cursor = await this.#deps.head();
-    if (this.#stop || this.#closed) return;
+    const head = await this.#deps.head();
+    // Whoever asked may have left meanwhile: a place that nobody reads on from would be old for the next one.
+    if (this.#stop || this.#closed || this.#open.size === 0) return;
+    this.#cursor = head;
     this.#stop = this.#deps.onEvents(() => this.#tellSoon());
     this.#tellLive();
   }

@@ -1,9 +1,13 @@
-import { payoutLineSchema, payoutRunSchema } from "@openpool/protocol";
+import { payoutLineSchema, payoutRunSchema, type WorkerAddress } from "@openpool/protocol";
 import { expect, test } from "vitest";
 import type { PayoutLine, PayoutPort, PayoutRun } from "../../payouts/types.ts";
 import { ada, bob } from "../../store/testing/sample-credit.ts";
 import { createPayoutsView, fiatOf } from "./payout-view.ts";
 
+const [cy, dee] = ["0xc1", "0xde"].map((text) => text.padEnd(42, "0") as WorkerAddress) as [
+  WorkerAddress,
+  WorkerAddress,
+];
 const hash = `0x${"ab".repeat(32)}` as const;
 const fiat = { currency: "USD", perEth: "3318.4217", source: "feed", atMs: 0 };
 const line = (n: number, state: PayoutLine["state"], worker = ada): PayoutLine => ({
@@ -59,6 +63,10 @@ function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?:
       return found && { run: found, lines: lines.filter((one) => one.run === id), intents: [] };
     },
     linesOf: async () => lines,
+    payees: async () => [
+      { worker: cy, thresholdWei: 13n, stopped: false },
+      { worker: dee, thresholdWei: 0n, stopped: true },
+    ],
     payToChanges: async () => [{ state: "in-force", payTo: bob, thresholdWei: 50n }],
   } as unknown as PayoutPort;
   return createPayoutsView({
@@ -68,6 +76,9 @@ function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?:
     payable: async () => [
       { worker: ada, owedWei: 12n, oldestOwedAtMs: 0 },
       { worker: bob, owedWei: 9n, oldestOwedAtMs: 0 },
+      // Wants more at once; is held back.
+      { worker: cy, owedWei: 12n, oldestOwedAtMs: 0 },
+      { worker: dee, owedWei: 12n, oldestOwedAtMs: 0 },
     ],
     halts: async () => [],
     paidWei: async () => 77n,

@@ -180,7 +180,12 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     },
     payTo: async (worker) => (await inForce(worker))?.payTo,
     async due() {
-      const ready = (await deps.payable()).filter((one) => one.owedWei >= deps.minimumOf(one.worker));
+      const [payable, payees] = await Promise.all([deps.payable(), port.payees()]);
+      const of = new Map(payees.map((one) => [one.worker, one]));
+      const ready = payable.filter(({ worker, owedWei }) => {
+        const { thresholdWei = 0n, stopped = false } = of.get(worker) ?? {};
+        return !stopped && owedWei >= thresholdWei && owedWei >= deps.minimumOf(worker);
+      });
       return { workers: ready.length, totalWei: ready.reduce((sum, one) => sum + one.owedWei, 0n) };
     },
     async waits(worker) {

@@ -312,7 +312,7 @@ export async function settingsRoutes(
       config: limit(10),
       schema: {
         ...described,
-        summary: "Subscribe to alerts about this worker; all channels but Discord ask back first",
+        summary: "Subscribe to alerts about this worker; every channel is asked first",
         body: subscribeSchema,
         response: { 200: subscribedAnswerSchema, ...answers },
       },
