@@ -145,7 +145,10 @@ export function JoinPage(): ReactNode {
         <p className="mt-3 small text-soft">{text.join.checkHelp(host)}</p>
       </Section>
       <section className="section two">
-        <Loaded of={pool}>{(answer) => <Calculator pool={answer} />}</Loaded>
+        <Loaded of={pool}>
+          {/* Under other schemes what a stream earns depends on what others do, or on nothing that is known here. */}
+          {(answer) => (answer.terms.scheme === "unit" ? <Calculator pool={answer} /> : null)}
+        </Loaded>
         <Section bare title={text.terms.title}>
           <Loaded of={pool}>
             {({ terms, identity }) => (

@@ -129,7 +129,7 @@ function Figures({ rig }: { readonly rig: RigAnswer }): ReactNode {
     <div className="mt-5">
       <Shown>
         <Figure
-          title={text.rig.earned24h}
+          title={text.rig.feeShare24h}
           value={<FigureEth wei={rig.earned24hWei} />}
           note={
             <>

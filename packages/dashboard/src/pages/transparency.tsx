@@ -261,7 +261,7 @@ function Days({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
               <th>{text.transparency.day}</th>
               <th className="num">{text.transparency.segments}</th>
               <th className="num hide-s">{text.transparency.commission}</th>
-              <th className="num">{text.transparency.earned}</th>
+              <th className="num">{text.transparency.feeShare}</th>
             </tr>
           </thead>
           <tbody>

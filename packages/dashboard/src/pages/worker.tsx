@@ -171,7 +171,7 @@ function Money({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
           <small>{text.money.ethUnpaid}</small>
         </div>
         <div className="mt-1.5 small text-soft">
-          {text.money.earnedDay(<Eth wei={windows["24h"].earnedWei} unit />)}
+          {text.money.feeShareDay(<Eth wei={windows["24h"].earnedWei} unit />)}
           {" · "}
           {text.money.earnedAll(<Eth wei={balance.earnedWei} unit />)}
         </div>

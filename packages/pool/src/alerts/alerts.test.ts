@@ -612,7 +612,7 @@ test("the operator hears that debts are not covered, and that they are again", a
   world.problems = [...watchedProblems({ ...now, solvency: { warnings: [short, { code: "bad-luck", text: "x" }] } })];
   await world.pass();
   world.problems = [...watchedProblems({ ...now, solvency: { warnings: [] } })];
-  await world.pass();
+  await world.pass(2 * MINUTE);
   await world.pass(11 * MINUTE);
   expect(world.titles()).toEqual(["What workers are owed is not covered", "What workers are owed is covered again"]);
 });

@@ -83,7 +83,9 @@ export const sumsSchema = z.object({
   claimedPixels: pixelsSchema.describe("as the workers claimed, for the same jobs"),
   feeWei: weiSchema.describe("what gateways were charged"),
   commissionWei: weiSchema.describe("what of it the pool keeps"),
-  earnedWei: weiSchema.describe("what of it workers earned: exactly feeWei - commissionWei"),
+  earnedWei: weiSchema.describe(
+    "the workers' share of it: exactly feeWei - commissionWei; credited so under the scheme unit, the books say what was",
+  ),
   sourceMs: countSchema.describe("video transcoded, in milliseconds"),
   workMs: countSchema.describe(
     "time that the rigs took for it, in milliseconds; sourceMs / workMs is the real-time ratio",

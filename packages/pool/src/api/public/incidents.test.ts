@@ -7,6 +7,7 @@ const MINUTE = 60_000;
 
 function event(position: number, type: string, minute: number, generation: number): StoredEvent {
   return {
+    v: 1,
     id: `event-${position}`,
     position: BigInt(position),
     type,

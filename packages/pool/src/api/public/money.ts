@@ -50,9 +50,11 @@ export async function moneyOf(context: Context, worker: WorkerAddress): Promise<
     payouts.minimumWei(worker),
     accounts.owedWei > 0n ? payouts.waits(worker) : undefined,
   ]);
+  // Sums of work say what of the holds is over only where work is credited by its fee.
+  const foreseeable = nextAtMs !== undefined && terms.scheme === "unit";
   const estimateWei =
     accounts.owedWei +
-    (nextAtMs === undefined ? 0n : await releasedBy(context, worker, accounts.heldWei, nextAtMs - terms.holdMs, nowMs));
+    (!foreseeable ? 0n : await releasedBy(context, worker, accounts.heldWei, nextAtMs - terms.holdMs, nowMs));
   const payout = { nextAtMs, stopped: stopped?.why, minimumWei, waits };
   return {
     payTo,
