@@ -2,9 +2,11 @@ export { formatEth, formatGwei, formatUnits } from "./amount.ts";
 export { createBackoff, type Backoff, type BackoffOptions } from "./backoff.ts";
 export { stoppedClock, systemClock, type Clock, type StoppedClock } from "./clock.ts";
 export { errorCode, errorText, PoolError } from "./error.ts";
+export { createEventBudget } from "./event-budget.ts";
 export { silentLogger, type LogFields, type Logger } from "./log.ts";
 export { feeWei, splitFee, type Price } from "./price.ts";
 export { nearest } from "./nearest.ts";
+export { plainText } from "./plain-text.ts";
 export {
   BadValue,
   option,

@@ -1,12 +1,14 @@
-import { type Ability, announcedVersion, formatRig, type Need, needKey, type RigName } from "@openpool/protocol";
-import { type Choice, Chooser, demerits } from "./choice.ts";
+import { type Ability, formatRig, type Need, needKey, type RigName } from "@openpool/protocol";
+import { Chooser, demerits } from "./choice.ts";
 import { DueHeap } from "./due-heap.ts";
 import { Estimates } from "./estimates.ts";
-import type { Attempt, Connection, Job, Rig, Session, Timer, Use, WaitingSessions } from "./model.ts";
+import { Judge } from "./judge.ts";
+import type { Attempt, Connection, Job, Session, Timer } from "./model.ts";
 import { failureOf, lastWordOn, lossOf, verdictOf } from "./opinions.ts";
 import type { DispatchOptions } from "./options.ts";
-import { parseReputation } from "./reputation.ts";
+import { ownPlaceIsIdle, Places } from "./places.ts";
 import { isDraining, Roster, viewOf } from "./roster.ts";
+import { SecondAttempts } from "./second-attempts.ts";
 import type {
   AttemptFailure,
   AttemptId,
@@ -31,14 +33,10 @@ export interface DispatchDeps {
   readonly startedMs?: number;
 }
 
-/** Looks at connections that may be in vain before a queue is left for the next event: about 0.1 ms. */
-const PATIENCE = 6_000;
-const MAX_NEEDS = 16;
-const MAX_HEDGES_TRIED = 4;
-const REMEMBERED_WINNERS = 64;
 const MAX_REFUSED = 32;
 /** A rig whose page has nothing newer than this is told why. */
 const QUIET_MS = 60_000;
+const LATE = "the first attempt is late";
 
 /**
  * Who gets the next task. Pure policy: everything it knows it was told, time included (`nowMs`, monotonic, never going
@@ -53,16 +51,13 @@ export class Dispatcher {
   readonly #roster: Roster;
   readonly #estimates: Estimates;
   readonly #chooser: Chooser;
+  readonly #judge: Judge;
+  readonly #places: Places;
+  readonly #seconds: SecondAttempts;
   readonly #waiting = new WaitingRoom();
-  readonly #sessions = new Map<string, Session>();
   readonly #jobs = new Map<JobId, Job>();
   readonly #attempts = new Map<AttemptId, Attempt>();
   readonly #timers = new DueHeap<Timer>();
-  /** Jobs whose attempts are all late and for which nobody was idle yet, or a second attempt too dear. */
-  readonly #hedges = new Set<Job>();
-  #hedgeTokens: number;
-  /** Who delivered the newest results: what is said about them afterwards still counts. */
-  readonly #winners = new Map<AttemptId, Rig>();
   #startedMs: number | undefined;
   #nowMs = 0;
   #effects: Effect[] = [];
@@ -70,7 +65,6 @@ export class Dispatcher {
   constructor(options: DispatchOptions, deps: DispatchDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#hedgeTokens = options.hedgeBurst;
     this.#startedMs = deps.startedMs;
     this.#roster = new Roster(options);
     this.#estimates = new Estimates(options);
@@ -79,6 +73,19 @@ export class Dispatcher {
       estimates: this.#estimates,
       random: deps.random,
       isContended: (session) => this.#waiting.isContended(session),
+    });
+    const tell = (effect: Effect): void => void this.#effects.push(effect);
+    this.#judge = new Judge(options, { roster: this.#roster, estimates: this.#estimates, tell });
+    this.#places = new Places({ roster: this.#roster, tell });
+    this.#seconds = new SecondAttempts(options, {
+      estimates: this.#estimates,
+      chooser: this.#chooser,
+      wakeAt: (job, atMs) => this.#wakeAt(job, atMs),
+      start: (job, choice) => {
+        if (choice.steal) this.#places.steal(choice.connection);
+        this.#note(job, choice.connection, LATE);
+        this.#assign(job, choice.connection, LATE, "hedge");
+      },
     });
   }
 
@@ -102,26 +109,11 @@ export class Dispatcher {
     const { rig } = connection;
     const expected = connection.draining || rig.draining;
     this.#roster.leave(connection, nowMs);
-    const restart: Job[] = [];
-    let working = false;
-    for (const use of connection.uses.values()) {
-      const { session } = use;
-      if (session.bound === connection) {
-        session.bound = undefined;
-        session.home = rig;
-      }
-      for (const attempt of use.open) {
-        working ||= !attempt.late;
-        this.#lose(attempt);
-        restart.push(attempt.job);
-      }
-      use.open.length = 0;
-    }
-    connection.uses.clear();
-    connection.idle = 0;
-    connection.open = 0;
-    if (working && !expected) this.#fault(rig, 1, "disconnected with work in flight");
-    for (const job of restart) this.#again(job);
+    const open = this.#places.vacate(connection);
+    for (const attempt of open) this.#lose(attempt);
+    const working = open.some((attempt) => !attempt.late);
+    if (working && !expected) this.#judge.fault(rig, 1, "disconnected with work in flight", nowMs);
+    for (const { job } of open) this.#again(job);
     if (connection.group.connections === 0) this.#lookForHopeless();
     return this.#end();
   }
@@ -132,9 +124,7 @@ export class Dispatcher {
    */
   drain(target: RigName | ConnectionId, nowMs: number): Effect[] {
     this.#begin(nowMs);
-    for (const connection of this.#roster.setDraining(target, true, nowMs)) {
-      for (const use of connection.uses.values()) if (use.open.length === 0) this.#dropUse(use);
-    }
+    for (const connection of this.#roster.setDraining(target, true, nowMs)) this.#places.clearIdle(connection);
     return this.#end();
   }
 
@@ -148,7 +138,7 @@ export class Dispatcher {
     const connection = this.#roster.connection(id);
     if (connection === undefined || connection.finishing) return this.#end();
     this.#roster.finish(connection, nowMs);
-    for (const use of connection.uses.values()) if (use.open.length === 0) this.#dropUse(use);
+    this.#places.clearIdle(connection);
     if (connection.group.connections === 0) this.#lookForHopeless();
     return this.#end();
   }
@@ -165,7 +155,7 @@ export class Dispatcher {
   submit(spec: DispatchJob, nowMs: number): Effect[] {
     this.#begin(nowMs);
     if (this.#jobs.has(spec.job)) return this.#end();
-    const session = this.#session(spec.session);
+    const session = this.#places.session(spec.session);
     const job: Job = {
       spec,
       session,
@@ -222,15 +212,16 @@ export class Dispatcher {
         if (attempt.state === "lost") break;
         // Its stream may be dying: nothing else goes there until that is certain.
         this.#leaveAlone(attempt.connection);
-        if (!isDraining(attempt.connection))
-          this.#fault(attempt.connection.rig, 0.5, "a task could not be handed over");
+        if (!isDraining(attempt.connection)) {
+          this.#judge.fault(attempt.connection.rig, 0.5, "a task could not be handed over", nowMs);
+        }
         this.#leavePlace(attempt);
         this.#lose(attempt);
         this.#again(attempt.job);
         break;
       case "worker-error":
       case "invalid-result":
-        this.#heard(attempt.connection);
+        this.#judge.heard(attempt.connection, nowMs);
         this.#failed(attempt, failure.kind, failure.text);
         break;
     }
@@ -242,10 +233,10 @@ export class Dispatcher {
     this.#begin(nowMs);
     const attempt = this.#attempts.get(id);
     if (attempt === undefined) return this.#end();
-    this.#heard(attempt.connection);
+    this.#judge.heard(attempt.connection, nowMs);
     if (attempt.state === "lost" || attempt.arriving) return this.#end();
     attempt.arriving = true;
-    this.#hedges.delete(attempt.job);
+    this.#seconds.forget(attempt.job);
     const { arrivingGraceMs, lateMinMs } = this.#options;
     const graceMs = Math.max(attempt.due?.atMs ?? 0, nowMs + arrivingGraceMs);
     this.#arm(attempt, Math.min(graceMs, Math.max(this.#estimates.latestMs(attempt.job), nowMs + lateMinMs)));
@@ -257,16 +248,8 @@ export class Dispatcher {
     this.#begin(nowMs);
     const winner = this.#attempts.get(id);
     if (winner === undefined) return this.#end();
-    const { job, connection } = winner;
-    const { rig } = connection;
-    this.#rememberWinner(id, rig);
-    this.#heard(connection);
-    rig.workMs = nowMs;
-    this.#learnFrom(winner);
-    for (const failure of job.failures) {
-      if (failure.weight > 0) this.#fault(failure.rig, failure.weight, failure.text);
-    }
-    if (rig.reputation.good(nowMs)) this.#tellStanding(rig);
+    const { job } = winner;
+    this.#judge.won(winner, nowMs);
     this.#moveToWinner(winner);
     for (const other of job.attempts) {
       if (other !== winner) this.#cancel(other, "another worker was first");
@@ -281,10 +264,7 @@ export class Dispatcher {
    */
   claimDiffered(id: AttemptId, degree: "differs" | "lies", nowMs: number): Effect[] {
     this.#begin(nowMs);
-    const rig = this.#attempts.get(id)?.connection.rig ?? this.#winners.get(id);
-    if (rig === undefined) return this.#end();
-    if (degree === "differs") rig.reputation.differed++;
-    else if (rig.reputation.lie("claimed pixels that were not in the result", nowMs)) this.#tellStanding(rig);
+    this.#judge.claimed(this.#attempts.get(id) ?? id, degree, nowMs);
     return this.#end();
   }
 
@@ -301,7 +281,7 @@ export class Dispatcher {
   /** The gateway ended the session. Jobs of it that run are finished first; a new job makes it live on. */
   endSession(key: string, nowMs: number): Effect[] {
     this.#begin(nowMs);
-    const session = this.#sessions.get(key);
+    const session = this.#places.sessions.get(key);
     if (session === undefined) return this.#end();
     session.ended = true;
     if (session.jobs.size === 0) this.#closeSession(session);
@@ -326,21 +306,7 @@ export class Dispatcher {
 
   /** Whether another session with this need could be taken. Rigs that would only be used in need do not count. */
   hasRoom(need: Need, nowMs: number): boolean {
-    if (this.#waiting.isAwaited(need)) return false;
-    this.#roster.require(need);
-    let barredRoom = false;
-    let others = false;
-    for (const connection of this.#roster.connections) {
-      if (!this.#roster.isAble(connection) || isDraining(connection)) continue;
-      const barred = connection.rig.reputation.standing === "barred";
-      others ||= !barred;
-      if (connection.uses.size >= connection.capacity) continue;
-      // Late once is slow; late twice without a word in between is probably hung.
-      if (connection.silentInRow > 0 && connection.silentUntilMs > nowMs) continue;
-      if (!barred) return true;
-      barredRoom = true;
-    }
-    return barredRoom && !others;
+    return !this.#waiting.isAwaited(need) && this.#roster.hasRoom(need, nowMs);
   }
 
   /** Union of what connected rigs that are not draining can do; bit n is the capability with number n. */
@@ -349,17 +315,17 @@ export class Dispatcher {
   }
 
   sessionKnown(session: string): boolean {
-    return this.#sessions.has(session);
+    return this.#places.sessions.has(session);
   }
 
   /** Sessions that hold a place on a connection. One that is tried in two places counts twice. */
   load(): number {
-    return this.#roster.connections.reduce((sum, connection) => sum + connection.uses.size, 0);
+    return this.#roster.load();
   }
 
   /** Sessions that connections which are not draining take at once. */
   capacity(): number {
-    return this.#roster.connections.reduce((sum, c) => sum + (isDraining(c) ? 0 : c.capacity), 0);
+    return this.#roster.capacity();
   }
 
   /**
@@ -367,17 +333,7 @@ export class Dispatcher {
    * best that is there.
    */
   promise(): Ability & { readonly capacity: number } {
-    const usable = this.#roster.connections.filter((connection) => !isDraining(connection));
-    const good = usable.filter((connection) => connection.rig.reputation.standing !== "barred");
-    let capacity = 0;
-    let capabilities = 0n;
-    const versions = new Set<string>();
-    for (const connection of good.length > 0 ? good : usable) {
-      capacity += connection.capacity;
-      capabilities |= connection.group.ability.capabilities;
-      versions.add(connection.group.ability.version);
-    }
-    return { capacity, capabilities, version: announcedVersion(versions) };
+    return this.#roster.promise();
   }
 
   /** What is held in memory; all of it is zero when nothing is going on, apart from sessions that wait to idle out. */
@@ -385,9 +341,9 @@ export class Dispatcher {
     return {
       jobs: this.#jobs.size,
       attempts: this.#attempts.size,
-      sessions: this.#sessions.size,
+      sessions: this.#places.sessions.size,
       timers: this.#timers.size,
-      waiting: this.#waiting.size + this.#hedges.size,
+      waiting: this.#waiting.size + this.#seconds.size,
     };
   }
 
@@ -409,32 +365,22 @@ export class Dispatcher {
     const newestMs = lines[0]?.atMs ?? Math.min(...Array.from(rig.connections, (one) => one.connectedMs));
     if (rig.connections.size === 0 || this.#nowMs - newestMs < QUIET_MS) return lines;
     const reason =
-      this.#sessions.size === 0
+      this.#places.sessions.size === 0
         ? "not chosen: there is no work"
-        : `not chosen: no choice was made, as the ${this.#sessions.size} running sessions stay where they are served ` +
+        : `not chosen: no choice was made, as the ${this.#places.sessions.size} running sessions stay where they are served ` +
           `well; now and then a segment tries out a rig that has no work`;
     return [{ atMs: this.#nowMs, job: undefined, session: undefined, chosen: false, reason, times: 1 }, ...lines];
   }
 
   /** What was learnt about rigs, for `importReputation` after a restart. JSON-able. */
   exportReputation(nowMs: number): ReputationSnapshot {
-    const rigs = [...this.#roster.rigs.values()]
-      .filter((rig) => rig.reputation.accepted + rig.reputation.failed + rig.reputation.lied > 0)
-      .map((rig) => rig.reputation.export(rig.key, rig.connections.size > 0 ? nowMs : rig.seenMs, nowMs));
-    return { v: 1, rigs };
+    return this.#roster.export(nowMs);
   }
 
   /** Takes over an exported snapshot; `awayMs` is the time since its export. Rigs that are known already keep theirs. */
   importReputation(snapshot: unknown, nowMs: number, awayMs = 0): void {
-    for (const memory of parseReputation(snapshot)) {
-      const dot = memory.rig.indexOf(".");
-      if (dot < 0 || this.#roster.rigs.has(memory.rig)) continue;
-      // The snapshot is our own: its addresses were checked when the rigs registered.
-      const name = { worker: memory.rig.slice(0, dot) as RigName["worker"], rig: memory.rig.slice(dot + 1) };
-      const rig = this.#roster.rig(name, nowMs);
-      rig.seenMs = nowMs - awayMs - memory.seenAgoMs;
-      rig.reputation.import(memory, nowMs, awayMs);
-      for (const { kind, costs } of memory.times) for (const cost of costs) this.#estimates.add(kind, cost);
+    for (const { times } of this.#roster.import(snapshot, nowMs, awayMs)) {
+      for (const { kind, costs } of times) for (const cost of costs) this.#estimates.add(kind, cost);
     }
   }
 
@@ -456,7 +402,7 @@ export class Dispatcher {
   /** An attempt ended in nothing. */
   #again(job: Job): void {
     if (job.open === 0) this.#startOrWait(job);
-    else this.#hedge(job);
+    else this.#seconds.consider(job, this.#nowMs);
   }
 
   /** Assigns the job to the best connection there is. False: nobody can take it now. */
@@ -486,26 +432,18 @@ export class Dispatcher {
     // What failed elsewhere may be this job's own trouble: its session stays until somebody did better.
     const move =
       bound === undefined || (job.failures.length === 0 && this.#chooser.shouldLeave(job, bound, this.#nowMs));
-    if (choice.steal) this.#steal(connection);
+    if (choice.steal) this.#places.steal(connection);
     this.#assign(job, connection, reason, "plain");
-    if (move) this.#bind(session, connection);
+    if (move) this.#places.bind(session, connection);
     return true;
   }
 
   #assign(job: Job, connection: Connection, reason: string, how: "plain" | "trial" | "hedge"): void {
-    const { session } = job;
-    let use = connection.uses.get(session);
-    if (use === undefined) {
-      use = { session, connection, open: [], bound: false, lastEndMs: 0 };
-      connection.uses.set(session, use);
-    } else if (use.open.length === 0) {
-      connection.idle--;
-    }
     const attempt: Attempt = {
       id: this.#deps.newAttemptId(),
       job,
       connection,
-      use,
+      use: this.#places.take(job.session, connection),
       assignedMs: this.#nowMs,
       hedge: how === "hedge",
       trial: how === "trial",
@@ -514,9 +452,7 @@ export class Dispatcher {
       arriving: false,
       due: undefined,
     };
-    use.open.push(attempt);
-    connection.open++;
-    this.#roster.recount(connection);
+    this.#places.enter(attempt);
     connection.rig.workMs = this.#nowMs;
     if (attempt.trial) connection.rig.trials++;
     job.attempts.add(attempt);
@@ -526,8 +462,7 @@ export class Dispatcher {
     this.#timers.remove(job.hope);
     job.hope = undefined;
     this.#attempts.set(attempt.id, attempt);
-    const { hedgeBurst, hedgeShare } = this.#options;
-    if (!attempt.hedge) this.#hedgeTokens = Math.min(hedgeBurst, this.#hedgeTokens + hedgeShare);
+    if (!attempt.hedge) this.#seconds.earn();
     this.#arm(attempt, this.#estimates.lateAtMs(attempt, this.#nowMs));
     this.#effects.push({
       kind: "assign",
@@ -541,51 +476,15 @@ export class Dispatcher {
 
   /** Lets waiting jobs start, most urgent session first, then second attempts at late ones. */
   #pump(): void {
-    if (!this.#mayAnyoneStart()) return;
-    this.#waiting.visit(MAX_NEEDS, (queue) => this.#pumpQueue(queue));
-    if (this.#hedges.size === 0) return;
-    let tried = 0;
-    for (const job of this.#hedges) {
-      if (tried++ >= MAX_HEDGES_TRIED) break;
-      this.#hedge(job);
-    }
-  }
-
-  /** Without a place only a session that waits alone may still go somewhere: on top of its own work. */
-  #mayAnyoneStart(): boolean {
-    return this.#roster.openings > 0 || this.#waiting.size === 1;
-  }
-
-  #pumpQueue({ heap }: WaitingSessions): void {
-    const missed: Session[] = [];
-    let patience = PATIENCE;
-    for (let first = heap.peek(); first !== undefined && patience > 0; first = heap.peek()) {
-      const session = first.value;
-      const { waiting } = session;
-      let started = false;
-      for (let i = 0; i < waiting.length && patience > 0; i++) {
-        const job = waiting[i]!;
-        // Who failed it before narrows the choice for this job, where its session runs already for all of the session;
-        // a job without any of that speaks for those behind it.
-        const failed = job.failures.some((failure) => failure.weight > 0);
-        if (failed && patience <= PATIENCE / 3) continue;
-        started = this.#mayAnyoneStart() && this.#start(job);
-        if (started) {
-          waiting.splice(i, 1);
-          break;
-        }
-        const particular = failed || session.jobs.size > waiting.length;
-        patience -= particular ? this.#roster.connections.length + 1 : PATIENCE / 3;
-        if (!failed) break;
-      }
-      if (started) {
-        this.#waiting.enter(session);
-      } else {
-        heap.remove(first);
-        missed.push(session);
-      }
-    }
-    for (const session of missed) this.#waiting.enter(session);
+    // Without a place only a session that waits alone may still go somewhere: on top of its own work.
+    const mayStart = (): boolean => this.#roster.openings > 0 || this.#waiting.size === 1;
+    if (!mayStart()) return;
+    this.#waiting.serve({
+      mayStart,
+      start: (job) => this.#start(job),
+      connections: this.#roster.connections.length,
+    });
+    this.#seconds.retry(this.#nowMs);
   }
 
   /** Lets the pump look at the job again then, whatever happens before. */
@@ -620,11 +519,7 @@ export class Dispatcher {
     if (!attempt.late) {
       attempt.late = true;
       if (job.session.bound === connection) job.session.lateInRow++;
-      if (isUnheardOf(attempt)) {
-        const { silentPauseMs, silentPauseMaxMs } = this.#options;
-        const pauseMs = Math.min(silentPauseMs * 2 ** connection.silentInRow, silentPauseMaxMs);
-        connection.silentUntilMs = this.#nowMs + pauseMs;
-      }
+      this.#judge.late(attempt, this.#nowMs);
       // What waits behind it is held up as well.
       if (use.open[0] === attempt) {
         for (const behind of use.open) if (!behind.late && !behind.arriving) this.#onLate(behind);
@@ -632,62 +527,7 @@ export class Dispatcher {
     }
     const latestMs = this.#estimates.latestMs(job);
     if (latestMs > this.#nowMs) this.#arm(attempt, latestMs);
-    this.#hedge(job);
-  }
-
-  /** A second attempt while the first goes on, if one is worth it and somebody has room. */
-  #hedge(job: Job): void {
-    this.#hedges.delete(job);
-    const { maxOpenAttempts, maxAttempts } = this.#options;
-    const urgent = this.#nowMs >= this.#estimates.latestMs(job);
-    if (job.open === 0 || job.started >= 2 * maxAttempts || job.open >= maxOpenAttempts * (urgent ? 2 : 1)) return;
-    let doneMs = Infinity;
-    for (const attempt of job.attempts) {
-      if (attempt.state !== "open") continue;
-      if (!attempt.late) return;
-      // What waits behind something else, or is overdue, may be done at any time or never.
-      const usuallyMs = this.#estimates.usuallyDoneMs(attempt, this.#nowMs);
-      if (attempt.use.open[0] === attempt && usuallyMs > this.#nowMs) doneMs = Math.min(doneMs, usuallyMs);
-    }
-    const choice = this.#chooser.choose(job, urgent ? "rescue" : "hedge", this.#nowMs);
-    const found: Choice | undefined = choice !== undefined && "connection" in choice ? choice : undefined;
-    // Where all are slow alike, a second attempt is a luxury even if time is short.
-    const usefulMs = Math.min(doneMs, job.spec.deadlineMs);
-    const needed = urgent && found !== undefined && this.#nowMs + found.expectedMs < usefulMs;
-    const affordable = this.#hedgeTokens >= 1 || job.failures.length > 0;
-    if (found === undefined || !(needed || affordable)) {
-      this.#hedges.add(job);
-      if (found !== undefined && doneMs < job.spec.deadlineMs) this.#wakeAt(job, doneMs);
-      return;
-    }
-    if (!needed) this.#hedgeTokens = Math.max(0, this.#hedgeTokens - 1);
-    if (found.steal) this.#steal(found.connection);
-    this.#note(job, found.connection, "the first attempt is late");
-    this.#assign(job, found.connection, "the first attempt is late", "hedge");
-  }
-
-  /** A sign of work: it is not silent. */
-  #heard(connection: Connection): void {
-    connection.heardMs = this.#nowMs;
-    connection.silentUntilMs = 0;
-    connection.silentInRow = 0;
-    connection.rig.seenMs = this.#nowMs;
-  }
-
-  /** What the time of a good result says about its rig, its kind of work, and the session's luck with its place. */
-  #learnFrom(winner: Attempt): void {
-    const { job, connection } = winner;
-    const { session } = job;
-    const { kind, durationMs } = job.spec;
-    const cost = this.#estimates.costOf(winner, this.#nowMs);
-    const usual = this.#roster.rigs.size > 1 ? this.#estimates.usualCost(kind) : undefined;
-    if (connection.rig.reputation.timed(kind, cost, usual, this.#nowMs)) this.#tellStanding(connection.rig);
-    this.#estimates.add(kind, cost);
-    if (connection !== session.bound) return;
-    if (!winner.late) session.lateInRow = 0;
-    // A gateway leaves for another orchestrator when the whole answer takes longer than max(1.5 s, duration).
-    const slow = this.#nowMs - (job.inputMs ?? this.#nowMs) > 0.8 * Math.max(1_500, durationMs);
-    session.slowInRow = slow ? session.slowInRow + 1 : 0;
+    this.#seconds.consider(job, this.#nowMs);
   }
 
   // Ending attempts
@@ -712,7 +552,7 @@ export class Dispatcher {
     } else if (wasLost) {
       // Its next attempt started or waits since its connection ended.
     } else if (job.open > 0) {
-      this.#hedge(job);
+      this.#seconds.consider(job, this.#nowMs);
     } else if (job.failures.filter((one) => one.weight > 0).length >= this.#options.maxAttempts) {
       this.#giveUp(job, lastWordOn(job));
     } else {
@@ -734,24 +574,9 @@ export class Dispatcher {
   }
 
   #cancel(attempt: Attempt, why: string): void {
-    if (attempt.state === "open" && attempt.late) this.#learnFromLoser(attempt);
+    if (attempt.state === "open" && attempt.late) this.#judge.lost(attempt, this.#nowMs);
     this.#effects.push({ kind: "cancel", attempt: attempt.id, connection: attempt.connection.id, why });
     this.#release(attempt);
-  }
-
-  /** It ran late and was not waited for. That is no failure, but it says how slow the rig is at least. */
-  #learnFromLoser(attempt: Attempt): void {
-    const { connection, job } = attempt;
-    const { rig } = connection;
-    const cost = this.#estimates.costOf(attempt, this.#nowMs);
-    const own = rig.reputation.times.get(job.spec.kind);
-    if (attempt.use.open[0] === attempt && (own === undefined || cost > own.mean)) {
-      if (rig.reputation.timed(job.spec.kind, cost, undefined, this.#nowMs)) this.#tellStanding(rig);
-    }
-    if (!isUnheardOf(attempt)) return;
-    connection.silentInRow++;
-    if (connection.silentInRow < 3) return;
-    this.#fault(rig, 1, `gave no sign of life for ${connection.silentInRow} tasks in a row`);
   }
 
   /** Forgets an attempt and the place that it held. */
@@ -770,60 +595,14 @@ export class Dispatcher {
     attempt.due = undefined;
     if (attempt.trial) attempt.connection.rig.trials--;
     job.open--;
-    if (job.open === 0) this.#hedges.delete(job);
+    if (job.open === 0) this.#seconds.forget(job);
   }
 
   #leavePlace(attempt: Attempt): void {
-    const { use, connection } = attempt;
-    const at = use.open.indexOf(attempt);
-    use.open.splice(at, 1);
-    use.lastEndMs = this.#nowMs;
-    connection.open--;
-    const head = use.open[0];
-    if (head === undefined) {
-      connection.idle++;
-      if (!use.bound || isDraining(connection)) this.#dropUse(use);
-      else this.#roster.recount(connection);
-    } else if (at === 0 && !head.late && !head.arriving) {
-      this.#arm(head, this.#estimates.lateAtMs(head, this.#nowMs));
+    const next = this.#places.leave(attempt, this.#nowMs);
+    if (next !== undefined && !next.late && !next.arriving) {
+      this.#arm(next, this.#estimates.lateAtMs(next, this.#nowMs));
     }
-  }
-
-  // Sessions and their places
-
-  #session(key: string): Session {
-    let session = this.#sessions.get(key);
-    if (session === undefined) {
-      session = {
-        key,
-        jobs: new Set(),
-        waiting: [],
-        bound: undefined,
-        home: undefined,
-        ended: false,
-        idle: undefined,
-        queued: undefined,
-        lateInRow: 0,
-        slowInRow: 0,
-      };
-      this.#sessions.set(key, session);
-    }
-    return session;
-  }
-
-  #bind(session: Session, connection: Connection): void {
-    const before = session.bound;
-    if (before === connection) return;
-    session.bound = connection;
-    session.home = undefined;
-    session.lateInRow = 0;
-    session.slowInRow = 0;
-    const use = connection.uses.get(session);
-    if (use !== undefined) use.bound = true;
-    const old = before?.uses.get(session);
-    if (old === undefined) return;
-    old.bound = false;
-    if (old.open.length === 0) this.#dropUse(old);
   }
 
   /** Who saved the job keeps the session if its own connection failed or hangs. */
@@ -834,37 +613,14 @@ export class Dispatcher {
     if (winner.state === "lost" || bound === connection || demerits(connection, job, this.#nowMs) > 0) return;
     const failed =
       bound === undefined || demerits(bound, job, this.#nowMs) > 0 || (winner.hedge && session.lateInRow >= 2);
-    if (failed) this.#bind(session, connection);
-  }
-
-  /** Takes an idle session's place away; call it only where one is idle. The longest unused one loses it. */
-  #steal(connection: Connection): void {
-    let victim: Use | undefined;
-    for (const use of connection.uses.values()) {
-      if (use.open.length === 0 && (victim === undefined || use.lastEndMs < victim.lastEndMs)) victim = use;
-    }
-    if (victim !== undefined) this.#dropUse(victim);
-  }
-
-  /** The use must be idle. */
-  #dropUse(use: Use): void {
-    const { session, connection } = use;
-    if (!connection.uses.delete(session)) return;
-    connection.idle--;
-    this.#roster.recount(connection);
-    use.bound = false;
-    if (session.bound === connection) session.bound = undefined;
-    if (!connection.live || connection.finishing) return;
-    this.#effects.push({ kind: "unbind", session: session.key, connection: connection.id });
+    if (failed) this.#places.bind(session, connection);
   }
 
   #closeSession(session: Session): void {
     this.#timers.remove(session.idle);
     session.idle = undefined;
     this.#waiting.leave(session);
-    const use = session.bound?.uses.get(session);
-    if (use !== undefined) this.#dropUse(use);
-    this.#sessions.delete(session.key);
+    this.#places.close(session);
   }
 
   // Ending jobs
@@ -874,12 +630,15 @@ export class Dispatcher {
     const inputIsBad = failure.kind === "bad-input";
     for (const entry of job.failures) {
       // Without a result nobody knows whose fault it was: only what cannot be the input's counts.
-      if (entry.weight > 0 && !entry.opinion && !inputIsBad) this.#fault(entry.rig, entry.weight, entry.text);
+      if (entry.weight > 0 && !entry.opinion && !inputIsBad) {
+        this.#judge.fault(entry.rig, entry.weight, entry.text, this.#nowMs);
+      }
     }
     for (const attempt of job.attempts) {
       const overdue = attempt.state === "open" && attempt.late && attempt.use.open[0] === attempt;
-      if (failure.kind === "deadline" && overdue)
-        this.#fault(attempt.connection.rig, 1, "no answer before the deadline");
+      if (failure.kind === "deadline" && overdue) {
+        this.#judge.fault(attempt.connection.rig, 1, "no answer before the deadline", this.#nowMs);
+      }
       this.#cancel(attempt, inputIsBad ? "the input is bad" : "the job was given up");
     }
     this.#finish(job);
@@ -892,7 +651,7 @@ export class Dispatcher {
     this.#timers.remove(job.deadline);
     this.#timers.remove(job.hope);
     this.#timers.remove(job.wake);
-    this.#hedges.delete(job);
+    this.#seconds.forget(job);
     this.#jobs.delete(job.spec.job);
     session.jobs.delete(job);
     const at = session.waiting.indexOf(job);
@@ -946,27 +705,9 @@ export class Dispatcher {
 
   /** The last connection of its kind is gone: waiting jobs may have nobody left. */
   #lookForHopeless(): void {
-    for (const session of this.#sessions.values()) {
+    for (const session of this.#places.sessions.values()) {
       for (const job of session.waiting.slice()) this.#giveUpHopeless(job);
     }
-  }
-
-  // Rigs
-
-  #fault(rig: Rig, weight: number, why: string): void {
-    if (rig.reputation.fault(weight, why, this.#nowMs)) this.#tellStanding(rig);
-  }
-
-  #tellStanding(rig: Rig): void {
-    const { standing, reason } = rig.reputation;
-    this.#effects.push({ kind: "standing", rig: rig.name, standing, reason });
-  }
-
-  #rememberWinner(id: AttemptId, rig: Rig): void {
-    this.#winners.set(id, rig);
-    if (this.#winners.size <= REMEMBERED_WINNERS) return;
-    const [oldest] = this.#winners.keys();
-    if (oldest !== undefined) this.#winners.delete(oldest);
   }
 
   // Every call
@@ -978,19 +719,9 @@ export class Dispatcher {
 
   /** Whatever happened may have made room for somebody. */
   #end(): Effect[] {
-    if (this.#waiting.size > 0 || this.#hedges.size > 0) this.#pump();
+    if (this.#waiting.size > 0 || this.#seconds.size > 0) this.#pump();
     const effects = this.#effects;
     if (effects.length > 0) this.#effects = [];
     return effects;
   }
-}
-
-/** The session's own place stands empty: taking it deprives nobody. */
-function ownPlaceIsIdle(session: Session): boolean {
-  return session.bound?.uses.get(session)?.open.length === 0;
-}
-
-/** Nothing came from its connection since it was assigned. */
-function isUnheardOf({ connection, assignedMs }: Attempt): boolean {
-  return (connection.heardMs ?? -Infinity) < assignedMs;
 }

@@ -1,10 +1,18 @@
-import { type Ability, formatRig, misfit, type Need, needKey, type RigName } from "@openpool/protocol";
+import {
+  type Ability,
+  announcedVersion,
+  formatRig,
+  misfit,
+  type Need,
+  needKey,
+  type RigName,
+} from "@openpool/protocol";
 import { DecisionLog } from "./decision-log.ts";
 import type { AbilityGroup, Connection, Job, Rig } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
 import type { DispatchOptions } from "./options.ts";
-import { Reputation } from "./reputation.ts";
-import type { ConnectionId, ConnectionOffer, ConnectionView, RigView } from "./types.ts";
+import { parseReputation, Reputation } from "./reputation.ts";
+import type { ConnectionId, ConnectionOffer, ConnectionView, ReputationSnapshot, RigMemory, RigView } from "./types.ts";
 
 /** Who is there and who is remembered: rigs, their connections, and what those can do. */
 export class Roster {
@@ -206,6 +214,71 @@ export class Roster {
       if (goneMs !== undefined && misfit(ability, need) === undefined) lastMs = Math.max(lastMs ?? goneMs, goneMs);
     }
     return lastMs;
+  }
+
+  /** Whether one more session could have a place. Rigs that would only be used in need do not count. */
+  hasRoom(need: Need, nowMs: number): boolean {
+    this.require(need);
+    let barredRoom = false;
+    let others = false;
+    for (const connection of this.#list) {
+      if (!this.isAble(connection) || isDraining(connection)) continue;
+      const barred = connection.rig.reputation.standing === "barred";
+      others ||= !barred;
+      if (connection.uses.size >= connection.capacity) continue;
+      // Late once is slow; late twice without a word in between is probably hung.
+      if (connection.silentInRow > 0 && connection.silentUntilMs > nowMs) continue;
+      if (!barred) return true;
+      barredRoom = true;
+    }
+    return barredRoom && !others;
+  }
+
+  /** Places that are held. */
+  load(): number {
+    return this.#list.reduce((sum, connection) => sum + connection.uses.size, 0);
+  }
+
+  /** Places on connections that are not draining. */
+  capacity(): number {
+    return this.#list.reduce((sum, connection) => sum + (isDraining(connection) ? 0 : connection.capacity), 0);
+  }
+
+  /** What all together can do, without those that are draining or only used in need. */
+  promise(): Ability & { readonly capacity: number } {
+    const usable = this.#list.filter((connection) => !isDraining(connection));
+    const good = usable.filter((connection) => connection.rig.reputation.standing !== "barred");
+    let capacity = 0;
+    let capabilities = 0n;
+    const versions = new Set<string>();
+    for (const connection of good.length > 0 ? good : usable) {
+      capacity += connection.capacity;
+      capabilities |= connection.group.ability.capabilities;
+      versions.add(connection.group.ability.version);
+    }
+    return { capacity, capabilities, version: announcedVersion(versions) };
+  }
+
+  /** What was learnt about rigs. */
+  export(nowMs: number): ReputationSnapshot {
+    const rigs = [...this.#rigs.values()]
+      .filter((rig) => rig.reputation.accepted + rig.reputation.failed + rig.reputation.lied > 0)
+      .map((rig) => rig.reputation.export(rig.key, rig.connections.size > 0 ? nowMs : rig.seenMs, nowMs));
+    return { v: 1, rigs };
+  }
+
+  /** Takes over what was exported `awayMs` ago; returns what was new. Rigs that are known already keep theirs. */
+  import(snapshot: unknown, nowMs: number, awayMs: number): readonly RigMemory[] {
+    return parseReputation(snapshot).filter((memory) => {
+      const dot = memory.rig.indexOf(".");
+      if (dot < 0 || this.#rigs.has(memory.rig)) return false;
+      // The snapshot is our own: its addresses were checked when the rigs registered.
+      const name = { worker: memory.rig.slice(0, dot) as RigName["worker"], rig: memory.rig.slice(dot + 1) };
+      const rig = this.rig(name, nowMs);
+      rig.seenMs = nowMs - awayMs - memory.seenAgoMs;
+      rig.reputation.import(memory, nowMs, awayMs);
+      return true;
+    });
   }
 
   /** Union of what connected rigs that are not draining can do. */

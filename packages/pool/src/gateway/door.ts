@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type http2 from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Clock, errorText, type Logger, type Price } from "@openpool/base";
+import { type Clock, createEventBudget, errorText, type Logger, type Price } from "@openpool/base";
 import {
   type Ability,
   type AuthToken,
@@ -38,7 +38,6 @@ import type { JobDesk } from "../jobs/desk.ts";
 import type { Job, JobOutcome } from "../jobs/job.ts";
 import { clipOf } from "../jobs/wishes.ts";
 import { createUuidV7 } from "../store/index.ts";
-import { createEventBudget } from "../workers/event-budget.ts";
 import type { TokenIssuer } from "./auth-token.ts";
 import { fetchSource } from "./fetch-source.ts";
 import { type Rendition, type Renditions } from "./renditions.ts";

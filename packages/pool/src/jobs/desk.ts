@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { type Clock, errorText, type Logger } from "@openpool/base";
+import { type Clock, createEventBudget, errorText, type Logger, plainText } from "@openpool/base";
 import {
   AuthTokenSchema,
   formatRig,
@@ -25,8 +25,6 @@ import { creditFor } from "../ledger/credit-for.ts";
 import type { Store } from "../store/types.ts";
 import { judgeInput, kindOfWork, verifyResult, workedMs } from "../verify/index.ts";
 import type { Connection, Connections } from "../workers/connections.ts";
-import { createEventBudget } from "../workers/event-budget.ts";
-import { plainText } from "../workers/plain-text.ts";
 import type { Job, JobOutcome, JobRendition } from "./job.ts";
 import { randomView } from "./random-bytes.ts";
 

@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { type Clock, errorText, formatHostPort, type Logger, openScope, type Price } from "@openpool/base";
+import {
+  type Clock,
+  createEventBudget,
+  errorText,
+  formatHostPort,
+  type Logger,
+  openScope,
+  plainText,
+  type Price,
+} from "@openpool/base";
 import {
   INVALID_VIDEO,
   type NotifySegment,
@@ -16,8 +25,6 @@ import { Sessions } from "../jobs/sessions.ts";
 import { createUuidV7 } from "../store/index.ts";
 import type { UpstreamOptions } from "../options.ts";
 import type { Store } from "../store/types.ts";
-import { createEventBudget } from "../workers/event-budget.ts";
-import { plainText } from "../workers/plain-text.ts";
 import { type Link, type LinkState, type NotifiedBy, type Offer, openLink } from "./link.ts";
 import { createPriceReader, type PriceReader, type Quote } from "./price.ts";
 import { createSourceDownloader, type Downloader, sourceUrl } from "./source.ts";

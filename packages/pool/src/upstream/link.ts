@@ -1,5 +1,13 @@
 import { create } from "@bufbuild/protobuf";
-import { type Clock, createBackoff, errorText, formatHostPort, type HostPort, type Logger } from "@openpool/base";
+import {
+  type Clock,
+  createBackoff,
+  errorText,
+  formatHostPort,
+  type HostPort,
+  type Logger,
+  plainText,
+} from "@openpool/base";
 import {
   type Ability,
   capabilitiesToWire,
@@ -8,7 +16,6 @@ import {
   registerText,
 } from "@openpool/protocol";
 import { dialOrchestrator, register, type Registration, type RegistrationEnd } from "@openpool/transcoder";
-import { plainText } from "../workers/plain-text.ts";
 
 /** What the pool registers as: one transcoder with this many sessions. */
 export interface Offer extends Ability {

@@ -1,11 +1,10 @@
 import http, { type IncomingMessage } from "node:http";
 import https from "node:https";
-import { type Clock, errorText, formatHostPort, type HostPort } from "@openpool/base";
+import { type Clock, errorText, formatHostPort, type HostPort, plainText } from "@openpool/base";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
 import { keptGet } from "@openpool/transcoder";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
-import { plainText } from "../workers/plain-text.ts";
 
 /** Where a source may be fetched from. */
 export interface SourcePolicy {

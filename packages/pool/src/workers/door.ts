@@ -1,6 +1,6 @@
 import type http2 from "node:http2";
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Clock, errorText, type Logger } from "@openpool/base";
+import { type Clock, createEventBudget, errorText, type Logger, plainText } from "@openpool/base";
 import {
   capabilitySetFromWords,
   DEFAULT_CAPABILITIES,
@@ -30,10 +30,8 @@ import type { JobDesk, UploadedResult } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
 import type { Connection, Connections } from "./connections.ts";
 import { hashSecret, type Identities, isIdentityRefusal } from "./identity.ts";
-import { createEventBudget } from "./event-budget.ts";
 import type { RigNames } from "./rig-names.ts";
 import type { RigReports } from "./rig-reports.ts";
-import { plainText } from "./plain-text.ts";
 
 export interface WorkersDoorDeps {
   readonly desk: JobDesk;

@@ -1,7 +1,6 @@
-import type { Clock } from "@openpool/base";
+import { type Clock, plainText } from "@openpool/base";
 import { devicesByModel, formatRig, type RigDevice, type RigName, type RigReport } from "@openpool/protocol";
 import type { RigReportRecord, RigReportSummary, Store } from "../store/types.ts";
-import { plainText } from "./plain-text.ts";
 
 /** Devices of one model in one rig. */
 export interface DeviceCount extends Pick<RigDevice, "kind" | "model"> {

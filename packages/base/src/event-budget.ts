@@ -1,4 +1,4 @@
-import type { Clock } from "@openpool/base";
+import type { Clock } from "./clock.ts";
 
 /** Peers remembered at once; a flood of made-up names costs no more memory than this. */
 const MAX_KEYS = 10_000;

@@ -1,5 +1,5 @@
-import { stoppedClock } from "@openpool/base";
 import { expect, test } from "vitest";
+import { stoppedClock } from "./clock.ts";
 import { createEventBudget } from "./event-budget.ts";
 
 test("a peer may cause a burst of events and then one every so often, each peer for itself", () => {
