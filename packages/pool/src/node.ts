@@ -580,15 +580,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         return register.issue(rigOf(rig === undefined ? address : `${address}.${rig}`), "operator");
       },
       revokeCredential: (id) => register.revoke(id, "operator"),
-      async setWorker(address, { payTo, ...change }) {
-        if (payTo !== undefined) {
-          throw new PoolError(
-            { code: "payto/needs-signature" },
-            "Where a worker's money goes changes only by that worker's own signature: see `openpool payto`.",
-          );
-        }
-        return register.change(workerOf(address), change, "operator");
-      },
+      setWorker: async (address, change) => register.change(workerOf(address), change, "operator"),
       alerts,
       async drainRig(name) {
         const rig = knownRigOf(name);

@@ -13,7 +13,6 @@ const workersSchema = z.object({
       worker: z.string(),
       locked: z.boolean(),
       banned: z.string().optional(),
-      payTo: z.string().optional(),
       note: z.string().optional(),
     }),
   ),
@@ -148,7 +147,6 @@ function listText(answer: unknown): string {
   const workerRows = workers.map((one) => [
     one.worker,
     one.banned === undefined ? (one.locked ? "locked" : "open") : `banned: ${one.banned}`,
-    one.payTo ?? "",
     one.note ?? "",
   ]);
   const credentialRows = credentials.map((one) => [
@@ -158,7 +156,7 @@ function listText(answer: unknown): string {
     one.revokedAt === undefined ? "valid" : `revoked ${one.revokedAt}`,
   ]);
   return [
-    workerRows.length === 0 ? "" : formatTable(["WORKER", "STATE", "PAID TO", "NOTE"], workerRows),
+    workerRows.length === 0 ? "" : formatTable(["WORKER", "STATE", "NOTE"], workerRows),
     credentialRows.length === 0 ? "" : formatTable(["CREDENTIAL", "RIG", "ISSUED", "STATE"], credentialRows),
   ]
     .filter((table) => table !== "")

@@ -69,7 +69,7 @@ class MemoryPort implements AdminPort {
   };
   setWorker: AdminPort["setWorker"] = async (address, change) => {
     this.calls.push(["set", address, change]);
-    return { worker: ada, locked: change.locked ?? false, banned: undefined, payTo: undefined, note: undefined };
+    return { worker: ada, locked: change.locked ?? false, banned: undefined, note: undefined };
   };
   gateways: AdminPort["gateways"] = () => [];
   partitions: AdminPort["partitions"] = async () => [{ month: "2026-11", bytes: 4096 }];

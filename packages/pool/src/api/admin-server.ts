@@ -30,7 +30,6 @@ const bodies = {
   setWorker: z.strictObject({
     locked: z.boolean().optional(),
     banned: z.string().min(1).max(500).nullable().optional(),
-    payTo: address.nullable().optional(),
     note: z.string().max(2_000).nullable().optional(),
   }),
 };
@@ -217,11 +216,10 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   });
   app.patch<{ Params: { address: string } }>("/workers/:address", async (request, reply) => {
     const worker = parse(address, request.params.address);
-    const { locked, banned, payTo, note } = parse(bodies.setWorker, request.body);
+    const { locked, banned, note } = parse(bodies.setWorker, request.body);
     const change = {
       ...(locked === undefined ? {} : { locked }),
       ...(banned === undefined ? {} : { banned }),
-      ...(payTo === undefined ? {} : { payTo }),
       ...(note === undefined ? {} : { note }),
     };
     return json(reply, await port.setWorker(worker, change));

@@ -161,7 +161,7 @@ export interface AdminPort {
   /** Changes what is known of a worker; connected rigs that are no longer welcome are let go. */
   setWorker(
     address: string,
-    change: { locked?: boolean; banned?: string | null; payTo?: string | null; note?: string | null },
+    change: { locked?: boolean; banned?: string | null; note?: string | null },
   ): Promise<WorkerRecord>;
   /** What was told to whom. */
   readonly alerts?: AlertsAdmin;

@@ -67,8 +67,9 @@ export function hookedCredits(
 }
 
 /**
- * Books a run of credits, in the order of the log: one compact entry for all of them that share a month and a version of
- * the terms, and a line for every job. Pure, and the same whatever the runs: where they are cut changes only how many
+ * Books a run of credits, in the order of the log: one compact entry for all of them that share a version of the terms, the
+ * month that they are booked into and the month that they are of, and a line for every job. What comes late, into a later
+ * month than its own, so has entries of its own: its own month may leave the log by itself. Pure, and the same whatever the runs: where they are cut changes only how many
  * entries there are.
  */
 export function bookCredits(events: readonly CreditEvent[], rules: BookingRules): CreditBooking {
@@ -79,8 +80,9 @@ export function bookCredits(events: readonly CreditEvent[], rules: BookingRules)
     const { job, version, terms } = creditUnderTerms(event, rules.terms);
     const { rule, postings, data } = rules.bookJob(job, terms, rules.verdicts?.get(event.id));
     const atMs = Math.max(job.atMs, rules.openSinceMs);
-    const key = `${monthOf(atMs)} ${version.version}`;
-    const group = groups.get(key) ?? newGroup(event.id, version.version);
+    const [month, ownMonth] = [monthOf(atMs), monthOf(job.atMs)];
+    const key = `${month} ${ownMonth} ${version.version}`;
+    const group = groups.get(key) ?? newGroup(event.id, version.version, month === ownMonth ? undefined : ownMonth);
     groups.set(key, group);
     group.jobs++;
     group.atMs = Math.max(group.atMs, atMs);
@@ -116,7 +118,7 @@ export function bookCredits(events: readonly CreditEvent[], rules: BookingRules)
       termsVersion: group.termsVersion,
       atMs: group.atMs,
       postings: [...group.sums].map(([account, amountWei]) => ({ account, amountWei })),
-      data: { jobs: group.jobs },
+      data: { jobs: group.jobs, ...(group.late === undefined ? {} : { late: group.late }) },
     })),
     lines,
     holds: [...holds.values()],
@@ -127,13 +129,15 @@ interface Group {
   /** Of its first event. */
   readonly id: string;
   readonly termsVersion: number;
+  /** The month that its credits are of, where that was closed before they came. */
+  readonly late: string | undefined;
   readonly sums: Map<string, bigint>;
   atMs: number;
   jobs: number;
 }
 
-function newGroup(id: string, termsVersion: number): Group {
-  return { id, termsVersion, sums: new Map(), atMs: 0, jobs: 0 };
+function newGroup(id: string, termsVersion: number, late: string | undefined): Group {
+  return { id, termsVersion, late, sums: new Map(), atMs: 0, jobs: 0 };
 }
 
 /** Adds a job's postings to its group; answers what each worker got. */

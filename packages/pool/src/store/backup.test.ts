@@ -48,7 +48,7 @@ describe("a backup", () => {
     );
     const odd = 'tab\t line\n back\\slash \\. quote\' "double" \u2028 ключ \u{1F600}';
     await store.append([{ type: "fact", data: { odd } }]);
-    await store.changeWorker(ada, { locked: true, payTo: bob, note: odd });
+    await store.changeWorker(ada, { locked: true, note: odd });
     await store.putSnapshot("s", { odd });
     // A month that no program makes any more.
     await store.database.query("select openpool.add_events_partition('2021-03-01')");
@@ -189,7 +189,7 @@ describe("a restore", () => {
     const lying = join(dir, "lying");
     const writer = await createBackupFile(lying);
     await writer.header(header);
-    await writer.table({ table: "workers", columns: ["worker", "locked", "banned", "pay_to", "note"] });
+    await writer.table({ table: "workers", columns: ["worker", "locked", "banned", "note"] });
     await writer.rows(Buffer.from("0x1\tf\t\\N\t\\N\t\\N\n"));
     await writer.tableEnd({ rows: "1", checksum: "12345" });
     await writer.finish();

@@ -58,8 +58,10 @@ export async function changeHold(
   amountWei: bigint,
 ): Promise<void> {
   await client.query(
-    `update openpool.ledger_holds set amount_wei = amount_wei + $4
-     where worker = (select id from openpool.ledger_workers where worker = $1) and release_at = $2 and terms_version = $3`,
+    // A credit of nothing put nothing on hold: there may be no row to change.
+    `insert into openpool.ledger_holds as h (release_at, worker, terms_version, amount_wei)
+     select $2, w.id, $3, $4 from openpool.ledger_workers w where w.worker = $1
+     on conflict (release_at, worker, terms_version) do update set amount_wei = h.amount_wei + excluded.amount_wei`,
     [worker, releaseAt, termsVersion, amountWei],
   );
   await client.query(

@@ -351,6 +351,57 @@ describe("rebuilding", () => {
     expect(rows.map((row) => [row.atMs, row.amountWei])).toEqual([[february, 6_000n]]);
     expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
   });
+
+  test("lets a month go whose late credits stand in a later one, once that is closed, and finds all of them again", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: 20 * DAY })]));
+    const { store, ledger, client, connection } = world;
+    const dir = await mkdtemp(join(tmpdir(), "openpool-exports-"));
+    const prune = (month: string) => pruneMonth(connection, month, dir, clock.now());
+    const right = async (jobs: number): Promise<void> => {
+      expect(await rebuild(world, false, clock.now)).toMatchObject({ jobs, differences: [] });
+      expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+      expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+    };
+    try {
+      await store.credit(creditOf(ada, "one", 4n));
+      await world.catchUp();
+      expect(await closePeriods(client, t0 + 5 * DAY)).toEqual(["2026-01"]);
+      // The clock of the node that says so is behind; beside it one goes right.
+      await store.credit(creditOf(ada, "one", 8n));
+      await store.credit(creditOf(bob, "one", 1n));
+      clock.advance(3 * DAY);
+      await store.credit(creditOf(ada, "one", 4n));
+      await world.catchUp();
+      await expect(prune("2026-01")).rejects.toThrow(/booked into a month that is not closed yet/);
+      clock.advance(40 * DAY);
+      await store.credit(creditOf(bob, "one", 4n));
+      await world.catchUp();
+      expect(await closePeriods(client, clock.now())).toEqual(["2026-02"]);
+      // Books of before, which mixed what came late with what did not.
+      await client.query(`update openpool.ledger_entries set data = '{"jobs":2}' where data->>'late' is not null`);
+      await expect(prune("2026-01")).rejects.toThrow(/run openpool ledger rebuild once/);
+      await right(5);
+      const january = await prune("2026-01");
+      expect(january.rows).toBe(3);
+      await right(5);
+      const february = await prune("2026-02");
+      expect(february.rows).toBe(1);
+      const balances = [await ledger.balance(ada), await ledger.balance(bob)];
+      expect(balances).toMatchObject([{ owedWei: 12_000n }, { owedWei: 750n, heldWei: 3_000n }]);
+      // Whichever of the files is there: what came late is booked once.
+      for (const gone of [[], [january], [february], [january, february]]) {
+        const files = await Promise.all(gone.map(async ({ file }) => ({ file, bytes: await readFile(file) })));
+        for (const { file } of files) await rm(file);
+        await right(5 - gone.reduce((sum, { rows }) => sum + rows, 0));
+        expect([await ledger.balance(ada), await ledger.balance(bob)]).toEqual(balances);
+        for (const { file, bytes } of files) await writeFile(file, bytes);
+      }
+      expect(await store.checkTotals()).toEqual([]);
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  });
 });
 
 describe("the check", () => {
@@ -369,6 +420,12 @@ describe("the check", () => {
     ],
     ["a posting", "update openpool.ledger_postings set amount_wei = amount_wei + 1", "postings"],
     ["a hold", "update openpool.ledger_holds set amount_wei = 1", "holds"],
+    // As if more had been shared of what hooks held back than ever waited.
+    [
+      "what waits for its hook",
+      "insert into openpool.ledger_accounts (account, balance_wei) values ('pool:unshared', -1)",
+      "negative",
+    ],
   ];
   test.each(wrongs)(
     "finds %s that was changed, halts payouts, and lifts the halt once it is right again",

@@ -228,26 +228,23 @@ class Rebuild {
     }
   }
 
-  async #copyClosed({ starts_at, ends_at }: DroppedMonth): Promise<void> {
-    const range = [starts_at, ends_at];
-    await this.#client.query(
+  /** What followed from the month's own events: not what came late into it, but what came late of it into later ones. */
+  async #copyClosed({ month, starts_at, ends_at }: DroppedMonth): Promise<void> {
+    const { rows: holds } = await this.#client.query<HoldRow>(
       `with entries as (
          insert into openpool.rebuilt_entries select * from openpool.ledger_entries
-           where derived and rule = 'credit' and time >= $1 and time < $2 returning id
+           where derived and rule = 'credit' and time >= $1
+             and coalesce(data->>'late' = $3, time < $2)
+           returning id
+       ), postings as (
+         insert into openpool.rebuilt_postings select p.* from openpool.ledger_postings p join entries e on e.id = p.entry
+       ), l as (
+         insert into openpool.rebuilt_lines select l.* from openpool.ledger_lines l join entries e on e.id = l.entry
+           where l.kind = 'credit' and l.at >= $1
+           returning worker, terms_version, release_at, amount_wei
        )
-       insert into openpool.rebuilt_postings select p.* from openpool.ledger_postings p join entries e on e.id = p.entry`,
-      range,
-    );
-    await this.#client.query(
-      "insert into openpool.rebuilt_lines select * from openpool.ledger_lines where kind = 'credit' and at >= $1 and at < $2",
-      range,
-    );
-    const { rows: holds } = await this.#client.query<HoldRow>(
-      `select ${HOLD_COLUMNS} from (
-         select l.worker, l.terms_version, l.release_at, l.amount_wei from openpool.rebuilt_lines l
-         where l.at >= $1 and l.at < $2
-       ) l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
-      range,
+       select ${HOLD_COLUMNS} from l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
+      [starts_at, ends_at, month],
     );
     this.#hold(holds.map(toHold));
   }

@@ -14,6 +14,7 @@ import { waysToPay } from "./schema/10-ways-to-pay.ts";
 import { retention } from "./schema/11-retention.ts";
 import { payoutHolds } from "./schema/12-payout-holds.ts";
 import { hookVerdicts } from "./schema/13-hook-verdicts.ts";
+import { lateCredits } from "./schema/16-late-credits.ts";
 import { ownAlerts } from "./schema/19-own-alerts.ts";
 import type { Migration } from "./schema/migration.ts";
 
@@ -35,6 +36,7 @@ export const knownMigrations: readonly Migration[] = [
   retention,
   payoutHolds,
   hookVerdicts,
+  lateCredits,
   ownAlerts,
 ];
 
@@ -86,7 +88,10 @@ export async function migrate(
           { cause },
         );
       }
-      logger.info("migrated the database", { version, name });
+      logger.debug("made a version of the schema", { version, name });
+    }
+    if (known.some(({ version }) => !done.has(version))) {
+      logger.info(current === 0 ? "made the database" : "upgraded the database", { from: current, to: newest });
     }
   } finally {
     await client.query("select pg_advisory_unlock($1)", [locks.migration]).catch(() => {});

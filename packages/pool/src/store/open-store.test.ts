@@ -315,11 +315,11 @@ describe("credits", () => {
 describe("what is known of workers", () => {
   test("is kept, and of it only what is named changes", async () => {
     await using store = await openTestStore();
-    const record = { worker: ada, locked: true, banned: undefined, payTo: bob, note: "a friend" };
-    expect(await store.changeWorker(ada, { locked: true, payTo: bob, note: "a friend" })).toEqual(record);
+    const record = { worker: ada, locked: true, banned: undefined, note: "a friend" };
+    expect(await store.changeWorker(ada, { locked: true, note: "a friend" })).toEqual(record);
     expect(await store.changeWorker(ada, { banned: "it lies" })).toEqual({ ...record, banned: "it lies" });
     expect(await store.changeWorker(ada, { banned: null, note: null })).toEqual({ ...record, note: undefined });
-    const other = { worker: bob, locked: false, banned: "it lies", payTo: undefined, note: undefined };
+    const other = { worker: bob, locked: false, banned: "it lies", note: undefined };
     expect(await store.changeWorker(bob, { banned: "it lies" })).toEqual(other);
     expect(await store.workers()).toEqual([{ ...record, note: undefined }, other]);
     expect(await store.worker(bob)).toEqual(other);

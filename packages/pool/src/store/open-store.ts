@@ -119,16 +119,14 @@ interface WorkerRow {
   readonly worker: WorkerAddress;
   readonly locked: boolean;
   readonly banned: string | null;
-  readonly pay_to: WorkerAddress | null;
   readonly note: string | null;
 }
-const WORKER = "worker, locked, banned, pay_to, note";
+const WORKER = "worker, locked, banned, note";
 
-const workerOf = ({ worker, locked, banned, pay_to, note }: WorkerRow): WorkerRecord => ({
+const workerOf = ({ worker, locked, banned, note }: WorkerRow): WorkerRecord => ({
   worker,
   locked,
   banned: banned ?? undefined,
-  payTo: pay_to ?? undefined,
   note: note ?? undefined,
 });
 
@@ -337,17 +335,16 @@ class PgStore implements Store {
     return row && workerOf(row);
   }
 
-  async changeWorker(worker: WorkerAddress, { locked, banned, payTo, note }: WorkerChange): Promise<WorkerRecord> {
+  async changeWorker(worker: WorkerAddress, { locked, banned, note }: WorkerChange): Promise<WorkerRecord> {
     const [row] = await this.#read<WorkerRow>(
-      `insert into openpool.workers as w (worker, locked, banned, pay_to, note)
-       values ($1, coalesce($2::boolean, false), $4::text, $6::text, $8::text)
+      `insert into openpool.workers as w (worker, locked, banned, note)
+       values ($1, coalesce($2::boolean, false), $4::text, $6::text)
        on conflict (worker) do update set
          locked = coalesce($2::boolean, w.locked),
          banned = case when $3::boolean then excluded.banned else w.banned end,
-         pay_to = case when $5::boolean then excluded.pay_to else w.pay_to end,
-         note = case when $7::boolean then excluded.note else w.note end
+         note = case when $5::boolean then excluded.note else w.note end
        returning ${WORKER}`,
-      [worker, locked, ...[banned, payTo, note].flatMap((value) => [value !== undefined, value])],
+      [worker, locked, ...[banned, note].flatMap((value) => [value !== undefined, value])],
     );
     // The next ban holds payouts back again.
     if (banned === null) {

@@ -78,6 +78,10 @@ interface BookingTime {
   readonly terms: Terms;
 }
 
+/** A row `l` whose hook failed, and which was not shared since. Of a fee of nothing there is nothing to share. */
+const WAITS_FOR_HOOK = `l.scheme = 'hook-held' and l.fee_wei > 0
+  and not exists (select from openpool.ledger_entries k where k.source = 'hook-released/' || l.job)`;
+
 const EMPTY_TOTALS: IncomeTotals = {
   redeemedWei: 0n,
   keptWei: 0n,
@@ -443,8 +447,7 @@ export class PgSchemeStore implements AsyncDisposable {
     const rows = await this.#read<EventRow & { terms_version: number; note: Record<string, unknown> | null }>(
       `select e.id, e.time, e.worker, e.rig, e.data, l.terms_version, l.data as note
        from (
-         select l.* from openpool.ledger_lines l where l.scheme = 'hook-held'
-           and not exists (select from openpool.ledger_entries k where k.source = 'hook-released/' || l.job)
+         select l.* from openpool.ledger_lines l where ${WAITS_FOR_HOOK}
          order by l.at, l.id limit $1
        ) l
          -- An id begins with its moment, so only some milliseconds of the log are looked at.
@@ -467,8 +470,7 @@ export class PgSchemeStore implements AsyncDisposable {
   async heldByHooks(): Promise<{ readonly jobs: number; readonly feeWei: bigint; readonly why: string | undefined }> {
     const [row] = await this.#read<{ jobs: string; fee: string; why: string | null }>(
       `select count(*) as jobs, coalesce(sum(l.fee_wei), 0) as fee, max(l.data->>'why') as why
-       from openpool.ledger_lines l where l.scheme = 'hook-held'
-         and not exists (select from openpool.ledger_entries k where k.source = 'hook-released/' || l.job)`,
+       from openpool.ledger_lines l where ${WAITS_FOR_HOOK}`,
     );
     return { jobs: Number(row?.jobs ?? 0), feeWei: BigInt(row?.fee ?? 0), why: row?.why ?? undefined };
   }

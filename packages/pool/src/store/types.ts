@@ -82,8 +82,6 @@ export interface WorkerRecord {
   readonly locked: boolean;
   /** Why it may not work at all. */
   readonly banned: string | undefined;
-  /** Where its money goes, if not to the address of its name. */
-  readonly payTo: WorkerAddress | undefined;
   readonly note: string | undefined;
 }
 
@@ -91,7 +89,6 @@ export interface WorkerRecord {
 export interface WorkerChange {
   readonly locked?: boolean | undefined;
   readonly banned?: string | null | undefined;
-  readonly payTo?: WorkerAddress | null | undefined;
   readonly note?: string | null | undefined;
 }
 

@@ -11,7 +11,7 @@ function identities(rules: Partial<IdentityRules> = {}): Identities {
   const made = new Identities({ joinOpen: true, joinRegistered: true, joinPassword: undefined, ...rules });
   const name: RigName = { worker: ada, rig: "rack" };
   made.load(
-    [{ worker: bob, locked: false, banned: "sells other people's pixels", payTo: undefined, note: undefined }],
+    [{ worker: bob, locked: false, banned: "sells other people's pixels", note: undefined }],
     [
       { id: "1", secretHash: hashSecret("good"), name, createdAt: "2026-01-01T00:00:00Z", revokedAt: undefined },
       {
@@ -66,7 +66,7 @@ describe("a worker's secret", () => {
 
   test("an address that is locked works only with issued credentials", () => {
     const locked = identities();
-    locked.load([{ worker: ada, locked: true, banned: undefined, payTo: undefined, note: undefined }], []);
+    locked.load([{ worker: ada, locked: true, banned: undefined, note: undefined }], []);
     expect(outcome(locked.identify(ada, none))).toBe("locked");
     expect(outcome(locked.identify("anything", bytesOf(ada)))).toBe("locked");
   });
@@ -79,7 +79,7 @@ describe("a rig that was let in", () => {
     expect(identities().isDismissed(rig, hashSecret("old"))).toBe(true);
     expect(identities().isDismissed({ worker: bob, rig: "default" }, hashSecret(bob))).toBe(true);
     const locked = identities();
-    locked.load([{ worker: ada, locked: true, banned: undefined, payTo: undefined, note: undefined }], []);
+    locked.load([{ worker: ada, locked: true, banned: undefined, note: undefined }], []);
     expect(locked.isDismissed(rig, hashSecret(ada))).toBe(true);
   });
 });

@@ -23,7 +23,7 @@ export async function moneyOf(context: Context, worker: WorkerAddress): Promise<
   const { port, clock } = context;
   const { payouts, books } = port;
   const nowMs = clock.now();
-  const payTo = (await payouts?.payTo(worker)) ?? port.worker(worker)?.payTo ?? worker;
+  const payTo = (await payouts?.payTo(worker)) ?? worker;
   const accounts = await books?.balance(worker);
   const terms = termsFor(currentTerms(port.terms(), nowMs), worker);
   if (accounts === undefined) {

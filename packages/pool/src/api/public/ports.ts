@@ -92,7 +92,6 @@ export interface LiveDecision {
 export interface WorkerRules {
   readonly locked: boolean;
   readonly banned: string | undefined;
-  readonly payTo: WorkerAddress | undefined;
 }
 
 /** What the pool says of itself; it does not change while it runs. */
