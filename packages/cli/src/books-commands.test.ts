@@ -1,44 +1,23 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { silentLogger, systemClock } from "@openpool/base";
-import { poolOptions, type RunningPool, startPool, toPoolOptions } from "@openpool/pool";
-import { resolveOptions } from "@openpool/base";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Ran, run } from "./testing/run.ts";
+import { type Clock, systemClock } from "@openpool/base";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { openOperatedPool, type OperatedPool } from "./testing/pool.ts";
+import type { Ran } from "./testing/run.ts";
+
+// A database and dozens of commands, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const ada = `0x${"11".repeat(20)}`;
 
-let dataDir: string;
-let pool: RunningPool;
+let pool: OperatedPool;
 beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), "openpool-books-"));
-  const values = new Map([
-    ["data-dir", dataDir],
-    ["listen", "127.0.0.1:0"],
-    ["service-uri", "https://127.0.0.1:1"],
-    ["admin-listen", "127.0.0.1:0"],
-    ["commission", "10%"],
-    ["hold-time", "30m"],
-  ]);
-  const resolved = resolveOptions(poolOptions, [{ origin: "flag", label: (name) => name, values }]);
-  if (!resolved.ok) throw new Error(JSON.stringify(resolved.problems));
-  const options = toPoolOptions(resolved.values, {
-    adminListenNamed: true,
-    apiListenNamed: true,
-    joinPassword: undefined,
-    terminal: false,
-  });
-  if ("problems" in options) throw new Error(JSON.stringify(options.problems));
-  pool = await startPool(options, { logger: silentLogger, clock: systemClock, version: "0.0.0" });
+  pool = await openOperatedPool(() => ({ commission: "10%", "hold-time": "30m" }));
 });
-afterAll(async () => {
-  await pool[Symbol.asyncDispose]();
-  await rm(dataDir, { recursive: true, force: true });
-});
+afterAll(() => pool[Symbol.asyncDispose]());
 
 function operate(...args: readonly string[]): Promise<Ran> {
-  return run(args, { env: { OPENPOOL_DATA_DIR: dataDir } });
+  return pool.operate(...args);
 }
 
 test("settings make the first version of the terms; later ones are announced and never begin at once", async () => {
@@ -52,7 +31,7 @@ test("settings make the first version of the terms; later ones are announced and
   });
   const dry = await operate("terms", "set", "--effective", "1d", "--commission", "5%", "--dry-run");
   expect(dry.out).toMatch(/commissionPpm +100000 +50000\n/);
-  const file = join(dataDir, "terms.yaml");
+  const file = join(pool.dataDir, "terms.yaml");
   await writeFile(file, `overrides:\n  - name: own machines\n    workers: ["${ada}"]\n    commissionPpm: 0\n`);
   const set = await operate("terms", "set", "--effective", "1d", "--commission", "5%", "--file", file);
   expect(set).toMatchObject({ code: 0, out: expect.stringContaining("version 2 counts from ") });
@@ -109,7 +88,69 @@ test("the books are adjusted, checked, rebuilt, and told as statements", async (
   expect((await operate("statements", ada, "--month", "2020-01")).out.split("\r\n")).toHaveLength(2);
   expect((await operate("statements", ada, "--month", "13")).code).toBe(2);
   expect((await operate("statements", "0x12")).code).toBe(4);
-  const metrics = await (await fetch(`${pool.adminUrl}/metrics`)).text();
+  const metrics = await (await fetch(`${pool.running.adminUrl}/metrics`)).text();
   expect(metrics).toMatch(/openpool_ledger_wei{.*account="owed".*} 3000\n/);
   expect(metrics).toMatch(/openpool_payout_halts{.*} 0\n/);
+});
+
+const DAY_MS = 86_400_000;
+/** Two months back, whatever today is: that month is over. */
+const LONG_AGO_MS = 62 * DAY_MS;
+
+/** A pool whose books began long ago, and in which it is today now. Its months are looked at often. */
+async function openOldPool(
+  flags: Readonly<Record<string, string>>,
+): Promise<OperatedPool & { readonly month: string }> {
+  let behindMs = LONG_AGO_MS;
+  const clock: Clock = {
+    ...systemClock,
+    now: () => systemClock.now() - behindMs,
+    // What waits ten minutes is the look at months that are over.
+    after: (ms, work) => systemClock.after(ms === 600_000 ? 50 : ms, work),
+  };
+  const old = await openOperatedPool(() => flags, clock);
+  const adjust = (): Promise<Ran> =>
+    old.operate("ledger", "adjust", "--worker", ada, "--wei=700", "--reason", "a gift");
+  expect(await adjust()).toMatchObject({ code: 0 });
+  const month = new Date(clock.now()).toISOString().slice(0, 7);
+  behindMs = 0;
+  expect(await adjust()).toMatchObject({ code: 0 });
+  await expect
+    .poll(async () => (await old.operate("ledger", "show")).out, { timeout: 60_000 })
+    .toMatch(/closed up to \d{4}-\d\d\n/);
+  return Object.assign(old, { month });
+}
+
+test("months of the event log are exported, and taken out of it, by commands", async () => {
+  await using old = await openOldPool({});
+  const file = join(old.dataDir, "exports", `events-${old.month}.jsonl.gz`);
+  expect(await old.operate("ledger", "export", "--month", old.month)).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(new RegExp(`^MONTH +EVENTS +FILE *\n${old.month} +\\d+ +${file} *\n$`)),
+  });
+  expect(await old.operate("ledger", "export", "--month", "2020-01")).toMatchObject({
+    code: 4,
+    err: expect.stringContaining("the books of 2020-01 are not closed"),
+  });
+  expect((await old.operate("ledger", "prune", "--month", "lately")).code).toBe(4);
+  expect(await old.operate("ledger", "prune")).toMatchObject({ code: 0, out: expect.stringContaining(file) });
+  expect(await old.operate("ledger", "prune")).toMatchObject({ code: 0, out: "no closed month is in the log\n" });
+  expect(await old.operate("ledger", "prune", "--month", old.month)).toMatchObject({ code: 4 });
+  const left = await old.operate("events", "--type", "ledger.adjusted", "--json");
+  expect(left.out.trim().split("\n")).toHaveLength(1);
+  // The books have both.
+  expect((await old.operate("statements", ada)).out.split("\r\n")).toHaveLength(4);
+  expect((await old.operate("ledger", "check")).code).toBe(0);
+  expect((await old.operate("ledger", "rebuild", "--verify")).code).toBe(0);
+});
+
+test("with --events-keep the pool itself takes old months out of the log, into files", async () => {
+  await using old = await openOldPool({ "events-keep": "2" });
+  await expect
+    .poll(async () => (await old.operate("events", "--type", "log.pruned", "--json")).out, { timeout: 60_000 })
+    .toContain(`"month":"${old.month}"`);
+  expect(await readdir(join(old.dataDir, "exports"))).toContain(`events-${old.month}.jsonl.gz`);
+  // The month before this one stays, closed as it is.
+  expect((await old.operate("ledger", "prune", "--month", old.month)).code).toBe(4);
+  expect((await old.operate("ledger", "check")).code).toBe(0);
 });

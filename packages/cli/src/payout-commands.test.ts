@@ -1,74 +1,49 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { resolveOptions, silentLogger, systemClock } from "@openpool/base";
-import {
-  deployPayoutContract,
-  type LocalChain,
-  newPayoutKey,
-  poolOptions,
-  type RunningPool,
-  startLocalChain,
-  startPool,
-  toPoolOptions,
-} from "@openpool/pool";
+import { deployPayoutContract, type LocalChain, newPayoutKey, startLocalChain } from "@openpool/pool";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { type Ran, run } from "./testing/run.ts";
+import { openOperatedPool, type OperatedPool } from "./testing/pool.ts";
+import type { Ran } from "./testing/run.ts";
 
 // A database, a chain and dozens of commands, on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** Commands run in this process, and reach a pool that pays on a chain of its own. */
-let dataDir: string;
 let chain: LocalChain;
-let pool: RunningPool;
+let pool: OperatedPool;
 let payer: string;
 
 beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), "openpool-payouts-"));
   chain = await startLocalChain();
   await deployPayoutContract(chain.url, { plain: chain.richKeys[0] ?? "" });
   const made = await newPayoutKey("a password", { n: 1024 });
   payer = made.address;
-  const [keystore, password] = [join(dataDir, "payer.json"), join(dataDir, "payer.password")];
-  await writeFile(keystore, made.keystore);
-  await writeFile(password, "a password\n");
   await chain.request("anvil_setBalance", [payer, `0x${(10n ** 18n).toString(16)}`]);
-  const values = new Map([
-    ["data-dir", dataDir],
-    ["listen", "127.0.0.1:0"],
-    ["service-uri", "https://127.0.0.1:1"],
-    ["admin-listen", "127.0.0.1:0"],
-    ["rpc-url", chain.url],
-    ["chain-id", String(chain.chainId)],
-    ["payout-finality", "1"],
-    ["payout-keystore", keystore],
-    ["payout-password-file", password],
-    ["payout-method", "batch"],
-    ["payout-fiat", "fixed:EUR:2500.50"],
-    ["payout-approval-above", "250000000000000000"],
-    ["payto-delay", "0s"],
-    ["minimum-payout", "0"],
-  ]);
-  const resolved = resolveOptions(poolOptions, [{ origin: "flag", label: (name) => name, values }]);
-  if (!resolved.ok) throw new Error(JSON.stringify(resolved.problems));
-  const options = toPoolOptions(resolved.values, {
-    adminListenNamed: true,
-    apiListenNamed: true,
-    joinPassword: undefined,
-    terminal: false,
+  pool = await openOperatedPool(async (dataDir) => {
+    const [keystore, password] = [join(dataDir, "payer.json"), join(dataDir, "payer.password")];
+    await writeFile(keystore, made.keystore);
+    await writeFile(password, "a password\n");
+    return {
+      "rpc-url": chain.url,
+      "chain-id": String(chain.chainId),
+      "payout-finality": "1",
+      "payout-keystore": keystore,
+      "payout-password-file": password,
+      "payout-method": "batch",
+      "payout-fiat": "fixed:EUR:2500.50",
+      "payout-approval-above": "250000000000000000",
+      "payto-delay": "0s",
+      "minimum-payout": "0",
+    };
   });
-  if ("problems" in options) throw new Error(JSON.stringify(options.problems));
-  pool = await startPool(options, { logger: silentLogger, clock: systemClock, version: "0.0.0" });
 });
 afterAll(async () => {
   await pool[Symbol.asyncDispose]();
   await chain[Symbol.asyncDispose]();
-  await rm(dataDir, { recursive: true, force: true });
 });
 
 function operate(...args: readonly string[]): Promise<Ran> {
-  return run(args, { env: { OPENPOOL_DATA_DIR: dataDir }, cwd: dataDir });
+  return pool.operate(...args);
 }
 
 let workers = 0;
@@ -196,6 +171,38 @@ test("a payment that its address does not take is owed again, explained, and can
   expect((await operate("payouts", "retry", refuses)).out).toContain("is paid again with the next payout\n");
   await untilDone(await begin());
   expect(await balance(refuses)).toBe(1_000n);
+});
+
+test("what the account paid behind the books' back is told; a person says what it was, and payouts go on", async () => {
+  const ada = await owe(4_000n);
+  const [stranger, landlord] = [`0x${"5".repeat(40)}`, `0x${"6".repeat(40)}`];
+  await chain.request("anvil_impersonateAccount", [payer]);
+  const send = async (to: string, wei: number): Promise<string> =>
+    String(await chain.request("eth_sendTransaction", [{ from: payer, to, value: `0x${wei.toString(16)}` }]));
+  await send(stranger, 1_500);
+  const rent = await send(landlord, 77);
+  await chain.request("anvil_stopImpersonatingAccount", [payer]);
+  await operate("payouts", "run");
+  await expect
+    .poll(async () => (await operate("payouts", "list")).out, { timeout: 60_000 })
+    .toContain("something else signs with the pool's key");
+  const refused = await operate("payouts", "resume");
+  expect(refused.code).toBe(4);
+  expect(refused.err).toContain(`paid 1500 wei to ${stranger}`);
+  expect(refused.err).toContain(rent);
+  // One of the two is not enough.
+  expect((await operate("payouts", "resume", "--foreign", rent)).err).not.toContain(rent);
+  expect((await operate("payouts", "resume", "--paid-for", "somebody")).code).toBe(2);
+  const resumed = await operate("payouts", "resume", "--foreign", rent, "--paid-for", `${stranger}=${ada}`);
+  expect(resumed).toMatchObject({ code: 0, err: "" });
+  expect(resumed.out).toMatch(
+    new RegExp(`^found on the chain and booked:\\nWORKER.*\\n${ada} +0\\.0000000000000015 +0x`),
+  );
+  expect(resumed.out).toContain("payouts go on\n");
+  expect((await operate("statements", ada)).out).toMatch(/,paid,.*,-1500,/);
+  await untilDone(await begin());
+  expect(await balance(ada)).toBe(2_500n);
+  expect((await operate("ledger", "check")).code).toBe(0);
 });
 
 test("where money goes changes by the worker's signature alone, and at once where there is no delay", async () => {

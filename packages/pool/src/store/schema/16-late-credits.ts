@@ -27,6 +27,10 @@ begin
   if exists (select from openpool.ledger_periods where ends_at <= p_month and dropped_at is null) then
     raise exception 'an earlier month is still in the log' using errcode = 'OP004';
   end if;
+  -- A month in which no pool ran has none.
+  if to_regclass('openpool.' || name) is null then
+    return;
+  end if;
   execute format('select max(position) from openpool.%I where type = ''job.credited'' and position > $1', name)
     into late using closed_at;
   if late is not null then
