@@ -6,7 +6,7 @@ import { openOperatedPool, type OperatedPool } from "./testing/pool.ts";
 import type { Ran } from "./testing/run.ts";
 
 // A database and dozens of commands, on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
 const ada = `0x${"11".repeat(20)}`;
 

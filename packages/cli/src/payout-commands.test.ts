@@ -6,7 +6,7 @@ import { openOperatedPool, type OperatedPool } from "./testing/pool.ts";
 import type { Ran } from "./testing/run.ts";
 
 // A database, a chain and dozens of commands, on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
 /** Commands run in this process, and reach a pool that pays on a chain of its own. */
 let chain: LocalChain;

@@ -18,6 +18,7 @@ import {
   zeroAddress,
 } from "viem";
 import { getBalance, getBlock, getBlockNumber, getChainId, readContract } from "viem/actions";
+import { ownStakeInRound } from "../income/own-stake.ts";
 import type { FeeCut, IncomeChain, IncomeLog, OrchestratorStanding } from "../income/types.ts";
 import { majorityOf, openAgreement } from "./agreement.ts";
 import { nodeName, rpcClient } from "./viem-node.ts";
@@ -157,14 +158,17 @@ function openIncomeNode(url: string, { orchestrator: of, controller, confirmatio
     const { bonding, rounds } = await contracts();
     const at = blockNumber === undefined ? {} : { blockNumber };
     const round = await readContract(client, { ...at, address: rounds, abi: roundsAbi, functionName: "currentRound" });
-    const [pool, transcoder, delegator, pendingStake, nextStake] = await Promise.all([
+    const poolOf = (its: bigint) =>
       readContract(client, {
         ...at,
         address: bonding,
         abi: bondingAbi,
         functionName: "getTranscoderEarningsPoolForRound",
-        args: [orchestrator, round],
-      }),
+        args: [orchestrator, its],
+      });
+    const [pool, poolBefore, transcoder, delegator, pendingStake, nextStake] = await Promise.all([
+      poolOf(round),
+      poolOf(round === 0n ? 0n : round - 1n),
       readContract(client, {
         ...at,
         address: bonding,
@@ -194,16 +198,25 @@ function openIncomeNode(url: string, { orchestrator: of, controller, confirmatio
         args: [orchestrator],
       }),
     ]);
-    const [poolStake, , poolFeeShare] = pool;
-    const [, , feeShare] = transcoder;
+    const [poolStake, , poolFeeShare, rewardFactor] = pool;
+    const [, , , rewardFactorBefore] = poolBefore;
+    const [lastRewardRound, , feeShare, , , , activeCumulativeRewards, cumulativeRewards] = transcoder;
     const [, , , , , lastClaimRound] = delegator;
     // A round in which nothing has happened yet has no numbers of its own.
     const inForce = poolStake > 0n;
     return {
       feeSharePpm: inForce ? poolFeeShare : feeShare,
       totalStake: inForce ? poolStake : nextStake,
-      // Who claimed in this round gets nothing more of this round's fees by stake.
-      ownStake: lastClaimRound >= round ? 0n : pendingStake,
+      ownStake: ownStakeInRound({
+        round,
+        lastRewardRound,
+        lastClaimRound,
+        pendingStake,
+        cumulativeRewards,
+        activeCumulativeRewards,
+        rewardFactorBefore,
+        rewardFactor,
+      }),
       from: blockNumber === undefined ? "latest" : "block",
     };
   };

@@ -43,7 +43,7 @@ export type IncomeLog =
 export interface FeeCut {
   /** Given to delegators, in parts per million. */
   readonly feeSharePpm: bigint;
-  /** The orchestrator's own part of the stake behind it; zero where a claim in this round has forfeited it. */
+  /** The orchestrator's own part of the stake behind it, as it counts for the fees of this round. */
   readonly ownStake: bigint;
   readonly totalStake: bigint;
   /** `latest`: the node keeps no state of that block, so today's cut stands in for it. */

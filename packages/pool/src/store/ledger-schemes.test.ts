@@ -113,7 +113,7 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
             await world.step(one.most);
             break;
           case "die": {
-            const victim = new Client(clientConfig(connection, "victim"));
+            const victim = new Client({ ...clientConfig(connection, "victim"), pipeline: true });
             victim.on("error", () => {});
             await victim.connect();
             const query = victim.query.bind(victim) as (...args: unknown[]) => Promise<unknown>;
