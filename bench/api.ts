@@ -121,7 +121,7 @@ await rollups.catchUp();
 const jobsPerSecond = Math.round(Math.min(jobCount, COUNTED) / ((performance.now() - countedFromMs) / 1_000));
 const countedMs = ((await cpuOf.postgres(postgres.clusterDir)) - countedServerMs) / Math.min(jobCount, COUNTED);
 say(`counted ${jobsPerSecond} jobs/s, ${countedMs.toFixed(3)} ms of PostgreSQL's CPU a job`);
-await using ledger = new PgLedgerStore(postgres.connection, { logger: silentLogger, clock: systemClock });
+await using ledger = new PgLedgerStore(postgres.connection, { clock: systemClock });
 
 const rigs = new Map(
   Array.from({ length: rigCount }, (_, i) => {

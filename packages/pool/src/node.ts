@@ -492,7 +492,6 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           logger,
           terms: books.terms,
           poolName: options.serviceUri,
-          tell: (event) => store.append([event]),
           async review({ run, lines }) {
             const notes: string[] = [];
             for (const { worker, payTo, amountWei, asset } of lines) {

@@ -53,7 +53,7 @@ export async function openBooks(
 ): Promise<Books> {
   const scope = openScope();
   try {
-    const ledger = scope.use(new PgLedgerStore(connection, { logger, clock }));
+    const ledger = scope.use(new PgLedgerStore(connection, { clock }));
     const wanted = { ...defaultTerms, ...first };
     const terms = scope.use(
       await TermsKeeper.open(wanted, {

@@ -34,7 +34,7 @@ export interface SchemeRules extends AsyncDisposable {
 /** Opens hooks and the schemes' store; nothing runs by itself yet. */
 export function openSchemeRules({ connection, logger, clock }: SchemesDeps): SchemeRules {
   const scope = openScope();
-  const store = scope.use(new PgSchemeStore(connection, { logger, clock }));
+  const store = scope.use(new PgSchemeStore(connection, { clock }));
   const runner = scope.use(createHookRunner({ clock }));
   const hooks = new Hooks({ runner, logger, source: (hash) => store.hookSource(hash) });
   return {

@@ -15,9 +15,9 @@ import {
   signerOfKeystore,
   tokenPriceOf,
 } from "./chain/index.ts";
-import { bigintsAsText } from "./api/admin-json.ts";
 import type { Terms, TermsBook } from "./ledger/terms.ts";
-import { PayoutEngine, type PayoutDeps, type PayoutEvent } from "./payouts/engine.ts";
+import type { PayoutDeps } from "./payouts/context.ts";
+import { PayoutEngine } from "./payouts/engine.ts";
 import type { PayoutOptions } from "./payouts/options.ts";
 import type { Signer } from "./payouts/ports.ts";
 import { PayoutRunner } from "./payouts/runner.ts";
@@ -31,7 +31,6 @@ export interface StartPayoutsDeps {
   /** What workers know the pool by: part of what they sign. */
   readonly poolName: string;
   readonly terms: { readonly current: Terms; readonly book: TermsBook };
-  tell(event: PayoutEvent): Promise<void>;
   readonly review?: PayoutDeps["review"];
 }
 
@@ -115,13 +114,12 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
         clock,
         logger,
         newId,
-        async price(token) {
+        async price(token, atBlock) {
           const source = prices.get(token);
-          if (source) return tokenPriceOf(source, token, nodes, options, clock.now());
+          if (source) return tokenPriceOf(source, token, nodes, options, clock.now(), atBlock);
           return { problem: `${token} has no price: name its source with --payout-price` };
         },
         fiat: fiat && (() => fiatPriceOf(fiat, nodes, options, clock.now())),
-        tell: (event) => deps.tell({ ...event, data: JSON.parse(JSON.stringify(event.data, bigintsAsText)) }),
         review: deps.review,
         signedBy: (request) => isSignedPayTo(request, place, signatures),
       },

@@ -3,7 +3,8 @@ import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/pr
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Server } from "node:http";
 import { z } from "zod";
-import type { Hex, PayoutPort, RunDetail } from "../payouts/types.ts";
+import { withoutRaw } from "../payouts/export.ts";
+import type { Hex, PayoutPort } from "../payouts/types.ts";
 
 /** How the admin port reads bodies and writes answers. */
 export interface RouteTools {
@@ -30,8 +31,16 @@ const bodies = {
     foreign: z.union([z.literal("all"), z.array(hex(/^0x[0-9a-fA-F]{64}$/)).max(10_000)]).optional(),
     // By address, or by transaction and place in its batch.
     paidFor: z.record(z.string().regex(/^0x([0-9a-fA-F]{40}|[0-9a-fA-F]{64}\/\d{1,6})$/), z.string()).optional(),
+    // By token.
+    unitsPerEth: z
+      .record(
+        z.string(),
+        wei.refine((units) => units > 0n),
+      )
+      .optional(),
   }),
   reconcile: z.strictObject({ hash: hex(/^0x[0-9a-fA-F]{64}$/) }),
+  giveUp: z.strictObject({ safe: z.string(), reason: text(500), by: text(200) }),
   hold: z.strictObject({ reason: text(500) }),
   payTo: z.strictObject({
     payTo: z.string(),
@@ -77,12 +86,13 @@ export function payoutRoutes(
     return reply.code(204).send();
   });
   app.post("/payouts/resume", async (request, reply) => {
-    const { foreign, paidFor = {} } = parse(bodies.resume, request.body ?? {});
+    const { foreign, paidFor = {}, unitsPerEth = {} } = parse(bodies.resume, request.body ?? {});
     const told = Object.entries(paidFor).map(([payment, whom]) => {
       const [hash, place] = payment.split("/");
       return [place === undefined ? worker(payment) : `${hash?.toLowerCase()}/${place}`, worker(whom)] as const;
     });
-    return json(reply, await port().resume({ foreign, paidFor: new Map(told) }));
+    const priced = Object.entries(unitsPerEth).map(([token, units]) => [worker(token), units] as const);
+    return json(reply, await port().resume({ foreign, paidFor: new Map(told), unitsPerEth: new Map(priced) }));
   });
   app.post<{ Params: { line: string } }>("/payouts/lines/:line/retry", async (request, reply) =>
     json(reply, await port().retry(request.params.line)),
@@ -114,6 +124,10 @@ export function payoutRoutes(
   app.post<{ Params: { id: string } }>("/payouts/:id/reconcile", async (request, reply) =>
     json(reply, await port().reconcile(request.params.id, parse(bodies.reconcile, request.body).hash)),
   );
+  app.post<{ Params: { id: string } }>("/payouts/:id/give-up", async (request, reply) => {
+    const { safe, reason, by } = parse(bodies.giveUp, request.body);
+    return json(reply, await port().giveUp(request.params.id, { safe: worker(safe), reason, by }));
+  });
   app.get<{ Params: { address: string } }>("/workers/:address/payouts", async (request, reply) =>
     json(reply, await port().linesOf(worker(request.params.address), parse(limitSchema, request.query))),
   );
@@ -143,16 +157,4 @@ export function payoutRoutes(
     await port().cancelPayTo(worker(request.params.address));
     return reply.code(204).send();
   });
-}
-
-/** Without the signed bytes: who reads need not be able to send them. */
-export function withoutRaw({ run, lines, intents }: RunDetail): object {
-  return {
-    run,
-    lines,
-    intents: intents.map((intent) => ({
-      ...intent,
-      transactions: intent.transactions.map(({ raw: _raw, ...shown }) => shown),
-    })),
-  };
 }

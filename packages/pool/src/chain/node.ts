@@ -31,8 +31,8 @@ export interface ChainNode {
   tip(): Promise<bigint>;
   balance(account: WorkerAddress): Promise<bigint>;
   code(account: WorkerAddress): Promise<Hex>;
-  /** What a contract answers; `0x` where there is none, or it refuses. */
-  call(to: WorkerAddress, data: Hex): Promise<Hex>;
+  /** What a contract answers now, or answered after a block; `0x` where there is none, or it refuses. */
+  call(to: WorkerAddress, data: Hex, atBlock?: number): Promise<Hex>;
   /** Whether the contract at an address, or the one that its signature says how to make (ERC-6492), takes a signature (ERC-1271). */
   takesSignature(account: WorkerAddress, hash: Hex, signature: Hex): Promise<boolean>;
   estimateGas(call: {

@@ -3,7 +3,7 @@ import { encodeFunctionData } from "viem";
 import type { Chain } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 import { majorityOf } from "./agreement.ts";
-import { batchPayerRuntime } from "./batch-payer-artifact.ts";
+import { batchPayerAbi, batchPayerRuntime } from "./batch-payer-artifact.ts";
 import { erc20Abi } from "./calls.ts";
 import type { ChainNode } from "./node.ts";
 import { openQuorumChain } from "./quorum.ts";
@@ -48,6 +48,8 @@ export function chainOf(nodes: readonly ChainNode[], options: Omit<ChainOptions,
     encodeBalanceOf: (owner) => encodeFunctionData({ abi: erc20Abi, functionName: "balanceOf", args: [owner as Hex] }),
     encodeAllowance: (owner, spender) =>
       encodeFunctionData({ abi: erc20Abi, functionName: "allowance", args: [owner as Hex, spender as Hex] }),
+    encodeIsPaid: (payer, batch) =>
+      encodeFunctionData({ abi: batchPayerAbi, functionName: "isPaid", args: [payer as Hex, batch] }),
   });
 }
 

@@ -76,9 +76,27 @@ async function voted(
   return { problem: problem ?? "the RPC nodes do not agree on a price" };
 }
 
+/** What a price is read from: a node as it is now, or as it was after a block. */
+type View = Pick<ChainNode, "name" | "call" | "latestBlock">;
+
+/** A node as of a block, and the time that it was then. */
+async function viewOf(
+  node: ChainNode,
+  nowMs: number,
+  atBlock: number | undefined,
+): Promise<{ readonly view: View; readonly atMs: number }> {
+  if (atBlock === undefined) return { view: node, atMs: nowMs };
+  const view: View = {
+    name: node.name,
+    call: (to, data) => node.call(to, data, atBlock),
+    latestBlock: async () => atBlock,
+  };
+  return { view, atMs: await node.blockTime(atBlock) };
+}
+
 /** A call's answer; undefined where the contract does not answer as its kind does. */
 async function read<T>(
-  node: ChainNode,
+  node: View,
   to: WorkerAddress,
   abi: Abi,
   functionName: string,
@@ -106,7 +124,7 @@ export function priceOfTick(tick: number): bigint {
 
 /** Units of the token for one ETH, as a pool has traded them in the mean of the last seconds. */
 async function poolQuote(
-  node: ChainNode,
+  node: View,
   { pool, seconds }: Extract<PriceSource, { kind: "uniswap-v3" }>,
   token: WorkerAddress,
 ): Promise<Quote | NoPrice> {
@@ -144,7 +162,7 @@ interface FeedAnswer {
 }
 
 /** The last word of a Chainlink feed; refused where it is old, not yet given, zero or negative. */
-async function feedAnswer(node: ChainNode, feed: WorkerAddress, nowMs: number): Promise<FeedAnswer | NoPrice> {
+async function feedAnswer(node: View, feed: WorkerAddress, nowMs: number): Promise<FeedAnswer | NoPrice> {
   const round = await read<readonly [bigint, bigint, bigint, bigint, bigint]>(node, feed, feedAbi, "latestRoundData");
   const decimals = await read<number>(node, feed, feedAbi, "decimals");
   if (!round || decimals === undefined || decimals > MAX_DECIMALS) return { problem: `${feed} is no Chainlink feed` };
@@ -162,7 +180,7 @@ async function feedAnswer(node: ChainNode, feed: WorkerAddress, nowMs: number): 
 
 /** Units of the token for one ETH, by a feed of the token in ETH, or two feeds of both in the same money. */
 async function feedQuote(
-  node: ChainNode,
+  node: View,
   { feed, ethFeed }: Extract<PriceSource, { kind: "chainlink" }>,
   token: WorkerAddress,
   nowMs: number,
@@ -179,18 +197,20 @@ async function feedQuote(
   return { value, block: await node.latestBlock(), atMs: inMoney.atMs };
 }
 
-/** How many units of a token one ETH is worth now, from where the settings say; or why nobody knows. */
+/** How many units of a token one ETH is worth now, or was in a block, from where the settings say; or why nobody knows. */
 export async function tokenPriceOf(
   source: PriceSource,
   token: WorkerAddress,
   nodes: readonly ChainNode[],
   votes: Votes,
   nowMs: number,
+  atBlock?: number,
 ): Promise<AssetPrice | NoPrice> {
   if (source.kind === "fixed") return { token, unitsPerEth: source.unitsPerEth, source: "fixed", atBlock: undefined };
-  const quote = await voted(nodes, votes, (node) =>
-    source.kind === "uniswap-v3" ? poolQuote(node, source, token) : feedQuote(node, source, token, nowMs),
-  );
+  const quote = await voted(nodes, votes, async (node) => {
+    const { view, atMs } = await viewOf(node, nowMs, atBlock);
+    return source.kind === "uniswap-v3" ? poolQuote(view, source, token) : feedQuote(view, source, token, atMs);
+  });
   if ("problem" in quote) return { problem: `the price of ${token} is not known: ${quote.problem}` };
   return { token, unitsPerEth: quote.value, source: formatPriceSource(source), atBlock: quote.block };
 }

@@ -17,6 +17,7 @@ export interface QuorumOptions {
   readonly batchRuntime: Hex;
   readonly encodeBalanceOf: (owner: WorkerAddress) => Hex;
   readonly encodeAllowance: (owner: WorkerAddress, spender: WorkerAddress) => Hex;
+  readonly encodeIsPaid: (payer: WorkerAddress, batch: Hex) => Hex;
 }
 
 /** Most nodes answer a question about the events of so many blocks. */
@@ -200,6 +201,14 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
     },
     async tokenAllowance(token, owner, spender) {
       return wordOf(await agreed((node) => node.call(token, options.encodeAllowance(owner, spender))));
+    },
+    async isBatchDone(contract, payer, batch) {
+      const answer = wordOf(await agreed((node) => node.call(contract, options.encodeIsPaid(payer, batch))));
+      if (answer !== undefined) return answer !== 0n;
+      throw new PoolError(
+        { code: "payout/no-quorum" },
+        `There is no batch contract at ${contract}, or the RPC nodes do not know it: nobody can say whether it took batch ${batch}.`,
+      );
     },
     async payees(addresses, asset) {
       const found = new Map<WorkerAddress, Payee>();

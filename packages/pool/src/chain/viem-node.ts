@@ -117,9 +117,10 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
     tip: () => client.estimateMaxPriorityFeePerGas(),
     balance: (account) => client.getBalance({ address: address(account) }),
     code: async (account) => (await client.getCode({ address: address(account) })) ?? "0x",
-    async call(to, data) {
+    async call(to, data, atBlock) {
+      const at = atBlock === undefined ? {} : { blockNumber: BigInt(atBlock) };
       try {
-        return (await client.call({ to: address(to), data })).data ?? "0x";
+        return (await client.call({ to: address(to), data, ...at })).data ?? "0x";
       } catch (error) {
         if (hasReverted(error)) return "0x";
         throw error;

@@ -6,8 +6,6 @@ import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { checkChainId, openChain, parseKey, signerOfKey } from "../chain/index.ts";
 import type { LocalChain } from "../chain/local-chain.ts";
-import { openStore } from "../store/index.ts";
-import type { PayoutEvent } from "./engine.ts";
 import { type AnvilPoolSetup, AnvilWorld, FINALITY } from "./testing/anvil-pool.ts";
 import type { Hex } from "./types.ts";
 
@@ -210,6 +208,19 @@ describe("when blocks are made by hand", () => {
     expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([1_001n, 1_002n]);
     for (const [place, one] of workers.entries())
       expect((await pool.ledger.balance(one)).paidWei).toBe(1_001n + BigInt(place));
+    // And whatever happened is told once, wherever a process died.
+    const told = (await pool.events()).map(
+      ({ type, data }) => `${type} ${data["intent"] ?? data["line"] ?? data["run"]}`,
+    );
+    const [run] = await pool.engine.runs();
+    const detail = await pool.engine.run(run?.id ?? "");
+    expect(told.filter((one) => !/^payout\.(outbid|reorged)/.test(one)).toSorted()).toEqual(
+      [
+        `payout.planned ${run?.id}`,
+        ...(detail?.intents ?? []).map(({ id }) => `payout.signed ${id}`),
+        ...(detail?.lines ?? []).map(({ id }) => `payout.paid ${id}`),
+      ].toSorted(),
+    );
     // Each of them is a program that starts.
   }, 400_000);
 });
@@ -378,34 +389,32 @@ describe("bad input", () => {
     expect((await pool.engine.plan({ dryRun: true })).waiting[0]?.reason).toContain("holds its payouts (a look)");
   });
 
-  test("what a process that was killed had booked and not told is told by the next one, once", async () => {
-    const lost: string[] = [];
-    await using pool = await open({
-      deps: {
-        tell: async ({ type }) => {
-          lost.push(type);
-          throw new Error("killed");
-        },
-      },
-    });
+  test("what happens to a payout and what the event log says of it are one transaction", async () => {
+    await using pool = await open({ rules: { approvalAboveWei: 1n } });
     const worker = await pool.owe(newWorker(), 4_301n);
-    await pool.engine.plan({ dryRun: false });
-    await pool.finish();
-    expect(lost).toContain("payout.paid");
-    const told: PayoutEvent[] = [];
-    const log = await openStore(pool.database.connection, { logger: silentLogger, clock: systemClock });
-    const tell = async (event: PayoutEvent): Promise<void> => {
-      told.push(event);
-      await log.append([{ ...event, data: { line: event.data["line"] } }]);
+    const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    const writtenBy = async (rows: string): Promise<readonly (string | undefined)[]> => {
+      const found = await pool.database.query<{ of: string; told: string | null }>(
+        `select row.xmin::text as of, (select e.xmin::text from openpool.events e order by position desc limit 1) as told
+         from ${rows} row`,
+      );
+      return [...new Set(found.flatMap(({ of, told }) => [of, told ?? undefined]))];
     };
-    for (let i = 0; i < 2; i++) {
-      await pool.store[Symbol.asyncDispose]();
-      const next = pool.openEngine({ deps: { tell } });
-      await next.engine.step();
-      await next.store[Symbol.asyncDispose]();
-    }
-    expect(told.map(({ type, worker: whose }) => [type, whose])).toEqual([["payout.paid", worker]]);
-    await log[Symbol.asyncDispose]();
+    expect(await writtenBy("openpool.payout_runs")).toHaveLength(1);
+    await pool.engine.approve(id, "ada");
+    expect(await writtenBy("openpool.payout_runs")).toHaveLength(1);
+    const [run] = await pool.store.openRuns();
+    expect(run?.run.state).toBe("approved");
+    await pool.finish();
+    expect(await writtenBy("openpool.payout_lines")).toHaveLength(1);
+    const events = await pool.events();
+    expect(events.map(({ type, worker: whose }) => [type, whose])).toEqual([
+      ["payout.planned", null],
+      ["payout.approved", null],
+      ["payout.signed", null],
+      ["payout.paid", worker],
+    ]);
+    expect(events.at(-1)?.data).toMatchObject({ run: id, amountWei: "4301", payTo: worker });
   });
 
   test("a payout above the limit waits for a person; a cancelled one is owed again", async () => {

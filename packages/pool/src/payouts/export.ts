@@ -32,13 +32,25 @@ const CSV_COLUMNS = [
 export function exportRun(detail: RunDetail, format: ExportFormat, tools: ExportTools): string {
   switch (format) {
     case "json":
-      return `${JSON.stringify(detail, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value), 2)}\n`;
+      return `${JSON.stringify(withoutRaw(detail), (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value), 2)}\n`;
     case "csv":
       return [CSV_COLUMNS.join(","), ...detail.lines.map(csvRow)].map((row) => `${row}\n`).join("");
     case "safe":
     case "safe-cancel":
       return `${JSON.stringify(safeFile(detail, tools, format), undefined, 2)}\n`;
   }
+}
+
+/** Without the signed bytes: whoever has them can send them. */
+export function withoutRaw({ run, lines, intents }: RunDetail): object {
+  return {
+    run,
+    lines,
+    intents: intents.map((intent) => ({
+      ...intent,
+      transactions: intent.transactions.map(({ raw: _raw, ...shown }) => shown),
+    })),
+  };
 }
 
 function csvRow(line: PayoutLine): string {

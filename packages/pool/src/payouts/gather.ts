@@ -1,15 +1,24 @@
 import { formatEth } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { type AssetNow, gasCosts, inAsset, type PlanInput, type PlanRules, wishOf } from "./planner.ts";
-import type { Chain, PayoutStore } from "./ports.ts";
+import {
+  type AssetNow,
+  gasCosts,
+  inAsset,
+  type MeasuredTransfers,
+  type PlanInput,
+  type PlanRules,
+  wishOf,
+} from "./planner.ts";
+import type { Calls, Chain, Payee, PayoutStore } from "./ports.ts";
 import type { Asset, AssetPrice, FloatNow } from "./types.ts";
 
-export type PriceOf = (token: WorkerAddress) => Promise<AssetPrice | { readonly problem: string }>;
+/** What a token is worth now, or was worth in a block; or why nobody can tell. */
+export type PriceOf = (token: WorkerAddress, atBlock?: number) => Promise<AssetPrice | { readonly problem: string }>;
 
 export interface GatherDeps {
   readonly store: PayoutStore;
   readonly chain: Chain;
-  /** What a token is worth now, or why nobody can tell. */
+  readonly calls: Calls;
   readonly price?: PriceOf | undefined;
 }
 
@@ -39,12 +48,13 @@ export async function gather(rules: PlanRules, payer: WorkerAddress, deps: Gathe
   const assets = new Map<Asset, AssetNow | { readonly problem: string }>();
   for (const [asset, payees] of addresses) {
     const now = asset === "eth" ? { price: undefined, balance: gasBalanceWei } : await tokenNow(asset, payer, deps);
-    assets.set(
-      asset,
-      "problem" in now
-        ? now
-        : { ...now, costs: gasCosts(asset, transferGas), payees: await chain.payees([...payees], asset) },
-    );
+    if ("problem" in now) {
+      assets.set(asset, now);
+      continue;
+    }
+    const found = await chain.payees([...payees], asset);
+    const measured = asset === "eth" ? {} : await measureTransfers(asset, payer, found, deps);
+    assets.set(asset, { ...now, costs: gasCosts(asset, transferGas, measured), payees: found });
   }
   return { payable, records, assets, gas, gasBalanceWei };
 }
@@ -59,6 +69,27 @@ async function tokenNow(
   if (!price) return { problem: "a token is paid at a price: name its source with --payout-price" };
   const found = await price(token);
   return "problem" in found ? found : { balance, price: found };
+}
+
+/** What a transfer of a token needs, to somebody who has some of it and to somebody who has none, of those who are to be paid. */
+async function measureTransfers(
+  token: WorkerAddress,
+  payer: WorkerAddress,
+  payees: ReadonlyMap<WorkerAddress, Payee>,
+  { chain, calls }: GatherDeps,
+): Promise<MeasuredTransfers> {
+  const measure = async (exists: boolean): Promise<bigint | undefined> => {
+    const [to] = [...payees].find(([, payee]) => payee.exists === exists) ?? [];
+    if (to === undefined) return undefined;
+    const estimate = await chain.estimateGas({
+      from: payer,
+      to: token,
+      valueWei: 0n,
+      data: calls.tokenTransfer(to, 1n),
+    });
+    return "gas" in estimate ? estimate.gas : undefined;
+  };
+  return { existing: await measure(true), toNew: await measure(false) };
 }
 
 /** A key that can move money should not hold more than this many payouts need. */
@@ -77,7 +108,7 @@ export function floatsOf(
   const known = [...assets].flatMap(([asset, now]) => ("problem" in now ? [] : [{ asset, now }]));
   const gasOf = (asset: Asset, costs: AssetNow["costs"]): bigint =>
     BigInt(payable.filter((one) => wishOf(one.worker, records, rules).asset === asset).length) *
-    costs.transfer *
+    costs.transferNew *
     gas.maxFeeWei;
   const gasWei = known.reduce((sum, { asset, now }) => sum + gasOf(asset, now.costs), 0n);
   return known.map(({ asset, now }) => {

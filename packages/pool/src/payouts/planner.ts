@@ -24,10 +24,11 @@ export interface PlanRules {
   readonly batchContract: WorkerAddress | undefined;
 }
 
-/** What ways to pay cost, in gas. */
+/** What ways to pay cost, in gas, data included. */
 export interface GasCosts {
-  /** A transfer by itself, its data included. */
+  /** A transfer by itself, to an account that exists (has some of the token), and to one that does not. */
   readonly transfer: bigint;
+  readonly transferNew: bigint;
   /** A batch without payees. */
   readonly batchFixed: bigint;
   /** One payee more in a batch: an account that exists, and one that is made by it. */
@@ -35,28 +36,60 @@ export interface GasCosts {
   readonly batchNew: bigint;
 }
 
+/** What a node said that transfers of a token need, their data included; undefined: it did not say. */
+export interface MeasuredTransfers {
+  readonly existing?: bigint | undefined;
+  readonly toNew?: bigint | undefined;
+}
+
+/** What every transaction costs before it does anything. */
+const BASE = 21_000n;
 /** Of our batch contract and of transfers, without what a rollup charges for data. Measured by `bench/gas.ts`. */
-const EXECUTION = {
-  eth: { transfer: 21_000n, batchFixed: 47_000n, batchExisting: 10_100n, batchNew: 35_100n },
-  token: { transfer: 52_000n, batchFixed: 48_000n, batchExisting: 21_000n, batchNew: 38_000n },
-} as const;
+const ETH_COSTS: GasCosts = {
+  transfer: BASE,
+  transferNew: BASE,
+  batchFixed: 47_000n,
+  batchExisting: 10_100n,
+  batchNew: 35_100n,
+};
+/** Of an ordinary token, where the node cannot say what this one needs. */
+const TOKEN_TRANSFER = { existing: 35_000n, toNew: 52_000n };
+const TOKEN_BATCH_FIXED = 48_000n;
+/** What the batch contract does for a payee beyond the token's own work: a call of itself, the allowance, two balances. */
+const TOKEN_BATCH_WORK = 7_000n;
 
 /** Bytes of a signed transfer, of a batch without payees, of one payee. */
 const BYTES = { eth: 115n, token: 180n, batch: 220n, payee: 32n } as const;
 
 /**
- * Costs where a byte of data costs `gasPerByte` on top (a rollup). `measuredTransfer` is the node's own estimate of a
- * plain transfer, which has it in.
+ * Costs where a byte of data costs `gasPerByte` on top (a rollup). `plainTransfer` is the node's own estimate of a plain
+ * transfer, which has it in; `measured` those of transfers of the token.
  */
-export function gasCosts(asset: Asset, measuredTransfer: bigint): GasCosts {
-  const onTop = measuredTransfer > 21_000n ? measuredTransfer - 21_000n : 0n;
+export function gasCosts(asset: Asset, plainTransfer: bigint, measured: MeasuredTransfers = {}): GasCosts {
+  const onTop = plainTransfer > BASE ? plainTransfer - BASE : 0n;
   const data = (bytes: bigint): bigint => (onTop * bytes + BYTES.eth - 1n) / BYTES.eth;
-  const of = EXECUTION[asset === "eth" ? "eth" : "token"];
+  if (asset === "eth") {
+    return {
+      transfer: ETH_COSTS.transfer + data(BYTES.eth),
+      transferNew: ETH_COSTS.transferNew + data(BYTES.eth),
+      batchFixed: ETH_COSTS.batchFixed + data(BYTES.batch),
+      batchExisting: ETH_COSTS.batchExisting + data(BYTES.payee),
+      batchNew: ETH_COSTS.batchNew + data(BYTES.payee),
+    };
+  }
+  const transferData = data(BYTES.token);
+  const transfer = measured.existing ?? TOKEN_TRANSFER.existing + transferData;
+  const transferNew = measured.toNew ?? TOKEN_TRANSFER.toNew + transferData;
+  const inBatch = (alone: bigint): bigint => {
+    const work = alone - BASE - transferData;
+    return (work > 0n ? work : 0n) + TOKEN_BATCH_WORK + data(BYTES.payee);
+  };
   return {
-    transfer: of.transfer + data(asset === "eth" ? BYTES.eth : BYTES.token),
-    batchFixed: of.batchFixed + data(BYTES.batch),
-    batchExisting: of.batchExisting + data(BYTES.payee),
-    batchNew: of.batchNew + data(BYTES.payee),
+    transfer,
+    transferNew,
+    batchFixed: TOKEN_BATCH_FIXED + data(BYTES.batch),
+    batchExisting: inBatch(transfer),
+    batchNew: inBatch(transferNew),
   };
 }
 
@@ -95,6 +128,8 @@ export interface Plan {
   readonly lines: readonly PayoutLine[];
   readonly waiting: readonly Waiting[];
   readonly refused: string | undefined;
+  /** See {@link PlannedPayout.mayPass}. */
+  readonly mayPass: boolean;
 }
 
 const PPM = 1_000_000n;
@@ -106,6 +141,11 @@ const WORD_LIMIT = 2n ** 256n;
 /** What arrives for so much wei. */
 export function inAsset(wei: bigint, price: AssetPrice | undefined): bigint {
   return price === undefined ? wei : (wei * price.unitsPerEth) / ETHER;
+}
+
+/** The least wei for which so much arrives. */
+export function worthOf(amount: bigint, { unitsPerEth }: AssetPrice): bigint {
+  return (amount * ETHER + unitsPerEth - 1n) / unitsPerEth;
 }
 
 /** Where the money of a worker goes, and in what. */
@@ -123,13 +163,16 @@ export function makePlan(input: PlanInput): Plan {
   const { rules, gas } = input;
   const waiting: Waiting[] = [];
   const owing = input.payable.filter((one) => one.owedWei > 0n);
-  const wait = ({ worker, owedWei }: Payable, code: WaitingCode, reason: string): void =>
-    void waiting.push({ worker, owedWei, code, reason });
-  const refuse = (reason: string): Plan => ({ run: undefined, lines: [], waiting: [...waiting], refused: reason });
+  let mayPass = false;
+  const wait = ({ worker, owedWei }: Payable, { code, reason, passes = PASSING.has(code) }: Obstacle): void => {
+    waiting.push({ worker, owedWei, code, reason });
+    mayPass ||= passes;
+  };
+  const refuse = (reason: string): Plan => ({ run: undefined, lines: [], waiting, refused: reason, mayPass });
 
   if (rules.maxGasPriceWei !== undefined && gas.nowWei > rules.maxGasPriceWei) {
     const reason = gasIsDear(gas.nowWei, rules.maxGasPriceWei);
-    for (const one of owing) wait(one, "gas", reason);
+    for (const one of owing) wait(one, { code: "gas", reason });
     return refuse(reason);
   }
   if ((rules.method === "batch" || rules.method === "safe") && rules.batchContract === undefined) {
@@ -139,7 +182,7 @@ export function makePlan(input: PlanInput): Plan {
   const candidates: Candidate[] = [];
   for (const one of [...owing].sort(oldestFirst)) {
     const candidate = toCandidate(one, input);
-    if ("reason" in candidate) wait(one, candidate.code, candidate.reason);
+    if ("reason" in candidate) wait(one, candidate);
     else candidates.push(candidate);
   }
 
@@ -153,23 +196,23 @@ export function makePlan(input: PlanInput): Plan {
     const { asset, now, owedWei, record } = candidate;
     const { method, reason, gasUnits } = methods(candidate);
     if (rules.method === "safe" && method !== "safe") {
-      wait(candidate, "way-to-pay", "it cannot be paid in a batch, and the multisig pays batches only");
+      wait(candidate, not("way-to-pay", "it cannot be paid in a batch, and the multisig pays batches only"));
       continue;
     }
     const gasWei = gasUnits * gas.nowWei;
     const dear = gasTakesTooMuch(gasWei, owedWei, rules, record);
     if (dear !== undefined) {
-      wait(candidate, "gas", dear);
+      wait(candidate, not("gas", dear));
       continue;
     }
     const gasShareWei = rules.gasBorneBy === "worker" ? gasWei : 0n;
     const sendAmount = owedWei > gasShareWei ? inAsset(owedWei - gasShareWei, now.price) : 0n;
     if (sendAmount === 0n) {
-      wait(candidate, "nothing-left", "nothing would be left after gas and rounding");
+      wait(candidate, not("nothing-left", "nothing would be left after gas and rounding"));
       continue;
     }
     if (rules.dailyCapWei !== undefined && input.plannedWei + totalWei + owedWei > rules.dailyCapWei) {
-      wait(candidate, "daily-cap", `the daily cap of ${formatEth(rules.dailyCapWei)} ETH would be passed`);
+      wait(candidate, not("daily-cap", `the daily cap of ${formatEth(rules.dailyCapWei)} ETH would be passed`));
       continue;
     }
     // Room for prices that rise, and for payees whose code costs more than it showed.
@@ -179,10 +222,12 @@ export function makePlan(input: PlanInput): Plan {
     if (method !== "safe" && (spendWei > gasLeftWei || units > now.balance)) {
       wait(
         candidate,
-        "no-funds",
-        asset !== "eth" && units <= now.balance
-          ? "the paying account does not hold enough ETH for its gas"
-          : "the paying account does not hold enough for it",
+        not(
+          "no-funds",
+          asset !== "eth" && units <= now.balance
+            ? "the paying account does not hold enough ETH for its gas"
+            : "the paying account does not hold enough for it",
+        ),
       );
       continue;
     }
@@ -245,8 +290,20 @@ export function makePlan(input: PlanInput): Plan {
     lines: lines.sort((a, b) => (a.payTo.toLowerCase() < b.payTo.toLowerCase() ? -1 : 1)),
     waiting,
     refused: undefined,
+    mayPass,
   };
 }
+
+/** Why somebody is not paid; `passes` where the code alone does not say whether that may be otherwise soon. */
+interface Obstacle {
+  readonly code: WaitingCode;
+  readonly reason: string;
+  readonly passes?: boolean;
+}
+const not = (code: WaitingCode, reason: string): Obstacle => ({ code, reason });
+
+/** What may be otherwise soon without anybody who does something about it for this worker. */
+const PASSING: ReadonlySet<WaitingCode> = new Set(["gas", "nothing-left", "daily-cap", "no-funds"]);
 
 interface Candidate extends Payable {
   readonly payTo: WorkerAddress;
@@ -261,11 +318,7 @@ function oldestFirst(a: Payable, b: Payable): number {
 }
 
 /** Somebody who can be paid, or why not. */
-function toCandidate(
-  one: Payable,
-  { rules, payer, records, assets, gas }: PlanInput,
-): Candidate | (Pick<Waiting, "reason"> & { readonly code: WaitingCode }) {
-  const not = (code: WaitingCode, reason: string) => ({ code, reason });
+function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanInput): Candidate | Obstacle {
   const { worker, owedWei } = one;
   const record = records.get(worker);
   const { payTo, asset } = wishOf(worker, records, rules);
@@ -276,9 +329,7 @@ function toCandidate(
   const itsOwn = record !== undefined && record.thresholdWei > minimumWei;
   const threshold = itsOwn ? record.thresholdWei : minimumWei;
   if (owedWei < threshold) {
-    return not(
-      "below-minimum",
-      `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
+    return not("below-minimum", `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
     );
   }
   if (record !== undefined && record.maxGasPriceWei > 0n && gas.nowWei > record.maxGasPriceWei) {
@@ -292,14 +343,12 @@ function toCandidate(
   if (BigInt(payTo) < 0x1_0000n) return not("address", "its address is one that nobody holds");
   // Its address may take nothing else: what it asked for is never replaced by something else.
   if (asset !== rules.asset && !rules.choices.includes(asset)) {
-    return not(
-      "asset",
-      `it wants to be paid in ${asset}, which this pool does not offer any more: it can sign another choice`,
+    return not("asset", `it wants to be paid in ${asset}, which this pool does not offer any more: it can sign another choice`,
     );
   }
   const now = assets.get(asset);
   if (now === undefined) return not("asset", `nothing is known of ${asset}`);
-  if ("problem" in now) return not("asset", now.problem);
+  if ("problem" in now) return { code: "asset", reason: now.problem, passes: true };
   if (inAsset(owedWei, now.price) >= WORD_LIMIT) return not("way-to-pay", "its amount is larger than a chain can hold");
   const payee = now.payees.get(payTo) ?? { exists: false, isContract: false };
   return { ...one, payTo, asset, now, payee, record };
@@ -333,7 +382,7 @@ function chooseMethods(
   const inBatch = ({ payee, now }: Candidate): bigint => (payee.exists ? now.costs.batchExisting : now.costs.batchNew);
   // A contract that takes ETH may use more than a plain transfer costs.
   const alone = ({ payee, now, asset }: Candidate): bigint =>
-    now.costs.transfer + (payee.isContract && asset === "eth" ? 30_000n : 0n);
+    (payee.exists ? now.costs.transfer : now.costs.transferNew) + (payee.isContract && asset === "eth" ? 30_000n : 0n);
   const mayBatch = (one: Candidate): boolean =>
     one.record?.plainOnly !== true && inAsset(one.owedWei, one.now.price) < BATCH_LIMIT;
   const forced = rules.method === "batch" || rules.method === "safe";

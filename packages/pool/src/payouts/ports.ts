@@ -1,6 +1,7 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type {
   Asset,
+  AssetPrice,
   FiatPrice,
   Halt,
   Hex,
@@ -126,6 +127,8 @@ export interface Chain {
   }): Promise<{ readonly gas: bigint } | { readonly refused: string; readonly agreed: boolean }>;
   /** Whether our batch contract, byte for byte, is at an address. */
   hasBatchContract(address: WorkerAddress): Promise<boolean>;
+  /** Whether a batch contract has taken this batch of a payer: paid or cancelled. */
+  isBatchDone(contract: WorkerAddress, payer: WorkerAddress, batch: Hex): Promise<boolean>;
   /** The receipt of anybody's transaction, once it is final; else why there is none. */
   finalReceipt(hash: Hex): Promise<Receipt | { readonly none: string }>;
   /** Hands a transaction to every node. What they say decides nothing; it is for people. */
@@ -183,13 +186,26 @@ export interface Control {
   /** When the schedule plans next, unix ms. */
   readonly nextAtMs: number | undefined;
   readonly schedule: string | undefined;
+}
+
+/** What the books know of the nonces of an account that paid, or was reconciled. */
+export interface AccountNonces {
+  /** The highest one that an intent has. */
+  readonly last?: number | undefined;
   /** Nonces below it were used by others, and the operator knows. */
-  readonly nonceFloor: number | undefined;
+  readonly floor?: number | undefined;
   /**
    * Nonces below it are spent on nothing before anything is paid: books that were set back may have handed out payments
    * with them that nobody remembers.
    */
-  readonly nonceGuard: number | undefined;
+  readonly guard?: number | undefined;
+}
+
+/** A run that was taken back although nobody can make it impossible that its multisig pays it. */
+export interface GivenUpRun {
+  readonly run: PayoutRun;
+  /** What it was to pay: each is a batch of its own. */
+  readonly assets: readonly Asset[];
 }
 
 /** What became of an intent, for the books. Everything in it is written in one transaction. */
@@ -220,7 +236,7 @@ export interface Findings {
   readonly gas: readonly { readonly hash: Hex; readonly block: number; readonly wei: bigint }[];
   /** The payer's next nonce: all below it is accounted for. */
   readonly nonceFloor: number;
-  /** See {@link Control.nonceGuard}; undefined leaves it as it is. */
+  /** See {@link AccountNonces.guard}; undefined leaves it as it is. */
   readonly nonceGuard: number | undefined;
   readonly chainId: number;
   readonly payer: WorkerAddress;
@@ -233,11 +249,15 @@ export interface FoundLine {
   readonly block: number;
 }
 
-/** In ETH: of a token nobody knows any more what it was worth. */
 export interface FoundPayment {
   readonly worker: WorkerAddress;
   readonly payTo: WorkerAddress;
+  /** What it was worth: of a token the least that gives `sendAmount` at `price`. */
   readonly amountWei: bigint;
+  readonly asset: Asset;
+  readonly sendAmount: bigint;
+  /** Of a token. */
+  readonly price: AssetPrice | undefined;
   readonly method: "batch" | "transfer";
   readonly hash: Hex;
   readonly block: number;
@@ -245,7 +265,8 @@ export interface FoundPayment {
 
 /**
  * The memory of the payouts. Every method is one transaction: it happens wholly or not at all, and when its answer is
- * lost it may be asked again. Throws `payout/not-leader` when another process pays by now.
+ * lost it may be asked again. What the event log is to know of a change belongs to its transaction. Throws
+ * `payout/not-leader` when another process pays by now.
  */
 export interface PayoutStore {
   payable(): Promise<readonly Payable[]>;
@@ -259,12 +280,12 @@ export interface PayoutStore {
    */
   commitPlan(run: PayoutRun, lines: readonly PayoutLine[], nextAtMs: number | undefined): Promise<boolean>;
   approve(run: string, by: string): Promise<boolean>;
-  /** Moves paying → owed. False where something of it was signed. */
+  /** Moves what is not signed of a run paying → owed. False where there is nothing of that, or a multisig has it. */
   cancel(run: string, atMs: number): Promise<boolean>;
   /** Runs that are not done or cancelled. */
   openRuns(): Promise<readonly RunDetail[]>;
-  /** The highest nonce that an intent of this account has; undefined: none. */
-  lastNonce(chainId: number, payer: WorkerAddress): Promise<number | undefined>;
+  /** Every account of a chain that the books know. */
+  accounts(chainId: number): Promise<ReadonlyMap<WorkerAddress, AccountNonces>>;
   /** Which nonces from this one on have an intent or another booked payment, as their numbers and hashes. */
   knownTransactions(
     chainId: number,
@@ -297,16 +318,23 @@ export interface PayoutStore {
     hash: Hex,
     atMs: number,
   ): Promise<void>;
+  /** Takes an exported run back for good: paying → owed. False where it is not exported. */
+  giveUp(run: string, reason: string, by: string, atMs: number): Promise<boolean>;
+  /** Runs that were given up and were not paid, as far as anybody has seen. */
+  givenUp(chainId: number): Promise<readonly GivenUpRun[]>;
+  /** Halts because a run that was given up was paid after all, once for each. */
+  paidAfterAll(run: string, halt: Halt): Promise<void>;
   halt(halt: Halt): Promise<void>;
-  setPaused(reason: string | undefined): Promise<void>;
-  /** Ends the payouts' own halts. */
-  clearHalts(): Promise<void>;
+  pause(reason: string): Promise<void>;
+  /**
+   * Ends a pause and the payouts' own halts, and books what was found on the chain meanwhile; answers what of it the
+   * workers were not owed.
+   */
+  resume(found: readonly Findings[]): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]>;
   /** Whether something of the log is not booked yet, or something held long enough is not owed yet. */
   booksAreBehind(nowMs: number): Promise<boolean>;
   /** Every worker that the books know. */
   workers(): Promise<readonly WorkerAddress[]>;
-  /** Books what was found on the chain and ends the payouts' own halts; answers what of it the workers were not owed. */
-  bookFound(found: Findings): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]>;
   /** Keeps what ETH was worth on a day (`YYYY-MM-DD`, UTC), unless something was kept for it; answers whether it did. */
   keepFiat(day: string, price: FiatPrice): Promise<boolean>;
   setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void>;
@@ -317,12 +345,10 @@ export interface PayoutStore {
   retry(worker: WorkerAddress): Promise<void>;
   /** Holds a worker's payouts back, or releases them: what is held for a ban, too. */
   hold(worker: WorkerAddress, reason: string | undefined): Promise<void>;
-  /** Lines that were paid or given back since a time, and that no event tells of. */
-  untold(sinceMs: number): Promise<readonly PayoutLine[]>;
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;
   /** False where the nonce is not higher than the worker's last. */
   addPayToChange(change: PayToChange, signature: Hex): Promise<boolean>;
   cancelPayToChanges(worker: WorkerAddress, atMs: number): Promise<void>;
-  /** Puts changes in force whose time has come; answers which. */
-  applyPayToChanges(nowMs: number): Promise<readonly PayToChange[]>;
+  /** Puts changes in force whose time has come. */
+  applyPayToChanges(nowMs: number): Promise<void>;
 }

@@ -12,8 +12,12 @@ import type {
   Receipt,
   Settlement,
 } from "./ports.ts";
+import { isLive, WINDOW } from "./context.ts";
+import type { PriceOf } from "./gather.ts";
+import { worthOf } from "./planner.ts";
+import { nextKnown } from "./run-signer.ts";
 import { unpaidPlaces } from "./settlement.ts";
-import type { Asset, Hex, PayoutIntent, PayoutLine, ResumeHow, RunDetail } from "./types.ts";
+import type { Asset, AssetPrice, Hex, PayoutIntent, PayoutLine, ResumeHow, RunDetail } from "./types.ts";
 
 /** Halts behind which the chain may know payments that the books do not. */
 export const RECONCILED_HALTS: ReadonlySet<string> = new Set([
@@ -22,8 +26,6 @@ export const RECONCILED_HALTS: ReadonlySet<string> = new Set([
   "payout/nonce-taken",
 ]);
 
-/** So many intents are on their way at once: few nodes keep long queues for one account. */
-export const WINDOW = 16;
 /** The clocks of this machine and of the chain's blocks may differ by so much. */
 const CLOCKS_DIFFER_MS = 10 * 60 * 1000;
 /** Of what cannot be explained at most so much is told at once. */
@@ -34,6 +36,8 @@ export interface ReconcileDeps {
   readonly chain: Chain;
   readonly calls: Calls;
   readonly nowMs: number;
+  /** What a token was worth in a block. */
+  readonly price?: PriceOf | undefined;
   /** The batch contract, where a multisig pays through it. */
   readonly safeContract: WorkerAddress | undefined;
   /** Books what a final transaction of ours means for an intent; true: payouts are to be halted for another reason. */
@@ -41,9 +45,10 @@ export interface ReconcileDeps {
 }
 
 /**
- * Finds what an account did on the chain and the books do not know: payments that were made after the books were backed
- * up, or by a transaction that took one of our nonces. Each is explained wholly by what the books say and by `how`, or
- * nothing is found at all.
+ * Finds what the pool's accounts did on the chain and the books do not know: payments that were made after the books were
+ * backed up, or by a transaction that took one of our nonces. Besides the one that pays now these are accounts of before
+ * that have something left to be decided. Each payment is explained wholly by what the books say and by `how`, or nothing
+ * is found at all.
  *
  * @throws PoolError `payout/unexplained`; `payout/not-final`, `payout/books-behind` and `payout/history-unreadable` where
  * nothing can be said yet.
@@ -53,63 +58,106 @@ export async function findUnknownPayments(
   booksOfMs: number | undefined,
   how: ResumeHow,
   deps: ReconcileDeps,
-): Promise<Findings> {
-  const { store, chain, nowMs } = deps;
-  if (await store.booksAreBehind(nowMs)) {
+): Promise<readonly Findings[]> {
+  if (await deps.store.booksAreBehind(deps.nowMs)) {
     throw new PoolError(
       { code: "payout/books-behind" },
       "The books have not caught up with the event log yet, so nobody can say who is owed what: try again in a moment.",
     );
   }
-  const readAll = how.foreign !== "all";
-  const next = await chain.nextNonce(payer, "latest");
-  if ((await chain.nextNonce(payer, "final")) !== next) {
-    throw notFinal(`the last transactions of ${payer} are in blocks that are not final yet`);
-  }
-  const last = await store.lastNonce(chain.chainId, payer);
-  const made = readAll ? await unknownTransactions(payer, { next, last, booksOfMs }, deps) : [];
-  const lost = await decideIntents(payer, next, made, deps);
-  const known = await store.knownTransactions(chain.chainId, payer, 0);
-  const found: Omit<Findings, "lines" | "payments" | "gas"> & {
-    lines: FoundLine[];
-    payments: FoundPayment[];
-    gas: { hash: Hex; block: number; wei: bigint }[];
-  } = {
-    lost,
-    lines: [],
-    payments: [],
-    gas: [],
-    nonceFloor: next,
-    nonceGuard: undefined,
-    chainId: chain.chainId,
-    payer,
-    atMs: nowMs,
-  };
-  const explain = await explainer(payer, how, deps);
-  const unexplained = readAll ? await unknownBatches(payer, booksOfMs, how, deps) : [];
-  for (const transaction of made) {
-    // What was one of our own, after all, is settled by now.
-    if (known.hashes.has(transaction.hash)) continue;
-    const said = await explain(transaction);
-    if ("why" in said) {
-      const { hash, nonce, block } = transaction;
-      unexplained.push(...said.why.map((why) => `${hash} (nonce ${nonce}, block ${block}) ${why}`));
-      continue;
-    }
-    found.lines.push(...said.lines);
-    found.payments.push(...said.payments);
-    if (said.gasWei > 0n) found.gas.push({ hash: transaction.hash, block: transaction.block, wei: said.gasWei });
+  const explain = await explainer(how, deps);
+  const found: Findings[] = [];
+  const unexplained = how.foreign === "all" ? [] : await unknownBatches(payer, booksOfMs, how, deps);
+  const accounts = [payer, ...(await otherAccounts(payer, booksOfMs, deps))];
+  for (const account of accounts) {
+    const of = await findOf({ payer: account, current: account === payer, booksOfMs }, how, explain, deps);
+    found.push(of.found);
+    unexplained.push(...of.unexplained);
   }
   if (unexplained.length > 0) {
     const more = unexplained.length > MAX_TOLD ? ` … and ${unexplained.length - MAX_TOLD} more.` : "";
     throw new PoolError(
       { code: "payout/unexplained", unexplained },
-      `${payer} made transactions that the books cannot explain; nothing was booked, and payouts stay halted. ${unexplained.slice(0, MAX_TOLD).join(". ")}.${more} For each: if it paid a worker, say whom with --paid-for ADDRESS=WORKER; if it paid none, or you entered by hand what it paid (\`openpool ledger adjust\`), say --foreign HASH.`,
+      `${accounts.join(" and ")} made transactions that the books cannot explain; nothing was booked, and payouts stay halted. ${unexplained.slice(0, MAX_TOLD).join(". ")}.${more} For each: if it paid a worker, say whom with --paid-for ADDRESS=WORKER, and what a token was worth with --token-price TOKEN=UNITS; if it paid none, or you entered by hand what it paid (\`openpool ledger adjust\`), say --foreign HASH.`,
     );
   }
+  return found;
+}
+
+/**
+ * Accounts that paid before and whose key may be gone: with intents that are not decided, with payments that the books may
+ * have forgotten, or, where the books were set back, any.
+ */
+async function otherAccounts(
+  payer: WorkerAddress,
+  booksOfMs: number | undefined,
+  { store, chain }: ReconcileDeps,
+): Promise<readonly WorkerAddress[]> {
+  const undecided = new Set(
+    (await store.openRuns())
+      .flatMap(({ intents }) => intents)
+      .filter((one) => isLive(one) && one.chainId === chain.chainId)
+      .map((one) => one.payer),
+  );
+  const others: WorkerAddress[] = [];
+  for (const [account, nonces] of await store.accounts(chain.chainId)) {
+    if (account === payer) continue;
+    const known = nextKnown(nonces);
+    const mayBeForgotten = booksOfMs !== undefined || (nonces.guard !== undefined && known < nonces.guard);
+    const isAhead = mayBeForgotten && (await chain.nextNonce(account, "latest")) > known;
+    if (undecided.has(account) || isAhead) others.push(account);
+  }
+  return others;
+}
+
+/** An account, and of when the books are. */
+interface Account {
+  readonly payer: WorkerAddress;
+  /** It pays now; else it did so before. */
+  readonly current: boolean;
+  readonly booksOfMs: number | undefined;
+}
+
+async function findOf(
+  account: Account,
+  how: ResumeHow,
+  explain: Explainer,
+  deps: ReconcileDeps,
+): Promise<{ readonly found: Findings; readonly unexplained: readonly string[] }> {
+  const { store, chain, nowMs } = deps;
+  const { payer, booksOfMs } = account;
+  const next = await chain.nextNonce(payer, "latest");
+  if ((await chain.nextNonce(payer, "final")) !== next) {
+    throw notFinal(`the last transactions of ${payer} are in blocks that are not final yet`);
+  }
+  const made = how.foreign === "all" ? [] : await unknownTransactions(account, next, deps);
+  const lost = await decideIntents(payer, next, made, deps);
+  const known = await store.knownTransactions(chain.chainId, payer, 0);
+  const lines: FoundLine[] = [];
+  const payments: FoundPayment[] = [];
+  const gas: { hash: Hex; block: number; wei: bigint }[] = [];
+  const unexplained: string[] = [];
+  for (const transaction of made) {
+    const { hash, nonce, block } = transaction;
+    // What was one of our own, after all, is settled by now.
+    if (known.hashes.has(hash)) continue;
+    const said = await explain(transaction, payer);
+    if ("why" in said) {
+      unexplained.push(...said.why.map((why) => `${hash} (nonce ${nonce}, block ${block}) ${why}`));
+      continue;
+    }
+    lines.push(...said.lines);
+    payments.push(...said.payments);
+    if (said.gasWei > 0n) gas.push({ hash, block, wei: said.gasWei });
+  }
   // Then the books did not know all that was handed out, and more of it may still be on its way.
-  const setBack = booksOfMs !== undefined || found.lines.length > 0 || found.payments.length > 0;
-  return { ...found, nonceGuard: setBack ? next + WINDOW : undefined };
+  const setBack = booksOfMs !== undefined || lines.length > 0 || payments.length > 0;
+  const nonceGuard = setBack ? next + WINDOW : undefined;
+  const { chainId } = chain;
+  return {
+    found: { lost, lines, payments, gas, nonceFloor: next, nonceGuard, chainId, payer, atMs: nowMs },
+    unexplained,
+  };
 }
 
 function notFinal(what: string): PoolError {
@@ -118,12 +166,11 @@ function notFinal(what: string): PoolError {
 
 /** What the account did that no intent of the books stands for. */
 async function unknownTransactions(
-  payer: WorkerAddress,
-  books: { readonly next: number; readonly last: number | undefined; readonly booksOfMs: number | undefined },
+  { payer, current, booksOfMs }: Account,
+  next: number,
   { store, chain }: ReconcileDeps,
 ): Promise<readonly MadeTransaction[]> {
-  const { next, last, booksOfMs } = books;
-  const { nonceFloor } = await store.control();
+  const { last, floor = 0 } = (await store.accounts(chain.chainId)).get(payer) ?? {};
   const undecided = (await store.openRuns())
     .flatMap(({ intents }) => intents)
     .filter((one) => isLive(one) && one.payer === payer && one.nonce < next);
@@ -133,10 +180,18 @@ async function unknownTransactions(
   ];
   // Only where to begin to look; a clock that was wrong costs time there.
   const sinceMs = Math.min(...signedMs) - CLOCKS_DIFFER_MS;
+  const ofTheBooksTime = async (): Promise<number> =>
+    booksOfMs === undefined ? next : chain.nonceAt(payer, booksOfMs - CLOCKS_DIFFER_MS);
   try {
-    // Books that know no payment of the account say nothing about what it did before them: only the time does.
-    const first = last === undefined ? (nonceFloor ?? (await firstSince(booksOfMs, payer, next, chain))) : last + 1;
-    const from = Math.max(nonceFloor ?? 0, Math.min(first, ...undecided.map((one) => one.nonce)));
+    // Books that know no payment of the account say nothing about what it did before them: only the time does. Nor is what
+    // an account did after it had paid for the last time, and before those books, a payment.
+    const first =
+      last === undefined
+        ? floor || (await ofTheBooksTime())
+        : current || booksOfMs === undefined
+          ? last + 1
+          : Math.max(last + 1, await ofTheBooksTime());
+    const from = Math.max(floor, Math.min(first, ...undecided.map((one) => one.nonce)));
     const known = await store.knownTransactions(chain.chainId, payer, from);
     const made = from < next ? await chain.madeSince(payer, sinceMs, from, next) : [];
     const seen = new Set(made.map(({ nonce }) => nonce));
@@ -151,15 +206,6 @@ async function unknownTransactions(
       { cause },
     );
   }
-}
-
-async function firstSince(
-  booksOfMs: number | undefined,
-  payer: WorkerAddress,
-  next: number,
-  chain: Chain,
-): Promise<number> {
-  return booksOfMs === undefined ? next : chain.nonceAt(payer, booksOfMs - CLOCKS_DIFFER_MS);
 }
 
 /** Batches of a multisig that no run of the books stands for: it has no nonces to go by. */
@@ -237,12 +283,13 @@ interface PaidOut {
   readonly payments: readonly (Payment & { readonly place: number })[];
 }
 
+type Explainer = (made: MadeTransaction, payer: WorkerAddress) => Promise<Explained>;
+
 /** Says of a transaction what it paid to whom; keeps in mind which lines were named already. */
 async function explainer(
-  payer: WorkerAddress,
-  { foreign = [], paidFor = new Map() }: ResumeHow,
-  { store, chain, calls }: ReconcileDeps,
-): Promise<(made: MadeTransaction) => Promise<Explained>> {
+  { foreign = [], paidFor = new Map(), unitsPerEth = new Map() }: ResumeHow,
+  { store, chain, calls, price }: ReconcileDeps,
+): Promise<Explainer> {
   const free = plannedLines(await store.openRuns());
   const workersAt = new Map<WorkerAddress, WorkerAddress[]>();
   const payTo = new Map((await store.payees()).map((one) => [one.worker, one.payTo]));
@@ -250,8 +297,13 @@ async function explainer(
     const address = payTo.get(worker) ?? worker;
     workersAt.set(address, [...(workersAt.get(address) ?? []), worker]);
   }
+  const priceOf = async (token: WorkerAddress, atBlock: number): Promise<AssetPrice | { readonly problem: string }> => {
+    const units = unitsPerEth.get(token);
+    if (units !== undefined) return { token, unitsPerEth: units, source: "the operator", atBlock: undefined };
+    return (await price?.(token, atBlock)) ?? { problem: `no source of the price of ${token} is set` };
+  };
 
-  return async (made) => {
+  return async (made, payer) => {
     if (foreign.includes(made.hash)) return { lines: [], payments: [], gasWei: 0n };
     const receipt = await chain.finalReceipt(made.hash);
     if ("none" in receipt) throw notFinal(`transaction ${made.hash}: ${receipt.none}`);
@@ -261,16 +313,18 @@ async function explainer(
     const payments: FoundPayment[] = [];
     const why: string[] = [];
     const { hash, block } = made;
+    const { asset, method } = paidOut;
+    let read: Awaited<ReturnType<typeof priceOf>> | undefined;
     for (const { to, amount, place } of paidOut.payments) {
       const line = free.find(
-        (one) => one.payTo === to && one.sendAmount === amount && one.asset === paidOut.asset && one.method !== "safe",
+        (one) => one.payTo === to && one.sendAmount === amount && one.asset === asset && one.method !== "safe",
       );
       if (line) {
         free.splice(free.indexOf(line), 1);
         lines.push({ line: line.id, hash, block });
         continue;
       }
-      const what = `paid ${amount} ${paidOut.asset === "eth" ? "wei" : `of token ${paidOut.asset}`} to ${to} (place ${place})`;
+      const what = `paid ${amount} ${asset === "eth" ? "wei" : `of token ${asset}`} to ${to} (place ${place})`;
       const here = workersAt.get(to) ?? [];
       const told = paidFor.get(`${hash}/${place}`) ?? paidFor.get(to);
       const worker = told ?? (here.length === 1 ? here[0] : undefined);
@@ -278,11 +332,17 @@ async function explainer(
         why.push(
           `${what}, ${here.length === 0 ? "where no worker of these books is paid" : `where ${here.join(", ")} are paid`}`,
         );
-      } else if (paidOut.asset !== "eth") {
-        why.push(`${what}, and what that was worth in wei was only in the books that are lost`);
-      } else {
-        payments.push({ worker, payTo: to, amountWei: amount, method: paidOut.method, hash, block });
+        continue;
       }
+      const paid = { worker, payTo: to, asset, sendAmount: amount, method, hash, block };
+      if (asset === "eth") {
+        payments.push({ ...paid, amountWei: amount, price: undefined });
+        continue;
+      }
+      // The price of its plan is lost with the books; that of its block is as near as anybody can come.
+      read ??= await priceOf(asset, block);
+      if ("problem" in read) why.push(`${what}, and nobody knows what that was worth: ${read.problem}`);
+      else payments.push({ ...paid, amountWei: worthOf(amount, read), price: read });
     }
     return why.length > 0 ? { why } : { lines, payments, gasWei: receipt.gasUsed * receipt.gasPriceWei };
   };
@@ -329,8 +389,4 @@ async function payoutsIn(
 /** Lines of open runs that nothing was signed of, as far as the books know. */
 function plannedLines(runs: readonly RunDetail[]): PayoutLine[] {
   return runs.flatMap(({ lines }) => lines.filter((line) => line.state === "planned"));
-}
-
-function isLive({ state }: PayoutIntent): boolean {
-  return state === "signed" || state === "sent" || state === "confirmed";
 }

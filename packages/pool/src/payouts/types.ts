@@ -236,6 +236,8 @@ export interface PlannedPayout {
   readonly waiting: readonly Waiting[];
   /** Why no run can be made at all. */
   readonly refused: string | undefined;
+  /** Somebody is left out for what may be otherwise soon: gas, a price, money in the account, a payout before this one. */
+  readonly mayPass: boolean;
 }
 
 export interface RunDetail {
@@ -274,6 +276,18 @@ export interface ResumeHow {
   readonly foreign?: readonly Hex[] | "all" | undefined;
   /** Whom a payment was for: by the address that got it, or by `<transaction>/<place in its batch>`. */
   readonly paidFor?: ReadonlyMap<string, WorkerAddress> | undefined;
+  /** What tokens were worth when they were paid, in their smallest unit for one ETH: where nodes do not know it any more. */
+  readonly unitsPerEth?: ReadonlyMap<WorkerAddress, bigint> | undefined;
+}
+
+/** Takes back a run whose multisig is lost. */
+export interface GiveUp {
+  /** The multisig, named once more by who gives it up. */
+  readonly safe: WorkerAddress;
+  /** For workers and the record. */
+  readonly reason: string;
+  /** Who answers for it. */
+  readonly by: string;
 }
 
 export interface ResumeReport {
@@ -327,6 +341,8 @@ export interface PayoutPort {
   exportRun(id: string, format: ExportFormat): Promise<string>;
   /** Says that the multisig paid or cancelled an exported run in this transaction; checked against the chain. */
   reconcile(id: string, hash: Hex): Promise<PayoutRun>;
+  /** Takes back an exported run whose multisig is lost, and watches it from then on. */
+  giveUp(id: string, how: GiveUp): Promise<PayoutRun>;
   /** Of those who chose something, or are held back: from how much on they are paid, and whether they are at all. */
   payees(): Promise<readonly PayeeStanding[]>;
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;

@@ -338,7 +338,7 @@ describe("payees that nobody wants to meet", () => {
       await pool.finish();
       expect(await pool.chain.balance(plain)).toBe(8_000n);
       expect(await pool.ledger.balance(address)).toMatchObject({ owedWei: 9_000n, payingWei: 0n, paidWei: 0n });
-      expect(pool.events.find((one) => one.type === "payout.returned")).toMatchObject({
+      expect((await pool.events()).find((one) => one.type === "payout.returned")).toMatchObject({
         worker: address,
         data: { reason: expect.stringContaining("did not take the payment") },
       });

@@ -1,6 +1,6 @@
-import { type Clock, errorText, PoolError } from "@openpool/base";
+import type { Clock } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { Pool, type PoolClient, type QueryResultRow } from "pg";
+import type { PoolClient } from "pg";
 import type { ConditionKey, ConditionState } from "../alerts/conditions.ts";
 import type { AlertStep, AlertStore, NewDelivery, SubscriptionLoad } from "../alerts/ports.ts";
 import type { AlertEvent, Concern, Measure } from "../alerts/rules.ts";
@@ -16,7 +16,8 @@ import type {
   Thresholds,
   WorkerAlert,
 } from "../alerts/types.ts";
-import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import type { PgConnection } from "./pg-connection.ts";
+import { PgPool } from "./pg-pool.ts";
 import { createUuidV7 } from "./uuid.ts";
 
 /** Deliveries to one destination that are taken at once. */
@@ -121,43 +122,24 @@ const date = (ms: number): Date => new Date(ms);
 /** The memory of the alerts in PostgreSQL. The schema is the event log's: open that first. */
 export class PgAlertStore implements AlertStore, AsyncDisposable {
   readonly #clock: Clock;
-  readonly #pool: Pool;
+  readonly #pool: PgPool;
   readonly #newId: () => string;
 
   constructor(connection: PgConnection, { clock }: { readonly clock: Clock }) {
     this.#clock = clock;
     this.#newId = createUuidV7(() => clock.now());
-    this.#pool = new Pool({
-      ...clientConfig(connection, `openpool alerts ${process.pid}`),
-      max: 3,
-      idleTimeoutMillis: 30_000,
-      statement_timeout: 30_000,
-      query_timeout: 35_000,
-      allowExitOnIdle: true,
-    });
-    this.#pool.on("error", () => {});
+    this.#pool = new PgPool(connection, { name: "alerts", max: 3, timeoutMs: 30_000, about: "alerts" });
   }
 
   step<T>(work: (step: AlertStep) => Promise<T>): Promise<T | undefined> {
-    return this.#using(async (client) => {
-      await client.query("begin");
-      try {
-        const { rows: cursor } = await client.query<{ position: string }>(
-          "select position from openpool.alert_cursor for update skip locked",
-        );
-        const { rows: head } = await client.query<{ position: string }>("select position from openpool.log_head");
-        const result =
-          cursor[0] && head[0]
-            ? await work(
-                new PgStep(client, this.#clock, this.#newId, BigInt(cursor[0].position), BigInt(head[0].position)),
-              )
-            : undefined;
-        await client.query("commit");
-        return result;
-      } catch (cause) {
-        await client.query("rollback").catch(() => {});
-        throw cause;
-      }
+    return this.#pool.transaction(async (client) => {
+      const { rows: cursor } = await client.query<{ position: string }>(
+        "select position from openpool.alert_cursor for update skip locked",
+      );
+      const { rows: head } = await client.query<{ position: string }>("select position from openpool.log_head");
+      return cursor[0] && head[0]
+        ? work(new PgStep(client, this.#clock, this.#newId, BigInt(cursor[0].position), BigInt(head[0].position)))
+        : undefined;
     });
   }
 
@@ -165,7 +147,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     workers: readonly WorkerAddress[],
     sinceMs: number,
   ): Promise<readonly (Measure & { readonly worker: WorkerAddress; readonly rig: string })[]> {
-    const rows = await this.#query<{
+    const rows = await this.#pool.query<{
       worker: WorkerAddress;
       rig: string;
       jobs: string;
@@ -194,7 +176,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async subscribed(kinds: readonly AlertKind[]): Promise<readonly Subscription[]> {
-    const rows = await this.#query<SubscriptionRow>(
+    const rows = await this.#pool.query<SubscriptionRow>(
       `select ${SUBSCRIPTION} from openpool.alert_subscriptions where state = 'active' and kinds && $1`,
       [kinds],
     );
@@ -202,13 +184,13 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async linkKey(): Promise<string> {
-    const [row] = await this.#query<{ link_key: string }>("select link_key from openpool.alert_cursor");
+    const [row] = await this.#pool.query<{ link_key: string }>("select link_key from openpool.alert_cursor");
     // The migration made the row.
     return row!.link_key;
   }
 
   enqueue(deliveries: readonly NewDelivery[]): Promise<void> {
-    return this.#using((client) => enqueue(client, deliveries, this.#newId, this.#clock.now()));
+    return this.#pool.transaction((client) => enqueue(client, deliveries, this.#newId, this.#clock.now()));
   }
 
   async claim(
@@ -217,7 +199,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     limit: number,
     busy: readonly string[],
   ): Promise<readonly Delivery[]> {
-    const rows = await this.#query<DeliveryRow>(
+    const rows = await this.#pool.query<DeliveryRow>(
       `with due as (
          select id, destination, created_at, row_number() over (partition by destination order by created_at, id) as n
          from openpool.alert_outbox
@@ -236,7 +218,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async sent(ids: readonly string[], atMs: number): Promise<void> {
-    await this.#query(
+    await this.#pool.query(
       `update openpool.alert_outbox set state = 'sent', done_at = $2, attempts = attempts + 1, error = null, leased_until = null
        where id = any ($1) and state = 'waiting'`,
       [ids, date(atMs)],
@@ -244,7 +226,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async retry(ids: readonly string[], nextAtMs: number, error: string): Promise<void> {
-    await this.#query(
+    await this.#pool.query(
       `update openpool.alert_outbox set attempts = attempts + 1, next_at = $2, error = $3, leased_until = null
        where id = any ($1) and state = 'waiting'`,
       [ids, date(nextAtMs), error],
@@ -252,7 +234,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async dead(ids: readonly string[], atMs: number, error: string): Promise<void> {
-    await this.#query(
+    await this.#pool.query(
       `update openpool.alert_outbox set state = 'dead', attempts = attempts + 1, done_at = $2, error = $3, leased_until = null
        where id = any ($1) and state = 'waiting'`,
       [ids, date(atMs), error],
@@ -266,7 +248,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     readonly state?: DeliveryState | undefined;
     readonly limit: number;
   }): Promise<readonly Delivery[]> {
-    const rows = await this.#query<DeliveryRow>(
+    const rows = await this.#pool.query<DeliveryRow>(
       `select ${DELIVERY} from openpool.alert_outbox where $1::text is null or state = $1
        order by created_at desc, id desc limit $2`,
       [state ?? null, limit],
@@ -275,7 +257,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async replay(ids: readonly string[] | undefined, nowMs: number): Promise<number> {
-    const rows = await this.#query(
+    const rows = await this.#pool.query(
       `update openpool.alert_outbox set state = 'waiting', attempts = 0, next_at = $2, done_at = null, leased_until = null
        where state = 'dead' and ($1::uuid[] is null or id = any ($1)) returning id`,
       [ids ?? null, date(nowMs)],
@@ -284,7 +266,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async counts(): Promise<Readonly<Record<DeliveryState, number>>> {
-    const rows = await this.#query<{ state: DeliveryState; n: string }>(
+    const rows = await this.#pool.query<{ state: DeliveryState; n: string }>(
       "select state, count(*) as n from openpool.alert_outbox group by state",
     );
     const of = new Map(rows.map((row) => [row.state, Number(row.n)]));
@@ -292,10 +274,10 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async forget(sentBeforeMs: number, pendingBeforeMs: number): Promise<void> {
-    await this.#query("delete from openpool.alert_outbox where state <> 'waiting' and created_at < $1", [
+    await this.#pool.query("delete from openpool.alert_outbox where state <> 'waiting' and created_at < $1", [
       date(sentBeforeMs),
     ]);
-    await this.#query("delete from openpool.alert_subscriptions where state = 'pending' and created_at < $1", [
+    await this.#pool.query("delete from openpool.alert_subscriptions where state = 'pending' and created_at < $1", [
       date(pendingBeforeMs),
     ]);
   }
@@ -305,13 +287,13 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     const target = targetOf(channel);
     if (owned) {
       // Ended and not deleted: what a target was asked counts for the day.
-      await this.#query(
+      await this.#pool.query(
         `update openpool.alert_subscriptions set state = 'ended', changed_at = $3, ended_why = 'asked for anew'
          where worker = $1 and target = $2 and owned and state = 'pending'`,
         [worker, target, date(createdAtMs)],
       );
     }
-    const [row] = await this.#query<SubscriptionRow>(
+    const [row] = await this.#pool.query<SubscriptionRow>(
       `insert into openpool.alert_subscriptions
          (id, worker, channel, target, kinds, thresholds, quiet, state, owned, created_at, changed_at)
        select $1::uuid, $2::text, $3::json, $4::text, $5::text[], $6::json, $7::json, $8::text, $9::boolean, $10::timestamptz, $10
@@ -340,7 +322,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async subscription(id: string): Promise<Subscription | undefined> {
-    const [row] = await this.#query<SubscriptionRow>(
+    const [row] = await this.#pool.query<SubscriptionRow>(
       `select ${SUBSCRIPTION} from openpool.alert_subscriptions where id = $1`,
       [id],
     );
@@ -348,7 +330,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async ownSubscriptions(worker: WorkerAddress): Promise<readonly Subscription[]> {
-    const rows = await this.#query<SubscriptionRow>(
+    const rows = await this.#pool.query<SubscriptionRow>(
       `select ${SUBSCRIPTION} from openpool.alert_subscriptions where worker = $1 and owned and state <> 'ended' order by created_at, id`,
       [worker],
     );
@@ -359,7 +341,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     id: string,
     { kinds, thresholds, quiet }: Pick<Subscription, "kinds" | "thresholds" | "quiet">,
   ): Promise<Subscription | undefined> {
-    const [row] = await this.#query<SubscriptionRow>(
+    const [row] = await this.#pool.query<SubscriptionRow>(
       `update openpool.alert_subscriptions set kinds = $2, thresholds = $3, quiet = $4
        where id = $1 and state <> 'ended' returning ${SUBSCRIPTION}`,
       [id, kinds, JSON.stringify(thresholds), quiet === undefined ? null : JSON.stringify(quiet)],
@@ -373,13 +355,13 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     atMs: number,
     why: string | undefined,
   ): Promise<boolean> {
-    const [row] = await this.#query<{ owned: boolean }>(
+    const [row] = await this.#pool.query<{ owned: boolean }>(
       `update openpool.alert_subscriptions set state = $2, changed_at = $3, ended_why = $4
        where id = $1 and state <> 'ended' and state <> $2 returning owned`,
       [id, state, date(atMs), why ?? null],
     );
     if (row?.owned && state === "active") {
-      await this.#query(
+      await this.#pool.query(
         `update openpool.alert_subscriptions o set state = 'ended', changed_at = $2, ended_why = 'the worker made its own'
          from openpool.alert_subscriptions s
          where s.id = $1 and o.worker = s.worker and o.target = s.target and not o.owned and o.state <> 'ended'`,
@@ -390,7 +372,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   }
 
   async load(channel: Channel, worker: WorkerAddress, sinceMs: number): Promise<SubscriptionLoad> {
-    const [row] = await this.#query<{ [load in keyof SubscriptionLoad]: string }>(
+    const [row] = await this.#pool.query<{ [load in keyof SubscriptionLoad]: string }>(
       `select (select count(*) from openpool.alert_subscriptions where target = $1 and created_at >= $3) as target,
          (select count(*) from openpool.alert_subscriptions where worker = $2 and state <> 'ended') as worker,
          (select count(*) from openpool.alert_subscriptions where worker = $2 and owned and state <> 'ended') as owned,
@@ -407,30 +389,8 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     };
   }
 
-  async #query<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    return this.#using(async (client) => (await client.query<Row>(sql, [...values])).rows);
-  }
-
-  async #using<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    let client: PoolClient;
-    try {
-      client = await this.#pool.connect();
-    } catch (cause) {
-      throw unavailable(cause);
-    }
-    let broken: Error | undefined;
-    try {
-      return await work(client);
-    } catch (cause) {
-      broken = cause instanceof Error ? cause : new Error(errorText(cause));
-      throw unavailable(cause);
-    } finally {
-      client.release(broken);
-    }
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#pool.ended) await this.#pool.end();
+    await this.#pool[Symbol.asyncDispose]();
   }
 }
 
@@ -588,14 +548,5 @@ async function enqueue(
       date(nowMs),
       deliveries.map(({ nextAtMs }) => date(nextAtMs)),
     ],
-  );
-}
-
-function unavailable(cause: unknown): PoolError {
-  if (cause instanceof PoolError) return cause;
-  return new PoolError(
-    { code: "store/unavailable" },
-    `The database did not answer a question about alerts: ${errorText(cause)}.`,
-    { cause },
   );
 }

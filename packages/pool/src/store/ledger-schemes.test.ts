@@ -86,7 +86,7 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
       const bookJob = createJobBooker(terms, hooks);
       await using world = await openLedgerWorld(clock, terms, bookJob);
       const { store, ledger, client, connection } = world;
-      await using kept = new PgSchemeStore(connection, { clock, logger: silentLogger });
+      await using kept = new PgSchemeStore(connection, { clock });
       const time = () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: true });
       const jobs: string[] = [];
       let count = 0;

@@ -1,4 +1,4 @@
-import { silentLogger, stoppedClock } from "@openpool/base";
+import { stoppedClock } from "@openpool/base";
 import { Client } from "pg";
 import { expect, test } from "vitest";
 import type { NewEntry } from "../ledger/types.ts";
@@ -13,7 +13,7 @@ async function openBooks() {
   const database = await openTestDatabase();
   const client = new Client(clientConfig(database.connection, "test"));
   await client.connect();
-  const ledger = new PgLedgerStore(database.connection, { logger: silentLogger, clock: stoppedClock(t0) });
+  const ledger = new PgLedgerStore(database.connection, { clock: stoppedClock(t0) });
   return {
     client,
     ledger,

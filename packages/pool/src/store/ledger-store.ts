@@ -1,11 +1,12 @@
-import { type Clock, errorCode, errorText, type Logger, PoolError } from "@openpool/base";
+import { type Clock, errorCode, errorText, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { type ClientBase, Pool, type PoolClient, type QueryResultRow } from "pg";
+import type { ClientBase } from "pg";
 import { parseTermsDocument, type Terms, type TermsDocument, termsDocumentJson } from "../ledger/terms.ts";
 import { type AccountBalance, type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { ClosedPeriod } from "./ledger-periods.ts";
 import { changeHold, lockHeldCredit } from "./held-credit.ts";
-import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import type { PgConnection } from "./pg-connection.ts";
+import { PgPool } from "./pg-pool.ts";
 import { createUuidV7 } from "./uuid.ts";
 
 /** A worker that could be paid now. */
@@ -317,7 +318,6 @@ function parseCursor(cursor: string): { readonly at: Date; readonly id: string }
   throw new LedgerError({ code: "ledger/bad-cursor" }, "That is no place in a statement: ask from its beginning.");
 }
 
-/** The books in PostgreSQL. The schema is the event log's: open that first. */
 /** What was booked under a source by hand. */
 async function adjustedBefore(
   client: ClientBase,
@@ -339,27 +339,20 @@ async function adjustedBefore(
   return { id: row.id, worker, amountWei: BigInt(row.wei), corrects: row.corrects ?? undefined };
 }
 
+/** The books in PostgreSQL. The schema is the event log's: open that first. */
 export class PgLedgerStore implements LedgerStore {
   readonly #clock: Clock;
   readonly #newId: () => string;
-  readonly #readers: Pool;
+  readonly #pool: PgPool;
 
-  constructor(connection: PgConnection, { clock }: { readonly clock: Clock; readonly logger: Logger }) {
+  constructor(connection: PgConnection, { clock }: { readonly clock: Clock }) {
     this.#clock = clock;
     this.#newId = createUuidV7(() => clock.now());
-    this.#readers = new Pool({
-      ...clientConfig(connection, `openpool ledger ${process.pid}`),
-      max: MAX_READERS,
-      idleTimeoutMillis: 30_000,
-      statement_timeout: 60_000,
-      query_timeout: 65_000,
-      allowExitOnIdle: true,
-    });
-    this.#readers.on("error", () => {});
+    this.#pool = new PgPool(connection, { name: "ledger", max: MAX_READERS, about: "the books" });
   }
 
   async payable(): Promise<readonly Payable[]> {
-    const rows = await this.#read<{ worker: WorkerAddress; balance_wei: string; since: Date }>(
+    const rows = await this.#pool.query<{ worker: WorkerAddress; balance_wei: string; since: Date }>(
       `select worker, balance_wei, since from openpool.ledger_accounts
        where worker is not null and account like '%:owed' and balance_wei > 0 order by balance_wei desc, worker`,
     );
@@ -371,7 +364,7 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async balance(worker: WorkerAddress): Promise<AccountBalance> {
-    const rows = await this.#read<{ state: string; balance_wei: string }>(
+    const rows = await this.#pool.query<{ state: string; balance_wei: string }>(
       "select split_part(account, ':', 3) as state, balance_wei from openpool.ledger_accounts where worker = $1",
       [worker],
     );
@@ -381,7 +374,7 @@ export class PgLedgerStore implements LedgerStore {
   async nextReleaseMs(worker: WorkerAddress, holdMs: number): Promise<number | undefined> {
     // Lines have no index on their release; those that are held are not older than the hold time, an hour allowed for terms
     // that held for longer.
-    const [row] = await this.#read<{ at: Date | null }>(
+    const [row] = await this.#pool.query<{ at: Date | null }>(
       `select l.release_at as at from openpool.ledger_lines l, openpool.ledger_cursor c
        where l.worker = (select id from openpool.ledger_workers where worker = $1)
          and l.at >= coalesce(
@@ -394,7 +387,7 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async balances(): Promise<ReadonlyMap<WorkerAddress, AccountBalance>> {
-    const rows = await this.#read<{ worker: WorkerAddress; state: string; balance_wei: string }>(
+    const rows = await this.#pool.query<{ worker: WorkerAddress; state: string; balance_wei: string }>(
       `select worker, split_part(account, ':', 3) as state, balance_wei from openpool.ledger_accounts
        where worker is not null order by worker`,
     );
@@ -406,14 +399,14 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async accounts(): Promise<ReadonlyMap<string, bigint>> {
-    const rows = await this.#read<{ account: string; balance_wei: string }>(
+    const rows = await this.#pool.query<{ account: string; balance_wei: string }>(
       "select account, balance_wei from openpool.ledger_accounts order by account",
     );
     return new Map(rows.map((row) => [row.account, BigInt(row.balance_wei)]));
   }
 
   async totals(): Promise<LedgerTotals> {
-    const rows = await this.#read<{ kind: string; wei: string }>(
+    const rows = await this.#pool.query<{ kind: string; wei: string }>(
       `select case when worker is not null then split_part(account, ':', 3)
          when account = 'source:gateway' or account like 'source:upstream:%' then 'source' else account end as kind, sum(balance_wei) as wei
        from openpool.ledger_accounts group by 1`,
@@ -456,7 +449,7 @@ export class PgLedgerStore implements LedgerStore {
     }
     const wanted = Math.max(1, Math.min(limit, MAX_ROWS));
     const direction = forward ? "asc" : "desc";
-    const rows = await this.#read<LineRow>(
+    const rows = await this.#pool.query<LineRow>(
       `select l.id, l.at, l.kind, l.amount_wei, l.release_at, l.terms_version, l.entry, l.rig, l.job, l.segments,
          l.pixels, l.price_per_unit, l.pixels_per_unit, l.fee_wei, l.commission_wei, l.shape, l.scheme, l.data,
          l.release_at > (select released_through from openpool.ledger_cursor) as held,
@@ -476,7 +469,7 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async statementSums(worker: WorkerAddress, { fromMs, toMs }: StatementRange): Promise<StatementSums> {
-    const rows = await this.#read<{ kind: string; rows: string; before: string; within: string }>(
+    const rows = await this.#pool.query<{ kind: string; rows: string; before: string; within: string }>(
       `select l.kind, count(*) filter (where l.at >= $2) as rows,
          coalesce(sum(l.amount_wei) filter (where l.at < $2), 0) as before,
          coalesce(sum(l.amount_wei) filter (where l.at >= $2), 0) as within
@@ -512,7 +505,7 @@ export class PgLedgerStore implements LedgerStore {
     }
     const id = this.#newId();
     const source = key === undefined ? `${id}/adjusted` : `key:${key}/adjusted`;
-    const entryId = await this.#transaction(async (client): Promise<string> => {
+    const entryId = await this.#pool.transaction(async (client): Promise<string> => {
       const before = await adjustedBefore(client, source);
       if (before) {
         if (before.worker === worker && before.amountWei === amountWei && before.corrects === corrects)
@@ -565,7 +558,7 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async closedPeriods(): Promise<readonly ClosedPeriod[]> {
-    const rows = await this.#read<{
+    const rows = await this.#pool.query<{
       period: string;
       ends_at: Date;
       sealed_at: Date;
@@ -582,7 +575,7 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async terms(): Promise<readonly Terms[]> {
-    const rows = await this.#read<{ version: number; effective_at: Date; announced_at: Date; document: unknown }>(
+    const rows = await this.#pool.query<{ version: number; effective_at: Date; announced_at: Date; document: unknown }>(
       "select version, effective_at, announced_at, document from openpool.terms order by version",
     );
     return rows.map((row) => ({
@@ -594,7 +587,7 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async addTerms({ version, effectiveAtMs, announcedAtMs, ...document }: Terms): Promise<void> {
-    await this.#read(
+    await this.#pool.query(
       "insert into openpool.terms (version, effective_at, announced_at, document) values ($1, $2, $3, $4)",
       [
         version,
@@ -606,65 +599,24 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async halts(): Promise<readonly Halt[]> {
-    const rows = await this.#read<{ name: string; reason: string; details: unknown; since: Date }>(
+    const rows = await this.#pool.query<{ name: string; reason: string; details: unknown; since: Date }>(
       "select name, reason, details, since from openpool.halts order by since, name",
     );
     return rows.map(({ since, ...row }) => ({ ...row, sinceMs: since.getTime() }));
   }
 
   async halt(name: string, reason: string, details: unknown): Promise<void> {
-    await this.#read(
+    await this.#pool.query(
       "insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4) on conflict (name) do nothing",
       [name, reason, JSON.stringify(details ?? null), new Date(this.#clock.now())],
     );
   }
 
   async liftHalt(name: string): Promise<void> {
-    await this.#read("delete from openpool.halts where name = $1", [name]);
-  }
-
-  async #read<Row extends object>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    return this.#using(async (client) => (await client.query<Row & QueryResultRow>(sql, [...values])).rows);
-  }
-
-  #transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    return this.#using(async (client) => {
-      await client.query("begin");
-      // Ending the connection, as after every error, undoes it.
-      const result = await work(client);
-      await client.query("commit");
-      return result;
-    });
-  }
-
-  async #using<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    let client: PoolClient;
-    try {
-      client = await this.#readers.connect();
-    } catch (cause) {
-      throw failed(cause);
-    }
-    let broken: Error | undefined;
-    try {
-      return await work(client);
-    } catch (cause) {
-      broken = cause instanceof Error ? cause : new Error(errorText(cause));
-      throw cause instanceof PoolError ? cause : failed(cause);
-    } finally {
-      client.release(broken);
-    }
+    await this.#pool.query("delete from openpool.halts where name = $1", [name]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#readers.ended) await this.#readers.end();
+    await this.#pool[Symbol.asyncDispose]();
   }
-}
-
-function failed(cause: unknown): PoolError {
-  const code = errorCode(cause);
-  return new PoolError(
-    { code: code?.startsWith("23") ? "store/conflict" : "store/unavailable" },
-    `The database did not answer a question about the books: ${errorText(cause)}.`,
-    { cause },
-  );
 }

@@ -6,14 +6,15 @@ import { ledger } from "./schema/2-ledger.ts";
 import { payouts } from "./schema/3-payouts.ts";
 import { rollups } from "./schema/4-rollups.ts";
 import { upstream } from "./schema/5-upstream.ts";
+import { schemes } from "./schema/6-schemes.ts";
 import { alertsAndSettings } from "./schema/7-alerts-settings.ts";
 import { rigReports } from "./schema/8-rig-reports.ts";
-import { schemes } from "./schema/6-schemes.ts";
 import { reconciled } from "./schema/9-reconciled.ts";
 import { waysToPay } from "./schema/10-ways-to-pay.ts";
 import { retention } from "./schema/11-retention.ts";
 import { payoutHolds } from "./schema/12-payout-holds.ts";
 import { hookVerdicts } from "./schema/13-hook-verdicts.ts";
+import { payoutAccounts } from "./schema/14-payout-accounts.ts";
 import { lateCredits } from "./schema/16-late-credits.ts";
 import { ownAlerts } from "./schema/19-own-alerts.ts";
 import type { Migration } from "./schema/migration.ts";
@@ -36,6 +37,7 @@ export const knownMigrations: readonly Migration[] = [
   retention,
   payoutHolds,
   hookVerdicts,
+  payoutAccounts,
   lateCredits,
   ownAlerts,
 ];

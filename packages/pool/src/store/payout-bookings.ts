@@ -4,6 +4,7 @@ import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { Findings, PayoutStore, Settlement } from "../payouts/ports.ts";
 import type { Halt, Hex, PayoutLine, PayoutRun, SignedTransaction } from "../payouts/types.ts";
 import { postEntries } from "./ledger-store.ts";
+import type { PayoutEvent, PayoutTransaction } from "./payout-events.ts";
 import { type LineRow, type RunDetails, toLine } from "./payout-rows.ts";
 
 const HALT_PREFIX = "payout/";
@@ -17,12 +18,15 @@ export class PayoutBookings {
   }
 
   /** Books what was found on the chain, and ends the halts for that. */
-  async bookFound(client: Client, found: Findings): ReturnType<PayoutStore["bookFound"]> {
+  async bookFound(transaction: PayoutTransaction, found: Findings): ReturnType<PayoutStore["resume"]> {
+    const { client, tell } = transaction;
     const { atMs } = found;
     const terms = await termsVersion(client, atMs);
     // What a lost intent gives back is what another transaction paid.
-    for (const one of found.lost) await this.settle(client, one);
-    for (const { line, hash, block } of found.lines) await this.payLines(client, [line], hash, block, atMs, terms);
+    for (const one of found.lost) await this.settle(transaction, one);
+    for (const { line: id, hash, block } of found.lines) {
+      for (const line of await this.payLines(client, [id], hash, block, atMs, terms)) tell(foundEvent(line, hash));
+    }
     await client.query(
       `update openpool.payout_runs set state = 'sending', approved_by = coalesce(approved_by, 'as the chain shows')
          where state in ('planned', 'approved') and id in (select run from openpool.payout_lines where id = any ($1))`,
@@ -33,21 +37,22 @@ export class PayoutBookings {
       "select id from openpool.payout_runs where state not in ('done', 'cancelled')",
     );
     for (const { id } of open) await finishRun(client, id, atMs);
-    const notOwed = await this.bookUnplanned(client, found, terms);
+    const notOwed = await this.bookUnplanned(transaction, found, terms);
     await postEntries(
       client,
       found.gas.map(({ hash, block, wei }) => this.gas(hash, wei, { hash, block }, terms, atMs)),
     );
     await client.query(
-      `update openpool.payout_control set nonce_floor = greatest(coalesce(nonce_floor, 0), $1),
-           nonce_guard = greatest(nonce_guard, $2)`,
-      [found.nonceFloor, found.nonceGuard ?? null],
+      `insert into openpool.payout_accounts as a (chain_id, payer, nonce_floor, nonce_guard) values ($1, $2, $3, $4)
+       on conflict (chain_id, payer) do update set nonce_floor = greatest(a.nonce_floor, excluded.nonce_floor),
+         nonce_guard = greatest(a.nonce_guard, excluded.nonce_guard)`,
+      [found.chainId, found.payer, found.nonceFloor, found.nonceGuard ?? null],
     );
-    await clearHalts(client);
     return notOwed;
   }
 
-  async settle(client: Client, settlement: Settlement): Promise<void> {
+  async settle(transaction: PayoutTransaction, settlement: Settlement): Promise<void> {
+    const { client, tell } = transaction;
     const { intent, state, minedHash, minedBlock, gasWei, paid, returned, atMs, halt } = settlement;
     const { rows } = await client.query<{ run: string; nonce: string }>(
       `update openpool.payout_intents set state = $2, mined_hash = $3, mined_block = $4, gas_wei = $5
@@ -58,13 +63,15 @@ export class PayoutBookings {
     // Settled before: its answer had got lost.
     if (!settled) return;
     const terms = await termsVersion(client, atMs);
-    await this.payLines(client, paid, minedHash, minedBlock, atMs, terms);
-    await this.returnLines(client, returned, "live", minedHash, atMs);
+    for (const line of await this.payLines(client, paid, minedHash, minedBlock, atMs, terms)) tell(paidEvent(line));
+    const back = await this.returnLines(client, returned, "live", minedHash, atMs);
+    if (state === "lost") tell({ type: "payout.lost", data: { intent } });
+    else for (const line of back) tell(returnedEvent(line));
     if (gasWei > 0n) {
       const data = { run: settled.run, intent, hash: minedHash, block: minedBlock };
       await postEntries(client, [this.gas(intent, gasWei, data, terms, atMs)]);
     }
-    if (halt) await insertHalt(client, halt);
+    if (halt) await insertHalt(transaction, halt);
     await finishRun(client, settled.run, atMs);
   }
 
@@ -102,26 +109,29 @@ export class PayoutBookings {
 
   /** Payments that no line stood for: each transaction becomes a run that is done. */
   async bookUnplanned(
-    client: Client,
+    { client, tell }: PayoutTransaction,
     { payments, chainId, payer, atMs }: Findings,
     terms: number,
   ): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]> {
     const notOwed: { worker: WorkerAddress; wei: bigint }[] = [];
     for (const hash of new Set(payments.map((one) => one.hash))) {
+      const ofHash = payments.filter((payment) => payment.hash === hash);
+      // A transaction pays in one asset.
+      const { asset = "eth", price } = ofHash[0] ?? {};
       // A worker has one line in a run.
       const lines = new Map<WorkerAddress, PayoutLine>();
       const run = this.#newId();
-      for (const one of payments.filter((payment) => payment.hash === hash)) {
-        const amountWei = (lines.get(one.worker)?.amountWei ?? 0n) + one.amountWei;
+      for (const one of ofHash) {
+        const before = lines.get(one.worker);
         lines.set(one.worker, {
-          id: lines.get(one.worker)?.id ?? this.#newId(),
+          id: before?.id ?? this.#newId(),
           run,
           worker: one.worker,
           payTo: one.payTo,
-          amountWei,
+          amountWei: (before?.amountWei ?? 0n) + one.amountWei,
           gasShareWei: 0n,
-          sendAmount: amountWei,
-          asset: "eth",
+          sendAmount: (before?.sendAmount ?? 0n) + one.sendAmount,
+          asset,
           method: one.method,
           methodReason: "found on the chain",
           state: "planned",
@@ -145,12 +155,12 @@ export class PayoutBookings {
           finishedAtMs: atMs,
           chainId,
           payer,
-          asset: "eth",
+          asset,
           totalWei: all.reduce((sum, line) => sum + line.amountWei, 0n),
           lines: all.length,
           approvalReason: undefined,
           approvedBy: "as the chain shows",
-          prices: [],
+          prices: price ? [price] : [],
           fiat: undefined,
           gasWei: 0n,
           waiting: [],
@@ -185,11 +195,14 @@ export class PayoutBookings {
         client,
         all.map((line) => this.move(line, "plan", terms, atMs, "owed", "paying")),
       );
-      for (const line of all) await this.payLines(client, [line.id], hash, line.block, atMs, terms);
+      for (const { id, block } of all) {
+        for (const line of await this.payLines(client, [id], hash, block, atMs, terms)) tell(foundEvent(line, hash));
+      }
     }
     return notOwed;
   }
 
+  /** Answers the lines that were not decided before. */
   async payLines(
     client: Client,
     ids: readonly string[],
@@ -197,7 +210,7 @@ export class PayoutBookings {
     block: number | undefined,
     atMs: number,
     terms: number,
-  ): Promise<void> {
+  ): Promise<readonly PayoutLine[]> {
     const { rows } = await client.query<LineRow>(
       `update openpool.payout_lines l set state = 'final', tx_hash = $2, block = $3, finished_at = $4
        from openpool.payout_runs r
@@ -205,10 +218,10 @@ export class PayoutBookings {
        returning l.*, r.details -> 'fiat' as fiat`,
       [ids, hash ?? null, block ?? null, new Date(atMs)],
     );
+    const lines = rows.map(toLine);
     await postEntries(
       client,
-      rows.map((row): NewEntry => {
-        const line = toLine(row);
+      lines.map((line): NewEntry => {
         const { worker, amountWei, gasShareWei } = line;
         return {
           id: this.#newId(),
@@ -236,16 +249,19 @@ export class PayoutBookings {
         };
       }),
     );
+    return lines;
   }
 
+  /** Answers the lines that were not decided before. */
   async returnLines(
     client: Client,
     returned: Settlement["returned"],
     from: "planned" | "live",
     hash: Hex | undefined,
     atMs: number,
-  ): Promise<void> {
-    if (returned.length === 0) return;
+  ): Promise<readonly PayoutLine[]> {
+    if (returned.length === 0) return [];
+    const back: PayoutLine[] = [];
     const states = from === "planned" ? ["planned"] : ["signed", "sent", "confirmed"];
     const terms = await termsVersion(client, atMs);
     for (const { line: id, reason, hold } of returned) {
@@ -256,7 +272,9 @@ export class PayoutBookings {
       );
       const [row] = rows;
       if (!row) continue;
-      await postEntries(client, [this.move(toLine(row), "returned", terms, atMs, "paying", "owed")]);
+      const line = toLine(row);
+      back.push(line);
+      await postEntries(client, [this.move(line, "returned", terms, atMs, "paying", "owed")]);
       if (!hold) continue;
       await client.query(
         `insert into openpool.payout_payees (worker, held) values ($1, $2)
@@ -264,6 +282,7 @@ export class PayoutBookings {
         [row.worker, reason],
       );
     }
+    return back;
   }
 
   move(
@@ -289,21 +308,28 @@ export class PayoutBookings {
   }
 }
 
-export async function addTransaction(client: Client, intent: string, transaction: SignedTransaction): Promise<void> {
-  const { hash, raw, maxFeeWei, maxTipWei, signedAtMs } = transaction;
-  await client.query(
+export async function addTransaction(
+  client: Client,
+  intent: string,
+  { hash, raw, maxFeeWei, maxTipWei, signedAtMs }: SignedTransaction,
+): Promise<boolean> {
+  const { rowCount } = await client.query(
     `insert into openpool.payout_transactions (hash, intent, version, raw, max_fee_wei, max_tip_wei, signed_at)
      select $1, $2, count(*), $3, $4, $5, $6 from openpool.payout_transactions where intent = $2
      on conflict (hash) do nothing`,
     [hash, intent, raw, maxFeeWei, maxTipWei, new Date(signedAtMs)],
   );
+  return rowCount === 1;
 }
 
-export async function insertHalt(client: Client, { code, message, atMs, intent, nonce }: Halt): Promise<void> {
-  await client.query(
+/** The first halt of its kind stays, and is told. */
+export async function insertHalt({ client, tell }: PayoutTransaction, halt: Halt): Promise<void> {
+  const { code, message, atMs, intent, nonce } = halt;
+  const { rowCount } = await client.query(
     "insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4) on conflict (name) do nothing",
     [code, message, JSON.stringify({ intent, nonce }), new Date(atMs)],
   );
+  if (rowCount === 1) tell({ type: "payout.halted", data: { code, message } });
 }
 
 /** A run is done when nothing of it is under way any more. */
@@ -384,4 +410,20 @@ export async function insertRun(client: Client, run: PayoutRun, lines: readonly 
 
 export async function clearHalts(client: Client): Promise<void> {
   await client.query("delete from openpool.halts where starts_with(name, $1)", [HALT_PREFIX]);
+}
+
+export function paidEvent(line: PayoutLine): PayoutEvent {
+  return { type: "payout.paid", worker: line.worker, data: { ...factsOf(line), hash: line.txHash } };
+}
+
+export function returnedEvent(line: PayoutLine): PayoutEvent {
+  return { type: "payout.returned", worker: line.worker, data: { ...factsOf(line), reason: line.reason } };
+}
+
+function factsOf({ id: line, run, amountWei, sendAmount, asset, payTo }: PayoutLine): PayoutEvent["data"] {
+  return { line, run, amountWei, sendAmount, asset, payTo };
+}
+
+function foundEvent({ worker, amountWei, payTo }: PayoutLine, hash: Hex): PayoutEvent {
+  return { type: "payout.found", worker, data: { amountWei, payTo, hash } };
 }

@@ -1,5 +1,4 @@
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Client, Pool } from "pg";
 import type {
   Hex,
   PayoutIntent,
@@ -218,10 +217,13 @@ export function toChange(row: ChangeRow): PayToChange {
   };
 }
 
-export async function detailOf(client: Client | Pool, row: RunRow): Promise<RunDetail> {
-  const lines = await client.query<LineRow>(`${LINES} where l.run = $1 order by l.place`, [row.id]);
-  const intents = await client.query<IntentRow>(`${INTENTS} where i.run = $1 order by i.nonce`, [row.id]);
-  return { run: toRun(row), lines: lines.rows.map(toLine), intents: intents.rows.map(toIntent) };
+/** How rows are asked for: over whichever connection. */
+export type Ask = <Row extends object>(sql: string, values: readonly unknown[]) => Promise<readonly Row[]>;
+
+export async function detailOf(ask: Ask, row: RunRow): Promise<RunDetail> {
+  const lines = await ask<LineRow>(`${LINES} where l.run = $1 order by l.place`, [row.id]);
+  const intents = await ask<IntentRow>(`${INTENTS} where i.run = $1 order by i.nonce`, [row.id]);
+  return { run: toRun(row), lines: lines.map(toLine), intents: intents.map(toIntent) };
 }
 
 /** A bigint column that a `number` holds. */

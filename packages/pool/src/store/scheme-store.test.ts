@@ -19,7 +19,7 @@ const HOUR = 3_600_000;
 async function openWorld(terms: TermsBook, hooks?: JobHooks, clock = stoppedClock(t0)) {
   const bookJob = createJobBooker(terms, hooks);
   const world = await openLedgerWorld(clock, terms, bookJob);
-  const schemes = new PgSchemeStore(world.connection, { clock, logger: silentLogger });
+  const schemes = new PgSchemeStore(world.connection, { clock });
   return {
     ...world,
     clock,

@@ -1,6 +1,6 @@
-import { type Clock, errorCode, errorText, type Logger, PoolError } from "@openpool/base";
+import { type Clock, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { Pool, type PoolClient, type QueryResultRow } from "pg";
+import type { PoolClient } from "pg";
 import type { HookModule } from "../hooks/read-module.ts";
 import type { IncomeEvent, IncomeProgress } from "../income/income-reader.ts";
 import { type CreditEvent, decodeCredit } from "../ledger/decode-credit.ts";
@@ -22,7 +22,8 @@ import type { CreditedJob, JobBooking, NewEntry } from "../ledger/types.ts";
 import { postEntries } from "./ledger-store.ts";
 import { isBookedUpTo, safeNow } from "./ledger-periods.ts";
 import { locks } from "./locks.ts";
-import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import type { PgConnection } from "./pg-connection.ts";
+import { PgPool } from "./pg-pool.ts";
 import { createUuidV7 } from "./uuid.ts";
 
 /** Money that came in, or left the protocol for a wallet. */
@@ -97,26 +98,18 @@ const EMPTY_TOTALS: IncomeTotals = {
  * several nodes, or one that is killed and tries again, book it once.
  */
 export class PgSchemeStore implements AsyncDisposable {
-  readonly #pool: Pool;
+  readonly #pool: PgPool;
   readonly #newId: () => string;
 
-  constructor(connection: PgConnection, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
+  constructor(connection: PgConnection, { clock }: { readonly clock: Clock }) {
     this.#newId = createUuidV7(() => clock.now());
-    this.#pool = new Pool({
-      ...clientConfig(connection, `openpool schemes ${process.pid}`),
-      max: 2,
-      idleTimeoutMillis: 30_000,
-      statement_timeout: 60_000,
-      query_timeout: 65_000,
-      allowExitOnIdle: true,
-    });
-    this.#pool.on("error", (error) => logger.debug("a connection of the schemes ended", { error: errorText(error) }));
+    this.#pool = new PgPool(connection, { name: "schemes", max: 2, about: "pay schemes" });
   }
 
   // Income
 
   async loadProgress(name: string): Promise<IncomeProgress | undefined> {
-    const [row] = await this.#read<{ progress: IncomeProgress }>(
+    const [row] = await this.#pool.query<{ progress: IncomeProgress }>(
       "select progress from openpool.income_progress where name = $1",
       [name],
     );
@@ -125,7 +118,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   async knownRefs(refs: readonly string[]): Promise<ReadonlySet<string>> {
     if (refs.length === 0) return new Set();
-    const rows = await this.#read<{ ref: string }>(
+    const rows = await this.#pool.query<{ ref: string }>(
       "select ref from openpool.income where ref = any ($1) and reverted_at is null",
       [refs],
     );
@@ -134,7 +127,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** References of one chain from blocks after this one, and not taken back. */
   async refsAfter(chainId: number, block: number): Promise<readonly string[]> {
-    const rows = await this.#read<{ ref: string }>(
+    const rows = await this.#pool.query<{ ref: string }>(
       "select ref from openpool.income where block > $1 and ref like $2 and reverted_at is null order by block, ref",
       [block, `${chainId}:%`],
     );
@@ -271,7 +264,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** The newest first. */
   async incomes(limit: number): Promise<readonly IncomeRecord[]> {
-    const rows = await this.#read<{
+    const rows = await this.#pool.query<{
       ref: string;
       kind: IncomeRecord["kind"];
       at: Date;
@@ -296,7 +289,7 @@ export class PgSchemeStore implements AsyncDisposable {
   }
 
   async incomeTotals(sinceMs: number): Promise<IncomeTotals> {
-    const [row] = await this.#read<
+    const [row] = await this.#pool.query<
       Record<"redeemed" | "kept" | "withdrawn" | "wins" | "face" | "unpaid" | "largest", string>
     >(
       `select coalesce(sum(gross_wei) filter (where kind = 'tickets'), 0) as redeemed,
@@ -323,7 +316,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** Keeps the sums of a day, the first that are given. */
   async keepDay({ atMs, feesWei, creditedWei, gasWei }: DayTotals): Promise<void> {
-    await this.#read(
+    await this.#pool.query(
       `insert into openpool.daily_totals (day, at, fees_wei, credited_wei, gas_wei)
        values (($1::timestamptz at time zone 'UTC')::date, $1, $2, $3, $4) on conflict (day) do nothing`,
       [new Date(atMs), feesWei, creditedWei, gasWei],
@@ -332,7 +325,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** The oldest sums that are not older than this; undefined when none were kept since. */
   async dayAfter(sinceMs: number): Promise<DayTotals | undefined> {
-    const [row] = await this.#read<{ at: Date; fees_wei: string; credited_wei: string; gas_wei: string }>(
+    const [row] = await this.#pool.query<{ at: Date; fees_wei: string; credited_wei: string; gas_wei: string }>(
       "select at, fees_wei, credited_wei, gas_wei from openpool.daily_totals where at >= $1 order by at limit 1",
       [new Date(sinceMs)],
     );
@@ -349,7 +342,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** The last period that was settled or skipped, as its name; undefined before the first. */
   async lastPeriod(): Promise<string | undefined> {
-    const [row] = await this.#read<{ period: string }>(
+    const [row] = await this.#pool.query<{ period: string }>(
       "select progress->>'period' as period from openpool.income_progress where name = 'period'",
     );
     return row?.period;
@@ -411,7 +404,7 @@ export class PgSchemeStore implements AsyncDisposable {
   // Hooks
 
   async putHook({ hash, source }: HookModule, exports: readonly string[], nowMs: number): Promise<void> {
-    await this.#read(
+    await this.#pool.query(
       `insert into openpool.hooks (hash, source, exports, added_at) values ($1, $2, $3, $4)
        on conflict (hash) do nothing`,
       [hash, source, exports, new Date(nowMs)],
@@ -419,14 +412,16 @@ export class PgSchemeStore implements AsyncDisposable {
   }
 
   async hookSource(hash: string): Promise<string | undefined> {
-    const [row] = await this.#read<{ source: string }>("select source from openpool.hooks where hash = $1", [hash]);
+    const [row] = await this.#pool.query<{ source: string }>("select source from openpool.hooks where hash = $1", [
+      hash,
+    ]);
     return row?.source;
   }
 
   async hooks(): Promise<
     readonly { readonly hash: string; readonly exports: readonly string[]; readonly addedAtMs: number }[]
   > {
-    const rows = await this.#read<{ hash: string; exports: string[]; added_at: Date }>(
+    const rows = await this.#pool.query<{ hash: string; exports: string[]; added_at: Date }>(
       "select hash, exports, added_at from openpool.hooks order by added_at, hash",
     );
     return rows.map((row) => ({ hash: row.hash, exports: row.exports, addedAtMs: row.added_at.getTime() }));
@@ -434,7 +429,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** The last credited jobs, oldest first: what a hook is tried on. */
   async lastJobs(limit: number): Promise<readonly CreditedJob[]> {
-    const rows = await this.#read<EventRow>(
+    const rows = await this.#pool.query<EventRow>(
       `select id, time, worker, rig, data from openpool.events where type = 'job.credited'
        order by position desc limit $1`,
       [Math.max(1, Math.min(limit, 10_000))],
@@ -444,7 +439,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** Jobs that wait because their hook failed, oldest first. */
   async heldJobs(limit: number): Promise<readonly HeldJob[]> {
-    const rows = await this.#read<EventRow & { terms_version: number; note: Record<string, unknown> | null }>(
+    const rows = await this.#pool.query<EventRow & { terms_version: number; note: Record<string, unknown> | null }>(
       `select e.id, e.time, e.worker, e.rig, e.data, l.terms_version, l.data as note
        from (
          select l.* from openpool.ledger_lines l where ${WAITS_FOR_HOOK}
@@ -468,7 +463,7 @@ export class PgSchemeStore implements AsyncDisposable {
 
   /** How many jobs wait, and their fees. */
   async heldByHooks(): Promise<{ readonly jobs: number; readonly feeWei: bigint; readonly why: string | undefined }> {
-    const [row] = await this.#read<{ jobs: string; fee: string; why: string | null }>(
+    const [row] = await this.#pool.query<{ jobs: string; fee: string; why: string | null }>(
       `select count(*) as jobs, coalesce(sum(l.fee_wei), 0) as fee, max(l.data->>'why') as why
        from openpool.ledger_lines l where ${WAITS_FOR_HOOK}`,
     );
@@ -512,40 +507,15 @@ export class PgSchemeStore implements AsyncDisposable {
     return (await postEntries(client, [entry])) > 0;
   }
 
-  async #read<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
-    try {
-      return (await this.#pool.query<Row>(sql, [...values])).rows;
-    } catch (cause) {
-      throw unavailable(cause);
-    }
-  }
-
-  async #inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    let client: PoolClient;
-    try {
-      client = await this.#pool.connect();
-    } catch (cause) {
-      throw unavailable(cause);
-    }
-    let broken: Error | undefined;
-    try {
-      await client.query("begin");
-      // The books are on disk before anything is said about them, whatever the server's default.
-      await client.query("set local synchronous_commit = on");
+  #inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    return this.#pool.transaction(async (client) => {
       await client.query("select pg_advisory_xact_lock_shared($1)", [locks.periods]);
-      const result = await work(client);
-      await client.query("commit");
-      return result;
-    } catch (cause) {
-      broken = cause instanceof Error ? cause : new Error(errorText(cause));
-      throw cause instanceof PoolError ? cause : unavailable(cause);
-    } finally {
-      client.release(broken);
-    }
+      return work(client);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pool.end();
+    await this.#pool[Symbol.asyncDispose]();
   }
 }
 
@@ -595,12 +565,4 @@ function bookingOf({ ref, kind, grossWei, keptWei, data }: IncomeRecord, sharing
   if (kind !== "tickets" && kind !== "manual") return undefined;
   const income: Income = { ref, kind, grossWei, keptWei };
   return bookIncome(income, sharing);
-}
-
-function unavailable(cause: unknown): PoolError {
-  return new PoolError(
-    { code: errorCode(cause)?.startsWith("23") ? "store/conflict" : "store/unavailable" },
-    `The database did not answer: ${errorText(cause)}.`,
-    { cause },
-  );
 }

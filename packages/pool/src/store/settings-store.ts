@@ -1,25 +1,16 @@
-import { errorText, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { Pool, type QueryResultRow } from "pg";
 import type { NewSession, RigLabel, Session, SettingsStore } from "../settings/ports.ts";
-import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import type { PgConnection } from "./pg-connection.ts";
+import { PgPool } from "./pg-pool.ts";
 
 const date = (ms: number): Date => new Date(ms);
 
 /** Sessions and rig names in PostgreSQL. The schema is the event log's: open that first. */
 export class PgSettingsStore implements SettingsStore, AsyncDisposable {
-  readonly #pool: Pool;
+  readonly #pool: PgPool;
 
   constructor(connection: PgConnection) {
-    this.#pool = new Pool({
-      ...clientConfig(connection, `openpool settings ${process.pid}`),
-      max: 2,
-      idleTimeoutMillis: 30_000,
-      statement_timeout: 10_000,
-      query_timeout: 15_000,
-      allowExitOnIdle: true,
-    });
-    this.#pool.on("error", () => {});
+    this.#pool = new PgPool(connection, { name: "settings", max: 2, timeoutMs: 10_000, about: "settings" });
   }
 
   async addSession(
@@ -28,12 +19,12 @@ export class PgSettingsStore implements SettingsStore, AsyncDisposable {
     most: number,
   ): Promise<boolean> {
     const now = date(session.createdAtMs);
-    await this.#query(
+    await this.#pool.query(
       `with nonces as (delete from openpool.signin_nonces where expires_at < $1)
        delete from openpool.signin_sessions where expires_at < $1`,
       [now],
     );
-    const rows = await this.#query(
+    const rows = await this.#pool.query(
       `with used as (insert into openpool.signin_nonces (nonce, expires_at) values ($1, $2)
          on conflict do nothing returning nonce),
        old as (delete from openpool.signin_sessions where token_hash in (
@@ -47,7 +38,7 @@ export class PgSettingsStore implements SettingsStore, AsyncDisposable {
   }
 
   async session(tokenHash: string, nowMs: number): Promise<Session | undefined> {
-    const [row] = await this.#query<{ worker: WorkerAddress; expires_at: Date }>(
+    const [row] = await this.#pool.query<{ worker: WorkerAddress; expires_at: Date }>(
       "select worker, expires_at from openpool.signin_sessions where token_hash = $1 and expires_at > $2",
       [tokenHash, date(nowMs)],
     );
@@ -55,15 +46,15 @@ export class PgSettingsStore implements SettingsStore, AsyncDisposable {
   }
 
   async endSession(tokenHash: string): Promise<void> {
-    await this.#query("delete from openpool.signin_sessions where token_hash = $1", [tokenHash]);
+    await this.#pool.query("delete from openpool.signin_sessions where token_hash = $1", [tokenHash]);
   }
 
   async endSessions(worker: WorkerAddress): Promise<void> {
-    await this.#query("delete from openpool.signin_sessions where worker = $1", [worker]);
+    await this.#pool.query("delete from openpool.signin_sessions where worker = $1", [worker]);
   }
 
   async countSessions(worker: WorkerAddress, nowMs: number): Promise<number> {
-    const [row] = await this.#query<{ n: string }>(
+    const [row] = await this.#pool.query<{ n: string }>(
       "select count(*) as n from openpool.signin_sessions where worker = $1 and expires_at > $2",
       [worker, date(nowMs)],
     );
@@ -71,34 +62,22 @@ export class PgSettingsStore implements SettingsStore, AsyncDisposable {
   }
 
   labels(): Promise<readonly RigLabel[]> {
-    return this.#query<RigLabel & QueryResultRow>("select worker, rig, label from openpool.rig_labels");
+    return this.#pool.query<RigLabel>("select worker, rig, label from openpool.rig_labels");
   }
 
   async putLabel(worker: WorkerAddress, rig: string, label: string | undefined): Promise<void> {
     if (label === undefined) {
-      await this.#query("delete from openpool.rig_labels where worker = $1 and rig = $2", [worker, rig]);
+      await this.#pool.query("delete from openpool.rig_labels where worker = $1 and rig = $2", [worker, rig]);
       return;
     }
-    await this.#query(
+    await this.#pool.query(
       `insert into openpool.rig_labels (worker, rig, label) values ($1, $2, $3)
        on conflict (worker, rig) do update set label = excluded.label`,
       [worker, rig, label],
     );
   }
 
-  async #query<Row extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    try {
-      return (await this.#pool.query<Row>(sql, [...values])).rows;
-    } catch (cause) {
-      throw new PoolError(
-        { code: "store/unavailable" },
-        `The database did not answer a question about settings: ${errorText(cause)}.`,
-        { cause },
-      );
-    }
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#pool.ended) await this.#pool.end();
+    await this.#pool[Symbol.asyncDispose]();
   }
 }

@@ -7,7 +7,8 @@ import { PgPayoutStore } from "../../store/payout-store.ts";
 import { openDebts } from "../../store/testing/debts.ts";
 import { newJob } from "../../store/testing/sample-credit.ts";
 import { openTestDatabase } from "../../store/testing/test-store.ts";
-import { PayoutEngine, type PayoutDeps, type PayoutEvent, type PayoutSettings, type PayoutTerms } from "../engine.ts";
+import type { PayoutDeps, PayoutSettings, PayoutTerms } from "../context.ts";
+import { PayoutEngine } from "../engine.ts";
 import type { Hex } from "../types.ts";
 
 export const POOL_NAME = "https://pool.example.com:8935";
@@ -66,7 +67,7 @@ export class AnvilWorld implements AsyncDisposable {
     const { clock = systemClock, key } = setup;
     const database = await openTestDatabase();
     const debts = await openDebts(database.connection);
-    const ledger = new PgLedgerStore(database.connection, { logger: silentLogger, clock });
+    const ledger = new PgLedgerStore(database.connection, { clock });
     const settings: PayoutSettings = {
       rules: {
         method: "batch",
@@ -95,7 +96,6 @@ export class AnvilWorld implements AsyncDisposable {
       maxGasPriceWei: undefined,
     });
     const signer = signerOfKey(parseKey(key ?? local.richKeys[0] ?? ""));
-    const events: PayoutEvent[] = [];
     const openEngine = ({ deps: others, rules: changed }: Pick<AnvilPoolSetup, "deps" | "rules"> = {}) => {
       const store = new PgPayoutStore(database.connection, { clock, newId: newJob });
       const engine = new PayoutEngine(
@@ -109,7 +109,6 @@ export class AnvilWorld implements AsyncDisposable {
           clock,
           logger: silentLogger,
           newId: newJob,
-          tell: async (event) => void events.push(event),
           ...deps,
           ...others,
         },
@@ -127,7 +126,11 @@ export class AnvilWorld implements AsyncDisposable {
       chain,
       nodes,
       signer,
-      events,
+      /** What the event log has, from the oldest on. */
+      events: () =>
+        database.query<{ type: string; worker: WorkerAddress | null; data: Record<string, unknown> }>(
+          "select type, worker, data from openpool.events order by position",
+        ),
       owe: debts.owe,
       /** Steps and mines until nothing is under way, as a healthy world does. */
       async finish(steps: PayoutEngine = engine) {

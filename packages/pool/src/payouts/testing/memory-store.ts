@@ -1,6 +1,15 @@
 import { PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Control, Findings, Payable, PayeeRecord, PayoutStore, Settlement } from "../ports.ts";
+import type {
+  AccountNonces,
+  Control,
+  Findings,
+  GivenUpRun,
+  Payable,
+  PayeeRecord,
+  PayoutStore,
+  Settlement,
+} from "../ports.ts";
 import type {
   Halt,
   Hex,
@@ -37,9 +46,9 @@ export class MemoryPayoutStore implements PayoutStore {
     halts: [],
     nextAtMs: undefined,
     schedule: undefined,
-    nonceFloor: undefined,
-    nonceGuard: undefined,
   };
+  /** By chain and account. */
+  readonly #accounts = new Map<string, { chainId: number; payer: WorkerAddress; floor: number; guard?: number }>();
 
   credit(worker: WorkerAddress, wei: bigint): void {
     this.#balance(worker).owedWei += wei;
@@ -63,6 +72,7 @@ export class MemoryPayoutStore implements PayoutStore {
     for (const [id, intent] of this.#intents) copy.#intents.set(id, { ...intent });
     for (const [worker, held] of this.#held) copy.#held.set(worker, { ...held });
     for (const hash of this.#found) copy.#found.add(hash);
+    for (const [key, account] of this.#accounts) copy.#accounts.set(key, { ...account });
     return copy;
   }
 
@@ -120,12 +130,19 @@ export class MemoryPayoutStore implements PayoutStore {
     return true;
   }
 
-  async cancel(run: string): Promise<boolean> {
+  async cancel(run: string, atMs: number): Promise<boolean> {
     const found = this.#runs.get(run);
-    if (!found || !["planned", "approved"].includes(found.state)) return false;
-    if ([...this.#intents.values()].some((one) => one.run === run)) return false;
-    found.state = "cancelled";
-    this.#return([...this.#lines.values()].filter((line) => line.run === run).map((line) => cancelled(line.id)));
+    const planned = [...this.#lines.values()].filter((line) => line.run === run && line.state === "planned");
+    const isUntouched = ![...this.#intents.values()].some((one) => one.run === run);
+    if (found && ["planned", "approved"].includes(found.state) && isUntouched) {
+      found.state = "cancelled";
+      this.#return(planned.map((line) => cancelled(line.id)));
+      return true;
+    }
+    const left = planned.filter((line) => line.method !== "safe");
+    if (found?.state !== "sending" || left.length === 0) return false;
+    this.#return(left.map((line) => cancelled(line.id)));
+    this.#finish(run, atMs);
     return true;
   }
 
@@ -145,9 +162,17 @@ export class MemoryPayoutStore implements PayoutStore {
     };
   }
 
-  async lastNonce(chainId: number): Promise<number | undefined> {
-    const nonces = this.intents.filter((one) => one.chainId === chainId).map((one) => one.nonce);
-    return nonces.length === 0 ? undefined : Math.max(...nonces);
+  async accounts(chainId: number): Promise<ReadonlyMap<WorkerAddress, AccountNonces>> {
+    const found = new Map<WorkerAddress, AccountNonces>();
+    for (const { payer, floor, guard, ...of } of this.#accounts.values()) {
+      if (of.chainId === chainId) found.set(payer, { floor, guard });
+    }
+    for (const { payer, nonce, ...of } of this.intents) {
+      if (of.chainId !== chainId) continue;
+      const known = found.get(payer);
+      found.set(payer, { ...known, last: Math.max(known?.last ?? 0, nonce) });
+    }
+    return found;
   }
 
   async commitIntents(run: string, intents: readonly PayoutIntent[]): Promise<boolean> {
@@ -155,8 +180,8 @@ export class MemoryPayoutStore implements PayoutStore {
     if (found?.state !== "approved" && found?.state !== "sending") return false;
     const lines = intents.flatMap((one) => one.lines).map((id) => this.#lines.get(id));
     if (lines.some((line) => line?.state !== "planned" || line.intent !== undefined)) return false;
-    const isTaken = ({ chainId, nonce }: PayoutIntent): boolean =>
-      this.intents.some((other) => other.chainId === chainId && other.nonce === nonce);
+    const isTaken = ({ chainId, payer, nonce }: PayoutIntent): boolean =>
+      this.intents.some((other) => other.chainId === chainId && other.payer === payer && other.nonce === nonce);
     if (intents.some(isTaken)) {
       throw new PoolError({ code: "store/conflict" }, "A nonce has its intent.");
     }
@@ -255,12 +280,28 @@ export class MemoryPayoutStore implements PayoutStore {
     if (!halts.some((one) => one.code === halt.code)) this.#control.halts = [...halts, halt];
   }
 
-  async setPaused(reason: string | undefined): Promise<void> {
+  async giveUp(): Promise<boolean> {
+    return false;
+  }
+
+  async givenUp(): Promise<readonly GivenUpRun[]> {
+    return [];
+  }
+
+  async paidAfterAll(_run: string, halt: Halt): Promise<void> {
+    await this.halt(halt);
+  }
+
+  async pause(reason: string): Promise<void> {
     this.#control.paused = reason;
   }
 
-  async clearHalts(): Promise<void> {
+  async resume(found: readonly Findings[]): ReturnType<PayoutStore["resume"]> {
+    const notOwed = [];
+    for (const one of found) notOwed.push(...(await this.#book(one)));
     this.#control.halts = [];
+    this.#control.paused = undefined;
+    return notOwed;
   }
 
   async booksAreBehind(): Promise<boolean> {
@@ -273,27 +314,30 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async knownTransactions(
     chainId: number,
-    _payer: WorkerAddress,
+    payer: WorkerAddress,
     from: number,
   ): ReturnType<PayoutStore["knownTransactions"]> {
-    const known = this.intents.filter((one) => one.chainId === chainId && one.nonce >= from);
+    const known = this.intents.filter((one) => one.chainId === chainId && one.payer === payer && one.nonce >= from);
     const hashes = known.flatMap((one) => one.transactions.map(({ hash }) => hash));
     return { nonces: new Set(known.map(({ nonce }) => nonce)), hashes: new Set([...hashes, ...this.#found]) };
   }
 
-  async lastSignedMs(): Promise<number | undefined> {
-    const signed = this.intents.map((one) => one.transactions[0]?.signedAtMs ?? 0);
+  async lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined> {
+    const ours = this.intents.filter((one) => one.chainId === chainId && one.payer === payer);
+    const signed = ours.map((one) => one.transactions[0]?.signedAtMs ?? 0);
     return signed.length === 0 ? undefined : Math.max(...signed);
   }
 
-  async bookFound({
+  async #book({
     lost,
     lines,
     payments,
     nonceFloor,
     nonceGuard,
+    chainId,
+    payer,
     atMs,
-  }: Findings): ReturnType<PayoutStore["bookFound"]> {
+  }: Findings): ReturnType<PayoutStore["resume"]> {
     for (const one of lost) await this.settle(one);
     for (const { line, hash } of lines) {
       this.#found.add(hash);
@@ -318,9 +362,11 @@ export class MemoryPayoutStore implements PayoutStore {
       balance.owedWei = missing > 0n ? 0n : -missing;
       balance.paidWei += amountWei;
     }
-    this.#control.nonceFloor = Math.max(this.#control.nonceFloor ?? 0, nonceFloor);
-    if (nonceGuard !== undefined) this.#control.nonceGuard = Math.max(this.#control.nonceGuard ?? 0, nonceGuard);
-    this.#control.halts = [];
+    const key = `${chainId} ${payer}`;
+    const before = this.#accounts.get(key);
+    const guard = nonceGuard === undefined ? before?.guard : Math.max(before?.guard ?? 0, nonceGuard);
+    const floor = Math.max(before?.floor ?? 0, nonceFloor);
+    this.#accounts.set(key, { chainId, payer, floor, ...(guard === undefined ? {} : { guard }) });
     return notOwed;
   }
 
@@ -355,10 +401,6 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async hold(): Promise<void> {}
 
-  async untold(): Promise<readonly PayoutLine[]> {
-    return [];
-  }
-
   async payToChanges(): Promise<readonly PayToChange[]> {
     return [];
   }
@@ -369,9 +411,7 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async cancelPayToChanges(): Promise<void> {}
 
-  async applyPayToChanges(): Promise<readonly PayToChange[]> {
-    return [];
-  }
+  async applyPayToChanges(): Promise<void> {}
 }
 
 function isLive({ state }: PayoutIntent): boolean {

@@ -3,7 +3,8 @@ import { type Clock, PoolError, silentLogger } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import type { ChainNode } from "../../chain/node.ts";
 import { openQuorumChain } from "../../chain/quorum.ts";
-import { PayoutEngine, type PayoutSettings } from "../engine.ts";
+import type { PayoutSettings } from "../context.ts";
+import { PayoutEngine } from "../engine.ts";
 import type { Calls, MadeTransaction, PayoutStore, Receipt, Signer, UnsignedTransaction } from "../ports.ts";
 import type { Hex } from "../types.ts";
 import { MemoryPayoutStore } from "./memory-store.ts";
@@ -378,7 +379,7 @@ function unsteady<T extends object>(
 }
 
 const READS = new Set(
-  "payable payees control plannedSince lastNonce runs run linesOf line booksAreBehind workers knownTransactions lastSignedMs".split(
+  "payable payees control plannedSince accounts givenUp runs run linesOf line booksAreBehind workers knownTransactions lastSignedMs".split(
     " ",
   ),
 );
@@ -464,6 +465,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
       batchRuntime: RUNTIME,
       encodeBalanceOf: () => "0x",
       encodeAllowance: () => "0x",
+      encodeIsPaid: () => "0x",
     }),
   );
   const openEngine = (me: number): PayoutEngine =>

@@ -1,4 +1,3 @@
-import { silentLogger } from "@openpool/base";
 import { Client } from "pg";
 import { type Terms, TermsBook, type TermsDocument } from "../../ledger/terms.ts";
 import { type BookJob } from "../../ledger/types.ts";
@@ -35,7 +34,7 @@ export async function openLedgerWorld(
 ) {
   const store = await openTestStore({ clock });
   const { connection } = store.database;
-  const ledger = new PgLedgerStore(connection, { logger: silentLogger, clock });
+  const ledger = new PgLedgerStore(connection, { clock });
   const client = new Client({ ...clientConfig(connection, "openpool test ledger"), pipeline: true });
   client.on("error", () => {});
   await client.connect();

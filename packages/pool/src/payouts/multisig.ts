@@ -1,0 +1,142 @@
+import { type PayoutContext, payerOf } from "./context.ts";
+import { exportRun } from "./export.ts";
+import type { Settlement } from "./ports.ts";
+import { notIn } from "./refusals.ts";
+import { batchIdOf, groupByAsset, unpaidPlaces } from "./settlement.ts";
+import type { Asset, ExportFormat, GiveUp, Hex, PayoutRun, RunDetail } from "./types.ts";
+
+/** Runs that people with a multisig pay: hands them out, and books what the chain says that became of them. */
+export class Multisig {
+  readonly #context: PayoutContext;
+
+  constructor(context: PayoutContext) {
+    this.#context = context;
+  }
+
+  /** A run as a text. `safe` makes it the multisig's. */
+  async export(detail: RunDetail, format: ExportFormat): Promise<string> {
+    const { calls } = this.#context.deps;
+    const text = exportRun(detail, format, { calls, batchContract: this.#contractOf(detail.run) });
+    // Written down before anybody has it: from then on it may be executed, and nothing else may pay its lines.
+    if (format === "safe") await this.#handOver(detail.run);
+    if (format === "safe-cancel" && detail.run.state !== "exported") {
+      throw notIn(detail.run.id, "was not exported for a multisig: `openpool payouts cancel` takes it back");
+    }
+    return text;
+  }
+
+  #contractOf({ batchContract = this.#context.settings.rules.batchContract }: PayoutRun): PayoutRun["batchContract"] {
+    return batchContract;
+  }
+
+  /** Makes a run the multisig's. */
+  async #handOver({ id, state }: PayoutRun): Promise<void> {
+    const { store } = this.#context.deps;
+    if (state === "exported") return;
+    if (state !== "approved") {
+      throw notIn(
+        id,
+        state === "planned"
+          ? "is not approved: `openpool payouts approve` comes first"
+          : `is ${state}: there is nothing to be executed`,
+      );
+    }
+    const { halts, paused } = await store.control();
+    const why = halts[0]?.message ?? paused;
+    if (why !== undefined) throw notIn(id, `is not handed out while payouts stand still: ${why}`);
+    if (!(await store.markExported(id))) throw notIn(id, "is not approved any more");
+  }
+
+  /** Books what a transaction of the multisig did. */
+  async reconcile(detail: RunDetail, hash: Hex): Promise<void> {
+    const { chain, store, clock } = this.#context.deps;
+    const { run, lines } = detail;
+    this.#assertExported(run);
+    const receipt = await chain.finalReceipt(hash);
+    if ("none" in receipt) throw notIn(run.id, `is not paid by ${hash}: ${receipt.none}`);
+    const returned: Settlement["returned"][number][] = [];
+    const paid: string[] = [];
+    for (const [asset, of] of groupByAsset(lines.filter((line) => line.method === "safe"))) {
+      const unpaid = unpaidPlaces(receipt, {
+        contract: this.#contractOf(run) ?? run.payer,
+        payer: run.payer,
+        batch: batchIdOf(run.id, asset),
+      });
+      if (!unpaid) {
+        throw notIn(run.id, `is not paid by ${hash}: the batch contract did not do its batch of ${asset} in it`);
+      }
+      const isCancelled = unpaid.size > of.length;
+      const reason = isCancelled
+        ? "the multisig cancelled the payout"
+        : asset === "eth"
+          ? "its address did not take the payment"
+          : "the token moved nothing to it";
+      for (const [place, line] of of.entries()) {
+        if (unpaid.has(place)) returned.push({ line: line.id, reason, hold: !isCancelled });
+        else paid.push(line.id);
+      }
+    }
+    await store.settleExported(run.id, paid, returned, hash, clock.now());
+  }
+
+  /**
+   * Takes back a run whose multisig can neither execute nor cancel it any more. Nobody can prove that a signature of it is
+   * in nobody's hands: so the pool must have stopped paying from that multisig, a person answers for it, and the run is
+   * watched for ever.
+   */
+  async giveUp({ run, lines }: RunDetail, { safe, reason, by }: GiveUp): Promise<void> {
+    const { store, clock } = this.#context.deps;
+    this.#assertExported(run);
+    if (safe !== run.payer)
+      throw notIn(run.id, `is paid by ${run.payer}, not by ${safe}: name the multisig that is lost`);
+    if (payerOf(this.#context) === safe) {
+      throw notIn(
+        run.id,
+        "is paid by the multisig that this pool pays from: cancel it there (`openpool payouts export ID --format safe-cancel`). If its keys are lost, start the pool with another --payout-safe or --payout-keystore first",
+      );
+    }
+    for (const asset of new Set(lines.map((line) => line.asset))) {
+      if (await this.#isPaid(run, asset)) {
+        throw notIn(
+          run.id,
+          "was executed or cancelled by its multisig: `openpool payouts reconcile` books what that did",
+        );
+      }
+    }
+    if (!(await store.giveUp(run.id, `its multisig is lost: ${reason}`, by, clock.now()))) {
+      throw notIn(run.id, "is not exported any more");
+    }
+  }
+
+  /** Looks whether a run that was given up was paid after all. */
+  async watch(): Promise<void> {
+    const { deps } = this.#context;
+    for (const { run, assets } of await deps.store.givenUp(deps.chain.chainId)) {
+      const paid: Asset[] = [];
+      for (const asset of assets) if (await this.#isPaid(run, asset)) paid.push(asset);
+      if (paid.length === 0) continue;
+      const halt = {
+        code: "payout/paid-after-all",
+        message: `${run.payer} executed run ${run.id} after it was given up because that multisig was lost: its workers got that, and what was paid to them since. Look at the batch ${paid.map((asset) => batchIdOf(run.id, asset)).join(", ")} on the chain, take back from what they are owed with \`openpool ledger adjust\`, then \`openpool payouts resume\`.`,
+        atMs: deps.clock.now(),
+        intent: undefined,
+        nonce: undefined,
+      };
+      await deps.store.paidAfterAll(run.id, halt);
+      deps.logger.error(`payouts are halted: ${halt.message}`, { code: halt.code });
+    }
+  }
+
+  #assertExported(run: PayoutRun): void {
+    const { chainId } = this.#context.deps.chain;
+    if (run.state !== "exported") throw notIn(run.id, "was not exported for a multisig");
+    if (run.chainId !== chainId) throw notIn(run.id, `is paid on chain ${run.chainId}, not on ${chainId}`);
+  }
+
+  async #isPaid(run: PayoutRun, asset: Asset): Promise<boolean> {
+    const contract = this.#contractOf(run);
+    return (
+      contract !== undefined && this.#context.deps.chain.isBatchDone(contract, run.payer, batchIdOf(run.id, asset))
+    );
+  }
+}

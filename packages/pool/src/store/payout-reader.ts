@@ -1,0 +1,216 @@
+import type { WorkerAddress } from "@openpool/protocol";
+import type { AccountNonces, Control, GivenUpRun, Payable, PayeeRecord, PayoutStore } from "../payouts/ports.ts";
+import type { Hex, PayoutLine, PayoutRun, PayToChange, RunDetail } from "../payouts/types.ts";
+import {
+  type ChangeRow,
+  detailOf,
+  type LineRow,
+  LINES,
+  type RunRow,
+  RUNS,
+  toChange,
+  toLine,
+  toNumber,
+  toRun,
+  toWish,
+  type WishRow,
+} from "./payout-rows.ts";
+import type { PgConnection } from "./pg-connection.ts";
+import { PgPool } from "./pg-pool.ts";
+
+const UUID = /^[0-9a-f-]{36}$/;
+/** Lists are cut here, whatever is asked for. */
+const MOST = 10_000;
+
+/** What the payouts keep in the database, for all who only look. */
+export class PgPayoutReader implements AsyncDisposable {
+  readonly #pool: PgPool;
+
+  constructor(connection: PgConnection) {
+    this.#pool = new PgPool(connection, { name: "payouts reader", max: 2, about: "payouts" });
+  }
+
+  async payable(): Promise<readonly Payable[]> {
+    const rows = await this.#pool.query<{ worker: WorkerAddress; balance_wei: string; since: Date | null }>(
+      `select worker, balance_wei, since from openpool.ledger_accounts
+       where worker is not null and account like '%:owed' and balance_wei > 0 order by worker`,
+    );
+    return rows.map(({ worker, balance_wei, since }) => ({
+      worker,
+      owedWei: BigInt(balance_wei),
+      oldestOwedAtMs: since?.getTime() ?? 0,
+    }));
+  }
+
+  async payees(): Promise<readonly PayeeRecord[]> {
+    const rows = await this.#pool.query<
+      WishRow & { readonly held: string | null; readonly plain_only: boolean; readonly stopped: string | null }
+    >(
+      `select worker, p.pay_to, coalesce(p.threshold_wei, 0) as threshold_wei, coalesce(p.asset, 'pool') as asset,
+         coalesce(p.max_gas_price_wei, 0) as max_gas_price_wei, coalesce(p.max_gas_share_ppm, 0) as max_gas_share_ppm,
+         p.held, coalesce(p.plain_only, false) as plain_only,
+         case when p.stopped is not null then 'the operator holds its payouts (' || p.stopped || ')'
+           when w.banned is not null and p.paid_though_banned is not true then 'it is banned (' || w.banned || ')' end as stopped
+       from openpool.payout_payees p
+         full join (select worker, banned from openpool.workers where banned is not null) w using (worker)`,
+    );
+    return rows.map((row) => ({
+      worker: row.worker,
+      ...toWish(row),
+      held: row.held ?? undefined,
+      stopped: row.stopped ?? undefined,
+      plainOnly: row.plain_only,
+    }));
+  }
+
+  async control(): Promise<Control> {
+    const [row] = await this.#pool.query<{ paused: string | null; next_at: Date | null; schedule: string | null }>(
+      "select paused, next_at, schedule from openpool.payout_control",
+    );
+    const halts = await this.#pool.query<{
+      name: string;
+      reason: string;
+      details: { intent?: string; nonce?: number; takenAt?: string } | null;
+      since: Date;
+    }>("select name, reason, details, since from openpool.halts order by since, name");
+    return {
+      paused: row?.paused ?? undefined,
+      halts: halts.map(({ name, reason, details, since }) => ({
+        code: name,
+        message: reason,
+        atMs: since.getTime(),
+        intent: details?.intent,
+        nonce: details?.nonce,
+        booksOfMs: details?.takenAt === undefined ? undefined : Date.parse(details.takenAt),
+      })),
+      nextAtMs: row?.next_at?.getTime(),
+      schedule: row?.schedule ?? undefined,
+    };
+  }
+
+  async plannedSince(atMs: number): Promise<bigint> {
+    const [row] = await this.#pool.query<{ wei: string }>(
+      `select coalesce(sum(l.amount_wei), 0) as wei from openpool.payout_lines l
+       where l.planned_at > $1 and l.state not in ('returned', 'failed')`,
+      [new Date(atMs)],
+    );
+    return BigInt(row?.wei ?? "0");
+  }
+
+  async accounts(chainId: number): Promise<ReadonlyMap<WorkerAddress, AccountNonces>> {
+    const rows = await this.#pool.query<{
+      payer: WorkerAddress;
+      last: string | null;
+      nonce_floor: string | null;
+      nonce_guard: string | null;
+    }>(
+      `select payer, i.last, a.nonce_floor, a.nonce_guard
+       from (select payer, max(nonce) as last from openpool.payout_intents where chain_id = $1 group by payer) i
+         full join (select * from openpool.payout_accounts where chain_id = $1) a using (payer)`,
+      [chainId],
+    );
+    return new Map(
+      rows.map((row) => [
+        row.payer,
+        { last: toNumber(row.last), floor: toNumber(row.nonce_floor), guard: toNumber(row.nonce_guard) },
+      ]),
+    );
+  }
+
+  async booksAreBehind(nowMs: number): Promise<boolean> {
+    const [row] = await this.#pool.query<{ behind: boolean }>(
+      // Only credits: what else is in the log moves no money.
+      `select exists (select from openpool.events e where e.position > c.position and e.type = 'job.credited')
+         or exists (select from openpool.ledger_holds where release_at <= least($1, now()) and amount_wei > 0) as behind
+       from openpool.ledger_cursor c`,
+      [new Date(nowMs)],
+    );
+    return row?.behind ?? true;
+  }
+
+  async workers(): Promise<readonly WorkerAddress[]> {
+    const rows = await this.#pool.query<{ worker: WorkerAddress }>(
+      `select worker from openpool.ledger_accounts where worker is not null
+       union select worker from openpool.workers union select worker from openpool.payout_payees order by 1`,
+    );
+    return rows.map(({ worker }) => worker);
+  }
+
+  async knownTransactions(
+    chainId: number,
+    payer: WorkerAddress,
+    from: number,
+  ): ReturnType<PayoutStore["knownTransactions"]> {
+    const rows = await this.#pool.query<{ nonce: string; hash: Hex }>(
+      `select i.nonce, t.hash from openpool.payout_intents i join openpool.payout_transactions t on t.intent = i.id
+       where i.chain_id = $1 and i.payer = $2 and i.nonce >= $3`,
+      [chainId, payer, from],
+    );
+    const found = await this.#pool.query<{ hash: Hex }>(
+      `select distinct l.tx_hash as hash from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run
+       where r.chain_id = $1 and r.payer = $2 and l.intent is null and l.tx_hash is not null`,
+      [chainId, payer],
+    );
+    return {
+      nonces: new Set(rows.map(({ nonce }) => Number(nonce))),
+      hashes: new Set([...rows, ...found].map(({ hash }) => hash)),
+    };
+  }
+
+  async lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined> {
+    const [row] = await this.#pool.query<{ at: Date | null }>(
+      `select max(t.signed_at) as at from openpool.payout_intents i join openpool.payout_transactions t on t.intent = i.id
+       where i.chain_id = $1 and i.payer = $2 and t.version = 0`,
+      [chainId, payer],
+    );
+    return row?.at?.getTime();
+  }
+
+  async givenUp(chainId: number): Promise<readonly GivenUpRun[]> {
+    const rows = await this.#pool.query<RunRow & { assets: PayoutLine["asset"][] }>(
+      `select r.*, 0 as lines, 0 as gas_wei,
+         (select array_agg(distinct l.asset) from openpool.payout_lines l where l.run = r.id) as assets
+       from openpool.payout_runs r
+       where r.chain_id = $1 and r.given_up_at is not null and r.paid_after_all_at is null order by r.created_at`,
+      [chainId],
+    );
+    return rows.map((row) => ({ run: toRun(row), assets: row.assets }));
+  }
+
+  async runs(limit: number): Promise<readonly PayoutRun[]> {
+    const rows = await this.#pool.query<RunRow>(`${RUNS} order by r.created_at desc limit $1`, [Math.min(limit, MOST)]);
+    return rows.map(toRun);
+  }
+
+  async run(id: string): Promise<RunDetail | undefined> {
+    if (!UUID.test(id)) return undefined;
+    const [row] = await this.#pool.query<RunRow>(`${RUNS} where r.id = $1`, [id]);
+    return row && detailOf((sql, values) => this.#pool.query(sql, values), row);
+  }
+
+  async linesOf(worker: WorkerAddress, limit: number): Promise<readonly PayoutLine[]> {
+    const rows = await this.#pool.query<LineRow>(
+      `${LINES} where l.worker = $1 order by l.planned_at desc, l.id desc limit $2`,
+      [worker, Math.min(limit, MOST)],
+    );
+    return rows.map(toLine);
+  }
+
+  async line(id: string): Promise<PayoutLine | undefined> {
+    if (!UUID.test(id)) return undefined;
+    const [row] = await this.#pool.query<LineRow>(`${LINES} where l.id = $1`, [id]);
+    return row && toLine(row);
+  }
+
+  async payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]> {
+    const rows = await this.#pool.query<ChangeRow>(
+      "select * from openpool.payto_changes where worker = $1 order by nonce desc limit 100",
+      [worker],
+    );
+    return rows.map(toChange);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool[Symbol.asyncDispose]();
+  }
+}
