@@ -173,6 +173,7 @@ export function addPayoutsCommand(registry: Registry): void {
       "what went to this address was for this worker; or HASH/PLACE=WORKER",
       collect,
     )
+    .option("--token-price <TOKEN=UNITS>", "what the token was worth: its smallest units for one ETH", collect)
     .addHelpText(
       "after",
       `
@@ -230,7 +231,33 @@ With \`--foreign all\` nothing is read: what was paid and is not in the books is
       }),
     );
 
+  const giveUp = add("give-up", "take back a payout that was handed to a multisig whose keys are lost");
+  giveUp
+    .argument("<ID>")
+    .requiredOption("--safe <ADDRESS>", "the multisig that is lost, once more")
+    .requiredOption("--reason <TEXT>", "what happened, for the workers and the record")
+    .option("--by <NAME>", "who answers for it, for the record", "the operator")
+    .addHelpText(
+      "after",
+      `
+Nobody can prove that no signature of that multisig is in somebody's hands. So the pool must pay from another account by
+now, the chain must not know the payout as executed, and if it is executed later after all, payouts halt: then its workers
+got that money besides. Where the multisig still works, \`payouts export ID --format safe-cancel\` makes that impossible.`,
+    )
+    .action((id: string) =>
+      act(giveUp, 1, async (pool) => {
+        const answer = await pool.change("POST", path(id, "give-up"), flagsOf(giveUp));
+        return { text: `${id} is ${runSchema.parse(answer).state}: its money is owed again\n`, json: answer };
+      }),
+    );
+
   addKeyCommands(group.command, registry);
+}
+
+/** Without `--json`, which every command takes. */
+function flagsOf(command: Command): object {
+  const { safe, reason, by } = command.opts<{ safe: string; reason: string; by: string }>();
+  return { safe, reason, by };
 }
 
 /** What needs no pool: a new key, and the contract. */
@@ -283,21 +310,28 @@ function addKeyCommands(payouts: Command, registry: Registry): void {
 interface ResumeFlags {
   readonly foreign?: readonly string[];
   readonly paidFor?: readonly string[];
+  readonly tokenPrice?: readonly string[];
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-function resumeBody({ foreign, paidFor = [] }: ResumeFlags): object {
+function resumeBody({ foreign, paidFor = [], tokenPrice = [] }: ResumeFlags): object {
   const told = paidFor.map((one) => {
     const [payment, worker, ...more] = one.split("=");
     if (payment && worker && more.length === 0) return [payment, worker] as const;
     throw settingsError([{ where: "--paid-for", problem: `${JSON.stringify(one)} is not ADDRESS=WORKER` }]);
   });
+  const priced = tokenPrice.map((one) => {
+    const [, token, units] = /^(0x[0-9a-fA-F]{40})=([1-9]\d{0,77})$/.exec(one) ?? [];
+    if (token !== undefined && units !== undefined) return [token, units] as const;
+    throw settingsError([{ where: "--token-price", problem: `${JSON.stringify(one)} is not TOKEN=UNITS` }]);
+  });
   return {
     ...(foreign === undefined ? {} : { foreign: foreign.includes("all") ? "all" : foreign }),
     ...(told.length === 0 ? {} : { paidFor: Object.fromEntries(told) }),
+    ...(priced.length === 0 ? {} : { unitsPerEth: Object.fromEntries(priced) }),
   };
 }
 

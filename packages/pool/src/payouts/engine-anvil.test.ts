@@ -466,89 +466,94 @@ describe("bad input", () => {
     expect((await pool.ledger.balance(worker)).paidWei).toBe(6_000n);
   });
 
-  test("a multisig's run is exported, executed and booked by what the chain says", async () => {
-    const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
-    await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
-    const worker = await pool.owe(newWorker(), 7_000n);
-    const refuses = await pool.owe(newWorker(), 7_001n);
-    await local.request("anvil_setCode", [refuses, "0x60006000fd"]);
-    const { run } = await pool.engine.plan({ dryRun: false });
-    const file = JSON.parse(await pool.engine.exportRun(run?.id ?? "", "safe")) as {
-      readonly transactions: readonly { readonly to: string; readonly value: string; readonly data: Hex }[];
-    };
-    await expect(pool.engine.cancel(run?.id ?? "")).rejects.toThrow(/payout\/wrong-state/);
-    const [call] = file.transactions;
-    const hash = (await local.request("eth_sendTransaction", [
-      {
-        from: safe.address,
-        to: call?.to,
-        value: `0x${BigInt(call?.value ?? 0).toString(16)}`,
-        data: call?.data,
-        gas: "0x4c4b40",
-      },
-    ])) as Hex;
-    await expect(pool.engine.reconcile(run?.id ?? "", `0x${"1".repeat(64)}`)).rejects.toThrow(/does not know/);
-    await mine(FINALITY);
-    expect((await pool.engine.reconcile(run?.id ?? "", hash)).state).toBe("done");
-    expect((await pool.ledger.balance(worker)).paidWei).toBe(7_000n);
-    expect(await pool.ledger.balance(refuses)).toMatchObject({ owedWei: 7_001n, paidWei: 0n });
-    expect((await pool.engine.plan({ dryRun: true })).waiting[0]?.reason).toContain("its last payment failed");
-  });
-
-  /** What a file of the transaction builder says, executed as the multisig would. */
-  async function execute(file: string, from: string): Promise<Hex> {
-    const { transactions } = JSON.parse(file) as {
-      readonly transactions: readonly { readonly to: string; readonly value: string; readonly data: Hex }[];
-    };
-    const [call] = transactions;
-    const value = `0x${BigInt(call?.value ?? 0).toString(16)}`;
-    const hash = await local.request("eth_sendTransaction", [
-      { from, to: call?.to, value, data: call?.data, gas: "0x4c4b40" },
-    ]);
-    await mine(FINALITY);
-    return hash as Hex;
-  }
-
-  test("a payout is handed to the multisig only when it is approved, and is nobody else's from then on", async () => {
-    const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
-    await using pool = await open({
-      rules: { method: "safe", approvalAboveWei: 1n },
-      settings: { safe: safe.address },
-    });
-    await pool.owe(newWorker(), 7_100n);
-    const first = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
-    await expect(pool.engine.exportRun(first, "safe")).rejects.toThrow(/payout\/wrong-state.*not approved/);
-    await pool.engine.cancel(first);
-    await expect(pool.engine.exportRun(first, "safe")).rejects.toThrow(/payout\/wrong-state.*cancelled/);
-    const second = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
-    await pool.engine.approve(second, "ada");
-    await pool.engine.pause("a look");
-    await expect(pool.engine.exportRun(second, "safe")).rejects.toThrow(/stand still: a look/);
-    await pool.engine.resume();
-    const file = await pool.engine.exportRun(second, "safe");
-    // Another contract would take the batch once more: a run stays with its own.
-    const elsewhere = pool.openEngine({ rules: { batchContract: newWorker() } });
-    expect(await elsewhere.engine.exportRun(second, "safe")).toBe(file);
-    await elsewhere.store[Symbol.asyncDispose]();
-    expect(await pool.engine.exportRun(second, "safe")).toBe(file);
-    await expect(pool.engine.cancel(second)).rejects.toThrow(/payout\/wrong-state/);
-  });
-
-  test("a payout that the multisig shall not make is cancelled by it on the chain, and owed again", async () => {
-    const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
-    await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
-    const workers = [await pool.owe(newWorker(), 7_201n), await pool.owe(newWorker(), 7_202n)];
+  test("an export for people holds nothing that can be sent", async () => {
+    await using pool = await open();
+    await pool.owe(newWorker(), 7_501n);
     const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
-    await expect(pool.engine.exportRun(id, "safe-cancel")).rejects.toThrow(/was not exported/);
-    const payment = await pool.engine.exportRun(id, "safe");
-    const cancelled = await execute(await pool.engine.exportRun(id, "safe-cancel"), safe.address);
-    await pool.engine.reconcile(id, cancelled);
-    expect((await pool.engine.run(id))?.lines.map((line) => line.state)).toEqual(["returned", "returned"]);
-    // The first file is of no use any more.
-    const late = await execute(payment, safe.address);
-    expect((await pool.chain.finalReceipt(late)) as object).toMatchObject({ succeeded: false });
-    const again = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
-    await pool.engine.reconcile(again, await execute(await pool.engine.exportRun(again, "safe"), safe.address));
-    expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([7_201n, 7_202n]);
+    await pool.finish();
+    const raws = (await pool.engine.run(id))?.intents.flatMap((one) => one.transactions.map(({ raw }) => raw)) ?? [];
+    const text = await pool.engine.exportRun(id, "json");
+    expect(raws).toHaveLength(1);
+    expect(raws.filter((raw) => text.includes(raw.slice(2)))).toEqual([]);
+    expect(JSON.parse(text).intents[0].transactions[0].hash).toMatch(/^0x[0-9a-f]{64}$/);
+  });
+
+  test("a plan at its time that gas forbids is made again every quarter of an hour, until it pays or its next time comes", async () => {
+    let nowMs = Date.parse("2026-01-05T05:59:00Z");
+    let gasWei = 10n ** 12n;
+    const chain = await open().then(async (pool) => {
+      await pool[Symbol.asyncDispose]();
+      return pool.chain;
+    });
+    await using pool = await open({
+      clock: { ...systemClock, now: () => nowMs },
+      terms: { schedule: "0 6 * * 1" },
+      rules: { maxGasPriceWei: 10n ** 11n },
+      deps: { chain: { ...chain, gasPrices: async () => ({ ...(await chain.gasPrices()), nowWei: gasWei }) } },
+    });
+    const worker = await pool.owe(newWorker(), 7_601n);
+    const stepAt = async (time: string): Promise<string> => {
+      nowMs = Date.parse(time);
+      await pool.engine.step();
+      return new Date((await pool.engine.next()).atMs ?? 0).toISOString();
+    };
+    await stepAt("2026-01-05T05:59:00Z");
+    expect(await stepAt("2026-01-05T06:00:00Z")).toBe("2026-01-05T06:15:00.000Z");
+    expect(await stepAt("2026-01-05T06:14:00Z")).toBe("2026-01-05T06:15:00.000Z");
+    expect(await stepAt("2026-01-12T05:59:00Z")).toBe("2026-01-12T06:00:00.000Z");
+    gasWei = 1n;
+    expect(await stepAt("2026-01-12T06:00:00Z")).toBe("2026-01-19T06:00:00.000Z");
+    await pool.finish();
+    expect(await pool.chain.balance(worker)).toBe(7_601n);
+    // Nobody is owed anything: that does not pass by waiting.
+    expect(await stepAt("2026-01-19T06:00:00Z")).toBe("2026-01-26T06:00:00.000Z");
+  });
+
+  test("an account's nonces are its own: a pool that moves to another account after a resume pays on, and the old one is decided", async () => {
+    const fund = (address: string) => local.request("anvil_setBalance", [address, `0x${(10n ** 19n).toString(16)}`]);
+    const [oldKey, newKey]: Hex[] = [`0x${"8".repeat(64)}`, `0x${"9".repeat(64)}`];
+    const rules = { method: "transfers" } as const;
+    await using pool = await open({ key: oldKey!, rules });
+    await fund(pool.signer.address);
+    const moved = signerOfKey(parseKey(newKey!));
+    await fund(moved.address);
+    // The old account has some past, so that its nonces are far from those of the new one.
+    const foreign = async (nonce: number): Promise<Hex> => {
+      const call = { to: pool.signer.address, valueWei: 0n, data: "0x", gasLimit: 21_000n } as const;
+      const fees = { maxFeeWei: 10n ** 12n, maxTipWei: 10n ** 11n };
+      const { raw, hash } = await pool.signer.sign({ chainId: local.chainId, nonce, ...call, ...fees });
+      await local.request("eth_sendRawTransaction", [raw]);
+      return hash;
+    };
+    for (let nonce = 0; nonce < 5; nonce++) await foreign(nonce);
+    await mine(FINALITY);
+    await pool.owe(newWorker(), 1n);
+    await pool.engine.plan({ dryRun: false });
+    await pool.finish();
+    // A thief uses the old key, on the very nonce of a payment.
+    const worker = await pool.owe(newWorker(), 7_701n);
+    await manualMining(true);
+    const { run } = await pool.engine.plan({ dryRun: false });
+    await pool.engine.step();
+    const ours = (await pool.engine.run(run?.id ?? ""))?.intents[0];
+    await local.request("anvil_dropTransaction", [ours?.transactions[0]?.hash]);
+    const stolen = await foreign(ours?.nonce ?? 0);
+    await manualMining(false);
+    await mine(FINALITY);
+    await pool.engine.step();
+    await pool.engine.step();
+    expect((await pool.engine.status()).halted?.code).toBe("payout/nonce-taken");
+    await pool.store[Symbol.asyncDispose]();
+    // The key of before is gone: another account pays, and what the old one left open is decided all the same.
+    const { engine, store } = pool.openEngine({ deps: { signer: moved } });
+    await engine.resume({ foreign: [stolen] });
+    expect(await pool.ledger.balance(worker)).toMatchObject({ owedWei: 7_701n, payingWei: 0n });
+    const accounts = await store.accounts(local.chainId);
+    expect(accounts.get(pool.signer.address)).toMatchObject({ floor: 7 });
+    expect(accounts.get(moved.address)).toMatchObject({ floor: 0 });
+    await engine.plan({ dryRun: false });
+    await pool.finish(engine);
+    expect(await pool.chain.balance(worker)).toBe(7_701n);
+    await store[Symbol.asyncDispose]();
   });
 });

@@ -329,7 +329,9 @@ function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanI
   const itsOwn = record !== undefined && record.thresholdWei > minimumWei;
   const threshold = itsOwn ? record.thresholdWei : minimumWei;
   if (owedWei < threshold) {
-    return not("below-minimum", `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
+    return not(
+      "below-minimum",
+      `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
     );
   }
   if (record !== undefined && record.maxGasPriceWei > 0n && gas.nowWei > record.maxGasPriceWei) {
@@ -343,7 +345,9 @@ function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanI
   if (BigInt(payTo) < 0x1_0000n) return not("address", "its address is one that nobody holds");
   // Its address may take nothing else: what it asked for is never replaced by something else.
   if (asset !== rules.asset && !rules.choices.includes(asset)) {
-    return not("asset", `it wants to be paid in ${asset}, which this pool does not offer any more: it can sign another choice`,
+    return not(
+      "asset",
+      `it wants to be paid in ${asset}, which this pool does not offer any more: it can sign another choice`,
     );
   }
   const now = assets.get(asset);

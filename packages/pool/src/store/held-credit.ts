@@ -42,7 +42,8 @@ export async function lockHeldCredit(
        ) as wei
      from openpool.ledger_lines l
      where l.worker = (select id from openpool.ledger_workers where worker = $1) and l.at between $4 and $5 and l.id = $2
-       and l.release_at > $6::timestamptz`,
+       and l.release_at > $6::timestamptz
+       and not exists (select from openpool.ledger_released_early x where x.id = l.id and x.worker = l.worker)`,
     [worker, credit.event, job, new Date(atMs - MINUTE_MS), new Date(atMs + MONTH_MS), cursors[0]?.through],
   );
   const [row] = rows;

@@ -80,6 +80,57 @@ test("what was earned is held for the hold time, then owed", async () => {
   expect((await ledger.payable()).map((one) => one.worker).toSorted()).toEqual([ada, bob].toSorted());
 });
 
+test("a clock that ran ahead releases what it must, is not believed for longer, and the books stay the same made anew", async () => {
+  let nowMs = Date.parse(t0) + 1_000;
+  const clock = { ...systemClock, now: () => nowMs };
+  const terms = new TermsBook([termsVersion(1, { holdMs: 2 * HOUR })]);
+  // Holds of hours end with a minute.
+  const endsMs = Date.parse(t0) + 2 * HOUR + 60_000;
+  await using world = await openLedgerWorld(clock, terms);
+  const { store, ledger, client, connection } = world;
+  const [first, second] = [creditOf(ada, "one", 4n), creditOf(ada, "one", 8n)];
+  await store.credit(first);
+  await world.catchUp();
+  // A day ahead, long enough for a step.
+  nowMs += 24 * HOUR;
+  await world.step();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 3_000n });
+  nowMs -= 24 * HOUR - 1_000;
+  await world.step();
+  // What comes now is held for its time, also where it ends in the same moment as what was released.
+  await store.credit(second);
+  await store.credit(creditOf(bob, "one", 4n));
+  await world.catchUp();
+  const books = async () => ({
+    ada: await ledger.balance(ada),
+    states: (await ledger.statement(ada, {}, undefined, 10)).rows.map((row) => row.state),
+    next: await ledger.nextReleaseMs(ada, 2 * HOUR),
+    violations: (await checkLedger(client, { terms, bookJob: bookUnit }, undefined)).violations,
+    differences: (await rebuildLedger(connection, { terms, bookJob: bookUnit, verify: true, nowMs: clock.now }))
+      .differences,
+  });
+  const expected = {
+    ada: { heldWei: 6_000n, owedWei: 3_000n, payingWei: 0n, paidWei: 0n },
+    states: ["owed", "held"],
+    next: endsMs,
+    violations: [],
+    differences: [],
+  };
+  expect(await books()).toEqual(expected);
+  await rebuildLedger(connection, { terms, bookJob: bookUnit, verify: false, nowMs: clock.now });
+  expect(await books()).toEqual(expected);
+  // Corrections go where the money is.
+  const correct = (job: string) =>
+    ledger.adjust({ worker: ada, amountWei: -1n, reason: "a test", corrects: job, termsVersion: 1 });
+  expect((await correct(first.job)).balance).toMatchObject({ heldWei: 6_000n, owedWei: 2_999n });
+  expect((await correct(second.job)).balance).toMatchObject({ heldWei: 5_999n, owedWei: 2_999n });
+  nowMs = endsMs;
+  await world.step();
+  expect(await books()).toMatchObject({ ada: { heldWei: 0n, owedWei: 8_998n }, violations: [], differences: [] });
+  const early = await client.query("select from openpool.ledger_released_early");
+  expect(early.rowCount).toBe(0);
+});
+
 test("a credit is booked under the terms that it names, whatever is in force when the ledger reads it", async () => {
   const clock = stoppedClock(t0);
   const terms = new TermsBook([termsVersion(1), termsVersion(2, { effectiveAtMs: clock.now() + HOUR, holdMs: HOUR })]);

@@ -22,6 +22,8 @@ const STUCK_MS = 60_000;
 const GATHER_MS = 150;
 /** The longest rest: what another node appended or a hold that ended is seen by then. */
 const REST_MS = 1_000;
+/** A clock that goes back by less was only corrected a little: the latest moment stays. */
+const CLOCK_BACK_MS = 60_000;
 
 /** What the ledger did in one transaction. */
 export interface LedgerStep {
@@ -96,9 +98,11 @@ export async function ledgerStep(
       client.query("begin"),
       // Before anything is looked at: no period is closed until this is committed.
       client.query({ name: "lock-periods", text: "select pg_advisory_xact_lock_shared($1)", values: [locks.periods] }),
-      client.query<{ position: string; open_since: Date | null }>({
+      client.query<{ position: string; released_ms: string | null; open_since: Date | null }>({
         name: "ledger-cursor",
-        text: `select position, (select max(ends_at) from openpool.ledger_periods) as open_since
+        text: `select position, case when isfinite(released_through) then
+            floor(extract(epoch from released_through) * 1000)::bigint end as released_ms,
+            (select max(ends_at) from openpool.ledger_periods) as open_since
           from openpool.ledger_cursor for update`,
       }),
       asked?.page ?? (expected === undefined ? undefined : readCredits(client, expected, maxJobs)),
@@ -116,19 +120,22 @@ export async function ledgerStep(
       openSinceMs: rows[0]?.open_since?.getTime() ?? 0,
       verdicts: asked?.verdicts,
     });
+    // Before anything is booked: that is held by the clock as it is now.
+    const throughMs = await releaseThrough(client, Number(rows[0]?.released_ms ?? -Infinity), nowMs);
     const workers = await numbers.of(client, booking.lines);
     const [, , , release] = await Promise.all([
       writeLines(client, booking, workers, "ledger_lines"),
       writeHolds(client, booking.holds, workers),
       asked && writeVerdicts(client, asked.verdicts),
-      takeDueHolds(client, nowMs, newId),
+      takeDueHolds(client, throughMs, nowMs, newId),
     ]);
     await Promise.all([
       postEntries(client, [...booking.entries, ...release.entries], { derived: true, withoutLines: true }),
       client.query({
         name: "move-ledger-cursor",
-        text: "update openpool.ledger_cursor set position = $1, released_through = greatest(released_through, $2)",
-        values: [page.position, new Date(nowMs)],
+        text: `with passed as (delete from openpool.ledger_released_early where release_at <= $2)
+          update openpool.ledger_cursor set position = $1, released_through = $2`,
+        values: [page.position, new Date(throughMs)],
       }),
     ]);
     // Not before all of them are known to be well: one that never left would be missing without an error.
@@ -179,9 +186,26 @@ async function askHooks(
   return { after: from, page: done === page.events.length ? page : await readCredits(client, from, done), verdicts };
 }
 
-/** Takes what was held long enough, as the entries that release it. */
+/**
+ * The moment, unix ms, by which every hold is released that ends by then. It does not believe a clock that had run ahead for
+ * longer than that: what it released is written down one by one, as no moment says it any more, and all else is held again
+ * until its time.
+ */
+async function releaseThrough(client: ClientBase, lastMs: number, nowMs: number): Promise<number> {
+  if (lastMs - nowMs < CLOCK_BACK_MS) return Math.max(lastMs, nowMs);
+  await client.query(
+    `insert into openpool.ledger_released_early (id, worker, release_at)
+     select id, worker, release_at from openpool.ledger_lines where release_at > $1 and release_at <= $2
+     on conflict do nothing`,
+    [new Date(nowMs), new Date(lastMs)],
+  );
+  return nowMs;
+}
+
+/** Takes what was held until `throughMs` at most, as the entries that release it. */
 async function takeDueHolds(
   client: ClientBase,
+  throughMs: number,
   nowMs: number,
   newId: () => string,
 ): Promise<{ readonly entries: readonly NewEntry[]; readonly holds: number }> {
@@ -192,7 +216,7 @@ async function takeDueHolds(
       )
       select d.terms_version, w.worker, sum(d.amount_wei) as amount
       from due d join openpool.ledger_workers w on w.id = d.worker group by 1, 2 order by 1, 2`,
-    values: [new Date(nowMs)],
+    values: [new Date(throughMs)],
   });
   const versions = new Map<number, { readonly worker: WorkerAddress; readonly amount: string }[]>();
   for (const row of rows) {

@@ -370,7 +370,13 @@ class Rebuild {
        ) l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
     );
     this.#hold(otherHolds.map(toHold));
-    const { released, held } = this.#splitHolds(releasedThroughMs);
+    if (releasedThroughMs < this.#releasedBeforeMs) {
+      throw new PoolError(
+        { code: "ledger/rebuild-failed" },
+        "The clock was set back while the books were rebuilt; they stay as they were. Rebuild them again.",
+      );
+    }
+    const { released, held } = this.#splitHolds(releasedThroughMs, await this.#releasedEarly());
     await this.#writeEntries(released);
     const differences = [
       ...this.#closedDifferences,
@@ -381,18 +387,38 @@ class Rebuild {
     return { jobs: this.#jobs, position: this.#position, differences, replaced: !verify };
   }
 
+  /** What was released before its time, by a clock that had run ahead: no rule says it, only the record of it. */
+  async #releasedEarly(): Promise<readonly Hold[]> {
+    const { rows } = await this.#client.query<HoldRow>(
+      `select ${HOLD_COLUMNS} from (
+         select l.worker, l.terms_version, l.release_at,
+           case when l.kind = 'credit' then l.amount_wei else p.amount_wei end as amount_wei
+         from openpool.ledger_released_early x
+           join openpool.rebuilt_lines l on l.id = x.id and l.worker = x.worker
+           join openpool.ledger_workers w on w.id = l.worker
+           left join openpool.ledger_accounts a on a.account = 'worker:' || w.worker || ':held' and l.kind <> 'credit'
+           left join openpool.rebuilt_postings p on p.entry = l.entry and p.account = a.id
+       ) l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
+    );
+    return rows.map(toHold);
+  }
+
   /** What was released by now, as entries, and what is still held. */
-  #splitHolds(releasedThroughMs: number): { readonly released: readonly NewEntry[]; readonly held: readonly Hold[] } {
+  #splitHolds(
+    releasedThroughMs: number,
+    early: readonly Hold[],
+  ): { readonly released: readonly NewEntry[]; readonly held: readonly Hold[] } {
+    const keyOf = (hold: Hold): string => `${hold.releaseAtMs} ${hold.worker} ${hold.termsVersion}`;
+    const releasedEarly = new Map(early.map((hold) => [keyOf(hold), hold.amountWei]));
     const held: Hold[] = [];
     const sums = new Map<number, Map<WorkerAddress, bigint>>();
     for (const hold of this.#holds.values()) {
-      if (hold.releaseAtMs > releasedThroughMs) {
-        held.push(hold);
-        continue;
-      }
+      const isDue = hold.releaseAtMs <= releasedThroughMs;
+      const releasedWei = isDue ? hold.amountWei : (releasedEarly.get(keyOf(hold)) ?? 0n);
+      if (releasedWei < hold.amountWei) held.push({ ...hold, amountWei: hold.amountWei - releasedWei });
       const version = sums.get(hold.termsVersion) ?? new Map<WorkerAddress, bigint>();
       sums.set(hold.termsVersion, version);
-      version.set(hold.worker, (version.get(hold.worker) ?? 0n) + hold.amountWei);
+      version.set(hold.worker, (version.get(hold.worker) ?? 0n) + releasedWei);
     }
     const released = [...sums].map(([termsVersion, workers]): NewEntry => {
       const id = this.#newId();

@@ -380,6 +380,7 @@ export class PgLedgerStore implements LedgerStore {
          and l.at >= coalesce(
            case when isfinite(c.released_through) then c.released_through end - $2 * interval '1 millisecond', '-infinity')
          and l.release_at > c.released_through and isfinite(l.release_at)
+         and not exists (select from openpool.ledger_released_early x where x.id = l.id and x.worker = l.worker)
        order by l.at limit 1`,
       [worker, holdMs + 3_600_000],
     );
@@ -452,7 +453,8 @@ export class PgLedgerStore implements LedgerStore {
     const rows = await this.#pool.query<LineRow>(
       `select l.id, l.at, l.kind, l.amount_wei, l.release_at, l.terms_version, l.entry, l.rig, l.job, l.segments,
          l.pixels, l.price_per_unit, l.pixels_per_unit, l.fee_wei, l.commission_wei, l.shape, l.scheme, l.data,
-         l.release_at > (select released_through from openpool.ledger_cursor) as held,
+         l.release_at > (select released_through from openpool.ledger_cursor)
+           and not exists (select from openpool.ledger_released_early x where x.id = l.id and x.worker = l.worker) as held,
          f.currency as fiat_currency, f.per_eth as fiat_per_eth
        from openpool.ledger_lines l left join openpool.fiat_prices f on f.day = (l.at at time zone 'UTC')::date
        where l.worker = (select id from openpool.ledger_workers where worker = $1)

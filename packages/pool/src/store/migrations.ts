@@ -15,6 +15,7 @@ import { retention } from "./schema/11-retention.ts";
 import { payoutHolds } from "./schema/12-payout-holds.ts";
 import { hookVerdicts } from "./schema/13-hook-verdicts.ts";
 import { payoutAccounts } from "./schema/14-payout-accounts.ts";
+import { releasedEarly } from "./schema/15-released-early.ts";
 import { lateCredits } from "./schema/16-late-credits.ts";
 import { ownAlerts } from "./schema/19-own-alerts.ts";
 import type { Migration } from "./schema/migration.ts";
@@ -38,6 +39,7 @@ export const knownMigrations: readonly Migration[] = [
   payoutHolds,
   hookVerdicts,
   payoutAccounts,
+  releasedEarly,
   lateCredits,
   ownAlerts,
 ];

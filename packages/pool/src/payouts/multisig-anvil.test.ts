@@ -1,0 +1,153 @@
+import { stoppedClock } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { parseKey, signerOfKey } from "../chain/index.ts";
+import type { LocalChain } from "../chain/local-chain.ts";
+import { type AnvilPoolSetup, AnvilWorld, FINALITY } from "./testing/anvil-pool.ts";
+import type { Hex } from "./types.ts";
+
+// Dozens of transactions each, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+let world: AnvilWorld;
+let local: LocalChain;
+beforeAll(async () => {
+  world = await AnvilWorld.start();
+  ({ local } = world);
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const open = (setup: AnvilPoolSetup = {}) => world.openPool(setup);
+const newWorker = (): WorkerAddress => world.newWorker();
+const mine = (blocks?: number): Promise<void> => world.mine(blocks);
+
+test("a multisig's run is exported, executed and booked by what the chain says", async () => {
+  const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+  await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
+  const worker = await pool.owe(newWorker(), 7_000n);
+  const refuses = await pool.owe(newWorker(), 7_001n);
+  await local.request("anvil_setCode", [refuses, "0x60006000fd"]);
+  const { run } = await pool.engine.plan({ dryRun: false });
+  const file = JSON.parse(await pool.engine.exportRun(run?.id ?? "", "safe")) as {
+    readonly transactions: readonly { readonly to: string; readonly value: string; readonly data: Hex }[];
+  };
+  await expect(pool.engine.cancel(run?.id ?? "")).rejects.toThrow(/payout\/wrong-state/);
+  const [call] = file.transactions;
+  const hash = (await local.request("eth_sendTransaction", [
+    {
+      from: safe.address,
+      to: call?.to,
+      value: `0x${BigInt(call?.value ?? 0).toString(16)}`,
+      data: call?.data,
+      gas: "0x4c4b40",
+    },
+  ])) as Hex;
+  await expect(pool.engine.reconcile(run?.id ?? "", `0x${"1".repeat(64)}`)).rejects.toThrow(/does not know/);
+  await mine(FINALITY);
+  expect((await pool.engine.reconcile(run?.id ?? "", hash)).state).toBe("done");
+  expect((await pool.ledger.balance(worker)).paidWei).toBe(7_000n);
+  expect(await pool.ledger.balance(refuses)).toMatchObject({ owedWei: 7_001n, paidWei: 0n });
+  expect((await pool.engine.plan({ dryRun: true })).waiting[0]?.reason).toContain("its last payment failed");
+});
+
+/** What a file of the transaction builder says, executed as the multisig would. */
+async function execute(file: string, from: string): Promise<Hex> {
+  const { transactions } = JSON.parse(file) as {
+    readonly transactions: readonly { readonly to: string; readonly value: string; readonly data: Hex }[];
+  };
+  const [call] = transactions;
+  const value = `0x${BigInt(call?.value ?? 0).toString(16)}`;
+  const hash = await local.request("eth_sendTransaction", [
+    { from, to: call?.to, value, data: call?.data, gas: "0x4c4b40" },
+  ]);
+  await mine(FINALITY);
+  return hash as Hex;
+}
+
+test("a payout is handed to the multisig only when it is approved, and is nobody else's from then on", async () => {
+  const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+  await using pool = await open({
+    rules: { method: "safe", approvalAboveWei: 1n },
+    settings: { safe: safe.address },
+  });
+  await pool.owe(newWorker(), 7_100n);
+  const first = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+  await expect(pool.engine.exportRun(first, "safe")).rejects.toThrow(/payout\/wrong-state.*not approved/);
+  await pool.engine.cancel(first);
+  await expect(pool.engine.exportRun(first, "safe")).rejects.toThrow(/payout\/wrong-state.*cancelled/);
+  const second = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+  await pool.engine.approve(second, "ada");
+  await pool.engine.pause("a look");
+  await expect(pool.engine.exportRun(second, "safe")).rejects.toThrow(/stand still: a look/);
+  await pool.engine.resume();
+  const file = await pool.engine.exportRun(second, "safe");
+  // Another contract would take the batch once more: a run stays with its own.
+  const elsewhere = pool.openEngine({ rules: { batchContract: newWorker() } });
+  expect(await elsewhere.engine.exportRun(second, "safe")).toBe(file);
+  await elsewhere.store[Symbol.asyncDispose]();
+  expect(await pool.engine.exportRun(second, "safe")).toBe(file);
+  await expect(pool.engine.cancel(second)).rejects.toThrow(/payout\/wrong-state/);
+});
+
+test("a payout that the multisig shall not make is cancelled by it on the chain, and owed again", async () => {
+  const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+  await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
+  const workers = [await pool.owe(newWorker(), 7_201n), await pool.owe(newWorker(), 7_202n)];
+  const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+  await expect(pool.engine.exportRun(id, "safe-cancel")).rejects.toThrow(/was not exported/);
+  const payment = await pool.engine.exportRun(id, "safe");
+  const cancelled = await execute(await pool.engine.exportRun(id, "safe-cancel"), safe.address);
+  await pool.engine.reconcile(id, cancelled);
+  expect((await pool.engine.run(id))?.lines.map((line) => line.state)).toEqual(["returned", "returned"]);
+  // The first file is of no use any more.
+  const late = await execute(payment, safe.address);
+  expect((await pool.chain.finalReceipt(late)) as object).toMatchObject({ succeeded: false });
+  const again = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+  await pool.engine.reconcile(again, await execute(await pool.engine.exportRun(again, "safe"), safe.address));
+  expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([7_201n, 7_202n]);
+});
+
+test("a payout whose multisig is lost is taken back only by a pool that pays otherwise by now, and watched from then on", async () => {
+  const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+  const clock = stoppedClock(new Date().toISOString());
+  await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address }, clock });
+  const worker = await pool.owe(newWorker(), 7_301n);
+  const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+  const how = { safe: safe.address, reason: "two of three keys burnt", by: "ada" };
+  await expect(pool.engine.giveUp(id, how)).rejects.toThrow(/was not exported/);
+  const file = await pool.engine.exportRun(id, "safe");
+  await expect(pool.engine.giveUp(id, how)).rejects.toThrow(/start the pool with another/);
+  await pool.store[Symbol.asyncDispose]();
+  const { engine, store } = pool.openEngine({ rules: { method: "transfers" } });
+  await expect(engine.giveUp(id, { ...how, safe: newWorker() })).rejects.toThrow(/not by 0x/);
+  expect((await engine.giveUp(id, how)).state).toBe("cancelled");
+  await expect(engine.giveUp(id, how)).rejects.toThrow(/payout\/wrong-state/);
+  expect((await pool.events()).slice(-2).map(({ type }) => type)).toEqual(["payout.returned", "payout.given-up"]);
+  await engine.plan({ dryRun: false });
+  await pool.finish(engine);
+  expect(await pool.chain.balance(worker)).toBe(7_301n);
+  expect((await engine.status()).halted).toBeUndefined();
+  // The keys were not lost, after all.
+  await execute(file, safe.address);
+  clock.advance(5 * 60_000);
+  await engine.step();
+  expect((await engine.status()).halted).toMatchObject({ code: "payout/paid-after-all" });
+  await engine.resume();
+  clock.advance(5 * 60_000);
+  await engine.step();
+  expect((await engine.status()).halted, "it is said once").toBeUndefined();
+  await store[Symbol.asyncDispose]();
+});
+
+test("what the multisig executed is not given up, but reconciled", async () => {
+  const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+  await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
+  await pool.owe(newWorker(), 7_401n);
+  const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+  await execute(await pool.engine.exportRun(id, "safe"), safe.address);
+  await pool.store[Symbol.asyncDispose]();
+  const { engine, store } = pool.openEngine({ rules: { method: "transfers" } });
+  const how = { safe: safe.address, reason: "lost", by: "ada" };
+  await expect(engine.giveUp(id, how)).rejects.toThrow(/payouts reconcile/);
+  await store[Symbol.asyncDispose]();
+});
