@@ -136,7 +136,7 @@ export class AnvilWorld implements AsyncDisposable {
       async finish(steps: PayoutEngine = engine) {
         for (let i = 0; i < 60; i++) {
           await steps.step();
-          if ((await store.runs(1))[0]?.state === "done") return;
+          if ((await steps.runs({ limit: 1 }))[0]?.state === "done") return;
           await mine();
         }
         throw new Error(`it does not end: ${(await steps.status()).waitingFor}`);
