@@ -2,7 +2,7 @@
  * What the public API costs with a year behind it: latencies of every route, how fast roll-ups are counted, what event
  * streams cost, sizes on disk. Run it with `npx tsx --conditions=source bench/api.ts [rigs] [days] [jobs]`; it writes
  * `bench/results/api-<time>.json`. History is made by SQL: hours and days of every rig and worker, minutes of the last two
- * days for a part of them, and as many real `job.credited` events as asked for.
+ * days for a part of them, as many real `job.credited` events as asked for, books with statements, and a payout a day.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
@@ -10,16 +10,23 @@ import os, { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
 import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
+import { createPayoutsView, type PayoutReads } from "../packages/pool/src/api/public/payout-view.ts";
 import { openPublicApi } from "../packages/pool/src/api/public/server.ts";
 import { liveRig, terms } from "../packages/pool/src/api/public/testing/samples.ts";
 import { onOwnPort } from "../packages/pool/src/api/testing/own-port.ts";
 import type { PublicPort } from "../packages/pool/src/api/public/ports.ts";
-import { openRollups, openStore, PgLedgerStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
+import {
+  openRollups,
+  openStore,
+  PgLedgerStore,
+  PgPayoutStore,
+  startManagedPostgres,
+} from "../packages/pool/src/store/index.ts";
+import { type History, RIGS_OF_A_WORKER, seedHistory } from "./api-history.ts";
 import { cpuOf } from "./measure.ts";
 import { openSqlClient } from "../packages/pool/src/store/testing/sql-client.ts";
 
 const [rigCount = 3_000, days = 365, jobCount = 10_000_000] = process.argv.slice(2).map(Number);
-const RIGS_OF_A_WORKER = 3;
 const workerCount = Math.ceil(rigCount / RIGS_OF_A_WORKER);
 /** Of the raw jobs, the last: counted by the pool, not by SQL of ours. */
 const COUNTED = 500_000;
@@ -43,73 +50,13 @@ const postgres = await startManagedPostgres(
 const store = await openStore(postgres.connection, { logger: silentLogger, clock: systemClock });
 const client = await openSqlClient(postgres.connection, "openpool bench");
 
-async function timed(what: string, sql: string): Promise<number> {
-  const startedMs = performance.now();
-  await client.query(sql);
-  const tookMs = performance.now() - startedMs;
-  say(`${what}: ${(tookMs / 1_000).toFixed(1)} s`);
-  return tookMs;
-}
-
-const sums = "jobs, lost, rescued, failed, pixels, claimed, fee, earned, source_ms, work_ms";
-const oneHour = "120, 0, 1, 2, 6635520000, 6635520000, 6635520000000, 4976640000000, 240000, 80000";
-await client.query("set synchronous_commit = off; set work_mem = '64MB'; set maintenance_work_mem = '512MB'");
-await client.query("create temp table w (i int, worker text)");
-await client.query("insert into w select i - 1, a from unnest($1::text[]) with ordinality as u (a, i)", [
-  Array.from({ length: workerCount }, (_, i) => address(i)),
-]);
-await client.query(`
-  insert into openpool.rollup_subjects (worker, rig, first_at, seen_at) values ('', '', now() - interval '${days} days', null);
-  insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
-    select worker, '', now() - interval '${days} days', now() from w;
-  insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
-    select worker, 'rig' || n, now() - interval '${days} days', now()
-    from w, generate_series(1, ${RIGS_OF_A_WORKER}) n where w.i * ${RIGS_OF_A_WORKER} + n <= ${rigCount}`);
-
-/** Fills a table without its key, which is made afterwards: a third of the time. */
-async function fill(table: string, what: string, insert: string, key: string): Promise<number> {
-  await client.query(`alter table openpool.${table} drop constraint ${table}_pkey`);
-  const tookMs = await timed(what, insert);
-  return tookMs + (await timed("its key", `alter table openpool.${table} add primary key (${key})`));
-}
-// In the order of time, as they come in life.
-const hoursMs = await fill(
-  "rollup_hours",
-  `hours of ${days} days`,
-  `insert into openpool.rollup_hours (subject, at, ${sums}, l2, l3, l4)
-     select s.id, h, ${oneHour}, 80, 30, 10
-     from generate_series(date_trunc('hour', now(), 'UTC') - interval '${days} days', date_trunc('hour', now(), 'UTC'), '1 hour') h,
-       openpool.rollup_subjects s`,
-  "subject, at",
-);
-await fill(
-  "rollup_days",
-  `the days`,
-  `insert into openpool.rollup_days (subject, at, ${sums}, l2, l3, l4)
-     select s.id, h, 2880, 0, 24, 48, 159252480000, 159252480000, 159252480000000, 119439360000000, 5760000, 1920000, 1920, 720, 240
-     from generate_series(date_trunc('day', now(), 'UTC') - interval '${days} days', date_trunc('day', now(), 'UTC'), '1 day') h,
-       openpool.rollup_subjects s`,
-  "subject, at",
-);
-const jobsMs = await fill(
-  "events",
-  `${jobCount} raw jobs`,
-  `insert into openpool.events (position, id, time, type, worker, rig, data)
-     select n, gen_random_uuid(), greatest(now() - interval '40 hours' * (1 - n / ${jobCount}::float), date_trunc('month', now(), 'UTC')),
-       'job.credited', w.worker, 'rig' || (n % ${RIGS_OF_A_WORKER} + 1),
-       ('{"job":"' || gen_random_uuid() || '","segments":1,"pixels":"55296000","feeWei":"55296000000","commissionWei":"13824000000",'
-         || '"earnedWei":"41472000000","durationMs":2000,"tookMs":' || 300 + n % 900 || ',"attempts":1,"hedged":false,"seq":"' || n
-         || '","price":{"pricePerUnitWei":"1000","pixelsPerUnit":"1"},"renditions":[{"width":1280,"height":720,"frames":60,'
-         || '"pixels":"55296000","claimedPixels":"55296000"}]}')::json
-     from generate_series(1, ${jobCount}) n join w on w.i = (n * 7919::bigint) % ${workerCount}`,
-  "position, time",
-);
-await client.query("update openpool.log_head set position = $1", [jobCount]);
-await timed(
-  "vacuum",
-  "vacuum (analyze) openpool.rollup_hours, openpool.rollup_days, openpool.rollup_subjects, openpool.events",
-);
-await client.query("checkpoint");
+const history: History = {
+  workers: Array.from({ length: workerCount }, (_, i) => address(i)),
+  rigCount,
+  days,
+  jobCount,
+};
+const { hoursMs, jobsMs, statementLines, run } = await seedHistory(client, history, say);
 
 const onAppended = (callback: () => void): (() => void) => store.onAppended(callback);
 // The last part of them goes through the counting, as if it had just happened.
@@ -122,6 +69,16 @@ const jobsPerSecond = Math.round(Math.min(jobCount, COUNTED) / ((performance.now
 const countedMs = ((await cpuOf.postgres(postgres.clusterDir)) - countedServerMs) / Math.min(jobCount, COUNTED);
 say(`counted ${jobsPerSecond} jobs/s, ${countedMs.toFixed(3)} ms of PostgreSQL's CPU a job`);
 await using ledger = new PgLedgerStore(postgres.connection, { clock: systemClock });
+await using paid = new PgPayoutReader(postgres.connection);
+/** Of whoever pays, what pages look at. */
+const payer: PayoutReads = {
+  status: async () => ({ paused: undefined, halted: undefined }),
+  next: async () => ({ atMs: Date.now() + 3_600_000 }),
+  runs: ({ limit = 100 } = {}) => paid.runs(limit),
+  run: (id) => paid.run(id),
+  linesOf: (worker, { limit = 100 } = {}) => paid.linesOf(worker, limit),
+  payToChanges: (worker) => paid.payToChanges(worker),
+};
 
 const rigs = new Map(
   Array.from({ length: rigCount }, (_, i) => {
@@ -169,8 +126,24 @@ const port: PublicPort = {
     statementSums: (...args) => ledger.statementSums(...args),
     oldestHeldReleaseMs: (worker, holdMs) => ledger.nextReleaseMs(worker, holdMs),
   },
-  payouts: undefined,
-  income: undefined,
+  payouts: createPayoutsView({
+    port: payer,
+    clock: systemClock,
+    minimumOf: () => terms.minimumPayoutWei,
+    payable: () => ledger.payable(),
+    halts: () => ledger.halts(),
+    paidWei: async (worker) => (await ledger.balance(worker)).paidWei,
+    asset: "eth",
+    payer: address(0),
+    chainId: 42_161,
+  }),
+  income: async () => ({
+    receivedWei: 10n ** 20n,
+    received30dWei: 10n ** 19n,
+    expected30dWei: 10n ** 19n,
+    reserveWei: 10n ** 18n,
+    maxSharePpm: 800_000,
+  }),
 };
 const api = await onOwnPort(
   await openPublicApi(
@@ -178,6 +151,7 @@ const api = await onOwnPort(
       identity: undefined,
       trustProxy: false,
       requestsPerMinute: 1e9,
+      statementsPerMinute: 1e9,
       streamsPerAddress: 1e9,
       dashboardDir: undefined,
     },
@@ -197,9 +171,17 @@ const ask = (path: string): Promise<{ bytes: number; status: number }> =>
       .on("error", reject);
   });
 const some = (i: number): WorkerAddress => address((i * 7919) % workerCount);
+const aDayAgo = new Date(Date.now() - 86_400_000).toISOString();
 const routes: readonly (readonly [string, (i: number) => string])[] = [
   ["/v1/pool", () => "/v1/pool"],
   ["/v1/status", () => "/v1/status"],
+  ["/v1/terms", () => "/v1/terms"],
+  ["/v1/solvency", () => "/v1/solvency"],
+  ["/v1/payouts", () => "/v1/payouts?limit=50"],
+  ["/v1/payouts/{id}", () => `/v1/payouts/${run}?limit=50`],
+  ["/v1/problems", () => "/v1/problems"],
+  ["/v1/openapi.json", () => "/v1/openapi.json"],
+  ["/v1/docs", () => "/v1/docs"],
   ["/v1/earnings 30d by hour", () => "/v1/earnings?window=30d&step=hour"],
   ["/v1/workers", () => "/v1/workers?limit=100"],
   ["/v1/rigs by speed", () => "/v1/rigs?sort=speed&limit=100"],
@@ -208,6 +190,8 @@ const routes: readonly (readonly [string, (i: number) => string])[] = [
   ["…/rigs", (i) => `/v1/workers/${some(i)}/rigs`],
   ["…/rigs/{name}", (i) => `/v1/workers/${some(i)}/rigs/rig1`],
   ["…/why", (i) => `/v1/workers/${some(i)}/why`],
+  ["…/payouts", (i) => `/v1/workers/${some(i)}/payouts?limit=50`],
+  ["…/statements.csv of a day", (i) => `/v1/workers/${some(i)}/statements.csv?from=${aDayAgo}`],
   ["…/jobs", (i) => `/v1/workers/${some(i)}/jobs?limit=50`],
   ["…/earnings 30d by day", (i) => `/v1/workers/${some(i)}/earnings?window=30d`],
   ["…/earnings 24h by minute", (i) => `/v1/workers/${some(i)}/earnings?window=24h&step=minute`],
@@ -260,7 +244,7 @@ const sizes = (
   await client.query<{ name: string; bytes: string; rows: string }>(
     `select c.relname as name, pg_total_relation_size(c.oid) as bytes, c.reltuples::bigint as rows from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname = 'openpool' and c.relkind = 'r' and (c.relname like 'rollup%' or c.relname like 'events_%') order by 2 desc`,
+       where n.nspname = 'openpool' and c.relkind = 'r' and c.relname ~ '^(rollup|events_|ledger_lines|payout_lines)' order by 2 desc`,
   )
 ).rows;
 for (const { name, bytes, rows } of sizes) say(`${name}: ${Math.round(Number(bytes) / 2 ** 20)} MiB, ${rows} rows`);
@@ -281,6 +265,7 @@ const results = {
     workers: workerCount,
     days,
     jobs: jobCount,
+    statementLines,
     hoursMs: Math.round(hoursMs),
     jobsMs: Math.round(jobsMs),
   },

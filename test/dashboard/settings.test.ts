@@ -12,7 +12,7 @@ import { localPayouts, type PagesWorld, startPagesWorld } from "./world.ts";
 vi.setConfig({ testTimeout: 120_000 });
 
 const account = privateKeyToAccount(generatePrivateKey());
-const settingsPath = `/w/${account.address}/settings`;
+const settingsPath = `/settings/${account.address}`;
 let chain: Awaited<ReturnType<typeof startLocalChain>>;
 let world: PagesWorld;
 let browser: Browser;

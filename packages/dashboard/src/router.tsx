@@ -56,7 +56,8 @@ const worker = createRoute({
 });
 const settings = createRoute({
   getParentRoute: () => shell,
-  path: "/w/$address/settings",
+  // Not below /w/…, where every name belongs to a rig.
+  path: "/settings/$address",
   component: lazyRouteComponent(() => import("./pages/settings.tsx"), "SettingsPage"),
 });
 const rig = createRoute({

@@ -39,9 +39,9 @@ export const text = {
     ),
   titleOf: (path: string): string => {
     const [, first = "", second = "", third = ""] = path.split("/");
+    const short = second.length === 42 ? `${second.slice(0, 6)}…${second.slice(-4)}` : second;
+    if (first === "settings") return `${short}: settings`;
     if (first === "w") {
-      const short = second.length === 42 ? `${second.slice(0, 6)}…${second.slice(-4)}` : second;
-      if (third === "settings") return `${short}: settings`;
       return third === "" ? short : `${short}.${decodeURIComponent(third)}`;
     }
     return first.charAt(0).toUpperCase() + first.slice(1);
@@ -693,6 +693,9 @@ export const text = {
   },
   status: {
     components: "Parts",
+    part: "Part",
+    detail: "Detail",
+    what: "What happened",
     names: {
       gateways: "Gateways’ door",
       workers: "Workers’ door",

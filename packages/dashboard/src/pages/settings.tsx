@@ -15,7 +15,7 @@ import { RigSettings } from "./settings/rigs.tsx";
 import { SignIn } from "./settings/sign-in.tsx";
 import { Failure, useChange } from "./settings/forms.tsx";
 
-const route = getRouteApi("/public/w/$address/settings");
+const route = getRouteApi("/public/settings/$address");
 
 /** What a worker changes about itself, once its wallet has signed in. Reading never needs that. */
 export function SettingsPage(): ReactNode {

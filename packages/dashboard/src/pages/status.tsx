@@ -1,4 +1,4 @@
-import type { Component, StatusAnswer } from "@openpool/protocol";
+import type { Component, Incident, StatusAnswer } from "@openpool/protocol";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { paths, queries } from "../api/client.ts";
@@ -6,6 +6,7 @@ import { formatCount, formatPpm } from "../format/number.ts";
 import { formatSpan } from "../format/time.ts";
 import { text } from "../text.tsx";
 import { Empty, Loaded, Section } from "../ui/parts.tsx";
+import { Table } from "../ui/table.tsx";
 import { When } from "../ui/time.tsx";
 
 const TONES = { ok: "", degraded: "warn", down: "bad", "not-configured": "off" } as const;
@@ -19,48 +20,52 @@ export function StatusPage(): ReactNode {
         <>
           <h1 className="line">{answer.sentence}</h1>
           <Section title={text.status.components} end={<a href={paths.status()}>{text.json}</a>}>
-            <ul>
-              {answer.components.map((one) => (
-                <li
-                  key={one.name}
-                  className="grid grid-cols-[minmax(0,11rem)_1fr] gap-x-4 border-t border-line-2 py-2.5 first:border-0 sm:grid-cols-[11rem_9rem_1fr]"
-                >
-                  <span className="font-medium">{text.status.names[one.name]}</span>
-                  <span>
-                    <Health component={one} />
-                  </span>
-                  <span className="col-span-2 text-soft sm:col-span-1">{one.detail}</span>
-                </li>
-              ))}
-            </ul>
+            <Table
+              rows={answer.components}
+              rowKey={({ name }) => name}
+              columns={[
+                {
+                  head: text.status.part,
+                  className: "w-44 font-medium",
+                  cell: ({ name }) => text.status.names[name],
+                },
+                { head: text.rigs.state, className: "w-36", cell: (one) => <Health component={one} /> },
+                { head: text.status.detail, className: "text-soft", cell: ({ detail }) => detail },
+              ]}
+            />
           </Section>
           <Days status={answer} />
           <Section title={text.status.incidents} note={text.status.incidentsNote}>
             {answer.incidents.length === 0 ? (
               <Empty title={text.status.noIncidents} />
             ) : (
-              <ul className="log text-[14px]!">
-                {answer.incidents.map((incident) => (
-                  <li key={incident.id} className="grid-cols-[minmax(0,7.5rem)_1fr]! sm:grid-cols-[10rem_1fr]!">
-                    <When at={incident.startedAt} />
-                    <span>
-                      {incident.sentence}{" "}
-                      <span className="text-soft">
-                        {incident.endedAt === null
-                          ? text.status.going
-                          : text.status.lasted(
-                              formatSpan(Date.parse(incident.endedAt) - Date.parse(incident.startedAt)),
-                            )}
-                      </span>
-                    </span>
-                  </li>
-                ))}
-              </ul>
+              <Table
+                rows={answer.incidents}
+                rowKey={({ id }) => id}
+                columns={[
+                  { head: text.payouts.when, className: "w-40", cell: ({ startedAt }) => <When at={startedAt} /> },
+                  { head: text.status.what, cell: (one) => <What incident={one} /> },
+                ]}
+              />
             )}
           </Section>
         </>
       )}
     </Loaded>
+  );
+}
+
+function What({ incident }: { readonly incident: Incident }): ReactNode {
+  const { sentence, startedAt, endedAt } = incident;
+  return (
+    <>
+      {sentence}{" "}
+      <span className="text-soft">
+        {endedAt === null
+          ? text.status.going
+          : text.status.lasted(formatSpan(Date.parse(endedAt) - Date.parse(startedAt)))}
+      </span>
+    </>
   );
 }
 

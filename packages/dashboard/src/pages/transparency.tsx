@@ -8,6 +8,7 @@ import { formatSpan } from "../format/time.ts";
 import { text } from "../text.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Empty, Loaded, MoneyBar, Section } from "../ui/parts.tsx";
+import { Table } from "../ui/table.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago, When } from "../ui/time.tsx";
 
@@ -130,28 +131,23 @@ function Books({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
         />
       )}
       <div className="two mt-6">
-        <table className="table">
-          <caption className="sr-only">{text.homePage.money}</caption>
-          <thead>
-            <tr>
-              <th>{text.transparency.account}</th>
-              <th className="num">{text.eth}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {lines.map(([word, wei, sign]) => (
-              <tr key={word}>
-                <td>
+        <Table
+          caption={text.homePage.money}
+          rows={lines}
+          rowKey={([word]) => word}
+          columns={[
+            {
+              head: text.transparency.account,
+              cell: ([word, , sign]) => (
+                <>
                   <span className="inline-block w-5 text-faint">{sign}</span>
                   {word}
-                </td>
-                <td className="num">
-                  <Eth wei={wei} digits={digits} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+                </>
+              ),
+            },
+            { head: text.eth, className: "num", cell: ([, wei]) => <Eth wei={wei} digits={digits} /> },
+          ]}
+        />
         <div className="prose small">
           <p>{text.transparency.identity}</p>
           <dl className="facts mt-4">
@@ -217,33 +213,29 @@ function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode 
 
 function TermsTable({ versions }: { readonly versions: readonly TermsAnswer[] }): ReactNode {
   return (
-    <table className="table">
-      <thead>
-        <tr>
-          <th>{text.terms.from}</th>
-          <th>{text.terms.commission}</th>
-          <th className="hide-s">{text.terms.scheme}</th>
-          <th className="num hide-s">{text.terms.hold}</th>
-          <th className="num">{text.payoutsPage.minimum}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {versions.map((terms) => (
-          <tr key={terms.version}>
-            <td>
-              <When at={terms.effectiveAt} kind="date" />
-              <span className="sub">{text.terms.version(terms.version)}</span>
-            </td>
-            <td>{formatPpm(terms.commissionPpm)}</td>
-            <td className="hide-s">{terms.scheme}</td>
-            <td className="num hide-s">{formatSpan(terms.holdMs)}</td>
-            <td className="num">
-              <Eth wei={terms.minimumPayoutWei} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <Table
+      rows={versions}
+      rowKey={({ version }) => String(version)}
+      columns={[
+        {
+          head: text.terms.from,
+          cell: ({ effectiveAt, version }) => (
+            <>
+              <When at={effectiveAt} kind="date" />
+              <span className="sub">{text.terms.version(version)}</span>
+            </>
+          ),
+        },
+        { head: text.terms.commission, cell: ({ commissionPpm }) => formatPpm(commissionPpm) },
+        { head: text.terms.scheme, className: "hide-s", cell: ({ scheme }) => scheme },
+        { head: text.terms.hold, className: "num hide-s", cell: ({ holdMs }) => formatSpan(holdMs) },
+        {
+          head: text.payoutsPage.minimum,
+          className: "num",
+          cell: ({ minimumPayoutWei }) => <Eth wei={minimumPayoutWei} />,
+        },
+      ]}
+    />
   );
 }
 
@@ -255,30 +247,24 @@ function Days({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
       {days.length === 0 ? (
         <Empty title={text.transparency.noDays} />
       ) : (
-        <table className="table">
-          <thead>
-            <tr>
-              <th>{text.transparency.day}</th>
-              <th className="num">{text.transparency.segments}</th>
-              <th className="num hide-s">{text.transparency.commission}</th>
-              <th className="num">{text.transparency.feeShare}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {days.map((day) => (
-              <tr key={day.day}>
-                <td>{day.day.slice(0, 10)}</td>
-                <td className="num">{formatCount(day.jobs)}</td>
-                <td className="num hide-s text-soft">
-                  <Eth wei={day.commissionWei} digits={digits} />
-                </td>
-                <td className="num">
-                  <Eth wei={day.earnedWei} digits={digits} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Table
+          rows={days}
+          rowKey={({ day }) => day}
+          columns={[
+            { head: text.transparency.day, cell: ({ day }) => day.slice(0, 10) },
+            { head: text.transparency.segments, className: "num", cell: ({ jobs }) => formatCount(jobs) },
+            {
+              head: text.transparency.commission,
+              className: "num hide-s text-soft",
+              cell: ({ commissionWei }) => <Eth wei={commissionWei} digits={digits} />,
+            },
+            {
+              head: text.transparency.feeShare,
+              className: "num",
+              cell: ({ earnedWei }) => <Eth wei={earnedWei} digits={digits} />,
+            },
+          ]}
+        />
       )}
     </Section>
   );

@@ -77,10 +77,10 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
           <CopyButton value={`${location.origin}/w/${worker}`} label={text.linkToPage}>
             {text.share}
           </CopyButton>
-          <Link to="/w/$address/settings" params={{ address: worker }} hash="alerts">
+          <Link to="/settings/$address" params={{ address: worker }} hash="alerts">
             {text.worker.alerts}
           </Link>
-          <Link to="/w/$address/settings" params={{ address: worker }}>
+          <Link to="/settings/$address" params={{ address: worker }}>
             {text.worker.settings}
           </Link>
           <a href={paths.statement(worker)}>{text.csv}</a>

@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 import { formatCount, formatMs, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { columnDigits, Eth, Gwei } from "./amount.tsx";
+import { type Column, Table } from "./table.tsx";
 import { When } from "./time.tsx";
 
 /** Below a ten-thousandth of an ETH, amounts of single segments are told in gwei. */
@@ -18,55 +19,61 @@ export function JobTable(props: {
   const largest = props.jobs.reduce((most, job) => (BigInt(job.earnedWei) > most ? BigInt(job.earnedWei) : most), 0n);
   const inGwei = largest < GWEI_UNTIL;
   const digits = columnDigits(props.jobs.map((job) => job.earnedWei));
-  return (
-    <table className="table">
-      <thead>
-        <tr>
-          <th>{text.payouts.when}</th>
-          {props.withRig === true && <th>{text.rigs.rig}</th>}
-          <th className="hide-m">{text.jobs.renditions}</th>
-          <th className="num hide-s">{text.jobs.pixels}</th>
-          <th className="num hide-m">{text.jobs.took}</th>
-          <th className="num hide-s">{text.rigs.realTime}</th>
-          <th className="num">{inGwei ? text.jobs.gwei : text.jobs.eth}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {props.jobs.map((job) => {
-          const lied = job.renditions.some((one) => one.claimedPixels !== null && one.claimedPixels !== one.pixels);
-          return (
-            <tr key={job.job}>
-              <td className="whitespace-nowrap">
-                <When at={job.at} kind="clock" />
-                {job.hedged && <span className="sub">{text.jobs.hedged}</span>}
-              </td>
-              {props.withRig === true && (
-                <td>
-                  <Link
-                    to="/w/$address/$rig"
-                    params={{ address: props.worker, rig: job.rig }}
-                    className="plain wrap-anywhere hover:underline"
-                  >
-                    {job.rig}
-                  </Link>
-                </td>
-              )}
-              <td className="hide-m text-soft">
-                {job.renditions.map(({ width, height }) => `${width}×${height}`).join(", ")}
-                {lied && <span className="sub text-warn!">{text.jobs.differs}</span>}
-              </td>
-              <td className="num hide-s" title={job.pixels}>
-                {formatCount(BigInt(job.pixels))}
-              </td>
-              <td className="num hide-m">{formatMs(job.workMs)}</td>
-              <td className="num hide-s">{job.workMs > 0 ? formatTimes(job.sourceMs / job.workMs) : text.none}</td>
-              <td className="num">
-                {inGwei ? <Gwei wei={job.earnedWei} /> : <Eth wei={job.earnedWei} digits={digits} />}
-              </td>
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
-  );
+  const columns: readonly Column<Job>[] = [
+    {
+      head: text.payouts.when,
+      className: "whitespace-nowrap",
+      cell: (job) => (
+        <>
+          <When at={job.at} kind="clock" />
+          {job.hedged && <span className="sub">{text.jobs.hedged}</span>}
+        </>
+      ),
+    },
+    ...(props.withRig === true
+      ? [
+          {
+            head: text.rigs.rig,
+            cell: ({ rig }: Job) => (
+              <Link
+                to="/w/$address/$rig"
+                params={{ address: props.worker, rig }}
+                className="plain wrap-anywhere hover:underline"
+              >
+                {rig}
+              </Link>
+            ),
+          },
+        ]
+      : []),
+    {
+      head: text.jobs.renditions,
+      className: "hide-m text-soft",
+      cell: ({ renditions }) => (
+        <>
+          {renditions.map(({ width, height }) => `${width}×${height}`).join(", ")}
+          {renditions.some((one) => one.claimedPixels !== null && one.claimedPixels !== one.pixels) && (
+            <span className="sub text-warn!">{text.jobs.differs}</span>
+          )}
+        </>
+      ),
+    },
+    {
+      head: text.jobs.pixels,
+      className: "num hide-s",
+      cell: ({ pixels }) => <span title={pixels}>{formatCount(BigInt(pixels))}</span>,
+    },
+    { head: text.jobs.took, className: "num hide-m", cell: ({ workMs }) => formatMs(workMs) },
+    {
+      head: text.rigs.realTime,
+      className: "num hide-s",
+      cell: ({ sourceMs, workMs }) => (workMs > 0 ? formatTimes(sourceMs / workMs) : text.none),
+    },
+    {
+      head: inGwei ? text.jobs.gwei : text.jobs.eth,
+      className: "num",
+      cell: ({ earnedWei }) => (inGwei ? <Gwei wei={earnedWei} /> : <Eth wei={earnedWei} digits={digits} />),
+    },
+  ];
+  return <Table rows={props.jobs} columns={columns} rowKey={({ job }) => job} />;
 }

@@ -17,9 +17,12 @@ export function Table<Row>(props: {
   readonly rowKey: (row: Row) => string;
   readonly mark?: (row: Row) => Readonly<Record<`data-${string}`, string>>;
   readonly className?: string;
+  /** What the rows are, for those who cannot see it. */
+  readonly caption?: string;
 }): ReactNode {
   return (
     <table className={`table ${props.className ?? ""}`}>
+      {props.caption !== undefined && <caption className="sr-only">{props.caption}</caption>}
       <thead>
         <tr>
           {props.columns.map(({ head, quiet, className, sorted }, i) => (

@@ -45,7 +45,7 @@ ${worker}
 
 ${STATEMENT}
 
-URI: ${origin}/w/${worker}/settings
+URI: ${origin}/settings/${worker}
 Version: 1
 Chain ID: ${chainId}
 Nonce: ${nonce}

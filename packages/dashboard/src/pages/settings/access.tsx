@@ -4,6 +4,7 @@ import type { SettingsApi } from "../../api/settings.ts";
 import { words as all } from "../../text-settings.tsx";
 import { CopyButton } from "../../ui/address.tsx";
 import { Command, Section } from "../../ui/parts.tsx";
+import { Table } from "../../ui/table.tsx";
 import { When } from "../../ui/time.tsx";
 import { Failure, Field, useChange } from "./forms.tsx";
 
@@ -38,40 +39,38 @@ export function AccessSettings({ access, api }: Props): ReactNode {
       )}
       <Failure error={lock.error} />
       {access.credentials.length > 0 && (
-        <table className="table mt-5 max-w-2xl">
-          <thead>
-            <tr>
-              <th>{words.rig}</th>
-              <th>{words.created}</th>
-              <th className="num">
-                <span className="sr-only">{words.revoke}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {access.credentials.map((one) => (
-              <tr key={one.id}>
-                <td>
-                  <span className="mono wrap-anywhere">{one.rig}</span>
-                  <span className="sub mono">{one.id}</span>
-                </td>
-                <td>
-                  <When at={one.createdAt} kind="date" />
-                </td>
-                <td className="num">
-                  <button
-                    type="button"
-                    className="button quiet tiny"
-                    aria-label={words.revokeOf(one.rig)}
-                    onClick={() => revoke.mutate(one.id)}
-                  >
-                    {words.revoke}
-                  </button>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Table
+          className="mt-5 max-w-2xl"
+          rows={access.credentials}
+          rowKey={({ id }) => id}
+          columns={[
+            {
+              head: words.rig,
+              cell: ({ rig, id }) => (
+                <>
+                  <span className="mono wrap-anywhere">{rig}</span>
+                  <span className="sub mono">{id}</span>
+                </>
+              ),
+            },
+            { head: words.created, cell: ({ createdAt }) => <When at={createdAt} kind="date" /> },
+            {
+              head: words.revoke,
+              quiet: true,
+              className: "num",
+              cell: ({ rig, id }) => (
+                <button
+                  type="button"
+                  className="button quiet tiny"
+                  aria-label={words.revokeOf(rig)}
+                  onClick={() => revoke.mutate(id)}
+                >
+                  {words.revoke}
+                </button>
+              ),
+            },
+          ]}
+        />
       )}
       <Failure error={revoke.error} />
       {access.canIssue ? (

@@ -150,11 +150,18 @@ function Add({ channels, api }: Props & { readonly channels: readonly AlertChann
 const KINDS = Object.keys(words.kind) as readonly WorkerAlert[];
 /** What most want to hear. */
 const USUAL: readonly WorkerAlert[] = ["rig-offline", "no-work", "payout-paid", "payout-failed", "address-change"];
-const USUAL_THRESHOLDS = { noWorkHours: 6, successPercent: 90, realTimeRatio: 1 };
+type Threshold = keyof Subscription["thresholds"];
+/** What may be set, in steps of 1 where nothing else is said, and what is set at first. */
+const THRESHOLDS: Readonly<
+  Record<Threshold, { readonly usual: number; readonly range: { min: number; max: number; step?: number } }>
+> = {
+  noWorkHours: { usual: 6, range: { min: 1, max: 168 } },
+  successPercent: { usual: 90, range: { min: 1, max: 99 } },
+  realTimeRatio: { usual: 1, range: { min: 0.1, max: 20, step: 0.1 } },
+};
 
 function HeardFields({ of }: { readonly of: Subscription | undefined }): ReactNode {
   const kinds = of?.kinds ?? USUAL;
-  const thresholds = of?.thresholds ?? USUAL_THRESHOLDS;
   return (
     <>
       <fieldset>
@@ -169,43 +176,19 @@ function HeardFields({ of }: { readonly of: Subscription | undefined }): ReactNo
         </div>
       </fieldset>
       <div className="mt-4 grid grid-cols-2 gap-4 sm:grid-cols-5">
-        <Field
-          label={words.noWorkHours}
-          name="noWorkHours"
-          type="number"
-          min={1}
-          max={168}
-          defaultValue={thresholds.noWorkHours}
-        />
-        <Field
-          label={words.successPercent}
-          name="successPercent"
-          type="number"
-          min={1}
-          max={99}
-          defaultValue={thresholds.successPercent}
-        />
-        <Field
-          label={words.realTimeRatio}
-          name="realTimeRatio"
-          type="number"
-          min={0.1}
-          max={20}
-          step={0.1}
-          defaultValue={thresholds.realTimeRatio}
-        />
-        <Field
-          label={`${words.quietHours} ${words.quietFrom}`}
-          name="from"
-          type="time"
-          defaultValue={of?.quiet?.from ?? ""}
-        />
-        <Field
-          label={`${words.quietHours} ${words.quietTo}`}
-          name="to"
-          type="time"
-          defaultValue={of?.quiet?.to ?? ""}
-        />
+        {(Object.keys(THRESHOLDS) as Threshold[]).map((name) => (
+          <Field
+            key={name}
+            label={words[name]}
+            name={name}
+            type="number"
+            {...THRESHOLDS[name].range}
+            defaultValue={of?.thresholds[name] ?? THRESHOLDS[name].usual}
+          />
+        ))}
+        {(["from", "to"] as const).map((end) => (
+          <Field key={end} label={words.quietHours[end]} name={end} type="time" defaultValue={of?.quiet?.[end] ?? ""} />
+        ))}
       </div>
     </>
   );
@@ -214,7 +197,7 @@ function HeardFields({ of }: { readonly of: Subscription | undefined }): ReactNo
 /** What the fields above say. Quiet hours are in the reader's own time. */
 function readHeard(event: FormEvent<HTMLFormElement>): Heard {
   const form = new FormData(event.currentTarget);
-  const number = (name: keyof typeof USUAL_THRESHOLDS): number => Number(form.get(name));
+  const number = (name: Threshold): number => Number(form.get(name));
   const [from, to] = [String(form.get("from") ?? ""), String(form.get("to") ?? "")];
   return {
     kinds: KINDS.filter((kind) => form.getAll("kind").includes(kind)),

@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import type { Fact, FactsMessage, PoolLive, WorkerAddress } from "@openpool/protocol";
 import type { EventQuery, StoredEvent } from "../../store/types.ts";
+import { EVENTS_PAGE, EventTail } from "./event-tail.ts";
 import { publicReason } from "./public-text.ts";
 
 export interface EventHubDeps {
@@ -17,20 +18,20 @@ export interface EventHubDeps {
 /** What is new is told together this often; one message costs as much as one event would. */
 const TELL_EVERY_MS = 500;
 const LIVE_EVERY_MS = 1_000;
-const PAGE = 1_000;
-/** Missed events that are told afterwards; who missed more reads the pages again. */
-const MAX_MISSED = 5_000n;
+/** Positions that readers come back from for which the sums are kept until something new happens. */
+const MAX_REPLAYS = 20;
 /** Facts of one message; what is more is counted only. */
 const MAX_FACTS = 200;
 /** A reader that does not read: it comes back and goes on where it was. */
 const MAX_UNREAD_BYTES = 1 << 20;
+const RESET = Buffer.from("event: reset\ndata: {}\n\n");
 
 interface Client {
   readonly response: ServerResponse;
   readonly worker: WorkerAddress | undefined;
 }
 
-/** What happens between two positions, as it adds up for everybody and for one worker. */
+/** What happens between two positions, as it adds up for everybody and for single workers. */
 class Digest {
   to = 0n;
   jobs = 0;
@@ -40,11 +41,12 @@ class Digest {
   earnedWei = 0n;
   facts: Fact[] = [];
   left = 0;
-  /** Segments of the workers that somebody listens to. */
+  /** Segments of the workers that are asked for. */
   readonly jobsOf = new Map<WorkerAddress, Fact[]>();
-  readonly #wanted: ReadonlySet<WorkerAddress>;
+  readonly #wanted: ReadonlySet<WorkerAddress> | undefined;
 
-  constructor(wanted: ReadonlySet<WorkerAddress>) {
+  /** @param wanted whose segments are listed; undefined: everybody's */
+  constructor(wanted: ReadonlySet<WorkerAddress> | undefined) {
     this.#wanted = wanted;
   }
 
@@ -55,7 +57,7 @@ class Digest {
       this.pixels += amount(event.data["pixels"]);
       this.feeWei += amount(event.data["feeWei"]);
       this.earnedWei += amount(event.data["earnedWei"]);
-      if (event.worker === undefined || !this.#wanted.has(event.worker)) return;
+      if (event.worker === undefined || this.#wanted?.has(event.worker) === false) return;
       const own = this.jobsOf.get(event.worker) ?? [];
       if (own.length < MAX_FACTS) own.push(factOf(event, jobFacts(event.data)));
       this.jobsOf.set(event.worker, own);
@@ -177,7 +179,9 @@ export class EventHub {
   readonly #clients = new Set<Client>();
   /** These, and who is still being told what it missed. */
   readonly #open = new Set<Client>();
-  #cursor: bigint | undefined;
+  readonly #tail: EventTail;
+  /** What happened since a position. Readers that were cut off together come back together, from the same one. */
+  readonly #replays = new Map<bigint, Digest>();
   #stop: (() => void) | undefined;
   #cancelTell = (): void => {};
   #cancelLive = (): void => {};
@@ -188,6 +192,7 @@ export class EventHub {
 
   constructor(deps: EventHubDeps) {
     this.#deps = deps;
+    this.#tail = new EventTail(deps.events);
   }
 
   get size(): number {
@@ -213,7 +218,7 @@ export class EventHub {
     response.write("retry: 2000\n: open\n\n");
     try {
       await (this.#starting ??= this.#start().finally(() => (this.#starting = undefined)));
-      if (after !== undefined) await this.#tellMissed(client, after, () => gone);
+      if (after !== undefined && this.#tail.reaches(after) && !this.#tail.since(after)) await this.#tail.fill();
     } catch (error) {
       this.#deps.logger.debug("a reader of events could not be served", { error: errorText(error) });
       response.end();
@@ -223,6 +228,8 @@ export class EventHub {
       response.end();
       return;
     }
+    // In one go: what is told afterwards begins where what was missed ends.
+    if (after !== undefined) this.#tellMissed(client, after);
     this.#clients.add(client);
     this.#send(client, this.#liveMessage());
   }
@@ -230,10 +237,9 @@ export class EventHub {
   /** Begins to read at the newest event, if nobody reads. */
   async #start(): Promise<void> {
     if (this.#stop) return;
-    const head = await this.#deps.head();
-    // Whoever asked may have left meanwhile: a place that nobody reads on from would be old for the next one.
-    if (this.#stop || this.#closed || this.#open.size === 0) return;
-    this.#cursor = head;
+    await this.#tail.catchUp(await this.#deps.head());
+    this.#replays.clear();
+    if (this.#closed || this.#open.size === 0) return;
     this.#stop = this.#deps.onEvents(() => this.#tellSoon());
     this.#tellLive();
   }
@@ -245,23 +251,17 @@ export class EventHub {
     this.#cancelTell();
     this.#cancelLive();
     this.#due = false;
-    this.#cursor = undefined;
   }
 
-  async #tellMissed(client: Client, after: bigint, gone: () => boolean): Promise<void> {
-    const reset = (): void => this.#send(client, Buffer.from("event: reset\ndata: {}\n\n"));
-    const cursor = this.#cursor ?? 0n;
-    if (after > cursor || cursor - after > MAX_MISSED) return reset();
-    const digest = new Digest(client.worker === undefined ? new Set() : new Set([client.worker]));
-    let seen = after;
-    // The cursor goes on meanwhile; who has reached it is told the rest with everybody.
-    while (!gone() && seen < (this.#cursor ?? seen)) {
-      const page = await this.#deps.events({ after: seen, limit: PAGE });
-      const upTo = this.#cursor ?? seen;
-      for (const event of page) if (event.position <= upTo) digest.add(event);
-      seen = page.at(-1)?.position ?? upTo;
-      if (seen > upTo) seen = upTo;
-      if (page.length === 0) break;
+  #tellMissed(client: Client, after: bigint): void {
+    const events = this.#tail.reaches(after) ? this.#tail.since(after) : undefined;
+    if (events === undefined) return this.#send(client, RESET);
+    let digest = this.#replays.get(after);
+    if (digest === undefined) {
+      digest = new Digest(undefined);
+      for (const event of events) digest.add(event);
+      if (this.#replays.size >= MAX_REPLAYS) this.#replays.clear();
+      this.#replays.set(after, digest);
     }
     if (digest.isNews) this.#send(client, digest.message(client.worker));
   }
@@ -280,15 +280,18 @@ export class EventHub {
 
   async #tell(): Promise<void> {
     let more = true;
-    while (more && this.#cursor !== undefined && this.#clients.size > 0) {
+    while (more && this.#stop && this.#clients.size > 0) {
+      const page = await this.#tail.next();
+      // Nobody is left; whoever comes next catches up.
+      if (page.length === 0 || !this.#stop) return;
+      // From here on in one go: who comes now is told of these as missed, or with everybody, and never both.
+      const fresh = this.#tail.add(page);
+      this.#replays.clear();
       const wanted = new Set<WorkerAddress>();
       for (const { worker } of this.#clients) if (worker !== undefined) wanted.add(worker);
       const digest = new Digest(wanted);
-      const page = await this.#deps.events({ after: this.#cursor, limit: PAGE });
-      for (const event of page) digest.add(event);
-      if (page.length === 0 || this.#cursor === undefined) return;
-      this.#cursor = digest.to;
-      more = page.length === PAGE;
+      for (const event of fresh) digest.add(event);
+      more = page.length === EVENTS_PAGE;
       if (digest.isNews) this.#broadcast(digest);
     }
   }

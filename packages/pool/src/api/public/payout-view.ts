@@ -8,9 +8,11 @@ import type {
   Asset,
   FiatPrice,
   LineState,
+  NextPayout,
   PayoutLine,
   PayoutPort,
   PayoutRun,
+  PayoutStatus,
   RunDetail,
   RunState,
   WaitingCode,
@@ -20,8 +22,14 @@ import { cached } from "./cached.ts";
 import type { PayoutsView } from "./payout-port.ts";
 import { time, timeOrNull } from "./sums.ts";
 
+/** What pages look at of whoever pays. */
+export interface PayoutReads extends Pick<PayoutPort, "runs" | "run" | "linesOf" | "payToChanges"> {
+  status(): Promise<Pick<PayoutStatus, "paused" | "halted">>;
+  next(): Promise<Pick<NextPayout, "atMs">>;
+}
+
 export interface PayoutViewDeps {
-  readonly port: PayoutPort;
+  readonly port: PayoutReads;
   readonly clock: { monotonicMs(): number };
   /** What the terms say of a worker. */
   readonly minimumOf: (worker: WorkerAddress) => bigint;
@@ -36,6 +44,8 @@ export interface PayoutViewDeps {
 
 /** Lists of the port go so far back. */
 const MOST = 1_000;
+/** Runs whose lines are kept: one may have thousands. */
+const KEPT_RUNS = 20;
 
 const EXPLORERS: Readonly<Record<number, string>> = {
   42_161: "https://arbiscan.io",
@@ -92,8 +102,9 @@ export function fiatOf(amountWei: bigint, { currency, perEth, source }: FiatPric
 /** The payouts of this pool as everybody may see them. */
 export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
   const { port, clock } = deps;
-  /** Of runs that are over: they never change. */
+  /** Of runs that are over: they never change. Of the last ones that were looked at their lines too. */
   const finished = new Map<string, RunJson>();
+  const finishedLines = new Map<string, readonly LineJson[]>();
   const runs = cached(clock, { freshMs: 3_000, staleMs: 30_000 }, () => port.runs({ limit: MOST }));
   const inForce = async (worker: WorkerAddress): Promise<{ payTo: WorkerAddress; thresholdWei: bigint } | undefined> =>
     (await port.payToChanges(worker)).find((one) => one.state === "in-force");
@@ -124,7 +135,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     if (kept) return kept;
     const detail = await port.run(run.id);
     const json = runJson(run, detail ?? { run, lines: [], intents: [] });
-    if (run.state === "done" || run.state === "cancelled") finished.set(run.id, json);
+    if (isOver(run)) finished.set(run.id, json);
     return json;
   };
   const lineJson = (line: PayoutLine): LineJson => ({
@@ -201,9 +212,18 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       return Promise.all(page.map(described));
     },
     async run(id) {
+      const [keptRun, keptLines] = [finished.get(id), finishedLines.get(id)];
+      if (keptRun && keptLines) return { run: keptRun, lines: keptLines };
       const detail = await port.run(id);
       if (!detail) return undefined;
-      return { run: runJson(detail.run, detail), lines: detail.lines.map(lineJson) };
+      const run = runJson(detail.run, detail);
+      const lines = detail.lines.map(lineJson);
+      if (isOver(detail.run)) {
+        finished.set(id, run);
+        if (finishedLines.size >= KEPT_RUNS) finishedLines.clear();
+        finishedLines.set(id, lines);
+      }
+      return { run, lines };
     },
     async linesOf(worker, limit, before) {
       return behind(await port.linesOf(worker, { limit: MOST }), before, limit).map(lineJson);
@@ -216,6 +236,10 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       };
     },
   };
+}
+
+function isOver({ state }: PayoutRun): boolean {
+  return state === "done" || state === "cancelled";
 }
 
 function waitsFor(run: PayoutRun): string | null {

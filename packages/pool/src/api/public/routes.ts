@@ -48,11 +48,16 @@ export interface RoutesDeps {
   readonly hub: EventHub;
   readonly logger: Logger;
   readonly streamsPerAddress: number;
+  readonly statementsPerMinute: number;
 }
 
 const noQuery = z.strictObject({});
+const noParams = z.object({});
 const bad = problemSchema.describe("the request makes no sense; `code` and `detail` say why");
 const missing = problemSchema.describe("there is no such thing");
+const problemsSchema = z.object({
+  items: z.array(z.object({ code: z.string(), status: z.number().int(), title: z.string() })),
+});
 const runParams = z.object({
   id: z
     .string()
@@ -60,207 +65,165 @@ const runParams = z.object({
     .describe("of the run"),
 });
 
+type Tag = "pool" | "workers" | "worker" | "payouts" | "events" | "errors";
+
+/** What a reading takes and answers. `orNone`: there may be no such thing. */
+function reading<Answer extends z.ZodType, Query extends z.ZodType, Params extends z.ZodType>(
+  tag: Tag,
+  summary: string,
+  answer: Answer,
+  query: Query,
+  params: Params,
+  orNone?: "or none",
+): {
+  schema: {
+    tags: Tag[];
+    summary: string;
+    querystring: Query;
+    params: Params;
+    response: { 200: Answer; 400: typeof bad };
+  };
+} {
+  const response = { 200: answer, 400: bad, ...(orNone && { 404: missing }) };
+  return { schema: { tags: [tag], summary, querystring: query, params, response } };
+}
+
 /** Every route of `/v1`. The schemas check what comes in and what goes out, and describe it. */
 export async function routes(
   plain: FastifyInstance<Server>,
-  { context, hub, logger, streamsPerAddress }: RoutesDeps,
+  { context, hub, logger, streamsPerAddress, statementsPerMinute }: RoutesDeps,
 ): Promise<void> {
   const app = plain.withTypeProvider<ZodTypeProvider>();
   const pool = new PoolAnswers(context);
   const { port } = context;
 
-  app.get(
-    "/v1/pool",
-    {
-      schema: {
-        tags: ["pool"],
-        summary: "What the pool is and what goes on",
-        querystring: noQuery,
-        response: { 200: poolAnswerSchema },
-      },
-    },
-    () => pool.pool(),
+  app.get("/v1/pool", reading("pool", "What the pool is and what goes on", poolAnswerSchema, noQuery, noParams), () =>
+    pool.pool(),
   );
   app.get(
     "/v1/earnings",
-    {
-      schema: {
-        tags: ["pool"],
-        summary: "What the whole pool charged and workers earned, over time",
-        querystring: poolEarningsQuerySchema,
-        response: { 200: earningsAnswerSchema, 400: bad },
-      },
-    },
-    (request) => earningsAnswer(context, {}, request.query),
+    reading(
+      "pool",
+      "What the whole pool charged and workers earned, over time",
+      earningsAnswerSchema,
+      poolEarningsQuerySchema,
+      noParams,
+    ),
+    ({ query }) => earningsAnswer(context, {}, query),
   );
   app.get(
     "/v1/terms",
-    {
-      schema: {
-        tags: ["pool"],
-        summary: "What is promised to workers, now, before and later",
-        querystring: noQuery,
-        response: { 200: termsAnswerSchema },
-      },
-    },
+    reading("pool", "What is promised to workers, now, before and later", termsAnswerSchema, noQuery, noParams),
     async () => pool.terms(),
   );
   app.get(
     "/v1/solvency",
-    {
-      schema: {
-        tags: ["pool"],
-        summary: "Where every wei credited to workers is, and whether it is covered",
-        querystring: noQuery,
-        response: { 200: solvencyAnswerSchema, 404: missing },
-      },
-    },
+    reading(
+      "pool",
+      "Where every wei credited to workers is, and whether it is covered",
+      solvencyAnswerSchema,
+      noQuery,
+      noParams,
+      "or none",
+    ),
     () => pool.solvency(),
   );
   app.get(
     "/v1/status",
-    {
-      schema: {
-        tags: ["pool"],
-        summary: "Whether everything works, and what went wrong lately",
-        querystring: noQuery,
-        response: { 200: statusAnswerSchema },
-      },
-    },
+    reading("pool", "Whether everything works, and what went wrong lately", statusAnswerSchema, noQuery, noParams),
     () => pool.status(),
   );
 
   app.get(
     "/v1/workers",
-    {
-      schema: {
-        tags: ["workers"],
-        summary: "Every worker that ever worked, or is connected",
-        querystring: workersQuerySchema,
-        response: { 200: workersAnswerSchema, 400: bad },
-      },
-    },
-    (request) => workersAnswer(context, request.query),
+    reading(
+      "workers",
+      "Every worker that ever worked, or is connected",
+      workersAnswerSchema,
+      workersQuerySchema,
+      noParams,
+    ),
+    ({ query }) => workersAnswer(context, query),
   );
   app.get(
     "/v1/rigs",
-    {
-      schema: {
-        tags: ["workers"],
-        summary: "Every rig that ever worked, or is connected",
-        querystring: rigsQuerySchema,
-        response: { 200: rigsAnswerSchema, 400: bad },
-      },
-    },
-    (request) => rigsAnswer(context, request.query),
+    reading("workers", "Every rig that ever worked, or is connected", rigsAnswerSchema, rigsQuerySchema, noParams),
+    ({ query }) => rigsAnswer(context, query),
   );
   app.get(
     "/v1/leaderboard",
-    {
-      schema: {
-        tags: ["workers"],
-        summary: "Workers by what they did; rank 1 is the best",
-        querystring: leaderboardQuerySchema,
-        response: { 200: leaderboardAnswerSchema, 400: bad },
-      },
-    },
-    (request) => leaderboardAnswer(context, request.query),
+    reading(
+      "workers",
+      "Workers by what they did; rank 1 is the best",
+      leaderboardAnswerSchema,
+      leaderboardQuerySchema,
+      noParams,
+    ),
+    ({ query }) => leaderboardAnswer(context, query),
   );
   app.get(
     "/v1/workers/:address",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "One worker: is it working, what did it earn, when is it paid",
-        params: addressParamSchema,
-        querystring: noQuery,
-        response: { 200: workerAnswerSchema, 400: bad },
-      },
-    },
-    (request) => workerAnswer(context, readAddress(request.params.address)),
+    reading(
+      "worker",
+      "One worker: is it working, what did it earn, when is it paid",
+      workerAnswerSchema,
+      noQuery,
+      addressParamSchema,
+    ),
+    ({ params }) => workerAnswer(context, readAddress(params.address)),
   );
   app.get(
     "/v1/workers/:address/rigs",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "Its rigs, working ones first",
-        params: addressParamSchema,
-        querystring: noQuery,
-        response: { 200: workerRigsAnswerSchema, 400: bad },
-      },
-    },
-    async (request) => {
-      const worker = readAddress(request.params.address);
+    reading("worker", "Its rigs, working ones first", workerRigsAnswerSchema, noQuery, addressParamSchema),
+    async ({ params }) => {
+      const worker = readAddress(params.address);
       const items = await rigsOfWorker(context, worker, await port.rollups.known(worker));
       return { ...context.age(context.live().atMs), items };
     },
   );
   app.get(
     "/v1/workers/:address/rigs/:name",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "One rig: state, speed, success, claims, decisions about it",
-        params: rigParamsSchema,
-        querystring: noQuery,
-        response: { 200: rigAnswerSchema, 400: bad, 404: missing },
-      },
-    },
-    (request) => rigAnswer(context, readAddress(request.params.address), request.params.name),
+    reading(
+      "worker",
+      "One rig: state, speed, success, claims, decisions about it",
+      rigAnswerSchema,
+      noQuery,
+      rigParamsSchema,
+      "or none",
+    ),
+    ({ params }) => rigAnswer(context, readAddress(params.address), params.name),
   );
   app.get(
     "/v1/workers/:address/why",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "Why this much work, and why not paid yet",
-        params: addressParamSchema,
-        querystring: noQuery,
-        response: { 200: whyAnswerSchema, 400: bad },
-      },
-    },
-    (request) => whyAnswer(context, readAddress(request.params.address)),
+    reading("worker", "Why this much work, and why not paid yet", whyAnswerSchema, noQuery, addressParamSchema),
+    ({ params }) => whyAnswer(context, readAddress(params.address)),
   );
   app.get(
     "/v1/workers/:address/jobs",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "Its segments of the last 48 hours, newest first",
-        params: addressParamSchema,
-        querystring: jobsQuerySchema,
-        response: { 200: jobsAnswerSchema, 400: bad },
-      },
-    },
-    (request) => jobsAnswer(context, readAddress(request.params.address), request.query),
+    reading(
+      "worker",
+      "Its segments of the last 48 hours, newest first",
+      jobsAnswerSchema,
+      jobsQuerySchema,
+      addressParamSchema,
+    ),
+    ({ params, query }) => jobsAnswer(context, readAddress(params.address), query),
   );
   app.get(
     "/v1/workers/:address/earnings",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "What it earned over time, or one of its rigs",
-        params: addressParamSchema,
-        querystring: earningsQuerySchema,
-        response: { 200: earningsAnswerSchema, 400: bad },
-      },
-    },
-    (request) =>
-      earningsAnswer(context, { worker: readAddress(request.params.address), rig: request.query.rig }, request.query),
+    reading(
+      "worker",
+      "What it earned over time, or one of its rigs",
+      earningsAnswerSchema,
+      earningsQuerySchema,
+      addressParamSchema,
+    ),
+    ({ params, query }) => earningsAnswer(context, { worker: readAddress(params.address), rig: query.rig }, query),
   );
   app.get(
     "/v1/workers/:address/payouts",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "Its payouts, newest first",
-        params: addressParamSchema,
-        querystring: pageQuerySchema,
-        response: { 200: workerPayoutsAnswerSchema, 400: bad },
-      },
-    },
-    (request) => pool.workerPayouts(readAddress(request.params.address), request.query),
+    reading("worker", "Its payouts, newest first", workerPayoutsAnswerSchema, pageQuerySchema, addressParamSchema),
+    ({ params, query }) => pool.workerPayouts(readAddress(params.address), query),
   );
   app.get(
     "/v1/workers/:address/statements.csv",
@@ -274,7 +237,7 @@ export async function routes(
         response: { 200: z.string().describe("CSV with a header row"), 400: bad, 404: missing },
       },
       // A long one is much work.
-      config: { rateLimit: { max: 60, timeWindow: 60_000 } },
+      config: { rateLimit: { max: statementsPerMinute, timeWindow: 60_000 } },
     },
     (request, reply) => {
       const worker = readAddress(request.params.address);
@@ -297,28 +260,13 @@ export async function routes(
 
   app.get(
     "/v1/payouts",
-    {
-      schema: {
-        tags: ["payouts"],
-        summary: "Payout runs, newest first",
-        querystring: pageQuerySchema,
-        response: { 200: payoutsAnswerSchema, 400: bad },
-      },
-    },
-    (request) => pool.payouts(request.query),
+    reading("payouts", "Payout runs, newest first", payoutsAnswerSchema, pageQuerySchema, noParams),
+    ({ query }) => pool.payouts(query),
   );
   app.get(
     "/v1/payouts/:id",
-    {
-      schema: {
-        tags: ["payouts"],
-        summary: "One payout run and its lines",
-        params: runParams,
-        querystring: pageQuerySchema,
-        response: { 200: payoutRunAnswerSchema, 400: bad, 404: missing },
-      },
-    },
-    (request) => pool.payoutRun(request.params.id, request.query),
+    reading("payouts", "One payout run and its lines", payoutRunAnswerSchema, pageQuerySchema, runParams, "or none"),
+    ({ params, query }) => pool.payoutRun(params.id, query),
   );
 
   const streams = new Map<string, number>();
@@ -373,18 +321,7 @@ export async function routes(
 
   app.get(
     "/v1/problems",
-    {
-      schema: {
-        tags: ["errors"],
-        summary: "Every kind of error that this API answers with",
-        querystring: noQuery,
-        response: {
-          200: z.object({
-            items: z.array(z.object({ code: z.string(), status: z.number().int(), title: z.string() })),
-          }),
-        },
-      },
-    },
+    reading("errors", "Every kind of error that this API answers with", problemsSchema, noQuery, noParams),
     async () => ({
       items: Object.entries(problems).map(([code, { status, title }]) => ({ code, status, title })),
     }),

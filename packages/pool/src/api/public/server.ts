@@ -32,13 +32,19 @@ export interface PublicApiOptions {
   readonly trustProxy: boolean;
   /** Requests that one address may make in a minute. */
   readonly requestsPerMinute: number;
+  /** Statements that one address may ask for in a minute. */
+  readonly statementsPerMinute: number;
   /** Event streams that one address may have open. */
   readonly streamsPerAddress: number;
   /** The built pages; undefined: a short page says where the API is. */
   readonly dashboardDir: string | undefined;
 }
 
-export const defaultPublicApiOptions = { requestsPerMinute: 1_200, streamsPerAddress: 50 } as const;
+export const defaultPublicApiOptions = {
+  requestsPerMinute: 1_200,
+  statementsPerMinute: 60,
+  streamsPerAddress: 50,
+} as const;
 
 /**
  * How a pool serves its pages: plain HTTP where only this machine reaches them or a proxy does TLS, HTTPS elsewhere,
@@ -159,7 +165,8 @@ async function createApp(
   });
   await describeApi(app, port.facts);
   await app.register(async (scope) => {
-    await routes(scope, { context, hub, logger, streamsPerAddress: options.streamsPerAddress });
+    const { streamsPerAddress, statementsPerMinute } = options;
+    await routes(scope, { context, hub, logger, streamsPerAddress, statementsPerMinute });
   });
   const { alerts, settings } = port;
   if (settings) await app.register(async (scope) => settingsRoutes(scope, settings, clock));
