@@ -80,8 +80,9 @@ const quantile = (q: number, histogram: string): string =>
   `histogram_quantile(${q}, ${by("le", rate(`${histogram}_bucket`))})`;
 const quantiles = (histogram: string, legends: Readonly<Record<string, number>>): Panel["queries"] =>
   Object.fromEntries(Object.entries(legends).map(([legend, q]) => [legend, quantile(q, histogram)]));
-const ofAccount = (account: string, expr: string): string =>
-  `${expr.replace("{POOL}", `{POOL, account="${account}"}`)} / 1e18`;
+const having = (label: string, value: string, expr: string): string =>
+  expr.replace("{POOL}", `{POOL, ${label}="${value}"}`);
+const ofAccount = (account: string, expr: string): string => `${having("account", account, expr)} / 1e18`;
 const account = (name: string): string => ofAccount(name, sum("openpool_ledger_wei"));
 const accounts = (...names: readonly string[]): Panel["queries"] =>
   Object.fromEntries(names.map((name) => [name, account(name)]));
@@ -96,6 +97,8 @@ const registrations = sum("livepeer_transcoders_number");
 const places = sum("livepeer_transcoders_capacity");
 const load = sum("livepeer_transcoders_load");
 const streams = sum("livepeer_current_sessions_total");
+const floats = sum("openpool_float_units");
+const perAsset = by("asset", floats);
 const mostStreams = sum("livepeer_max_sessions_total");
 
 const successPanel = stat(
@@ -335,10 +338,16 @@ const money: Board = {
       ETH,
     ),
     lines(
-      "Is there enough to pay from?",
-      "On the account that pays, and what is owed from it; of tokens in their own unit. Balance below due: fill it up.",
-      { "{{asset}} {{what}}": `${by("asset, what", sum("openpool_float_units"))} / 1e18` },
-      { decimals: 6 },
+      "Is there enough ETH to pay from?",
+      "On the account that pays, and what is owed from it in ETH. Balance below due: fill it up.",
+      { "{{what}}": `${having("asset", "eth", by("what", floats))} / 1e18` },
+      ETH,
+    ),
+    lines(
+      "How much of what is owed is there?",
+      "Of each asset, what is on the account that pays as a share of what is owed in it. Empty where nothing is owed.",
+      { "{{asset}}": `${having("what", "balance", perAsset)} / (${having("what", "due", perAsset)} > 0)` },
+      { unit: "percentunit" },
     ),
     lines(
       "Can it pay what it promised?",

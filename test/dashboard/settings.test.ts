@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { startLocalChain } from "@openpool/pool";
@@ -11,7 +12,8 @@ import { localPayouts, type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
-const account = privateKeyToAccount(generatePrivateKey());
+const key = generatePrivateKey();
+const account = privateKeyToAccount(key);
 const settingsPath = `/settings/${account.address}`;
 let chain: Awaited<ReturnType<typeof startLocalChain>>;
 let world: PagesWorld;
@@ -46,6 +48,13 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
   await chain?.[Symbol.asyncDispose]();
 });
+
+/** What a command of the page signs in a shell, where Foundry's cast is installed. */
+function castSigns(command: string): string | undefined {
+  if (spawnSync("cast", ["--version"]).status !== 0) return undefined;
+  const typed = command.replace("--interactive", `--private-key ${key}`);
+  return spawnSync("bash", ["-c", typed], { encoding: "utf8" }).stdout.trim();
+}
 
 /** Readable for everyone, wide and narrow, light and dark; the pictures are kept. */
 async function expectReadable(page: Page, name: string): Promise<void> {
@@ -150,10 +159,24 @@ test("a worker without a wallet in its browser signs by hand, and signs out ever
   await page.getByRole("button", { name: "Sign in" }).click();
   expect(await page.getByRole("alert").textContent()).toContain("The signature is not one of");
 
-  const anew = (await page.locator("pre").allTextContents())[2]!;
-  await field.fill(await account.signMessage({ message: anew }));
+  const [command, , anew] = await page.locator("pre").allTextContents();
+  await field.fill(castSigns(command!) ?? (await account.signMessage({ message: anew! })));
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "How you are paid" }).waitFor();
+
+  const payout = page.locator("#payout");
+  await payout.getByText("Change it", { exact: true }).click();
+  await payout.getByLabel("Address", { exact: true }).fill(BOB);
+  await payout.getByRole("button", { name: "Go on to sign" }).click();
+  const [typed, , document] = await payout.locator("pre").allTextContents();
+  expect(typed).toMatch(/^cast wallet sign --interactive --data \$'/);
+  await payout
+    .getByLabel("Signature")
+    .fill(castSigns(typed!) ?? (await account.signTypedData(JSON.parse(document!) as never)));
+  await payout.getByRole("button", { name: "Hand it in" }).click();
+  await payout.locator("[data-pending]").getByRole("button", { name: "Take it back" }).click();
+  await payout.locator("[data-pending]").waitFor({ state: "detached" });
+
   await page.getByRole("button", { name: "Sign out everywhere" }).click();
   await page.getByText("Sign in with the wallet of this address.").waitFor();
   // A browser reports the refusal itself.

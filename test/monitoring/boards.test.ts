@@ -219,4 +219,34 @@ describe("where promtool is installed", () => {
       expect(status, stdout + stderr).toBe(0);
     }
   });
+
+  test("an orchestrator that was lost alerts, and one that was taken out on purpose does not", () => {
+    if (!installed) return;
+    const tests = join(dir, "upstream.yml");
+    const of = (name: string, upstream: string) =>
+      `openpool_upstream_${name}{job="openpool", instance="pool", upstream="${upstream}"}`;
+    const constant = (series: string, value: number) => ({ series, values: `${value}x20` });
+    const rule = rules.find((one) => one.alert === "OpenPoolUpstreamLost");
+    writeFileSync(
+      tests,
+      JSON.stringify({
+        rule_files: [deploy("prometheus/openpool.rules.yml")],
+        evaluation_interval: "1m",
+        tests: [
+          {
+            interval: "1m",
+            input_series: ["lost", "out"].flatMap((upstream) => [
+              constant(of("registered", upstream), 0),
+              constant(of("drained", upstream), upstream === "out" ? 1 : 0),
+            ]),
+            promql_expr_test: [
+              { expr: rule?.expr, eval_time: "15m", exp_samples: [{ labels: of("registered", "lost"), value: 0 }] },
+            ],
+          },
+        ],
+      }),
+    );
+    const { status, stdout, stderr } = promtool("test", "rules", tests);
+    expect(status, stdout + stderr).toBe(0);
+  });
 });

@@ -3,6 +3,7 @@ import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import type { RigView } from "./dispatch/types.ts";
 import { createFleetMetrics, type FleetNow } from "./fleet-metrics.ts";
+import type { UpstreamStatus } from "./upstream/door.ts";
 
 const ada = "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F" as WorkerAddress;
 const name = (rig: string): RigName => ({ worker: ada, rig });
@@ -68,4 +69,19 @@ test("devices and standings are counted over all that are connected, shown or no
   expect(text).toContain('openpool_devices{kind="nvidia"} 4');
   expect(text).toContain('openpool_rigs{standing="barred"} 1');
   expect(text).toContain('openpool_rigs{standing="trusted"} 1');
+});
+
+test("an upstream that is taken out is told from one that is lost", async () => {
+  const registry = new Registry();
+  const metrics = createFleetMetrics(registry);
+  const upstream = (called: string, state: UpstreamStatus["state"]) =>
+    ({ name: called, state, sessions: 0, tasksInFlight: 0, answered: 0, failed: 0, lost: 0 }) as UpstreamStatus;
+  metrics.show({ ...fleet(), upstreams: [upstream("out", "drained"), upstream("lost", "waiting")] });
+  const text = await registry.metrics();
+  expect(text.match(/^openpool_upstream_(?:registered|drained)\{.*$/gm)).toEqual([
+    'openpool_upstream_registered{upstream="out"} 0',
+    'openpool_upstream_registered{upstream="lost"} 0',
+    'openpool_upstream_drained{upstream="out"} 1',
+    'openpool_upstream_drained{upstream="lost"} 0',
+  ]);
 });

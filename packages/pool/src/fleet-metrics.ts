@@ -41,6 +41,7 @@ export function createFleetMetrics(registry: Registry, rigsShown = RIGS_SHOWN): 
     registers,
   });
   const registered = gauge("openpool_upstream_registered", "1 while the orchestrator has us", ["upstream"]);
+  const drained = gauge("openpool_upstream_drained", "1 while the operator has taken it out", ["upstream"]);
   const sessions = gauge("openpool_upstream_sessions", "Streams of the orchestrator", ["upstream"]);
   const tasksInFlight = gauge("openpool_upstream_tasks_in_flight", "Its tasks that are worked on", ["upstream"]);
   const tasks = new Counter({
@@ -106,6 +107,7 @@ export function createFleetMetrics(registry: Registry, rigsShown = RIGS_SHOWN): 
       tasks.reset();
       for (const { name: upstream, state, sessions: open, tasksInFlight: working, ...counts } of upstreams) {
         registered.set({ upstream }, state === "registered" ? 1 : 0);
+        drained.set({ upstream }, state === "drained" ? 1 : 0);
         sessions.set({ upstream }, open);
         tasksInFlight.set({ upstream }, working);
         for (const outcome of ["answered", "failed", "lost"] as const)

@@ -75,5 +75,7 @@ export function JobTable(props: {
       cell: ({ earnedWei }) => (inGwei ? <Gwei wei={earnedWei} /> : <Eth wei={earnedWei} digits={digits} />),
     },
   ];
-  return <Table rows={props.jobs} columns={columns} rowKey={({ job }) => job} />;
+  return (
+    <Table rows={props.jobs} columns={columns} rowKey={({ job }) => job} mark={({ job }) => ({ "data-job": job })} />
+  );
 }

@@ -1681,7 +1681,7 @@ export const examples: readonly {
     status: 200,
     body: {
       message:
-        "pool.example.com wants you to sign in with your Ethereum account:\n0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf\n\nChange the settings of this worker. This moves no money and costs no gas.\n\nURI: https://pool.example.com/w/0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf/settings\nVersion: 1\nChain ID: 42161\nNonce: 01a1fe15d0c80101010101010101aa8c4f9891d5849981332331\nIssued At: 2026-11-21T12:30:05.000Z\nExpiration Time: 2026-11-21T12:40:05.000Z",
+        "pool.example.com wants you to sign in with your Ethereum account:\n0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf\n\nChange the settings of this worker. This moves no money and costs no gas.\n\nURI: https://pool.example.com/settings/0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf\nVersion: 1\nChain ID: 42161\nNonce: 01a1fe15d0c80101010101010101aa8c4f9891d5849981332331\nIssued At: 2026-11-21T12:30:05.000Z\nExpiration Time: 2026-11-21T12:40:05.000Z",
       chainId: 42161,
       expiresAt: "2026-11-21T12:40:05.000Z",
     },
@@ -1706,9 +1706,9 @@ export const examples: readonly {
     method: "POST",
     sent: {
       message:
-        "pool.example.com wants you to sign in with your Ethereum account:\n0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf\n\nChange the settings of this worker. This moves no money and costs no gas.\n\nURI: https://pool.example.com/w/0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf/settings\nVersion: 1\nChain ID: 42161\nNonce: 01a1fe15d0c80101010101010101aa8c4f9891d5849981332331\nIssued At: 2026-11-21T12:30:05.000Z\nExpiration Time: 2026-11-21T12:40:05.000Z",
+        "pool.example.com wants you to sign in with your Ethereum account:\n0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf\n\nChange the settings of this worker. This moves no money and costs no gas.\n\nURI: https://pool.example.com/settings/0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf\nVersion: 1\nChain ID: 42161\nNonce: 01a1fe15d0c80101010101010101aa8c4f9891d5849981332331\nIssued At: 2026-11-21T12:30:05.000Z\nExpiration Time: 2026-11-21T12:40:05.000Z",
       signature:
-        "0x7b986c739bf748ae339c7ebb6dc81eb5c3f6e3f8363c1b6c77d0a0bba4f24b4718c6cdd1f559c7a4283f6ca5a98b227e9a6f35cbe4f7d35b0ef8db9878b688351b",
+        "0xde49b940cd6021df4c8220d005d181f7a1362b54b726596c2485cf4a1e14d25f10a2aef4e86e31eaeae25a8e02e229473183562626605a468b8e609e8a3ee2a81c",
     },
     status: 200,
     body: { worker: "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf", expiresAt: "2026-11-21T13:30:05.000Z" },
