@@ -107,6 +107,7 @@ export const words = {
   alerts: {
     title: "Alerts",
     note: "about this worker",
+    open: "without signing in: all that is told is public",
     off: "This pool sends no alerts: its operator has not said where its pages are.",
     none: "You have subscribed to none.",
     pending: "waits for its link to be followed",

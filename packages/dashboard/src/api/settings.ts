@@ -28,6 +28,12 @@ export interface Heard {
   readonly quiet?: { readonly from: string; readonly to: string; readonly timeZone: string };
 }
 
+/** What comes of a subscription by somebody who is not signed in. */
+interface StrangerSubscribed {
+  readonly state: Subscribed["state"];
+  readonly webhookSecret?: string;
+}
+
 /** Signing in, and the settings of one worker. Changes go by a cookie that the sign-in set. */
 export const signInApi = {
   text: (worker: string) => getJson<SignInText>(withQuery("/v1/sign-in", { address: worker })),
@@ -35,6 +41,13 @@ export const signInApi = {
   session: () => getJson<Session>("/v1/session"),
   leave: (everywhere: boolean) =>
     change<Session>("DELETE", withQuery("/v1/session", { everywhere: String(everywhere) })),
+} as const;
+
+/** Alerts without signing in: whoever has the channel confirms there that it wants them. */
+export const alertsApi = {
+  channels: () => getJson<{ readonly channels: readonly AlertChannel[] }>("/v1/alerts"),
+  subscribe: (worker: string, channel: AlertChannel, target: string, heard: Heard) =>
+    change<StrangerSubscribed>("POST", "/v1/alerts", { worker, channel, target, ...heard }),
 } as const;
 
 export const settingsApi = (worker: string) => {

@@ -9,7 +9,7 @@ import { words } from "../text-settings.tsx";
 import { Empty, Loaded, Section } from "../ui/parts.tsx";
 import { Until } from "../ui/time.tsx";
 import { AccessSettings } from "./settings/access.tsx";
-import { AlertSettings } from "./settings/alerts.tsx";
+import { AlertSettings, OpenAlerts } from "./settings/alerts.tsx";
 import { PayoutSettings } from "./settings/payout.tsx";
 import { RigSettings } from "./settings/rigs.tsx";
 import { SignIn } from "./settings/sign-in.tsx";
@@ -52,7 +52,10 @@ function Door({ worker }: { readonly worker: string }): ReactNode {
         one.worker === worker && one.expiresAt !== null ? (
           <Settings worker={worker} expiresAt={one.expiresAt} />
         ) : (
-          <SignIn worker={worker} other={one.worker} />
+          <>
+            <SignIn worker={worker} other={one.worker} />
+            <OpenAlerts worker={worker} />
+          </>
         )
       }
     </Loaded>

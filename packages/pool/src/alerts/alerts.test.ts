@@ -1,4 +1,6 @@
+import { randomUUID } from "node:crypto";
 import { silentLogger, stoppedClock, type StoppedClock } from "@openpool/base";
+import { workerAlertSchema } from "@openpool/protocol";
 import { afterEach, describe, expect, test } from "vitest";
 import { PgAlertStore } from "../store/alert-store.ts";
 import { openRollups } from "../store/index.ts";
@@ -441,6 +443,55 @@ describe("the operator", () => {
     world.hook.answer = () => ({ status: 401 });
     expect(await world.alerts.test()).toMatchObject([{ error: "the webhook answered 401" }]);
   });
+});
+
+test("a worker hears of every step of its payouts, of holds, of trust and of its address, and the operator of its part", async () => {
+  const world = await openWorld();
+  await subscribeByMail(world, { kinds: workerAlertSchema.options });
+  const [run, intent] = [randomUUID(), randomUUID()];
+  const wei = "16204000000000000";
+  const sql = (text: string): Promise<unknown> => world.store.database.query(text);
+  await sql(`insert into openpool.payout_runs (id, state, created_at, chain_id, payer, asset, total_wei, details)
+    values ('${run}', 'sending', now(), 1, '${bob}', 'eth', ${wei}, '{}')`);
+  await sql(`insert into openpool.payout_intents (id, run, kind, chain_id, payer, nonce, to_address, value_wei, data, gas_limit, lines, state)
+    values ('${intent}', '${run}', 'transfer', 1, '${bob}', 0, '${ada}', ${wei}, '0x', 21000, '{}', 'sent')`);
+  await sql(`insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount, asset, method,
+      method_reason, state, intent, planned_at)
+    values ('${randomUUID()}', '${run}', 0, '${ada}', '${ada}', ${wei}, 0, ${wei}, 'eth', 'transfer', '', 'sent', '${intent}', now())`);
+  const hash = `0x${"ab".repeat(32)}`;
+  const paid = { run, amountWei: wei, payTo: ada };
+  const told: readonly (readonly [type: string, data: NewEvent["data"], subject: string, rig?: string])[] = [
+    ["payout.planned", { run, totalWei: wei, lines: 1, waiting: 0 }, `A payout for ${name} is planned`],
+    ["payout.signed", { run, intent, hash }, `A payout for ${name} is on its way`],
+    ["payout.paid", { ...paid, hash }, `${name} was paid`],
+    ["payout.returned", { ...paid, reason: "secret words" }, `A payout for ${name} did not go through`],
+    ["payout.held", { reason: "secret words" }, `Payouts of ${name} are held back`],
+    ["payout.released", {}, `Payouts of ${name} go on`],
+    ["worker.changed", { banned: "black frames", by: "operator" }, `${name} may not work here any more`],
+    ["payto.requested", { payTo: bob, effectiveAtMs: 1 }, `Somebody asked to change the payout address of ${name}`],
+    ["payto.cancelled", {}, `The new payout address of ${name} was cancelled`],
+    ["payto.changed", { payTo: bob }, `Payouts of ${name} go to a new address now`],
+    ["rig.standing", { standing: "barred", reason: "secret words" }, `${name}.a is barred`, "a"],
+  ];
+  for (const [type, data, subject, rig] of told) {
+    // One after the other: several at once come as one message.
+    await world.append({
+      type,
+      ...(type === "payout.planned" || type === "payout.signed" ? {} : { worker: ada, rig }),
+      data,
+    });
+    await world.pass(MINUTE);
+    await expect.poll(() => subjects(world).at(-1)).toBe(subject);
+  }
+  // What changes nothing for the worker, and what somebody else's worker is told, is not told.
+  await world.append(
+    { type: "worker.changed", worker: ada, data: { banned: null, by: "operator" } },
+    { type: "payout.held", worker: bob, data: { reason: "another" } },
+  );
+  await world.pass(MINUTE);
+  expect(subjects(world).slice(1)).toEqual(told.map(([, , subject]) => subject));
+  expect(world.mail.taken.map((one) => one.raw).join()).not.toContain("secret words");
+  expect(world.titles()).toEqual(["A payout is planned", `A payout for ${name} did not go through`]);
 });
 
 test("in quiet hours only what is urgent comes, the rest as one message after them", async () => {

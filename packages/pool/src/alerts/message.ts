@@ -148,13 +148,22 @@ const WORDS: Record<AlertKind, Say> = {
     title: `A payout for ${worker} did not go through`,
     text: `${formatEth(alert.data["amountWei"])} could not be paid to ${say(alert.data["payTo"], "its address")}. The money is owed again and safe; the operator was told too.`,
   }),
-  "credit-held": (alert, worker) =>
-    alert.data["event"] === "payout.released"
-      ? { title: `Payouts of ${worker} go on`, text: "What it is owed is paid with the next payout again." }
-      : {
+  "credit-held": (alert, worker) => {
+    switch (alert.data["event"]) {
+      case "payout.released":
+        return { title: `Payouts of ${worker} go on`, text: "What it is owed is paid with the next payout again." };
+      case "worker.changed":
+        return {
+          title: `${worker} may not work here any more`,
+          text: `The operator says why: ${say(alert.data["banned"])}. What is owed stays owed, and is held until the operator releases it.`,
+        };
+      default:
+        return {
           title: `Payouts of ${worker} are held back`,
           text: "The pool's operator holds them until it has looked at something. What is owed stays owed; ask the operator what it is about.",
-        },
+        };
+    }
+  },
   "terms-changed": (alert) => ({
     title: "The pool's terms change",
     text: `Version ${say(alert.data["version"])} counts from ${timeOf(alert.data["effectiveAt"])}. Credits of before keep the terms they were made under.`,

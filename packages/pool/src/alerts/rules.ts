@@ -96,6 +96,15 @@ export const EVENT_RULES: readonly EventRule[] = [
   // What the operator said of it is not told.
   { type: "payout.held", kind: "credit-held", workers: ofWorker, operator: false, data: [] },
   { type: "payout.released", kind: "credit-held", workers: ofWorker, operator: false, data: [] },
+  {
+    type: "worker.changed",
+    kind: "credit-held",
+    when: (event) => textOf(event.data["banned"]) !== "",
+    workers: ofWorker,
+    operator: false,
+    // Why it is banned stands on its page.
+    data: ["banned"],
+  },
   { type: "log.resumed", kind: "log-stuck", operator: true, data: ["reason", "since"] },
 ];
 

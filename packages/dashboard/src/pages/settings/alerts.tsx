@@ -1,6 +1,7 @@
-import type { AlertChannel, WorkerAlert, WorkerSettingsAnswer } from "@openpool/protocol";
+import type { AlertChannel, Subscribed, WorkerAlert, WorkerSettingsAnswer } from "@openpool/protocol";
+import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useId, useState } from "react";
-import type { Heard, SettingsApi } from "../../api/settings.ts";
+import { alertsApi, type Heard, type SettingsApi } from "../../api/settings.ts";
 import { words as all } from "../../text-settings.tsx";
 import { CopyButton } from "../../ui/address.tsx";
 import { Command, Empty, Section } from "../../ui/parts.tsx";
@@ -29,7 +30,25 @@ export function AlertSettings({ alerts, api }: Props & { readonly alerts: Alerts
       ) : (
         <Empty title={alerts.channels.length === 0 ? words.off : words.none} />
       )}
-      {alerts.channels.length > 0 && <Add channels={alerts.channels} api={api} />}
+      {alerts.channels.length > 0 && <Add channels={alerts.channels} subscribe={api.subscribe} />}
+    </Section>
+  );
+}
+
+/** The same for everybody else: what is told is public, and the channel itself says yes. */
+export function OpenAlerts({ worker }: { readonly worker: string }): ReactNode {
+  const offered = useQuery({ queryKey: ["alert-channels"], queryFn: alertsApi.channels, retry: false });
+  const channels = offered.data?.channels ?? [];
+  if (channels.length === 0) return null;
+  return (
+    <Section title={words.title} note={words.open} id="alerts">
+      <Add
+        channels={channels}
+        subscribe={async (...asked) => {
+          const { state, webhookSecret = null } = await alertsApi.subscribe(worker, ...asked);
+          return { state, webhookSecret };
+        }}
+      />
     </Section>
   );
 }
@@ -78,10 +97,20 @@ function One({ subscription: one, api }: Props & { readonly subscription: Subscr
   );
 }
 
-function Add({ channels, api }: Props & { readonly channels: readonly AlertChannel[] }): ReactNode {
+function Add({
+  channels,
+  subscribe,
+}: {
+  readonly channels: readonly AlertChannel[];
+  readonly subscribe: (
+    channel: AlertChannel,
+    target: string,
+    heard: Heard,
+  ) => Promise<Pick<Subscribed, "state" | "webhookSecret">>;
+}): ReactNode {
   const [channel, setChannel] = useState<AlertChannel>(channels[0] ?? "webhook");
   const add = useChange(({ target, heard }: { readonly target: string; readonly heard: Heard }) =>
-    api.subscribe(channel, target, heard),
+    subscribe(channel, target, heard),
   );
   const id = useId();
   return (
