@@ -91,3 +91,15 @@ export async function barriers(page: Page): Promise<string[]> {
 export async function sideways(page: Page): Promise<number> {
   return page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth");
 }
+
+/** How far things moved while the page was built, as browsers count it (cumulative layout shift): below 0.1 is good. */
+export async function shifts(page: Page): Promise<number> {
+  return page.evaluate<number>(`new Promise((resolve) => {
+    new PerformanceObserver((list) => {
+      const moved = list.getEntries().filter((one) => !one.hadRecentInput);
+      resolve(moved.reduce((sum, one) => sum + one.value, 0));
+    }).observe({ type: "layout-shift", buffered: true });
+    // Nothing is told where nothing moved.
+    requestAnimationFrame(() => requestAnimationFrame(() => resolve(0)));
+  })`);
+}

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
-import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, shifts, sideways, visit } from "./browser.ts";
 import { bringToLife, type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -48,6 +48,7 @@ describe("every page with the real data of a running pool", () => {
       const { page, complaints } = watched;
       const response = await visit(watched, `${world.url}${path}`);
       expect(response?.headers()["content-security-policy"]).toMatch(/script-src 'self'(?:;|$)/);
+      expect(await shifts(page)).toBeLessThan(0.1);
       for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
         for (const scheme of ["light", "dark"] as const) {
           await dressed(page, size, scheme);

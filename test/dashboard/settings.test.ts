@@ -168,6 +168,7 @@ test("a worker without a wallet in its browser signs by hand, and signs out ever
   await payout.getByText("Change it", { exact: true }).click();
   await payout.getByLabel("Address", { exact: true }).fill(BOB);
   await payout.getByRole("button", { name: "Go on to sign" }).click();
+  await payout.getByLabel("Signature").waitFor();
   const [typed, , document] = await payout.locator("pre").allTextContents();
   expect(typed).toMatch(/^cast wallet sign --interactive --data \$'/);
   await payout
@@ -181,6 +182,26 @@ test("a worker without a wallet in its browser signs by hand, and signs out ever
   await page.getByText("Sign in with the wallet of this address.").waitFor();
   // A browser reports the refusal itself.
   expect(complaints.filter((line) => !line.includes("401"))).toEqual([]);
+});
+
+test("anybody subscribes to alerts of a worker without signing in, and is told what comes next", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await visit(watched, `${world.url}/w/${account.address}`);
+  await page.getByRole("link", { name: "Subscribe to alerts" }).click();
+  const alerts = page.locator("#alerts");
+  await alerts.getByText("Subscribe", { exact: true }).first().click();
+  await alerts.getByLabel("Over").selectOption("webhook");
+  await alerts.getByLabel("URL that takes POST requests").fill("http://127.0.0.1/hook");
+  await alerts.getByRole("button", { name: "Subscribe" }).click();
+  await alerts.getByRole("alert").waitFor();
+  await alerts.getByLabel("URL that takes POST requests").fill("https://hooks.example.com/hook");
+  await alerts.getByRole("button", { name: "Subscribe" }).click();
+  await alerts.getByText("A message with a link was sent there").waitFor();
+  expect(await alerts.locator("pre").textContent()).toMatch(/^whsec_/);
+  await expectReadable(page, "settings-open");
+  // A browser reports the refusal itself.
+  expect(watched.complaints.filter((line) => !line.includes("400"))).toEqual([]);
 });
 
 test("a wallet of somebody else, or one whose owner says no, lets nobody in and says why", async () => {

@@ -7,7 +7,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA, pushUnhurried } from "../e2e/pool.ts";
 import { bin } from "../e2e/program.ts";
-import { barriers, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 180_000 });
@@ -81,8 +81,8 @@ test("the page of a rig shows what the program found out on its machine, and the
   await main.getByText("Every claim fits what was measured.").waitFor();
   await main.getByText("chosen").first().waitFor();
 
-  for (const [width, size] of Object.entries({ 1440: undefined, 360: PHONE })) {
-    if (size) await page.setViewportSize(size);
+  for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
+    await page.setViewportSize(size);
     await settle(page);
     expect(await barriers(page)).toEqual([]);
     expect(await sideways(page)).toBe(0);

@@ -148,7 +148,7 @@ export const words = {
     } satisfies Record<WorkerAlert, string>,
     noWorkHours: "Hours without work",
     successPercent: "Success below, %",
-    realTimeRatio: "Speed below, × real time",
+    realTimeRatio: "Speed below, ×",
     quietHours: { from: "Quiet hours from", to: "Quiet hours to" },
     sent: "A message with a link was sent there: follow it, and the alerts come. Nothing else comes before.",
     active: "Subscribed.",

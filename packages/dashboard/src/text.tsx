@@ -73,7 +73,7 @@ export const text = {
     refusedTitle: "Asked too often.",
     refused: "The pool limits how often one address may ask. New numbers come in a moment.",
   },
-  health: { degraded: "Something does not work.", down: "No work is taken.", more: "Status" },
+  health: { ok: "Everything works", degraded: "Something does not work.", down: "No work is taken.", more: "Status" },
   lookup: {
     label: "Look up an address or a rig",
     small: "Address or rig",
@@ -255,7 +255,7 @@ export const text = {
     rig: "Rig",
     state: "State",
     trust: "Trust",
-    spark: "Jobs, 24 h",
+    spark: "By hour",
     success: "Success",
     realTime: "Real time",
     jobs: "Jobs 24 h",

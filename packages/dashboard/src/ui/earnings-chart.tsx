@@ -50,9 +50,14 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
             ticks: { show: false },
             space: 90,
             size: 30,
-            values: (_, ticks) =>
+            values: ({ scales: { x: { min = 0, max = 0 } = {} } }, ticks) =>
               ticks.map((at) =>
-                step === "day" ? formatLocal(at * 1000, "date").replace(/ \d{4}$/, "") : formatLocal(at * 1000, "time"),
+                // There is no room for the second half of it.
+                at > max - (max - min) / 40
+                  ? ""
+                  : step === "day"
+                    ? formatLocal(at * 1000, "date").replace(/ \d{4}$/, "")
+                    : formatLocal(at * 1000, "time"),
               ),
           },
           {

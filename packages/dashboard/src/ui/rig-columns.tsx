@@ -48,7 +48,9 @@ export function rigColumns(rigs: readonly RigSummary[]): Readonly<Record<RigColu
     success: {
       head: text.rigs.success,
       className: "num hide-s",
-      cell: ({ successPpm }) => (successPpm === null ? text.none : formatPpm(Math.floor(successPpm / 100) * 100)),
+      // Who has done nothing has not done all of it well.
+      cell: ({ successPpm, lastJobAt }) =>
+        successPpm === null || lastJobAt === null ? text.none : formatPpm(Math.floor(successPpm / 100) * 100),
     },
     speed: {
       head: text.rigs.realTime,

@@ -63,7 +63,7 @@ export function Shell(): ReactNode {
       <footer className="wrap">
         <div className="foot">
           <Updated />
-          <Link to="/status">{text.nav.status}</Link>
+          <Link to="/status">{pool?.status.health === "ok" ? text.health.ok : text.nav.status}</Link>
           <a href={paths.apiDocs()}>{text.footer.api}</a>
           {pool?.identity.contacts.map(({ label, url }) => (
             <a key={url} href={safeUrl(url)} rel="noreferrer">

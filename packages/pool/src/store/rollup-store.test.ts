@@ -164,20 +164,22 @@ test("the sums of any stream of events are those of the events", async () => {
   );
 });
 
-test("minutes are dropped after two days, days stay", async () => {
+test("minutes are dropped after two days, hours after 400, and days stay", async () => {
   const clock = stoppedClock(Date.now());
   await using store = await openTestStore({ clock });
   await using rollups = await open(store, clock);
   await work(store, ada, "rig1", 7n);
   await rollups.catchUp();
+  const kept = async (table: string): Promise<number> => {
+    // It looks every ten minutes.
+    clock.advance(HOUR_MS / 6);
+    return (await store.database.query(`select from openpool.${table}`)).length;
+  };
   clock.advance(50 * HOUR_MS);
-  // It looks every ten minutes.
-  await expect
-    .poll(() => {
-      clock.advance(HOUR_MS / 6);
-      return store.database.query("select from openpool.rollup_minutes").then((rows) => rows.length);
-    })
-    .toBe(0);
+  await expect.poll(() => kept("rollup_minutes")).toBe(0);
+  expect(await kept("rollup_hours")).toBeGreaterThan(0);
+  clock.advance(400 * 24 * HOUR_MS);
+  await expect.poll(() => kept("rollup_hours")).toBe(0);
   expect(await rollups.totals({ worker: ada })).toMatchObject({ jobs: 1n });
   const [line] = await rollups.lines("day", 0);
   expect(line).toMatchObject({ worker: ada, sums: { jobs: 1n } });

@@ -1,7 +1,11 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
+import { get as httpsGet } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { systemClock } from "@openpool/base";
 import {
   jobsAnswerSchema,
@@ -9,12 +13,15 @@ import {
   problemSchema,
   rigAnswerSchema,
   solvencyAnswerSchema,
+  statusAnswerSchema,
   whyAnswerSchema,
   workerAnswerSchema,
   workersAnswerSchema,
 } from "@openpool/protocol";
 import { format, resolveConfig } from "prettier";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createPayoutsView } from "./payout-view.ts";
+import { publicApiOptions } from "./server.ts";
 import { liveRig, START } from "./testing/samples.ts";
 import { ada, bob, carol, openWorld, type World } from "./testing/world.ts";
 
@@ -280,6 +287,28 @@ describe("requests", () => {
     expect([answer.status, answer.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
   });
 
+  test("that are for the operator alone are on another port", async () => {
+    for (const path of ["/admin/v1/overview", "/admin/v1/audit", "/admin", "/metrics", "/healthz", "/events"]) {
+      const { status, body } = await world.get(path);
+      expect([path, status, (body as { code?: string }).code]).toEqual([path, 404, "api/not-found"]);
+    }
+  });
+
+  test("of any size cost nothing but an error", async () => {
+    const long = "a".repeat(200_000);
+    for (const path of [`/v1/workers?search=${long}`, `/v1/workers/${long}`, `/v1/events?after=${"9".repeat(5_000)}`]) {
+      const { status } = await fetch(`${world.api.url}${path}`);
+      expect(status).toBeGreaterThanOrEqual(400);
+      expect(status).toBeLessThan(500);
+    }
+    const posted = await fetch(`${world.api.url}/v1/sign-in`, {
+      method: "POST",
+      headers: { "content-type": "application/json", origin: PUBLIC_URL },
+      body: JSON.stringify({ message: long, signature: "0x" }),
+    });
+    expect(posted.status).toBe(413);
+  });
+
   test("for an unchanged answer cost a few bytes", async () => {
     const first = await world.get(`/v1/workers/${ada}`);
     const tag = first.headers.get("etag")!;
@@ -295,8 +324,10 @@ describe("requests", () => {
     expect(headers.get("x-content-type-options")).toBe("nosniff");
     expect(headers.get("ratelimit-limit")).toBe("1200");
     expect(headers.get("strict-transport-security")).toBeNull();
-    const packed = await fetch(`${world.api.url}/v1/pool`, { headers: { "accept-encoding": "br" } });
-    expect(packed.headers.get("content-encoding")).toBe("br");
+    for (const encoding of ["br", "gzip"]) {
+      const packed = await fetch(`${world.api.url}/v1/pool`, { headers: { "accept-encoding": encoding } });
+      expect(packed.headers.get("content-encoding")).toBe(encoding);
+    }
   });
 
   test("beyond the limit of an address are told when to come back", async () => {
@@ -460,6 +491,71 @@ test("a name that is no host of ours, and many headers, are harmless", async () 
       .end();
   });
   expect(status).toBe(200);
+});
+
+test("what went wrong lately is listed, newest first, with how long it lasted", async () => {
+  await using served = await openWorld(
+    {},
+    {
+      payouts: createPayoutsView({
+        port: {
+          status: async () => ({ paused: "moving house", halted: undefined }),
+          next: async () => ({ atMs: undefined }),
+          runs: async () => [],
+          run: async () => undefined,
+          linesOf: async () => [],
+          payToChanges: async () => [],
+        },
+        clock: systemClock,
+        minimumOf: () => 0n,
+        payable: async () => [],
+        halts: async () => [],
+        paidWei: async () => 0n,
+        asset: "eth",
+        payer: undefined,
+        chainId: 42_161,
+      }),
+    },
+  );
+  await served.store.append([
+    { type: "pool.started", data: { generation: 1, version: "0.1.0", pid: 7 } },
+    { type: "log.resumed", data: { reason: "No space left on device", since: "2026-11-21T12:29:00.000Z" } },
+  ]);
+  served.clock.advance(60_000);
+  await served.store.append([{ type: "pool.started", data: { generation: 2, version: "0.1.0", pid: 8 } }]);
+  const { components, incidents, health } = statusAnswerSchema.parse((await served.get("/v1/status")).body);
+  expect(health).toBe("degraded");
+  expect(components.find((one) => one.name === "payouts")).toMatchObject({ health: "degraded" });
+  expect(incidents.map((one) => [one.kind, one.endedAt === null])).toEqual([
+    ["payouts-paused", true],
+    ["crash", false],
+    ["log-unwritable", false],
+  ]);
+  expect(JSON.stringify(incidents)).not.toContain("No space left");
+});
+
+test("away from this machine, and without a proxy, everything is HTTPS, with the pool's certificate", async () => {
+  const file = (name: string): string =>
+    readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url), "utf8");
+  const identity = { certPem: file("test-only.cert"), keyPem: file("test-only.key") };
+  const settings = {
+    listen: { host: "0.0.0.0", port: 0 },
+    named: true,
+    trustProxy: false,
+    identity: world.port.facts.identity,
+  };
+  expect(publicApiOptions(settings, identity).identity).toBe(identity);
+  expect(publicApiOptions({ ...settings, trustProxy: true }, identity).identity).toBeUndefined();
+  expect(publicApiOptions({ ...settings, listen: { host: "127.0.0.1", port: 0 } }, identity).identity).toBeUndefined();
+  await using served = await openWorld({ identity });
+  expect(served.api.url).toMatch(/^https:/);
+  const shown = await new Promise<string>((resolve, reject) => {
+    httpsGet(`${served.api.url}/v1/terms`, { rejectUnauthorized: false }, (answer) => {
+      const { fingerprint256 } = (answer.socket as TLSSocket).getPeerCertificate();
+      answer.resume().once("end", () => resolve(`${answer.statusCode} ${fingerprint256}`));
+    }).on("error", reject);
+  });
+  expect(shown).toBe(`200 ${new X509Certificate(identity.certPem).fingerprint256}`);
 });
 
 test("a pool without a rig, or that cannot write, says so", async () => {
