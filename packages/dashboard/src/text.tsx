@@ -676,7 +676,6 @@ export const text = {
     noCredentials: "None was issued.",
     when: "When",
     action: "Action",
-    what: "Asked for",
     facts: {
       version: "Version",
       started: "Started",

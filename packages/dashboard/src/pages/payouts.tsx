@@ -79,7 +79,8 @@ export function PayoutsPage(): ReactNode {
             const configured = pages.flatMap((page) => (page.configured ? [page] : []));
             const [first] = pages;
             const payer = first?.configured === true ? first.payer : null;
-            if (first !== undefined && !first.configured) return <Empty title={text.payouts.none}>{first.why}</Empty>;
+            // Why stands at the head of the page.
+            if (first !== undefined && !first.configured) return <Empty title={text.payouts.none} />;
             const items = configured.flatMap((page) => page.items);
             if (items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneYet}</Empty>;
             return (

@@ -10,12 +10,17 @@ import { live } from "./pieces.tsx";
 
 const words = text.admin;
 const columns: readonly Column<AuditLine>[] = [
-  { head: words.when, className: "whitespace-nowrap", cell: ({ at }) => <When at={at} /> },
-  { head: words.action, className: "mono wrap-anywhere", cell: ({ action }) => action },
+  { head: words.when, cell: ({ at }) => <When at={at} /> },
   {
-    head: words.what,
-    className: "mono wrap-anywhere text-soft",
-    cell: ({ body }) => (Object.keys(body).length === 0 ? text.none : JSON.stringify(body)),
+    head: words.action,
+    className: "mono wrap-anywhere",
+    cell: ({ action, body }) => (
+      <>
+        {action}
+        {/* On a phone there is no room beside it. */}
+        {Object.keys(body).length > 0 && <span className="sub">{JSON.stringify(body)}</span>}
+      </>
+    ),
   },
 ];
 
