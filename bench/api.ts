@@ -78,6 +78,7 @@ const payer: PayoutReads = {
   run: (id) => paid.run(id),
   linesOf: (worker, { limit = 100 } = {}) => paid.linesOf(worker, limit),
   payToChanges: (worker) => paid.payToChanges(worker),
+  payees: async () => [],
 };
 
 const rigs = new Map(

@@ -45,7 +45,8 @@ if (!isNew()) {
   const { status } = spawnSync(
     process.execPath,
     [vite, "build", "--outDir", made, "--emptyOutDir", "--logLevel", "warn"],
-    { cwd: here, stdio: "inherit" },
+    // Whatever the caller is, a test for instance: these are the pages that people get.
+    { cwd: here, stdio: "inherit", env: { ...process.env, NODE_ENV: "production" } },
   );
   if (status === 0 && !isNew()) {
     compress(made);

@@ -23,7 +23,7 @@ import type { PayoutsView } from "./payout-port.ts";
 import { time, timeOrNull } from "./sums.ts";
 
 /** What pages look at of whoever pays. */
-export interface PayoutReads extends Pick<PayoutPort, "runs" | "run" | "linesOf" | "payToChanges"> {
+export interface PayoutReads extends Pick<PayoutPort, "runs" | "run" | "linesOf" | "payToChanges" | "payees"> {
   status(): Promise<Pick<PayoutStatus, "paused" | "halted">>;
   next(): Promise<Pick<NextPayout, "atMs">>;
 }

@@ -505,6 +505,7 @@ test("what went wrong lately is listed, newest first, with how long it lasted", 
           run: async () => undefined,
           linesOf: async () => [],
           payToChanges: async () => [],
+          payees: async () => [],
         },
         clock: systemClock,
         minimumOf: () => 0n,
@@ -523,6 +524,8 @@ test("what went wrong lately is listed, newest first, with how long it lasted", 
   ]);
   served.clock.advance(60_000);
   await served.store.append([{ type: "pool.started", data: { generation: 2, version: "0.1.0", pid: 8 } }]);
+  // Until then the one before might only be finishing its work.
+  served.clock.advance(600_000);
   const { components, incidents, health } = statusAnswerSchema.parse((await served.get("/v1/status")).body);
   expect(health).toBe("degraded");
   expect(components.find((one) => one.name === "payouts")).toMatchObject({ health: "degraded" });
