@@ -142,7 +142,9 @@ const port: PublicPort = {
     receivedWei: 10n ** 20n,
     received30dWei: 10n ** 19n,
     expected30dWei: 10n ** 19n,
+    luckPpm: 1_000_000,
     reserveWei: 10n ** 18n,
+    reserveDays: 30,
     maxSharePpm: 800_000,
   }),
 };

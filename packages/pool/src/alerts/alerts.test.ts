@@ -470,7 +470,7 @@ test("a worker hears of every step of its payouts, of holds, of trust and of its
     ["worker.changed", { banned: "black frames", by: "operator" }, `${name} may not work here any more`],
     ["payto.requested", { payTo: bob, effectiveAtMs: 1 }, `Somebody asked to change the payout address of ${name}`],
     ["payto.cancelled", {}, `The new payout address of ${name} was cancelled`],
-    ["payto.changed", { payTo: bob }, `Payouts of ${name} go to a new address now`],
+    ["payto.changed", { payTo: bob }, `How ${name} is paid has changed`],
     ["rig.standing", { standing: "barred", reason: "secret words" }, `${name}.a is barred`, "a"],
   ];
   for (const [type, data, subject, rig] of told) {

@@ -306,7 +306,7 @@ describe("requests", () => {
       headers: { "content-type": "application/json", origin: PUBLIC_URL },
       body: JSON.stringify({ message: long, signature: "0x" }),
     });
-    expect(posted.status).toBe(413);
+    expect(posted.status).toBe(400);
   });
 
   test("for an unchanged answer cost a few bytes", async () => {
