@@ -15,13 +15,8 @@ import { openPublicApi } from "../packages/pool/src/api/public/server.ts";
 import { liveRig, terms } from "../packages/pool/src/api/public/testing/samples.ts";
 import { onOwnPort } from "../packages/pool/src/api/testing/own-port.ts";
 import type { PublicPort } from "../packages/pool/src/api/public/ports.ts";
-import {
-  openRollups,
-  openStore,
-  PgLedgerStore,
-  PgPayoutStore,
-  startManagedPostgres,
-} from "../packages/pool/src/store/index.ts";
+import { openRollups, openStore, PgLedgerStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
+import { PgPayoutReader } from "../packages/pool/src/store/payout-reader.ts";
 import { type History, RIGS_OF_A_WORKER, seedHistory } from "./api-history.ts";
 import { cpuOf } from "./measure.ts";
 import { openSqlClient } from "../packages/pool/src/store/testing/sql-client.ts";
