@@ -1,5 +1,7 @@
 import { once } from "node:events";
 import http from "node:http";
+import type http2 from "node:http2";
+import { type Logger, silentLogger } from "@openpool/base";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { ADA, testClock, until } from "../e2e/pool.ts";
 import type { FakeTranscoder } from "../peers/fake-transcoder.ts";
@@ -7,18 +9,21 @@ import { sourceSegment } from "../peers/media.ts";
 import { type AttachedPool, startAttachedPool } from "./pool.ts";
 
 const clock = testClock();
+const warnings: string[] = [];
+const logger: Logger = { ...silentLogger, warn: (message) => void warnings.push(message), child: () => logger };
 let attached: AttachedPool;
 let worker: FakeTranscoder;
 let sessions = 0;
 
 beforeAll(async () => {
-  attached = await startAttachedPool({ clock });
+  attached = await startAttachedPool({ clock, logger });
   worker = await attached.pool.transcoder({ secret: `${ADA}.rig`, capacity: 16 });
   await until(() => attached.orchestrator.live.length === 1);
 });
 afterAll(() => attached[Symbol.asyncDispose]());
 afterEach(async () => {
   attached.orchestrator.source = undefined;
+  attached.orchestrator.answer = undefined;
   // Whatever came before: it still works, and nothing is held for what is over.
   expect(await transcode()).toMatchObject({ kind: "done" });
   const { admin } = attached.pool.running.node;
@@ -115,6 +120,44 @@ test("a source elsewhere is not fetched: the pool asks only the orchestrator its
   expect(await transcode(`http://127.0.0.1:${port}/stream/none/0.tempfile`)).toMatchObject(lost);
   expect(asked).toEqual([]);
 });
+
+test.each<[string, (stream: http2.ServerHttp2Stream) => void]>([
+  ["that begins and never ends", (stream) => stream.respond({ ":status": 200 })],
+  [
+    "without end",
+    (stream) => {
+      stream.respond({ ":status": 200 });
+      const more = (): void => {
+        while (!stream.destroyed && stream.write(Buffer.alloc(16_384)));
+      };
+      stream.on("drain", more);
+      more();
+    },
+  ],
+])(
+  "an answer to a result %s is not listened to for long: the result was taken, and nothing waits",
+  async (_, answer) => {
+    attached.orchestrator.answer = answer;
+    const { answered, lost: before } = attached.status();
+    expect(await transcode()).toMatchObject({ kind: "done" });
+    const { admin } = attached.pool.running.node;
+    await until(() => admin.status().jobsInFlight === 0 && attached.status().tasksInFlight === 0, 20_000);
+    expect(attached.status()).toMatchObject({ answered: answered + 1, lost: before });
+    // Said once for each connection over which results go.
+    expect(warnings).toContainEqual(expect.stringContaining("has no end"));
+  },
+);
+
+test("an answer to a result that never comes is waited for until the task would be late, and no longer", async () => {
+  attached.orchestrator.answer = () => {};
+  const before = attached.status().lost;
+  expect(await transcode()).toMatchObject({ kind: "done" });
+  await until(() => attached.status().tasksInFlight === 0, 20_000);
+  expect(attached.status().lost).toBe(before + 1);
+  await until(async () =>
+    (await attached.pool.events("upstream.answer-lost")).some(({ data }) => String(data["why"]).includes("in time")),
+  );
+}, 40_000);
 
 test("ten thousand tasks at once are all answered, most of them with an error, and the pool lives", async () => {
   const [registration] = attached.orchestrator.live;

@@ -138,6 +138,8 @@ export interface StockOrchestrator extends AsyncDisposable {
   price: string | undefined;
   /** How a source is served; undefined: as it should be. */
   source: ((response: http.ServerResponse, path: string) => boolean) | undefined;
+  /** How a result is answered that was taken; undefined: as it should be. */
+  answer: ((stream: http2.ServerHttp2Stream) => void) | undefined;
   /** Serves a source at a path. */
   serve(path: string, data: Buffer): void;
   /** Does what a segment from a gateway leads to. Segments of one session run one after another. */
@@ -374,6 +376,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
   const onResult = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders, body: Buffer): void => {
     const answer = (status: number, text: string): void => {
       if (stream.destroyed) return;
+      if (status === 200 && self.answer) return self.answer(stream);
       stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
       stream.end(text);
     };
@@ -551,6 +554,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     secret: options.secret,
     price: options.price,
     source: undefined,
+    answer: undefined,
     serve: (path, data) => void sources.set(path, data),
     transcode(order) {
       const before = queues.get(order.session) ?? Promise.resolve();

@@ -46,6 +46,8 @@ interface Connection {
   uploads: number;
   /** A ping was not answered in time: it may be dead. */
   silent: boolean;
+  /** It was said already that answers over it have no end. */
+  endlessSaid: boolean;
 }
 
 const DIAL_TIMEOUT_MS = 3_000;
@@ -53,6 +55,9 @@ const FIRST_RETRY_MS = 50;
 const MAX_TRIES = 5;
 const PING_TIMEOUT_MS = 2_000;
 const REDIAL_MS = 250;
+/** An orchestrator answers with a word. Who says more than this, or comes to no end, has been listened to long enough. */
+const MAX_ANSWER_BYTES = 64 << 10;
+const ANSWER_END_MS = 2_000;
 /**
  * A stock orchestrator lets so much be under way on a connection: over a distance of 50 ms that is 20 MB/s. Whatever is
  * more goes over further connections, opened beside those in use, so that nobody waits for one.
@@ -90,7 +95,14 @@ export function createUploader(
       clock,
     )
       .then(({ session, fingerprint }) => {
-        const connection: Connection = { session, fingerprint, bytes: 0, uploads: 0, silent: false };
+        const connection: Connection = {
+          session,
+          fingerprint,
+          bytes: 0,
+          uploads: 0,
+          silent: false,
+          endlessSaid: false,
+        };
         connections.add(connection);
         const forget = (): void => void connections.delete(connection);
         session.once("close", forget);
@@ -163,14 +175,36 @@ export function createUploader(
       });
       let status = 0;
       let text = "";
-      stream.on("response", (answer) => (status = Number(answer[":status"])));
-      stream.setEncoding("utf8");
-      stream.on("data", (chunk: string) => {
-        if (text.length < 1_000) text += chunk;
+      let answerBytes = 0;
+      let forgetEnd = (): void => {};
+      /** Its status says all that counts: what follows is not waited for, since the answer's renditions wait with it. */
+      const cutAnswer = (): void => {
+        if (!connection.endlessSaid) {
+          logger.warn("an orchestrator's answer to a result has no end: its status counts, the rest is not read", {
+            task: order.taskId.toString(),
+            status,
+            answerBytes,
+          });
+        }
+        connection.endlessSaid = true;
+        stream.close(8);
+      };
+      stream.on("response", (answer) => {
+        status = Number(answer[":status"]);
+        // Whoever answers before it has everything has the time that there is for the rest.
+        const limitEnd = (): void => void (forgetEnd = clock.after(ANSWER_END_MS, cutAnswer));
+        if (stream.writableFinished) limitEnd();
+        else stream.once("finish", limitEnd);
+      });
+      stream.on("data", (chunk: Buffer) => {
+        answerBytes += chunk.length;
+        if (answerBytes > MAX_ANSWER_BYTES) cutAnswer();
+        else if (text.length < 1_000) text += chunk.toString();
       });
       stream.on("error", () => {});
       stream.once("close", () => {
         forget();
+        forgetEnd();
         if (status === 200) resolve({ kind: "taken" });
         else if (status !== 0) resolve({ kind: "refused", status, text: text.trim() });
         else if (late) resolve({ kind: "lost", why: "the orchestrator did not take it in time" });
