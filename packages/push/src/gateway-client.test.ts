@@ -1,3 +1,7 @@
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import net from "node:net";
+import tls from "node:tls";
 import { toBinary } from "@bufbuild/protobuf";
 import { silentLogger, systemClock } from "@openpool/base";
 import { type Profile, TranscodeResultSchema } from "@openpool/protocol";
@@ -206,7 +210,38 @@ describe("a lost segment says what happened:", () => {
     const orchestrator = await startScriptedOrchestrator();
     await orchestrator.goAway();
     await using client = openGatewayClient({ orchestrator: orchestrator.uri }, dependencies);
-    expect(await client.pushSegment(segment(0))).toMatchObject({ kind: "no-session" });
+    expect(await client.pushSegment(segment(0))).toMatchObject({
+      kind: "unreachable",
+      text: expect.stringContaining("nobody listens at 127.0.0.1:"),
+    });
+  });
+
+  const pem = (name: string): Buffer =>
+    readFileSync(new URL(`../../../test/fixtures/tls/test-only.${name}.pem`, import.meta.url));
+  const overTls = (protocol: string): net.Server => {
+    const options = { cert: pem("cert"), key: pem("key"), ALPNProtocols: [protocol] };
+    return tls.createServer(options, (socket) => void socket.on("error", () => {}).write("hello ".repeat(20)));
+  };
+  test.each<[string, () => net.Server, string]>([
+    ["a port without TLS", () => net.createServer((socket) => void socket.end("HTTP/1.1 400\r\n\r\n")), "speak TLS"],
+    ["a port that hangs up", () => net.createServer((socket) => void socket.destroy()), "closed the connection"],
+    ["TLS without HTTP/2", () => overTls("http/1.1"), "does not offer HTTP/2"],
+    ["HTTP/2 that is none", () => overTls("h2"), "rotocol error"],
+  ])("%s is no orchestrator, and ends nothing but the segment", async (_, open, text) => {
+    const sockets = new Set<net.Socket>();
+    const server = open().listen(0, "127.0.0.1");
+    server.on("connection", (socket: net.Socket) => void sockets.add(socket.on("error", () => {})));
+    await once(server, "listening");
+    const address = server.address();
+    const orchestrator = `https://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+    try {
+      await using client = openGatewayClient({ orchestrator }, dependencies);
+      const outcome = await client.pushSegment(segment(0));
+      expect(outcome).toEqual({ kind: "unreachable", text: expect.stringContaining(text) });
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    }
   });
 });
 

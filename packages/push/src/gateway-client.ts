@@ -76,6 +76,7 @@ export function openGatewayClient(options: GatewayOptions, dependencies: Gateway
     const outcome = await getOrchestrator(uri, jobCapabilities(segment), segment.signal);
     if (outcome.kind === "timeout") return { kind: "timeout", waitedFor: "session" };
     if (outcome.kind === "refused") return { kind: "no-session", text: outcome.text };
+    if (outcome.kind === "unreachable") return outcome;
     const info = outcome.answer;
     if (!info.transcoder || !info.authToken) return { kind: "no-session", text: "the answer names no session" };
     return { kind: "session", info };

@@ -6,7 +6,7 @@ export {
   type SegmentToPush,
 } from "./gateway-client.ts";
 export type { CallOutcome } from "./orchestrator-calls.ts";
-export { describeOutcome, type Rendition, type SegmentOutcome, type SegmentTimings } from "./outcome.ts";
+export { adviceFor, describeOutcome, type Rendition, type SegmentOutcome, type SegmentTimings } from "./outcome.ts";
 export { defaultProfiles, parseProfiles, ProfilesError } from "./profiles.ts";
 export { type PushedSegment, pushFile, type PushOptions } from "./push-file.ts";
 export {

@@ -1,11 +1,7 @@
 import http2 from "node:http2";
-import net from "node:net";
-import tls from "node:tls";
 import { errorText, type Clock } from "@openpool/base";
-import { HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
+import { dial } from "./dial.ts";
 
-/** A stock gateway's limit for TCP and TLS together. */
-const DIAL_TIMEOUT_MS = 2_000;
 /** It closes a connection to `/segment` that was idle for this long. */
 const IDLE_MS = 60_000;
 /** A gateway reads the answer without limit; this only guards against nonsense. */
@@ -159,45 +155,4 @@ export function openSegmentPoster(clock: Clock): SegmentPoster {
       sessions.clear();
     },
   };
-}
-
-/** A connection that speaks h2: TLS with ALPN for https, prior knowledge for http. */
-function dial(origin: string): Promise<http2.ClientHttp2Session> {
-  const url = new URL(origin);
-  return new Promise((resolve, reject) => {
-    const host = url.hostname.replace(/^\[|\]$/g, "");
-    const port = Number(url.port || (url.protocol === "http:" ? 80 : 443));
-    const socket =
-      url.protocol === "http:"
-        ? net.connect({ host, port })
-        : tls.connect({
-            host,
-            port,
-            ...(net.isIP(host) ? {} : { servername: host }),
-            ALPNProtocols: ["h2", "http/1.1"],
-            rejectUnauthorized: false,
-          });
-    const slow = setTimeout(() => socket.destroy(new Error(`no connection to ${url.host} in time`)), DIAL_TIMEOUT_MS);
-    const fail = (error: Error): void => {
-      clearTimeout(slow);
-      reject(error);
-    };
-    socket.once("error", fail);
-    socket.once("connect", () => socket.setNoDelay(true));
-    socket.once(url.protocol === "http:" ? "connect" : "secureConnect", () => {
-      clearTimeout(slow);
-      if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {
-        socket.destroy();
-        return fail(new Error(`${url.host} does not offer HTTP/2`));
-      }
-      socket.off("error", fail);
-      resolve(
-        http2.connect(origin, {
-          createConnection: () => socket,
-          maxSessionMemory: HTTP2_CONNECTION_MEMORY_MB,
-          settings: { enablePush: false, initialWindowSize: 4 << 20 },
-        }),
-      );
-    });
-  });
 }

@@ -1,7 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { errorText, type OptionValues, systemClock } from "@openpool/base";
-import { describeOutcome, parseProfiles, type PushedSegment, pushFile, type PushOptions } from "@openpool/push";
+import {
+  adviceFor,
+  describeOutcome,
+  parseProfiles,
+  type PushedSegment,
+  pushFile,
+  type PushOptions,
+} from "@openpool/push";
 import { exitCode, type Io } from "../io.ts";
 import { createLogger } from "../logging.ts";
 import type { Registry } from "../registry.ts";
@@ -56,8 +63,13 @@ Exits 0 only if every segment came back with all of its renditions.`,
       const format = values.logFormat === "auto" ? (io.errIsTerminal ? "pretty" : "json") : values.logFormat;
       const logger = createLogger({ level: values.logLevel, format, colour: io.errIsTerminal }, (line) => io.err(line));
       const sum = createSum();
+      const advised = new Set<string>();
       for await (const segment of pushFile(options, { logger, clock: systemClock })) {
         sum.add(segment);
+        const advice = adviceFor(segment.outcome);
+        // Said once: most failures come in rows.
+        if (advice !== undefined && !advised.has(advice)) io.err(`openpool: ${advice}\n`);
+        if (advice !== undefined) advised.add(advice);
         await io.out(json ? `${JSON.stringify(segmentJson(segment))}\n` : segmentLine(segment, values.streams > 1));
       }
       await io.out(json ? `${JSON.stringify({ sum: sum.json() })}\n` : `${sum.text()}\n`);
@@ -78,7 +90,7 @@ async function profilesText(values: OptionValues<typeof pushOptions>, io: Io): P
 
 function segmentJson({ stream, manifestId, seq, sourceBytes, durationMs, outcome, files }: PushedSegment): object {
   const shared = { stream, manifestId, seq, sourceBytes, durationMs, outcome: outcome.kind };
-  if (outcome.kind !== "done") return { ...shared, error: describeOutcome(outcome) };
+  if (outcome.kind !== "done") return { ...shared, error: describeOutcome(outcome), advice: adviceFor(outcome) };
   const renditions = outcome.renditions.map(({ profile, data, pixels }, index) => ({
     name: profile.name,
     bytes: data.length,
