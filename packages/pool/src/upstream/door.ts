@@ -85,6 +85,15 @@ const CUT_THROUGH_FROM_BYTES = 8 * 1024;
 /** Tasks at once for each session that was offered: an orchestrator runs a session's segments one by one. */
 const TASKS_PER_SESSION = 4;
 const LEAST_TASKS = 64;
+/**
+ * Live streams come again much sooner. An orchestrator tells of a session's end only where it sent the last segment: of one
+ * that ended just when its registration was replaced nothing is ever heard.
+ */
+const MOVED_IDLE_MS = 10_000;
+/** Over which the most sessions at once are remembered: who ends one stream and begins the next still has its place. */
+const PEAK_WINDOW_MS = 5_000;
+/** So long tasks may still come on a registration that was replaced. */
+const REPLACED_MS = 2_000;
 /** A stream whose session id changed goes on with one of the next segments. */
 const MAX_SEQ_STEP = 4n;
 
@@ -120,7 +129,11 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #link: Link;
   /** What its faults may put into logs and events. */
   readonly #budget: (key: string) => boolean;
+  /** The most sessions at once in the window that runs, and in the one before it. */
+  #peak = { sessions: 0, before: 0, sinceMs: 0 };
   #registered = false;
+  /** When the newest registration was taken, monotonic. */
+  #registeredMs = 0;
   #offered = 0;
   /** The life of the orchestrator that its newest task is from, and the highest task id in it. */
   #fingerprint = "";
@@ -173,6 +186,11 @@ export class UpstreamDoor implements AsyncDisposable {
     return this.#sessions.count;
   }
 
+  /** The most at once in the last seconds: an orchestrator may have bound another one in the place of one that ended. */
+  get sessionsLately(): number {
+    return Math.max(this.sessions, this.#peak.sessions, this.#peak.before);
+  }
+
   get tasksInFlight(): number {
     return this.#tasks.size;
   }
@@ -201,6 +219,11 @@ export class UpstreamDoor implements AsyncDisposable {
   /** Ends streams that have been silent for too long. Call it every now and then. */
   expire(): void {
     this.#sessions.expire();
+    const now = this.#deps.clock.monotonicMs();
+    if (now - this.#peak.sinceMs >= PEAK_WINDOW_MS) {
+      this.#peak = { sessions: this.sessions, before: this.#peak.sessions, sinceMs: now };
+    }
+    this.#sessions.expire(MOVED_IDLE_MS, this.#registeredMs + REPLACED_MS);
   }
 
   status(): UpstreamStatus {
@@ -228,6 +251,7 @@ export class UpstreamDoor implements AsyncDisposable {
   #onState(state: LinkState): void {
     const { logger } = this.#deps;
     const registered = state.kind === "registered";
+    if (registered) this.#registeredMs = this.#deps.clock.monotonicMs();
     if (registered && !this.#registered) {
       const { capacity } = state.offer;
       logger.info("registered with the orchestrator", { upstream: this.name, capacity });
@@ -461,7 +485,9 @@ export class UpstreamDoor implements AsyncDisposable {
       if (known.quote.source === "configured") known.quote = this.#price.quote;
     } else this.#streams.set(key, { manifest, quote: this.#price.quote, lastSeq: task.seq });
     this.#byManifest.set(manifest, key);
-    return this.#sessions.of(sessionId, key);
+    const session = this.#sessions.of(sessionId, key);
+    this.#peak.sessions = Math.max(this.#peak.sessions, this.sessions);
+    return session;
   }
 
   #streamEnded(key: string): void {

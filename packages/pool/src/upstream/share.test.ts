@@ -18,6 +18,11 @@ test("what it uses itself stays offered, and one session while anybody works", (
   expect(shareFor({ ...room, capacity: 0 }, 4, [present(0)])).toBeUndefined();
 });
 
+test("sessions beyond what it was told are no reason to offer more: an end is not always heard of", () => {
+  expect(shareFor(room, 19, [], 6)).toMatchObject({ capacity: 7 });
+  expect(shareFor({ ...room, gateways: present(6) }, 19, [], 6)).toMatchObject({ capacity: 6 });
+});
+
 test("with fewer places than streams each comes to an equal share as streams end, and never are more places given than there are", () => {
   fc.assert(
     fc.property(

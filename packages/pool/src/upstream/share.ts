@@ -38,13 +38,15 @@ export function limitFor(capacity: number, own: number, others: readonly Sharer[
 }
 
 /**
- * What one orchestrator is offered. What it uses itself stays offered, and at least one session is while anybody can work:
- * whoever is registered with nothing left shares what there is, and is not torn from its streams by the load of another.
+ * What one orchestrator is offered. What it uses of what it was `told` stays offered, and at least one session is while
+ * anybody can work: whoever is registered with nothing left shares what there is, and is not torn from its streams by the
+ * load of another. Sessions beyond what it was told are no reason to offer more: some of them have ended unnoticed.
  * Undefined: nobody can work.
  */
-export function shareFor(room: Room, own: number, others: readonly Sharer[]): Offer | undefined {
+export function shareFor(room: Room, own: number, others: readonly Sharer[], told = own): Offer | undefined {
   if (room.capacity <= 0) return undefined;
-  const capacity = Math.min(MAX_CAPACITY, Math.max(1, limitFor(room.capacity, own, [...others, room.gateways])));
+  const limit = limitFor(room.capacity, Math.min(own, told), [...others, room.gateways]);
+  const capacity = Math.min(MAX_CAPACITY, Math.max(1, limit));
   return { capacity, capabilities: room.capabilities & TRANSCODING, version: room.version };
 }
 

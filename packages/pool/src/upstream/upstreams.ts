@@ -143,11 +143,14 @@ export class Upstreams implements AsyncDisposable {
     return gateways.sessions < limitFor(capacity, gateways.sessions, sharers);
   }
 
-  /** All orchestrators, or all but one. */
+  /** All orchestrators, or all but one. None uses more than it was told: what is beyond has ended unnoticed. */
   #sharers(except?: Told): Sharer[] {
     return this.#told
       .filter((told) => told !== except)
-      .map(({ door }) => ({ sessions: door.sessions, present: door.registered && !door.drained }));
+      .map(({ door, offer }) => ({
+        sessions: Math.min(door.sessions, offer?.capacity ?? door.sessions),
+        present: door.registered && !door.drained,
+      }));
   }
 
   /** Tells each orchestrator what there is for it now, where that is worth telling. Call it every second, and when rigs change. */
@@ -163,7 +166,7 @@ export class Upstreams implements AsyncDisposable {
         told.offer = undefined;
         continue;
       }
-      const actual = shareFor(room, door.sessions, this.#sharers(told));
+      const actual = shareFor(room, door.sessionsLately, this.#sharers(told), told.offer?.capacity);
       const wanted = expecting ? larger(actual, told.expected) : actual;
       told.nothingSinceMs = wanted ? undefined : (told.nothingSinceMs ?? now);
       const sinceMs = now - (wanted ? told.sinceMs : (told.nothingSinceMs ?? now));
