@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { processesWith } from "../testing/processes.ts";
 
 const bin = fileURLToPath(new URL("../../bin/openpool.js", import.meta.url));
 
@@ -23,13 +24,6 @@ function openpool(args: readonly string[], env: Record<string, string>): Promise
 
 function lastLine(text: string): string {
   return text.trimEnd().split("\n").at(-1) ?? "";
-}
-
-/** Command lines of the processes on this machine that mention a text. */
-async function processesWith(text: string): Promise<string[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
-  return lines.map((line) => line.replaceAll("\0", " ")).filter((line) => line.includes(text));
 }
 
 test("--once pushes real segments through a real pool, sums up, and leaves nothing running and nothing behind", async () => {

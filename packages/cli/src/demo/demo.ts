@@ -469,14 +469,16 @@ class Demo {
       if (key === "k") this.#killOne().catch((error: unknown) => this.#note(`the kill failed: ${errorText(error)}`));
     });
     this.#redraw();
-    return {
-      [Symbol.dispose]: () => {
-        clearInterval(clock);
-        this.#redraw = () => {};
-        keys[Symbol.dispose]();
-        screen[Symbol.dispose]();
-      },
+    const close = (): void => {
+      this.#io.kill.removeEventListener("abort", close);
+      clearInterval(clock);
+      this.#redraw = () => {};
+      keys[Symbol.dispose]();
+      screen[Symbol.dispose]();
     };
+    // Also who is in a hurry gets the terminal back.
+    this.#io.kill.addEventListener("abort", close);
+    return { [Symbol.dispose]: close };
   }
 }
 

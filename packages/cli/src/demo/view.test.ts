@@ -72,6 +72,25 @@ test.each([
   for (const line of lines) expect([...plain(line)].length).toBeLessThan(columns);
 });
 
+test("a small terminal leaves out what was paid and where things lie, never the keys and what just happened", () => {
+  const intent = { nonce: 0, hash: `0x${"a".repeat(64)}`, state: "final" };
+  const paid = { worker: "0x1111111111111111111111111111111111111111", beforeWei: 0n, afterWei: 1n };
+  const payouts = {
+    chainUrl: "http://127.0.0.1:8545",
+    payer: "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F",
+    payerWei: 1n,
+    waitingFor: undefined,
+    last: { id: "run", state: "done", totalWei: 1n, intents: [intent], workers: [paid, paid] },
+  };
+  for (const rows of [40, 24, 18]) {
+    const lines = viewLines({ ...state, payouts }, { columns: 80, rows }).map(plain);
+    expect(lines.at(-1)).toMatch(/k kill a worker.*q end$/);
+    expect(lines.filter((line) => line.includes(" note ")).length).toBeGreaterThanOrEqual(3);
+    expect(lines.length).toBeLessThan(rows);
+    expect(lines.some((line) => line.includes("data and logs"))).toBe(rows > 18);
+  }
+});
+
 test("the summary names what was lost and what everybody earned", () => {
   const text = summaryText({ ...state, lost: 2 });
   expect(text).toContain("41 segments done, 2 lost, 0 wrong, in 1 min 23 s");

@@ -53,6 +53,10 @@ const red = "\u001b[31m";
 const yellow = "\u001b[33m";
 const off = "\u001b[0m";
 
+/** Fewer say too little of what just happened; more say nothing new. */
+const LEAST_NOTES = 3;
+const MOST_NOTES = 8;
+
 /** Lines of the live view, coloured, none longer than the terminal is wide. */
 export function viewLines(state: DemoState, size: { readonly columns: number; readonly rows: number }): string[] {
   const latency = latencySummary(state.latenciesMs);
@@ -69,21 +73,35 @@ export function viewLines(state: DemoState, size: { readonly columns: number; re
     `  ${dim}${workerRow("WORKER", "SESSIONS", "SEGMENTS", "EARNED (ETH)", "")}${off}`,
     ...state.workers.map(workerLine),
     "",
-    ...(state.payouts ? [...payoutLines(state.payouts).map((line) => `  ${line}`), ""] : []),
   ];
-  const foot = [
-    "",
+  const payouts = state.payouts ? [...payoutLines(state.payouts).map((line) => `  ${line}`), ""] : [];
+  const places = [
     `  pages, in a browser    ${state.pagesUrl ?? "-"}`,
     `  gateways and workers   ${state.serviceUri}`,
     `  health and metrics     ${state.adminUrl ?? "-"}   ${dim}/healthz /metrics /status /events${off}`,
     `  data and logs          ${state.dataDir}${state.keepsData ? "" : `   ${dim}removed at the end${off}`}`,
     `  ${dim}look around:${off}           openpool balances --data-dir ${state.dataDir}`,
     "",
-    `  ${bold}k${off} kill a worker mid-segment   ${bold}a${off} add a worker   ${state.payouts ? `${bold}p${off} pay now   ` : ""}${bold}q${off} end`,
   ];
-  const room = Math.max(1, size.rows - head.length - foot.length - 1);
-  const notes = state.notes.slice(-Math.min(room, 8)).map((note) => `  ${dim}${note.time}${off}  ${note.text}`);
-  return [...head, ...notes, ...foot].slice(0, size.rows - 1).map((line) => cropped(line, size.columns - 1));
+  const keys = `  ${bold}k${off} kill a worker mid-segment   ${bold}a${off} add a worker   ${state.payouts ? `${bold}p${off} pay now   ` : ""}${bold}q${off} end`;
+  // Where not everything finds room, what was paid and where things lie go first: keys and what just happened stay.
+  const bare = { paid: [], where: [], notes: 1 };
+  const { paid, where, notes } =
+    [
+      { paid: payouts, where: places },
+      { paid: payouts.slice(0, 1), where: places },
+      { paid: [], where: places },
+      { paid: [], where: [] },
+    ]
+      .map((one) => ({ ...one, notes: size.rows - 3 - head.length - one.paid.length - one.where.length }))
+      .find((one) => one.notes >= LEAST_NOTES) ?? bare;
+  const news = state.notes
+    .slice(-Math.min(notes, MOST_NOTES))
+    .map(({ time, text }) => `  ${dim}${time}${off}  ${text}`);
+  const body = [...head, ...paid, ...news, "", ...where];
+  return [...body.slice(0, Math.max(0, size.rows - 2)), keys]
+    .slice(0, size.rows - 1)
+    .map((line) => cropped(line, size.columns - 1));
 }
 
 /** The chain, the last payout with its transactions, and what it changed for whom. */
