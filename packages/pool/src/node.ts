@@ -1,45 +1,37 @@
-import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
-import {
-  formatRig,
-  GrpcStatus,
-  INVALID_VIDEO,
-  needOf,
-  parseOpenSecret,
-  RIG_REPORT_PATH,
-  type RigName,
-  segmentText,
-} from "@openpool/protocol";
+import { needOf, type RigName } from "@openpool/protocol";
 import { createLiveView } from "./api/public/live-view.ts";
 import { createPayoutsView } from "./api/public/payout-view.ts";
 import type { PublicPort } from "./api/public/ports.ts";
 import { Alerts } from "./alerts/alerts.ts";
 import { noAlertSettings } from "./alerts/settings.ts";
 import { watchedProblems } from "./alerts/watch.ts";
-import type { AdminPort, PoolStatus, RigStatus } from "./api/types.ts";
+import { rigStatus } from "./api/rig-status.ts";
+import { knownRigOf, rigOf, workerOf } from "./api/typed-names.ts";
+import type { AdminPort, PoolStatus } from "./api/types.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
 import { startKeccak } from "./bodies/keccak.ts";
 import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
 import { loadTlsIdentity, type TlsIdentity } from "./front/certificate.ts";
-import { answerText, type Exchange, exchangeOfRequest } from "./front/exchange.ts";
 import { openFront } from "./front/front.ts";
-import { endGrpc } from "./front/grpc.ts";
 import { createTokenIssuer } from "./gateway/auth-token.ts";
+import { loadTokenKey } from "./gateway/token-key.ts";
 import { Demand } from "./gateway/demand.ts";
 import { GatewayDoor } from "./gateway/door.ts";
-import { answerNotFound, Renditions, sendBytes } from "./gateway/renditions.ts";
-import { generationOf, newAttemptId } from "./jobs/attempt-id.ts";
+import { Renditions } from "./gateway/renditions.ts";
+import { newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import { openBooks } from "./open-books.ts";
 import { openSettings } from "./open-settings.ts";
+import { createRoutes } from "./routes.ts";
 import { openSchemeRules, startSchemes } from "./open-schemes.ts";
 import type { PoolOptions } from "./options.ts";
 import type { PayoutPort } from "./payouts/types.ts";
-import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
+import type { RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
 import {
   describeConnection,
@@ -53,7 +45,7 @@ import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { DrainedRigs } from "./workers/drained-rigs.ts";
 import { WorkersDoor } from "./workers/door.ts";
-import { Identities, parseWorker } from "./workers/identity.ts";
+import { Identities } from "./workers/identity.ts";
 import { WorkersRegister } from "./workers/register.ts";
 import { RigNames } from "./workers/rig-names.ts";
 import { RigReports } from "./workers/rig-reports.ts";
@@ -90,8 +82,6 @@ export interface PoolNode extends AsyncDisposable {
   drain(signal: AbortSignal): Promise<void>;
 }
 
-/** In a status; `rigsKnown` says how many there are in all. */
-const GONE_RIGS_SHOWN = 100;
 const SWEEP_MS = 1_000;
 /** Another process of the pool, before or after this one, may have changed who may work here. */
 const REGISTER_EVERY_MS = 30_000;
@@ -114,17 +104,6 @@ const REPUTATION_SOON_MS = 500;
 function reputationTime(snapshot: unknown): number | undefined {
   const at = typeof snapshot === "object" && snapshot !== null && "at" in snapshot ? snapshot.at : undefined;
   return typeof at === "number" ? at : undefined;
-}
-
-/** The key that signs session tokens: kept, so that sessions outlive a restart. */
-async function loadTokenKey(dataDir: string): Promise<Uint8Array> {
-  const file = join(dataDir, "token.key");
-  const stored = await readFile(file).catch(() => undefined);
-  if (stored?.length === 32) return stored;
-  const key = randomBytes(32);
-  await writeFile(`${file}.new`, key, { mode: 0o600 });
-  await rename(`${file}.new`, file);
-  return key;
 }
 
 /** Wires the whole pool. Nothing else knows which rooms there are. */
@@ -298,85 +277,21 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       onJoined: ({ rig, version, capacity }) => schemes.workerJoined(rig, { version, capacity }),
     });
 
-    const failed = (what: string) => (error: unknown) => {
-      logger.error(`${what} failed`, {
-        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-      });
-    };
-    /** A fault of ours: whoever asked must not wait for an answer that nobody makes, nor a gateway lose its session. */
-    const broken = (exchange: Exchange) => (error: unknown) => {
-      failed("a request")(error);
-      if (exchange.started) exchange.abort();
-      else answerText(exchange, 500, exchange.path === "/segment" ? INVALID_VIDEO : segmentText.internal);
-    };
-    /** Answers a request that belongs to another process of this pool, or says that there is none such. */
-    const relayed = async (toGeneration: number | undefined, exchange: Exchange): Promise<boolean> => {
-      if (!deps.relay || toGeneration === undefined || toGeneration === generation) return false;
-      return (await relayExchange(deps.relay, toGeneration, exchange)) === "answered";
-    };
-    /** `local`: it was relayed here, and what is not found here is not found at all. */
-    const route = async (exchange: Exchange, local: boolean): Promise<void> => {
-      const path = exchange.path.split("?", 1)[0]!;
-      if (path === "/segment" && servesGateways) {
-        const successor = draining && !local ? deps.relay?.successor : undefined;
-        if (await relayed(successor, exchange)) return;
-        if (ending() && clock.monotonicMs() > lastCallUntilMs) return gateways.refuseLast(exchange);
-        return gateways.segment(exchange);
-      }
-      if (path === "/transcodeResults") {
-        const task = exchange.header("taskid") ?? "";
-        if (!local && /^\d{1,19}$/.test(task) && (await relayed(generationOf(BigInt(task)), exchange))) return;
-        return workers.takeResult(exchange);
-      }
-      if (path === RIG_REPORT_PATH && exchange.method === "POST") return workers.takeReport(exchange);
-      if (path.startsWith("/stream/")) {
-        const [, of, source] = /^\/stream\/(\d{1,4})\/(?:source\/([\w-]{22})\.ts$)?/.exec(path) ?? [];
-        const owner = of === undefined ? generation : Number(of);
-        if (owner !== generation && !local) {
-          if (await relayed(owner, exchange)) return;
-          const kept = await deps.spool?.find(owner, path);
-          return kept ? sendBytes(exchange, kept.data, kept.contentType) : answerNotFound(exchange);
-        }
-        if (source !== undefined) return workers.serveSource(source, exchange);
-        if (!renditions.serve(path, exchange)) answerNotFound(exchange);
-        return;
-      }
-      if (path === "/healthz") return exchange.answer(200, {}, "");
-      answerText(exchange, 404, "404 page not found");
-    };
-    deps.relay?.serve((request, response, peer) => {
-      const exchange = exchangeOfRequest(request, response, peer);
-      route(exchange, true).catch(broken(exchange));
-    });
     const front = scope.use(
       openFront(
         { identity, maxConnections: 20_000, maxConnectionsPerAddress: 4_000 },
-        {
-          grpc(stream, path, peer, authority) {
-            const call = async (): Promise<void> => {
-              if (path.startsWith("/net.Orchestrator/") && !servesGateways) {
-                return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, "this pool serves no gateways");
-              }
-              switch (path) {
-                case "/net.Orchestrator/GetOrchestrator":
-                  return gateways.getOrchestrator(stream);
-                case "/net.Orchestrator/EndTranscodingSession":
-                  return gateways.endTranscodingSession(stream);
-                case "/net.Orchestrator/Ping":
-                  return gateways.ping(stream);
-                case "/net.Transcoder/RegisterTranscoder":
-                  return workers.register(stream, peer, authority);
-                default:
-                  return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, `unknown service or method ${path.slice(0, 200)}`);
-              }
-            };
-            call().catch((error: unknown) => {
-              failed("a gRPC call")(error);
-              endGrpc(stream, GrpcStatus.INTERNAL, segmentText.internal);
-            });
-          },
-          http: (exchange) => void route(exchange, false).catch(broken(exchange)),
-        },
+        createRoutes({
+          generation,
+          servesGateways,
+          gateways,
+          workers,
+          renditions,
+          relay: deps.relay,
+          spool: deps.spool,
+          logger,
+          clock,
+          leaving: () => ({ draining, ending: ending(), lastCallUntilMs }),
+        }),
         { logger },
       ),
     );
@@ -410,29 +325,6 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       if (!store.writable) reasons.push("the event log cannot be written");
       return reasons;
     };
-    /** All that are connected, and of those that are gone the ones seen last: anybody may come under any number of names. */
-    const rigStatus = (): RigStatus[] => {
-      const rigs = dispatcher.rigs(clock.monotonicMs());
-      const gone = rigs.filter(({ state }) => state === "gone").sort((a, b) => b.lastSeenMs - a.lastSeenMs);
-      const shown = [...rigs.filter(({ state }) => state !== "gone"), ...gone.slice(0, GONE_RIGS_SHOWN)];
-      return shown.map((rig) => {
-        const open = connections.ofRig(rig.rig);
-        return {
-          worker: rig.rig.worker,
-          rig: rig.rig.rig,
-          state: rig.state,
-          connections: open.length,
-          capacity: rig.capacity,
-          sessions: rig.sessions,
-          jobsInFlight: rig.inFlight,
-          standing: rig.standing,
-          reason: rig.reason,
-          version: open[0]?.version,
-          remoteAddress: open[0]?.peer,
-          lastSeen: new Date(clock.now() - (clock.monotonicMs() - rig.lastSeenMs)).toISOString(),
-        };
-      });
-    };
     const status = (): PoolStatus => ({
       version: deps.version,
       pid: process.pid,
@@ -455,31 +347,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       jobsInFlight: desk.jobsInFlight,
       bytesInFlight: memory.bytesInUse,
       ...metrics.summary(),
-      rigs: rigStatus(),
+      rigs: rigStatus({ dispatcher, connections, clock }),
       rigsKnown: dispatcher.rigsKnown,
     });
-    const rigOf = (name: string): RigName => {
-      const parsed = parseOpenSecret(name);
-      if (typeof parsed === "string") {
-        throw new PoolError({ code: "admin/bad-rig-name" }, `"${name}" is no rig: write 0xADDRESS or 0xADDRESS.NAME.`);
-      }
-      return { worker: parsed.worker, rig: parsed.rig };
-    };
-    /** One that was never seen can only be a mistyped name: whoever drains it would stop another one that is at work. */
-    const knownRigOf = (name: string): RigName => {
-      const rig = rigOf(name);
-      const known = dispatcher.rigs(clock.monotonicMs()).some((one) => formatRig(one.rig) === formatRig(rig));
-      if (known) return rig;
-      throw new PoolError(
-        { code: "admin/unknown-rig" },
-        `No rig ${formatRig(rig)} has been seen: \`openpool rigs list\` shows those that were.`,
-      );
-    };
-    const workerOf = (text: string): NonNullable<ReturnType<typeof parseWorker>> => {
-      const worker = parseWorker(text);
-      if (worker) return worker;
-      throw new PoolError({ code: "admin/bad-address" }, `"${text}" is no payout address: check it for a typo.`);
-    };
+    const seenRigOf = (name: string): RigName => knownRigOf(name, dispatcher.rigs(clock.monotonicMs()));
     // What speaks to a chain is 20 MB of code, loaded only where there is one.
     const payouts =
       options.payouts &&
@@ -582,12 +453,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       setWorker: async (address, change) => register.change(workerOf(address), change, "operator"),
       alerts,
       async drainRig(name) {
-        const rig = knownRigOf(name);
+        const rig = seenRigOf(name);
         await drainedRigs.drain(rig);
         await store.append([{ type: "rig.drained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },
       async undrainRig(name) {
-        const rig = knownRigOf(name);
+        const rig = seenRigOf(name);
         await drainedRigs.undrain(rig);
         await store.append([{ type: "rig.undrained", worker: rig.worker, rig: rig.rig, data: {} }]);
       },
