@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { type Clock, type Logger, openScope, PoolError } from "@openpool/base";
+import { type Clock, type Logger, openScope } from "@openpool/base";
 import { needOf, type RigName } from "@openpool/protocol";
 import { createLiveView } from "./api/public/live-view.ts";
 import { createPayoutsView } from "./api/public/payout-view.ts";
