@@ -10,7 +10,7 @@ import { bin } from "../e2e/program.ts";
 import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 300_000 });
 const poll: typeof expect.poll = (read) => expect.poll(read, { timeout: 60_000 });
 
 /** A name that once was the address of another page. */
@@ -50,7 +50,7 @@ test("the page of a rig shows what the program found out on its machine, and the
   // Nobody loads the page anew.
   const main = page.locator("main");
   const device = main.locator("[data-device=cpu]");
-  await device.waitFor({ timeout: 120_000 });
+  await device.waitFor({ timeout: 240_000 });
   const rig = await world.ask<RigAnswer>(`/v1/workers/${ADA}/rigs/${RIG}`);
   const [told] = rig.machine?.devices ?? [];
   expect(told?.encoders).toContain("libx264");

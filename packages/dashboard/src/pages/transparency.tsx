@@ -37,62 +37,67 @@ export function TransparencyPage(): ReactNode {
           </>
         )}
       </Loaded>
-      <Section
-        title={text.terms.title}
-        note={
-          terms.data !== undefined &&
-          text.terms.since(terms.data.current.version, <When at={terms.data.current.effectiveAt} kind="date" />)
-        }
-      >
-        <Loaded of={terms}>
-          {({ current, upcoming, history }) => (
-            <>
-              <Terms terms={current} />
-              {current.overrides > 0 && (
-                <p className="mt-3 small text-soft">{text.terms.overrides(current.overrides)}</p>
-              )}
-              {upcoming.length > 0 && (
+      {/* What stands below comes when it is known how much stands above: nothing moves under a reader's eyes. */}
+      {(solvency.data !== undefined || solvency.error !== null) && (
+        <>
+          <Section
+            title={text.terms.title}
+            note={
+              terms.data !== undefined &&
+              text.terms.since(terms.data.current.version, <When at={terms.data.current.effectiveAt} kind="date" />)
+            }
+          >
+            <Loaded of={terms}>
+              {({ current, upcoming, history }) => (
                 <>
-                  <h3 className="mt-7 mb-2 font-semibold">{text.terms.upcoming}</h3>
-                  <TermsTable versions={upcoming} />
+                  <Terms terms={current} />
+                  {current.overrides > 0 && (
+                    <p className="mt-3 small text-soft">{text.terms.overrides(current.overrides)}</p>
+                  )}
+                  {upcoming.length > 0 && (
+                    <>
+                      <h3 className="mt-7 mb-2 font-semibold">{text.terms.upcoming}</h3>
+                      <TermsTable versions={upcoming} />
+                    </>
+                  )}
+                  <h3 className="mt-7 mb-2 font-semibold">{text.terms.history}</h3>
+                  {history.length === 0 ? (
+                    <p className="small text-soft">{text.terms.noHistory}</p>
+                  ) : (
+                    <TermsTable versions={history} />
+                  )}
                 </>
               )}
-              <h3 className="mt-7 mb-2 font-semibold">{text.terms.history}</h3>
-              {history.length === 0 ? (
-                <p className="small text-soft">{text.terms.noHistory}</p>
-              ) : (
-                <TermsTable versions={history} />
-              )}
-            </>
-          )}
-        </Loaded>
-      </Section>
-      <Section title={text.transparency.formulas}>
-        <dl className="facts">
-          {text.transparency.formulaLines.map(([word, formula]) => (
-            <div key={word} className="contents">
-              <dt>{word}</dt>
-              <dd>
-                <code className="formula">{formula}</code>
-              </dd>
-            </div>
-          ))}
-        </dl>
-        <p className="prose mt-4 text-soft">{text.transparency.rounding}</p>
-      </Section>
-      <Loaded of={solvency}>{(answer) => <Days solvency={answer} />}</Loaded>
-      <Section title={text.transparency.downloads}>
-        <ul className="grid gap-1.5">
-          {text.transparency.downloadLines.map(([path, word]) => (
-            <li key={path}>
-              <a className="mono" href={path}>
-                {path}
-              </a>{" "}
-              <span className="text-soft">{word}</span>
-            </li>
-          ))}
-        </ul>
-      </Section>
+            </Loaded>
+          </Section>
+          <Section title={text.transparency.formulas}>
+            <dl className="facts">
+              {text.transparency.formulaLines.map(([word, formula]) => (
+                <div key={word} className="contents">
+                  <dt>{word}</dt>
+                  <dd>
+                    <code className="formula">{formula}</code>
+                  </dd>
+                </div>
+              ))}
+            </dl>
+            <p className="prose mt-4 text-soft">{text.transparency.rounding}</p>
+          </Section>
+          <Loaded of={solvency}>{(answer) => <Days solvency={answer} />}</Loaded>
+          <Section title={text.transparency.downloads}>
+            <ul className="grid gap-1.5">
+              {text.transparency.downloadLines.map(([path, word]) => (
+                <li key={path}>
+                  <a className="mono" href={path}>
+                    {path}
+                  </a>{" "}
+                  <span className="text-soft">{word}</span>
+                </li>
+              ))}
+            </ul>
+          </Section>
+        </>
+      )}
     </>
   );
 }
