@@ -21,7 +21,7 @@ test("a pool without a place is told plainly, with what to do, once", async () =
     outcome: "no-session",
     advice: expect.stringContaining("connect more workers"),
   });
-});
+}, 120_000);
 
 test("an orchestrator that is not there is told plainly, with what to do", async () => {
   const orchestrator = await startScriptedOrchestrator();
@@ -29,4 +29,4 @@ test("an orchestrator that is not there is told plainly, with what to do", async
   const { code, out, err } = await push(orchestrator.uri);
   expect([code, out]).toEqual([1, expect.stringContaining("no orchestrator: nobody listens at 127.0.0.1:")]);
   expect(err).toContain("check --orchestrator");
-});
+}, 120_000);
