@@ -1,55 +1,24 @@
 import { readFileSync } from "node:fs";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
-import { encodeAbiParameters } from "viem";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { artifactFile, batchPayerArtifact, compile } from "../../contracts/compile.ts";
+import { artifactFile, batchPayerArtifact } from "../../contracts/compile.ts";
 import type { Hex } from "../payouts/types.ts";
 import { calls } from "./calls.ts";
 import { deployBatchPayer } from "./deploy.ts";
 import { type LocalChain, startLocalChain } from "./local-chain.ts";
-import { ourAddress, parseKey, signerOfKey } from "./signer.ts";
+import { parseKey, signerOfKey } from "./signer.ts";
+import { deployTestContract } from "./testing/deploy-test-contract.ts";
 import { openViemNode } from "./viem-node.ts";
-
-/** Payees and tokens that nobody wants to meet. */
-const HOSTILE = `
-// SPDX-License-Identifier: MIT
-pragma solidity 0.8.37;
-contract Refuses { receive() external payable { revert("no"); } }
-contract Burns { receive() external payable { while (true) {} } }
-contract Bombs { receive() external payable { assembly { revert(0, 100000) } } }
-contract Takes { receive() external payable {} }
-interface Batch { function payEth(bytes32 batch, uint256[] calldata payments) external payable; }
-contract Reenters {
-  bytes32 public batch;
-  constructor(bytes32 id) { batch = id; }
-  receive() external payable {
-    uint256[] memory none = new uint256[](0);
-    Batch(msg.sender).payEth(batch, none);
-  }
-}
-contract Token {
-  mapping(address => uint256) public balanceOf;
-  mapping(address => mapping(address => uint256)) public allowance;
-  uint256 public mode;
-  constructor(uint256 how) { mode = how; balanceOf[msg.sender] = 1e30; }
-  function approve(address to, uint256 amount) external returns (bool) { allowance[msg.sender][to] = amount; return true; }
-  function transferFrom(address from, address to, uint256 amount) external returns (bool) {
-    if (mode == 1) return false;
-    allowance[from][msg.sender] -= amount;
-    balanceOf[from] -= amount;
-    balanceOf[to] += mode == 2 ? amount - amount / 100 : amount;
-    return true;
-  }
-}`;
 
 test("the committed contract is what its source compiles to, byte for byte", () => {
   expect(readFileSync(artifactFile, "utf8")).toBe(batchPayerArtifact());
 });
 
+type HostileContract = [name: "Refuses" | "Burns" | "Bombs" | "Takes"] | [name: "Reenters", batch: Hex];
+
 describe("on a chain", () => {
   let chain: LocalChain;
   let contract: WorkerAddress;
-  const compiled = compile({ "Hostile.sol": HOSTILE })["Hostile.sol"] ?? {};
   const rich = signerOfKey(parseKey("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"));
   const plain = (n: number): WorkerAddress => parseAddress(`0x${n.toString(16).padStart(40, "d")}`) as WorkerAddress;
   const id = (n: number): Hex => `0x${n.toString(16).padStart(64, "0")}`;
@@ -61,31 +30,27 @@ describe("on a chain", () => {
   });
   afterAll(() => chain[Symbol.asyncDispose]());
 
-  async function send(to: WorkerAddress | undefined, data: Hex, valueWei = 0n, gas = 10_000_000n) {
+  async function send(to: WorkerAddress, data: Hex, valueWei = 0n, gas = 10_000_000n) {
     const hash = String(
       await chain.request("eth_sendTransaction", [
         {
           from: rich.address,
-          ...(to === undefined ? {} : { to }),
+          to,
           data,
           value: `0x${valueWei.toString(16)}`,
           gas: `0x${gas.toString(16)}`,
         },
       ]),
     ) as Hex;
-    type Made = { readonly contractAddress: string | null };
-    let receipt: Made | null = null;
-    // A block is made right after the transaction is taken, but not before that is answered.
-    while (receipt === null) receipt = (await chain.request("eth_getTransactionReceipt", [hash])) as Made | null;
-    const seen = await openViemNode(chain.url).receipt(hash);
-    if (!seen) throw new Error("no receipt");
-    return { ...seen, made: receipt.contractAddress === null ? undefined : ourAddress(receipt.contractAddress) };
+    const node = openViemNode(chain.url);
+    for (;;) {
+      const receipt = await node.receipt(hash);
+      // A block is made right after the transaction is taken, but not before that is answered.
+      if (receipt) return receipt;
+    }
   }
-  async function make(name: string, argument: Hex | "" = ""): Promise<WorkerAddress> {
-    const { made } = await send(undefined, `0x${compiled[name]?.evm.bytecode.object}${argument.slice(2)}`);
-    if (!made) throw new Error("not deployed");
-    return made;
-  }
+  const make = async (...which: HostileContract): Promise<WorkerAddress> =>
+    (await deployTestContract(chain, ...which)).address;
   const balance = (of: WorkerAddress): Promise<bigint> => openViemNode(chain.url).balance(of);
   const unpaid = (batches: readonly { readonly says: string }[]): unknown[] =>
     batches.flatMap((one) => ("place" in one ? [one.place] : []));
@@ -151,7 +116,9 @@ describe("on a chain", () => {
     ["a token that answers false pays nobody, and says so", 1n, [0, 1]],
     ["a token that takes a fee pays nobody, and says so", 2n, [0, 1]],
   ])("%s", async (_name, mode, expected) => {
-    const token = await make("Token", encodeAbiParameters([{ type: "uint256" }], [mode]));
+    const { address: token, send: tell } = await deployTestContract(chain, "Token", "POOL");
+    await tell("set", mode, 18);
+    await tell("give", rich.address, 10n ** 30n);
     await send(token, calls.tokenApprove(contract, 1_000n));
     const payments = [plain(6), plain(7)].map((to) => ({ to, amount: 500n }));
     const receipt = await send(contract, calls.payToken(id(6 + Number(mode)), token, payments));

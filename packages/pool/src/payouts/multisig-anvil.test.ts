@@ -123,6 +123,7 @@ test("a payout whose multisig is lost is taken back only by a pool that pays oth
   expect((await engine.giveUp(id, how)).state).toBe("cancelled");
   await expect(engine.giveUp(id, how)).rejects.toThrow(/payout\/wrong-state/);
   expect((await pool.events()).slice(-2).map(({ type }) => type)).toEqual(["payout.returned", "payout.given-up"]);
+  clock.advance(1_000);
   await engine.plan({ dryRun: false });
   await pool.finish(engine);
   expect(await pool.chain.balance(worker)).toBe(7_301n);

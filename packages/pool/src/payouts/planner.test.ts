@@ -113,6 +113,16 @@ describe("the way to pay", () => {
     expect(methods(dearData)).toEqual(new Set(["batch"]));
   });
 
+  test("what a token's transfers need is what the node says of them, in a batch as well; an ordinary token's only where it says nothing", () => {
+    const token = worker(77);
+    const unknown = gasCosts(token, 21_000n);
+    expect([unknown.transfer, unknown.transferNew]).toEqual([35_000n, 52_000n]);
+    const dear = gasCosts(token, 21_000n, { existing: 135_000n });
+    expect(dear.transfer).toBe(135_000n);
+    expect(dear.batchExisting - unknown.batchExisting).toBe(100_000n);
+    expect(dear.transferNew).toBe(unknown.transferNew);
+  });
+
   test("an amount that has no room in a batch goes alone", () => {
     const plan = makePlan(input([...many, 2n ** 96n]));
     expect(plan.lines.find((line) => line.amountWei === 2n ** 96n)?.method).toBe("transfer");

@@ -6,6 +6,7 @@ import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { calls, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
 import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
+import { deployTestContract } from "../chain/testing/deploy-test-contract.ts";
 import { TermsBook } from "../ledger/terms.ts";
 import { poolAccounts, workerAccount } from "../ledger/types.ts";
 import { bookUnit } from "../ledger/unit.ts";
@@ -18,7 +19,8 @@ import { newJob } from "../store/testing/sample-credit.ts";
 import { openSqlClient } from "../store/testing/sql-client.ts";
 import { openTestDatabase, type TestDatabase } from "../store/testing/test-store.ts";
 import { PayoutEngine } from "./engine.ts";
-import type { Hex } from "./types.ts";
+import type { PriceOf } from "./gather.ts";
+import type { Asset, Hex } from "./types.ts";
 
 const FINALITY = 2;
 const deps = { logger: silentLogger, clock: systemClock };
@@ -50,7 +52,12 @@ async function newKey(): Promise<Hex> {
 const mine = (): Promise<unknown> => local.request("anvil_mine", ["0x1"]);
 
 /** Payouts and books on a database. */
-async function openPayouts(database: TestDatabase, key: Hex, method: "batch" | "transfers" = "batch") {
+async function openPayouts(
+  database: TestDatabase,
+  key: Hex,
+  method: "batch" | "transfers" = "batch",
+  { asset = "eth", price }: { readonly asset?: Asset; readonly price?: PriceOf } = {},
+) {
   const client = await openSqlClient(database.connection, "test books");
   const ledger = new PgLedgerStore(database.connection, deps);
   const store = new PgPayoutStore(database.connection, { ...deps, newId: newJob });
@@ -65,7 +72,7 @@ async function openPayouts(database: TestDatabase, key: Hex, method: "batch" | "
     {
       rules: {
         method,
-        asset: "eth",
+        asset,
         dailyCapWei: undefined,
         approvalAboveWei: undefined,
         maxGasPriceWei: undefined,
@@ -88,6 +95,7 @@ async function openPayouts(database: TestDatabase, key: Hex, method: "batch" | "
       signer: signerOfKey(parseKey(key)),
       calls,
       newId: newJob,
+      price,
     },
   );
   return {
@@ -256,3 +264,61 @@ test("a transaction of the account that pays nobody in a way that is known has t
   expect(await pool.chain.balance(ada)).toBe(10n);
   await pool.expectBooksAreChain([ada]);
 });
+
+test.each(["batch", "transfers"] as const)(
+  "payments in a token (%s) are found with what they were worth, by the price of their block or as the operator says",
+  async (method) => {
+    const [ada, bob] = [newWorker(), newWorker()];
+    const key = await newKey();
+    const token = await deployTestContract(local, "Token", "POOL");
+    await token.send("give", signerOfKey(parseKey(key)).address, 10n ** 30n);
+    // 2.5 tokens for one ETH: then; a source that knows nothing more costs a word of the operator.
+    const unitsPerEth = 25n * 10n ** 17n;
+    const asked: (number | undefined)[] = [];
+    const price: PriceOf = async (of, atBlock) => {
+      asked.push(atBlock);
+      return { token: of, unitsPerEth, source: "fixed", atBlock };
+    };
+    const way = { asset: token.address, price };
+    const database = await openTestDatabase();
+    let restore;
+    {
+      await using before = await openPayouts(database, key, method, way);
+      await before.owe(ada, 1_000n);
+      await before.owe(bob, 700n);
+      restore = await backup(database);
+      await before.payAll();
+      await before.settleBlocks();
+    }
+    const restored = await restore();
+    {
+      await using blind = await openPayouts(restored, key, method, {
+        ...way,
+        price: async () => ({ problem: "its feed forgets" }),
+      });
+      await expect(blind.engine.resume()).rejects.toThrow(/nobody knows what that was worth: its feed forgets/);
+      expect(await blind.ledger.balance(ada)).toMatchObject({ owedWei: 1_000n, paidWei: 0n });
+    }
+    await using pool = await openPayouts(restored, key, method, way);
+    const how = method === "batch" ? {} : { unitsPerEth: new Map([[token.address, unitsPerEth]]) };
+    asked.length = 0;
+    const { found, notOwed } = await pool.engine.resume(how);
+    expect(new Map(found.map(({ worker, amountWei }) => [worker, amountWei]))).toEqual(
+      new Map([
+        [ada, 1_000n],
+        [bob, 700n],
+      ]),
+    );
+    expect(notOwed).toEqual([]);
+    if (method === "batch") expect(asked).toEqual([expect.any(Number)]);
+    else expect(asked).toEqual([]);
+    expect((await pool.engine.linesOf(ada))[0]).toMatchObject({
+      asset: token.address,
+      sendAmount: 2_500n,
+      amountWei: 1_000n,
+      state: "final",
+    });
+    expect((await pool.engine.plan({ dryRun: true })).run).toBeUndefined();
+    expect(await pool.ledger.balance(bob)).toMatchObject({ owedWei: 0n, paidWei: 700n });
+  },
+);

@@ -110,3 +110,34 @@ contract Burns {
         while (true) {}
     }
 }
+
+contract Bombs {
+    receive() external payable {
+        assembly {
+            revert(0, 100000)
+        }
+    }
+}
+
+/// And one that is glad of it.
+contract Takes {
+    receive() external payable {}
+}
+
+interface Batch {
+    function payEth(bytes32 batch, uint256[] calldata payments) external payable;
+}
+
+/// Answers a payment with a batch of its own under the same id.
+contract Reenters {
+    bytes32 batch;
+
+    constructor(bytes32 batch_) {
+        batch = batch_;
+    }
+
+    receive() external payable {
+        uint256[] memory none = new uint256[](0);
+        Batch(msg.sender).payEth(batch, none);
+    }
+}

@@ -18,7 +18,7 @@ export interface TestContract {
 /** Puts a contract of `contracts.sol` on the chain. */
 export async function deployTestContract(
   chain: LocalChain,
-  name: "Token" | "Pool" | "Feed" | "Refuses" | "Burns",
+  name: "Token" | "Pool" | "Feed" | "Refuses" | "Burns" | "Bombs" | "Takes" | "Reenters",
   ...args: readonly unknown[]
 ): Promise<TestContract> {
   compiled ??= compile({
