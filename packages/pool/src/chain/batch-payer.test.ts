@@ -14,8 +14,6 @@ test("the committed contract is what its source compiles to, byte for byte", () 
   expect(readFileSync(artifactFile, "utf8")).toBe(batchPayerArtifact());
 });
 
-type HostileContract = [name: "Refuses" | "Burns" | "Bombs" | "Takes"] | [name: "Reenters", batch: Hex];
-
 describe("on a chain", () => {
   let chain: LocalChain;
   let contract: WorkerAddress;
@@ -49,8 +47,8 @@ describe("on a chain", () => {
       if (receipt) return receipt;
     }
   }
-  const make = async (...which: HostileContract): Promise<WorkerAddress> =>
-    (await deployTestContract(chain, ...which)).address;
+  const make = async (name: "Refuses" | "Burns" | "Bombs" | "Takes" | "Reenters", ...args: Hex[]) =>
+    (await deployTestContract(chain, name, ...args)).address;
   const balance = (of: WorkerAddress): Promise<bigint> => openViemNode(chain.url).balance(of);
   const unpaid = (batches: readonly { readonly says: string }[]): unknown[] =>
     batches.flatMap((one) => ("place" in one ? [one.place] : []));
