@@ -7,7 +7,7 @@ import type { PlannedPayout } from "./types.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** So long after a plan at its time that left somebody out for what may be otherwise soon, another one is made. */
-export const RETRY_MS = 15 * 60 * 1000;
+const RETRY_MS = 15 * 60 * 1000;
 
 /** Makes plans: at the times of the schedule, and when asked. */
 export class Planning {

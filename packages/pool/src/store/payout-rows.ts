@@ -218,7 +218,7 @@ export function toChange(row: ChangeRow): PayToChange {
 }
 
 /** How rows are asked for: over whichever connection. */
-export type Ask = <Row extends object>(sql: string, values: readonly unknown[]) => Promise<readonly Row[]>;
+type Ask = <Row extends object>(sql: string, values: readonly unknown[]) => Promise<readonly Row[]>;
 
 export async function detailOf(ask: Ask, row: RunRow): Promise<RunDetail> {
   const lines = await ask<LineRow>(`${LINES} where l.run = $1 order by l.place`, [row.id]);
