@@ -693,7 +693,6 @@ export const text = {
   status: {
     components: "Parts",
     part: "Part",
-    detail: "Detail",
     what: "What happened",
     names: {
       gateways: "Gateways’ door",

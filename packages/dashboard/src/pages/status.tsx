@@ -29,8 +29,15 @@ export function StatusPage(): ReactNode {
                   className: "w-44 font-medium",
                   cell: ({ name }) => text.status.names[name],
                 },
-                { head: text.rigs.state, className: "w-36", cell: (one) => <Health component={one} /> },
-                { head: text.status.detail, className: "text-soft", cell: ({ detail }) => detail },
+                {
+                  head: text.rigs.state,
+                  cell: (one) => (
+                    <>
+                      <Health component={one} />
+                      <span className="sub">{one.detail}</span>
+                    </>
+                  ),
+                },
               ]}
             />
           </Section>
