@@ -370,6 +370,29 @@ describe("bad input", () => {
     expect((await pool.engine.next()).atMs).toBe(Date.parse("2026-01-05T06:00:00Z"));
   });
 
+  test("what was released before a ban, or of an earlier ban, releases nothing of the next one", async () => {
+    await using pool = await open();
+    const worker = await pool.owe(newWorker(), 4_210n);
+    const isLeftOut = async (): Promise<boolean> =>
+      (await pool.engine.plan({ dryRun: true })).waiting.some((one) => one.worker === worker);
+    const ban = (reason: string | null) =>
+      pool.database.query("update openpool.workers set banned = $2 where worker = $1", [worker, reason]);
+    await pool.engine.hold(worker, "a look");
+    await pool.engine.release(worker);
+    await pool.database.query("insert into openpool.workers (worker, locked) values ($1, false)", [worker]);
+    expect(await isLeftOut()).toBe(false);
+    await ban("cheats");
+    expect(await isLeftOut()).toBe(true);
+    await pool.engine.release(worker);
+    expect(await isLeftOut()).toBe(false);
+    await ban("cheats again");
+    expect(await isLeftOut()).toBe(true);
+    await pool.engine.release(worker);
+    await ban(null);
+    await ban("cheats again");
+    expect(await isLeftOut()).toBe(true);
+  });
+
   test("a banned worker is not paid until the operator releases it; what was planned before and not signed is taken back", async () => {
     await using pool = await open({ rules: { approvalAboveWei: 1n } });
     const [banned, other] = [await pool.owe(newWorker(), 4_201n), await pool.owe(newWorker(), 4_202n)];

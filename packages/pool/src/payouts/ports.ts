@@ -331,8 +331,11 @@ export interface PayoutStore {
    * workers were not owed.
    */
   resume(found: readonly Findings[]): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]>;
-  /** Whether something of the log is not booked yet, or something held long enough is not owed yet. */
-  booksAreBehind(nowMs: number): Promise<boolean>;
+  /**
+   * Waits until all credits that the log has by now are booked, and all that was held long enough is owed; what comes
+   * meanwhile is not waited for. False: that takes longer than anybody should wait.
+   */
+  booksCatchUp(nowMs: number): Promise<boolean>;
   /** Every worker that the books know. */
   workers(): Promise<readonly WorkerAddress[]>;
   /** Keeps what ETH was worth on a day (`YYYY-MM-DD`, UTC), unless something was kept for it; answers whether it did. */

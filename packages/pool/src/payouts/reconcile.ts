@@ -59,7 +59,7 @@ export async function findUnknownPayments(
   how: ResumeHow,
   deps: ReconcileDeps,
 ): Promise<readonly Findings[]> {
-  if (await deps.store.booksAreBehind(deps.nowMs)) {
+  if (!(await deps.store.booksCatchUp(deps.nowMs))) {
     throw new PoolError(
       { code: "payout/books-behind" },
       "The books have not caught up with the event log yet, so nobody can say who is owed what: try again in a moment.",

@@ -103,7 +103,13 @@ describe("whatever happens, in whatever order", () => {
     },
     {
       weight: 1,
-      arbitrary: fc.record({ do: fc.constant("adjust" as const), worker: fc.nat(2), wei: fc.bigInt(-1_000n, 1_000n) }),
+      arbitrary: fc.record({
+        do: fc.constant("adjust" as const),
+        worker: fc.nat(2),
+        wei: fc.bigInt(-1_000n, 1_000n),
+        /** A job of its own, so many back. */
+        corrects: fc.option(fc.nat(3), { nil: undefined }),
+      }),
     },
     {
       weight: 2,
@@ -129,6 +135,7 @@ describe("whatever happens, in whatever order", () => {
         const { store, ledger, terms, client, connection } = world;
         let fees = 0n;
         let jobs = 0;
+        const earned: { readonly job: string; readonly worker: WorkerAddress }[] = [];
         for (const one of steps) {
           switch (one.do) {
             case "credit": {
@@ -141,8 +148,10 @@ describe("whatever happens, in whatever order", () => {
               });
               fees += amounts.feeWei;
               jobs++;
+              const job = newJob();
+              earned.push({ job, worker });
               await store.credit({
-                job: newJob(),
+                job,
                 earner: { worker, rig: one.rig },
                 segments: 1,
                 ...amounts,
@@ -195,10 +204,13 @@ describe("whatever happens, in whatever order", () => {
               break;
             }
             case "adjust": {
+              const worker = workers[one.worker]!;
+              const jobsOf = earned.filter((job) => job.worker === worker);
               const adjusted = ledger.adjust({
-                worker: workers[one.worker]!,
+                worker,
                 amountWei: one.wei,
                 reason: "a test",
+                corrects: one.corrects === undefined ? undefined : jobsOf.at(-1 - one.corrects)?.job,
                 termsVersion: 1,
               });
               await adjusted.catch((error: { info?: { code?: string } }) => {
@@ -475,6 +487,32 @@ describe("the check", () => {
     expect(await look()).toHaveLength(2);
   });
 
+  test("of another process's halt looks at everything soon after its start, and lifts it", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock);
+    const { store, ledger, connection, client } = world;
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    await ledger.halt(CHECK_HALT, "something was wrong", []);
+    await client.query("update openpool.ledger_checks set position = $1", [await head(client)]);
+    await using checker = new LedgerChecker(connection, {
+      ...rules(world),
+      logger: silentLogger,
+      clock,
+      ledger,
+      record: async () => {},
+    });
+    await vi.waitFor(
+      () => {
+        clock.advance(20_000);
+        expect(checker.last?.whole).toBe(true);
+      },
+      { timeout: 20_000, interval: 100 },
+    );
+    expect(clock.now() - t0).toBeLessThan(HOUR);
+    await vi.waitFor(async () => expect(await ledger.halts()).toEqual([]));
+  });
+
   test("of what is new looks at that alone, and goes on where it was", async () => {
     await using world = await openLedgerWorld(systemClock);
     const { store, ledger, connection } = world;
@@ -498,6 +536,40 @@ describe("the check", () => {
     await using checker = open();
     await vi.waitFor(async () => expect(await checker.check(false)).toMatchObject({ jobs: 2, violations: [] }));
   });
+});
+
+test("books that are always a little behind have caught up once they know all that there was when they were asked", async () => {
+  await using world = await openLedgerWorld(systemClock);
+  await using payer = new PgPayoutStore(world.connection, { clock: systemClock, newId: newJob });
+  for (let i = 0; i < 5; i++) await world.store.credit(creditOf(ada, "one", 1n));
+  let isBusy = true;
+  const work = async (): Promise<void> => {
+    while (isBusy) {
+      await world.store.credit(creditOf(ada, "one", 1n));
+      await world.step(1);
+    }
+  };
+  const working = work();
+  expect(await payer.booksCatchUp(Date.now())).toBe(true);
+  isBusy = false;
+  await working;
+});
+
+test("a correction of a credit of nothing that is still held is held with it", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
+  const { store, ledger, client } = world;
+  const credit = creditOf(ada, "one", 0n);
+  await store.credit(credit);
+  await world.catchUp();
+  await ledger.adjust({ worker: ada, amountWei: 70n, reason: "forgotten", corrects: credit.job, termsVersion: 1 });
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 70n, owedWei: 0n });
+  expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+  expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+  clock.advance(DAY + HOUR);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 70n });
+  expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
 });
 
 test("an adjustment names its reason and what it corrects, and never takes more than is owed", async () => {

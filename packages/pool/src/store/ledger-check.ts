@@ -273,6 +273,11 @@ export class LedgerChecker implements AsyncDisposable {
   #running: Promise<unknown> = Promise.resolve();
   #last: (CheckReport & { readonly atMs: number }) | undefined;
   #wholeAtMs: number | undefined;
+  /**
+   * Payouts were halted by a check, this process's or an earlier one's, as of the last look: then everything is looked at,
+   * for only that can lift the halt.
+   */
+  #isHalted = false;
 
   constructor(connection: PgConnection, deps: LedgerCheckerDeps) {
     this.#connection = connection;
@@ -316,6 +321,7 @@ export class LedgerChecker implements AsyncDisposable {
     if (whole) this.#wholeAtMs = clock.monotonicMs();
     const halted = (await ledger.halts()).some((halt) => halt.name === CHECK_HALT);
     const [first] = report.violations;
+    this.#isHalted = first !== undefined || (halted && !whole);
     if (first) {
       const more = report.violations.length === 1 ? "" : ` (and ${report.violations.length - 1} more)`;
       await ledger.halt(CHECK_HALT, `${first.message}${more}`, report.violations);
@@ -336,8 +342,7 @@ export class LedgerChecker implements AsyncDisposable {
     this.#cancel = this.#deps.clock.after(EVERY_MS, () => {
       const { clock, logger } = this.#deps;
       this.#wholeAtMs ??= clock.monotonicMs();
-      // After a violation everything is looked at: only that can lift the halt.
-      const whole = clock.monotonicMs() - this.#wholeAtMs >= WHOLE_EVERY_MS || (this.#last?.violations.length ?? 0) > 0;
+      const whole = clock.monotonicMs() - this.#wholeAtMs >= WHOLE_EVERY_MS || this.#isHalted;
       this.check(whole)
         .catch((error: unknown) => {
           if (!this.#stopped.signal.aborted) logger.warn("the books could not be checked", { error: errorText(error) });

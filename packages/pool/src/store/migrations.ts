@@ -18,6 +18,7 @@ import { payoutAccounts } from "./schema/14-payout-accounts.ts";
 import { releasedEarly } from "./schema/15-released-early.ts";
 import { lateCredits } from "./schema/16-late-credits.ts";
 import { ownAlerts } from "./schema/19-own-alerts.ts";
+import { releasedBans } from "./schema/21-released-bans.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -42,6 +43,7 @@ export const knownMigrations: readonly Migration[] = [
   releasedEarly,
   lateCredits,
   ownAlerts,
+  releasedBans,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */

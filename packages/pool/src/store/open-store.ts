@@ -346,10 +346,6 @@ class PgStore implements Store {
        returning ${WORKER}`,
       [worker, locked, ...[banned, note].flatMap((value) => [value !== undefined, value])],
     );
-    // The next ban holds payouts back again.
-    if (banned === null) {
-      await this.#read("update openpool.payout_payees set paid_though_banned = false where worker = $1", [worker]);
-    }
     return workerOf(row!); // it was written just now
   }
 

@@ -1,3 +1,4 @@
+import type { Clock } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { AccountNonces, Control, GivenUpRun, Payable, PayeeRecord, PayoutStore } from "../payouts/ports.ts";
 import type { Hex, PayoutLine, PayoutRun, PayToChange, RunDetail } from "../payouts/types.ts";
@@ -21,12 +22,17 @@ import { PgPool } from "./pg-pool.ts";
 const UUID = /^[0-9a-f-]{36}$/;
 /** Lists are cut here, whatever is asked for. */
 const MOST = 10_000;
+/** Whoever resumes payouts waits so long for the books at most, and they are looked at so often. */
+const CATCH_UP_MS = 30_000;
+const CATCH_UP_STEP_MS = 100;
 
 /** What the payouts keep in the database, for all who only look. */
 export class PgPayoutReader implements AsyncDisposable {
   readonly #pool: PgPool;
+  readonly #clock: Clock;
 
-  constructor(connection: PgConnection) {
+  constructor(connection: PgConnection, clock: Clock) {
+    this.#clock = clock;
     this.#pool = new PgPool(connection, { name: "payouts reader", max: 2, about: "payouts" });
   }
 
@@ -117,15 +123,26 @@ export class PgPayoutReader implements AsyncDisposable {
     );
   }
 
-  async booksAreBehind(nowMs: number): Promise<boolean> {
-    const [row] = await this.#pool.query<{ behind: boolean }>(
-      // Only credits: what else is in the log moves no money.
-      `select exists (select from openpool.events e where e.position > c.position and e.type = 'job.credited')
-         or exists (select from openpool.ledger_holds where release_at <= least($1, now()) and amount_wei > 0) as behind
-       from openpool.ledger_cursor c`,
+  async booksCatchUp(nowMs: number): Promise<boolean> {
+    const [goal] = await this.#pool.query<{ head: string; due: Date }>(
+      "select position as head, least($1, now()) as due from openpool.log_head",
       [new Date(nowMs)],
     );
-    return row?.behind ?? true;
+    if (!goal) return false;
+    const startedMs = this.#clock.monotonicMs();
+    for (;;) {
+      const [row] = await this.#pool.query<{ there: boolean }>(
+        // Only credits: what else is in the log moves no money.
+        `select not exists (
+             select from openpool.events e where e.position > c.position and e.position <= $1 and e.type = 'job.credited')
+           and not exists (select from openpool.ledger_holds where release_at <= $2 and amount_wei > 0) as there
+         from openpool.ledger_cursor c`,
+        [goal.head, goal.due],
+      );
+      if (row?.there) return true;
+      if (this.#clock.monotonicMs() - startedMs >= CATCH_UP_MS) return false;
+      await new Promise<void>((resolve) => this.#clock.after(CATCH_UP_STEP_MS, resolve));
+    }
   }
 
   async workers(): Promise<readonly WorkerAddress[]> {

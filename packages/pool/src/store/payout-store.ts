@@ -46,7 +46,7 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
   readonly #leader: PgLeader;
 
   constructor(connection: PgConnection, deps: PgPayoutStoreDeps) {
-    super(connection);
+    super(connection, deps.clock);
     this.#deps = deps;
     this.#bookings = new PayoutBookings(deps.newId);
     this.#leader = new PgLeader(connection, {
@@ -358,10 +358,15 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
 
   hold(worker: WorkerAddress, reason: string | undefined): Promise<void> {
     return this.#write(async ({ client, tell }) => {
+      // Only a ban that is there can be released: it does not change meanwhile, and the next one is another.
+      const { rows } = await client.query<{ banned: string | null }>(
+        "select banned from openpool.workers where worker = $1 for share",
+        [worker],
+      );
       await client.query(
-        `insert into openpool.payout_payees (worker, stopped, paid_though_banned) values ($1, $2, $2::text is null)
+        `insert into openpool.payout_payees (worker, stopped, paid_though_banned) values ($1, $2, $3)
          on conflict (worker) do update set stopped = excluded.stopped, paid_though_banned = excluded.paid_though_banned`,
-        [worker, reason ?? null],
+        [worker, reason ?? null, reason === undefined && typeof rows[0]?.banned === "string"],
       );
       if (reason === undefined) tell({ type: "payout.released", worker, data: {} });
       else tell({ type: "payout.held", worker, data: { reason } });
