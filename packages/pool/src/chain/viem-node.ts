@@ -141,17 +141,19 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
       }
     },
     async estimateGas({ from, to, valueWei, data }) {
-      try {
-        return { gas: await client.estimateGas({ account: address(from), to: address(to), value: valueWei, data }) };
-      } catch (error) {
-        const refused = { refused: nodeErrorText(error) };
-        if (hasReverted(error) || isCausedBy(error, InsufficientFundsError)) return refused;
-        // Nodes have many words for code that fails (a bad opcode, no gas left). They are about the payment only where the
-        // node answers at all, and can estimate one that nothing speaks against.
-        if (!isCausedBy(error, RpcRequestError)) throw error;
-        await client.estimateGas({ account: address(from), to: address(from), value: 0n });
-        return refused;
-      }
+      const ask = async (): Promise<{ readonly gas: bigint } | Refusal> => {
+        try {
+          return { gas: await client.estimateGas({ account: address(from), to: address(to), value: valueWei, data }) };
+        } catch (error) {
+          return refusalIn(error);
+        }
+      };
+      const first = await ask();
+      if ("gas" in first || first.isCertain) return first;
+      // Nodes have many words for code that fails (a bad opcode, no gas left). They are about the payment only where the
+      // node can estimate one that nothing speaks against, and says the same when it is asked once more.
+      await client.estimateGas({ account: address(from), to: address(from), value: 0n });
+      return ask();
     },
     async send(raw) {
       await client.sendRawTransaction({ serializedTransaction: raw });
@@ -159,14 +161,35 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
   };
 }
 
+interface Refusal {
+  readonly refused: string;
+  /** The node says that the payment's code refused it, in the words that all nodes have for that. */
+  readonly isCertain: boolean;
+}
+
+/** JSON-RPC codes for requests that were not answered: unknown or bad ones, too many, state that is not there. */
+const TROUBLE_CODES: ReadonlySet<number> = new Set([
+  429, -32700, -32600, -32601, -32602, -32001, -32002, -32004, -32005, -32006, -32011, -32097,
+]);
+/** Under these codes some nodes tell of code that fails, and others of their own trouble: only the words say which. */
+const VAGUE_CODES: ReadonlySet<number> = new Set([-32000, -32603]);
+const OF_CODE = /opcode|out ?of ?gas|gas required|stack ?(under|over)|invalid ?jump|evm ?error|vm ex|revert/i;
+
+/** What a node says against a payment; throws the error where that is trouble of the node's own. */
+function refusalIn(error: unknown): Refusal {
+  const refused = nodeErrorText(error);
+  if (hasReverted(error) || isCausedBy(error, InsufficientFundsError)) return { refused, isCertain: true };
+  const answer = error instanceof BaseError ? error.walk((one) => one instanceof RpcRequestError) : null;
+  if (!(answer instanceof RpcRequestError) || TROUBLE_CODES.has(answer.code)) throw error;
+  if (VAGUE_CODES.has(answer.code) && !OF_CODE.test(refused)) throw error;
+  return { refused, isCertain: false };
+}
+
 function hasReverted(error: unknown): boolean {
   return isCausedBy(error, ExecutionRevertedError);
 }
 
-function isCausedBy(
-  error: unknown,
-  kind: typeof ExecutionRevertedError | typeof InsufficientFundsError | typeof RpcRequestError,
-): boolean {
+function isCausedBy(error: unknown, kind: typeof ExecutionRevertedError | typeof InsufficientFundsError): boolean {
   return error instanceof BaseError && error.walk((one) => one instanceof kind) !== null;
 }
 

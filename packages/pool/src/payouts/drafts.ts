@@ -1,3 +1,4 @@
+import { PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Calls, Chain, Settlement } from "./ports.ts";
 import { batchIdOf, groupByAsset } from "./settlement.ts";
@@ -163,7 +164,12 @@ async function draftTransfer(
   const refuse = (reason: string, hold: boolean): Drafted => ({ ...nothing, refused: [{ line: id, reason, hold }] });
   const [to, valueWei, data]: [WorkerAddress, bigint, Hex] =
     asset === "eth" ? [payTo, sendAmount, "0x"] : [asset, 0n, calls.tokenTransfer(payTo, sendAmount)];
-  const estimate = await chain.estimateGas({ from: payer, to, valueWei, data });
+  const estimate = await chain.estimateGas({ from: payer, to, valueWei, data }).catch((error: unknown) => {
+    // They did estimate a plain transfer: whatever it is, it keeps nobody else waiting.
+    if (error instanceof PoolError && error.info.code === "payout/no-quorum") return { unanswered: error.message };
+    throw error;
+  });
+  if ("unanswered" in estimate) return waitFor(`nobody can say what paying ${payTo} costs: ${estimate.unanswered}`);
   if ("gas" in estimate) {
     const gasLimit = (estimate.gas * 13n) / 10n;
     if (estimate.gas > plainGas + MAX_EXTRA_GAS) {
@@ -172,9 +178,9 @@ async function draftTransfer(
         true,
       );
     }
-    // The plan did not know what its code costs.
-    const dear = asset === "eth" && estimate.gas > plainGas + PAYEE_ROOM ? tooDear(line, gasLimit) : undefined;
-    if (dear !== undefined) return refuse(`its code costs ${estimate.gas} gas: ${dear}`, true);
+    // The plan did not know what its code costs; gas may cost less by the next one.
+    const dear = asset === "eth" && estimate.gas > plainGas + PAYEE_ROOM ? tooDear(line, estimate.gas) : undefined;
+    if (dear !== undefined) return refuse(`its code costs ${estimate.gas} gas: ${dear}`, false);
     return {
       ...nothing,
       drafts: [{ id: newId(), kind: "transfer", to, valueWei, data, gasLimit, lines: [id] }],

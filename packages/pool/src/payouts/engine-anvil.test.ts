@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import { PoolError, silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { checkChainId, openChain, parseKey, signerOfKey } from "../chain/index.ts";
@@ -298,6 +298,40 @@ describe("bad input", () => {
     await pool.finish();
     expect(await pool.chain.balance(honest)).toBe(600_000n * price);
     expect((await pool.engine.linesOf(dear))[0]?.reason).toMatch(/its code costs \d+ gas: gas would take/);
+    // Once gas is cheap it is paid without anybody who does something about it.
+    expect((await pool.store.payees()).find((one) => one.worker === dear)?.held).toBeUndefined();
+    expect((await pool.engine.plan({ dryRun: true })).lines.map((line) => line.worker)).toEqual([dear]);
+  });
+
+  test("a payment that no node says anything about waits alone, and holds nobody", async () => {
+    await using pool = await open({ rules: { method: "transfers" } });
+    const [odd, honest] = [await pool.owe(newWorker(), 3_200n), await pool.owe(newWorker(), 3_201n)];
+    const { chain } = pool;
+    let isOdd = true;
+    const estimateGas: typeof chain.estimateGas = (call) =>
+      isOdd && call.to === odd
+        ? Promise.reject(new PoolError({ code: "payout/no-quorum" }, "the node is busy"))
+        : chain.estimateGas(call);
+    const { engine, store } = pool.openEngine({ deps: { chain: { ...chain, estimateGas } } });
+    await using _store = store;
+    await pool.store[Symbol.asyncDispose]();
+    await engine.plan({ dryRun: false });
+    for (let i = 0; (await chain.balance(honest)) === 0n; i++) {
+      expect(i).toBeLessThan(10);
+      await engine.step();
+      await mine();
+    }
+    await mine(FINALITY);
+    await engine.step();
+    await engine.step();
+    expect((await engine.status()).waitingFor).toContain("the node is busy");
+    isOdd = false;
+    for (let i = 0; (await store.runs(1))[0]?.state !== "done"; i++) {
+      expect(i).toBeLessThan(20);
+      await engine.step();
+      await mine();
+    }
+    expect(await chain.balance(odd)).toBe(3_200n);
   });
 
   test("a payment that there is too little for keeps the others from nothing", async () => {

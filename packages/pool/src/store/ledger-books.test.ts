@@ -70,6 +70,19 @@ async function pay(world: World, worker: WorkerAddress, amountWei: bigint, atMs:
   await postEntries(world.client, [last]);
 }
 
+/** What was kept of the ends of closed months, where it is not what the entries before them sum to. */
+async function wrongClosings(client: Client): Promise<readonly unknown[]> {
+  const { rows } = await client.query(
+    `select p.period, a.account, c.balance_wei as kept, sum(x.amount_wei) as sum
+     from openpool.ledger_periods p cross join openpool.ledger_accounts a
+       left join openpool.ledger_closings c on c.period = p.period and c.account = a.account
+       left join (openpool.ledger_postings x join openpool.ledger_entries e on e.id = x.entry)
+         on x.account = a.id and e.time < p.ends_at
+     group by 1, 2, 3 having coalesce(c.balance_wei, 0) <> coalesce(sum(x.amount_wei), 0)`,
+  );
+  return rows;
+}
+
 describe("whatever happens, in whatever order", () => {
   const workers = ["a1", "b0", "c4"].map((byte) => parseAddress(`0x${byte.repeat(20)}`) as WorkerAddress);
   const wei = fc.oneof(fc.bigInt(0n, 12n), fc.bigInt(0n, 10n ** 24n));
@@ -229,12 +242,14 @@ describe("whatever happens, in whatever order", () => {
               break;
             case "rebuild":
               expect((await rebuild(world, false, clock.now)).differences).toEqual([]);
+              expect(await wrongClosings(client)).toEqual([]);
               break;
           }
         }
         await world.catchUp();
         expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
         expect((await rebuild(world, true, clock.now)).differences).toEqual([]);
+        expect(await wrongClosings(client)).toEqual([]);
         const accounts = await ledger.accounts();
         expect([...accounts.values()].reduce((sum, one) => sum + one, 0n)).toBe(0n);
         expect((await ledger.totals()).feesWei).toBe(fees);
@@ -285,6 +300,37 @@ describe("rebuilding", () => {
     await store.credit(creditOf(ada, "one", 1n));
     await world.catchUp();
     expect(await ledger.balance(ada)).toMatchObject({ owedWei: 8_250n });
+  });
+
+  test("dates releases as they were: months that are closed say the same afterwards, and so do those that come", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
+    const { store, ledger, client } = world;
+    const closings = async (): Promise<unknown> =>
+      (await client.query("select * from openpool.ledger_closings order by period, account")).rows;
+    for (let day = 0; day < 70; day += 5) {
+      await store.credit(creditOf(day % 10 === 0 ? ada : bob, "one", BigInt(4 + day)));
+      clock.advance(DAY + HOUR);
+      await world.catchUp();
+      const { owedWei } = await ledger.balance(ada);
+      if (day % 15 === 0) await pay(world, ada, owedWei, clock.now(), true);
+      clock.advance(4 * DAY - HOUR);
+      await world.catchUp();
+      if (day === 35) {
+        expect(await closePeriods(client, clock.now())).toEqual(["2026-01", "2026-02"]);
+        const before = await closings();
+        expect(await rebuild(world, false, clock.now)).toMatchObject({ replaced: true, differences: [] });
+        expect(await closings()).toEqual(before);
+      }
+    }
+    expect(await closePeriods(client, clock.now())).toEqual(["2026-03"]);
+    expect(await wrongClosings(client)).toEqual([]);
+    const { rows } = await client.query("select * from openpool.ledger_closings where balance_wei < 0");
+    expect(rows.map((row: { account: string }) => row.account)).toEqual([
+      "source:gateway",
+      "source:gateway",
+      "source:gateway",
+    ]);
   });
 
   test("needs no events of months that were closed and taken out of the log", async () => {

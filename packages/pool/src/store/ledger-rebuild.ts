@@ -1,6 +1,6 @@
 import { errorText, PoolError } from "@openpool/base";
 import { Client, type ClientBase } from "pg";
-import { bookCredits, type Hold } from "../ledger/book-credits.ts";
+import { bookCredits, type Hold, monthOf } from "../ledger/book-credits.ts";
 import type { CreditEvent } from "../ledger/decode-credit.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import { type BookJob, type NewEntry, workerAccount } from "../ledger/types.ts";
@@ -95,11 +95,20 @@ interface HoldRow {
   readonly worker: WorkerAddress;
   readonly terms_version: number;
   readonly ms: string;
+  /** When the last of it was booked, unix ms. */
+  readonly since: string;
   readonly wei: string;
 }
 
 const HOLD_COLUMNS = `w.worker, l.terms_version, floor(extract(epoch from l.release_at) * 1000)::bigint as ms,
-  sum(l.amount_wei) as wei`;
+  floor(extract(epoch from max(l.at)) * 1000)::bigint as since, sum(l.amount_wei) as wei`;
+
+/** What is held, or was released. */
+interface RebuiltHold extends Hold {
+  amountWei: bigint;
+  /** The moment of its release in the books: none before the month that it was booked into. */
+  datedMs: number;
+}
 
 interface DroppedMonth {
   readonly month: string;
@@ -128,8 +137,8 @@ class Rebuild {
   readonly #numbers = new WorkerNumbers();
   readonly #accounts = new Map<string, number>();
   readonly #newId: () => string;
-  /** What is still held at the end, by moment, worker and terms. */
-  readonly #holds = new Map<string, Hold & { amountWei: bigint }>();
+  /** What was released by month, and what is still held by moment, of each worker and terms. */
+  readonly #holds = new Map<string, RebuiltHold>();
   #releasedBeforeMs = -1;
   readonly #closedDifferences: RebuildDifference[] = [];
   #jobs = 0;
@@ -241,12 +250,12 @@ class Rebuild {
        ), l as (
          insert into openpool.rebuilt_lines select l.* from openpool.ledger_lines l join entries e on e.id = l.entry
            where l.kind = 'credit' and l.at >= $1
-           returning worker, terms_version, release_at, amount_wei
+           returning worker, terms_version, release_at, at, amount_wei
        )
        select ${HOLD_COLUMNS} from l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
       [starts_at, ends_at, month],
     );
-    this.#hold(holds.map(toHold));
+    this.#holdRows(holds);
   }
 
   /** A month that was closed says the same for ever. */
@@ -290,18 +299,27 @@ class Rebuild {
     const numbers = await this.#numbers.of(this.#client, booking.lines);
     await writeLines(this.#client, booking, numbers, "rebuilt_lines");
     await this.#writeEntries(booking.entries);
-    this.#hold(booking.holds);
+    this.#hold(booking.holds, openSinceMs);
     this.#jobs += events.length;
   }
 
-  #hold(holds: readonly Hold[]): void {
+  #holdRows(rows: readonly HoldRow[]): void {
+    for (const row of rows) this.#hold([toHold(row)], Number(row.since));
+  }
+
+  /** @param sinceMs when they were booked, at the earliest: nothing of them is released before. */
+  #hold(holds: readonly Hold[], sinceMs: number): void {
     for (const hold of holds) {
-      // What was released before we began needs no moment of its own: so this stays small, however long the log is.
-      const moment = hold.releaseAtMs <= this.#releasedBeforeMs ? 0 : hold.releaseAtMs;
+      const datedMs = Math.max(hold.releaseAtMs, sinceMs);
+      // What was released before we began needs no moment of its own, only its month, at whose end the books say what is
+      // owed: so this stays small, however long the log is.
+      const moment = hold.releaseAtMs <= this.#releasedBeforeMs ? monthOf(datedMs) : hold.releaseAtMs;
       const key = `${moment} ${hold.worker} ${hold.termsVersion}`;
       const known = this.#holds.get(key);
-      if (known) known.amountWei += hold.amountWei;
-      else this.#holds.set(key, { ...hold });
+      if (known) {
+        known.amountWei += hold.amountWei;
+        known.datedMs = Math.max(known.datedMs, datedMs);
+      } else this.#holds.set(key, { ...hold, datedMs });
     }
   }
 
@@ -361,7 +379,7 @@ class Rebuild {
     await client.query("insert into openpool.rebuilt_lines select * from openpool.ledger_lines where kind <> 'credit'");
     const { rows: otherHolds } = await client.query<HoldRow>(
       `select ${HOLD_COLUMNS} from (
-         select l.worker, l.terms_version, l.release_at, p.amount_wei
+         select l.worker, l.terms_version, l.release_at, l.at, p.amount_wei
          from openpool.rebuilt_lines l
            join openpool.ledger_workers w on w.id = l.worker
            join openpool.ledger_accounts a on a.account = 'worker:' || w.worker || ':held'
@@ -369,7 +387,7 @@ class Rebuild {
          where l.kind <> 'credit' and l.release_at is not null
        ) l join openpool.ledger_workers w on w.id = l.worker group by 1, 2, 3`,
     );
-    this.#hold(otherHolds.map(toHold));
+    this.#holdRows(otherHolds);
     if (releasedThroughMs < this.#releasedBeforeMs) {
       throw new PoolError(
         { code: "ledger/rebuild-failed" },
@@ -391,7 +409,7 @@ class Rebuild {
   async #releasedEarly(): Promise<readonly Hold[]> {
     const { rows } = await this.#client.query<HoldRow>(
       `select ${HOLD_COLUMNS} from (
-         select l.worker, l.terms_version, l.release_at,
+         select l.worker, l.terms_version, l.release_at, l.at,
            case when l.kind = 'credit' then l.amount_wei else p.amount_wei end as amount_wei
          from openpool.ledger_released_early x
            join openpool.rebuilt_lines l on l.id = x.id and l.worker = x.worker
@@ -411,23 +429,33 @@ class Rebuild {
     const keyOf = (hold: Hold): string => `${hold.releaseAtMs} ${hold.worker} ${hold.termsVersion}`;
     const releasedEarly = new Map(early.map((hold) => [keyOf(hold), hold.amountWei]));
     const held: Hold[] = [];
-    const sums = new Map<number, Map<WorkerAddress, bigint>>();
-    for (const hold of this.#holds.values()) {
-      const isDue = hold.releaseAtMs <= releasedThroughMs;
-      const releasedWei = isDue ? hold.amountWei : (releasedEarly.get(keyOf(hold)) ?? 0n);
-      if (releasedWei < hold.amountWei) held.push({ ...hold, amountWei: hold.amountWei - releasedWei });
-      const version = sums.get(hold.termsVersion) ?? new Map<WorkerAddress, bigint>();
-      sums.set(hold.termsVersion, version);
-      version.set(hold.worker, (version.get(hold.worker) ?? 0n) + releasedWei);
+    interface Release {
+      readonly termsVersion: number;
+      readonly workers: Map<WorkerAddress, bigint>;
+      atMs: number;
     }
-    const released = [...sums].map(([termsVersion, workers]): NewEntry => {
+    const releases = new Map<string, Release>();
+    for (const hold of this.#holds.values()) {
+      const { worker, termsVersion, amountWei } = hold;
+      const isDue = hold.releaseAtMs <= releasedThroughMs;
+      const releasedWei = isDue ? amountWei : (releasedEarly.get(keyOf(hold)) ?? 0n);
+      if (releasedWei < amountWei) held.push({ ...hold, amountWei: amountWei - releasedWei });
+      if (releasedWei === 0n) continue;
+      const datedMs = isDue ? hold.datedMs : Math.min(hold.datedMs, releasedThroughMs);
+      const key = `${monthOf(datedMs)} ${termsVersion}`;
+      const release: Release = releases.get(key) ?? { termsVersion, workers: new Map(), atMs: 0 };
+      releases.set(key, release);
+      release.atMs = Math.max(release.atMs, datedMs);
+      release.workers.set(worker, (release.workers.get(worker) ?? 0n) + releasedWei);
+    }
+    const released = [...releases.values()].map(({ termsVersion, workers, atMs }): NewEntry => {
       const id = this.#newId();
       return {
         id,
         source: `${id}/release`,
         rule: "release",
         termsVersion,
-        atMs: releasedThroughMs,
+        atMs,
         postings: [...workers].flatMap(([worker, amountWei]) => [
           { account: workerAccount(worker, "held"), amountWei: -amountWei },
           { account: workerAccount(worker, "owed"), amountWei },
@@ -479,6 +507,7 @@ class Rebuild {
            left join openpool.ledger_postings p on p.account = a.id group by 1
        ) r where r.id = a.id and r.wei <> a.balance_wei`,
     );
+    await this.#closeAgain();
     await client.query("delete from openpool.ledger_holds");
     const known = await this.#numbers.of(client, held);
     await client.query(
@@ -491,6 +520,23 @@ class Rebuild {
         held.map((hold) => hold.termsVersion),
         held.map((hold) => hold.amountWei),
       ],
+    );
+  }
+
+  /** Months that are closed say at their ends what the rebuilt books say: the next one is reckoned from them. */
+  async #closeAgain(): Promise<void> {
+    await this.#client.query("delete from openpool.ledger_closings");
+    await this.#client.query(
+      `with moved as (
+         select width_bucket(e.time, (select array_agg(ends_at order by ends_at) from openpool.ledger_periods)) as months,
+           p.account, sum(p.amount_wei) as wei
+         from openpool.ledger_entries e join openpool.ledger_postings p on p.entry = e.id
+         where exists (select from openpool.ledger_periods) group by 1, 2
+       )
+       insert into openpool.ledger_closings (period, account, balance_wei)
+       select c.period, a.account, sum(m.wei)
+       from (select period, row_number() over (order by ends_at) as number from openpool.ledger_periods) c
+         join moved m on m.months < c.number join openpool.ledger_accounts a on a.id = m.account group by 1, 2`,
     );
   }
 }
