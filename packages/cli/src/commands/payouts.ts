@@ -91,6 +91,7 @@ export const payoutsSchema = z.object({
 const resumeSchema = z.object({
   found: z.array(z.object({ worker: z.string(), amountWei: wei, hash: z.string() })),
   notOwed: z.array(z.object({ worker: z.string(), wei })),
+  handedOut: z.array(z.string()),
 });
 const exportSchema = z.object({ text: z.string() });
 
@@ -174,6 +175,8 @@ export function addPayoutsCommand(registry: Registry): void {
       collect,
     )
     .option("--token-price <TOKEN=UNITS>", "what the token was worth: its smallest units for one ETH", collect)
+    .option("--also-payer <ADDRESS>", "this account or multisig paid workers since the backup, too", collect)
+    .option("--no-other-payer", "since the backup nothing else paid workers: say this, or name all that did")
     .addHelpText(
       "after",
       `
@@ -311,13 +314,16 @@ interface ResumeFlags {
   readonly foreign?: readonly string[];
   readonly paidFor?: readonly string[];
   readonly tokenPrice?: readonly string[];
+  readonly alsoPayer?: readonly string[];
+  /** False where the flag is there. */
+  readonly otherPayer?: boolean;
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-function resumeBody({ foreign, paidFor = [], tokenPrice = [] }: ResumeFlags): object {
+function resumeBody({ foreign, paidFor = [], tokenPrice = [], alsoPayer, otherPayer }: ResumeFlags): object {
   const told = paidFor.map((one) => {
     const [payment, worker, ...more] = one.split("=");
     if (payment && worker && more.length === 0) return [payment, worker] as const;
@@ -332,11 +338,13 @@ function resumeBody({ foreign, paidFor = [], tokenPrice = [] }: ResumeFlags): ob
     ...(foreign === undefined ? {} : { foreign: foreign.includes("all") ? "all" : foreign }),
     ...(told.length === 0 ? {} : { paidFor: Object.fromEntries(told) }),
     ...(priced.length === 0 ? {} : { unitsPerEth: Object.fromEntries(priced) }),
+    ...(alsoPayer === undefined ? {} : { alsoPayers: alsoPayer }),
+    ...(otherPayer === false ? { noOtherPayer: true } : {}),
   };
 }
 
 function resumeText(answer: unknown): string {
-  const { found, notOwed } = resumeSchema.parse(answer);
+  const { found, notOwed, handedOut } = resumeSchema.parse(answer);
   const rows = found.map((one) => [one.worker, formatEth(one.amountWei), one.hash]);
   return [
     ...(rows.length === 0
@@ -345,6 +353,10 @@ function resumeText(answer: unknown): string {
     ...notOwed.map(
       ({ worker, wei: lost }) =>
         `${formatEth(lost)} ETH of what ${worker} got was for credits that these books do not have: see its statement\n`,
+    ),
+    ...handedOut.map(
+      (run) =>
+        `run ${run} may be in the multisig's hands, or done: \`openpool payouts reconcile ${run} TRANSACTION\` if it is done, else have it executed or cancelled there\n`,
     ),
     "payouts go on\n",
   ].join("");

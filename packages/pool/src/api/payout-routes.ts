@@ -31,6 +31,8 @@ const bodies = {
     foreign: z.union([z.literal("all"), z.array(hex(/^0x[0-9a-fA-F]{64}$/)).max(10_000)]).optional(),
     // By address, or by transaction and place in its batch.
     paidFor: z.record(z.string().regex(/^0x([0-9a-fA-F]{40}|[0-9a-fA-F]{64}\/\d{1,6})$/), z.string()).optional(),
+    alsoPayers: z.array(z.string()).max(100).optional(),
+    noOtherPayer: z.boolean().optional(),
     // By token.
     unitsPerEth: z
       .record(
@@ -86,13 +88,28 @@ export function payoutRoutes(
     return reply.code(204).send();
   });
   app.post("/payouts/resume", async (request, reply) => {
-    const { foreign, paidFor = {}, unitsPerEth = {} } = parse(bodies.resume, request.body ?? {});
+    const {
+      foreign,
+      paidFor = {},
+      unitsPerEth = {},
+      alsoPayers = [],
+      noOtherPayer,
+    } = parse(bodies.resume, request.body ?? {});
     const told = Object.entries(paidFor).map(([payment, whom]) => {
       const [hash, place] = payment.split("/");
       return [place === undefined ? worker(payment) : `${hash?.toLowerCase()}/${place}`, worker(whom)] as const;
     });
     const priced = Object.entries(unitsPerEth).map(([token, units]) => [worker(token), units] as const);
-    return json(reply, await port().resume({ foreign, paidFor: new Map(told), unitsPerEth: new Map(priced) }));
+    return json(
+      reply,
+      await port().resume({
+        foreign,
+        paidFor: new Map(told),
+        unitsPerEth: new Map(priced),
+        alsoPayers: alsoPayers.map(worker),
+        noOtherPayer,
+      }),
+    );
   });
   app.post<{ Params: { line: string } }>("/payouts/lines/:line/retry", async (request, reply) =>
     json(reply, await port().retry(request.params.line)),

@@ -1,5 +1,5 @@
 import type { WorkerAddress } from "@openpool/protocol";
-import type { MadeTransaction, Receipt } from "../payouts/ports.ts";
+import type { BatchDone, MadeTransaction, Receipt } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 
 /** What one RPC node says. It may be wrong, late or silent; only several of them together decide anything. */
@@ -17,13 +17,8 @@ export interface ChainNode {
   /** What an account did in a block. */
   transactionsIn(number: number, account: WorkerAddress): Promise<readonly MadeTransaction[]>;
   transactionCount(account: WorkerAddress, at: "latest" | number): Promise<number>;
-  /** Batches that a batch contract did for a payer, in blocks from the first to the last. */
-  batchesIn(
-    contract: WorkerAddress,
-    payer: WorkerAddress,
-    first: number,
-    last: number,
-  ): Promise<readonly { readonly hash: Hex; readonly batch: Hex }[]>;
+  /** Batches that a batch contract did, in blocks from the first to the last. */
+  batchesIn(contract: WorkerAddress, first: number, last: number): Promise<readonly BatchDone[]>;
   receipt(hash: Hex): Promise<Receipt | undefined>;
   /** Of the newest block, in wei. */
   baseFee(): Promise<bigint>;

@@ -1,6 +1,6 @@
 import { PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Chain, MadeTransaction, NonceFate, Payee, Receipt } from "../payouts/ports.ts";
+import type { BatchDone, Chain, MadeTransaction, NonceFate, Payee, Receipt } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 import { keyOf, openAgreement, shortly } from "./agreement.ts";
 import type { ChainNode } from "./node.ts";
@@ -146,12 +146,12 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       await look(low, lowNonce, high, await nonceAfter(account, high));
       return made.sort((a, b) => a.nonce - b.nonce);
     },
-    async batchesSince(contract, payer, atMs) {
-      const found: { hash: Hex; batch: Hex }[] = [];
+    async batchesSince(contract, atMs) {
+      const found: BatchDone[] = [];
       const high = await lastBlock();
       for (let first = (await blockBefore(atMs)) + 1; first <= high; first += LOG_BLOCKS) {
         const last = Math.min(high, first + LOG_BLOCKS - 1);
-        found.push(...(await agreed((node) => node.batchesIn(contract, payer, first, last))));
+        found.push(...(await agreed((node) => node.batchesIn(contract, first, last))));
       }
       return found;
     },

@@ -84,16 +84,19 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
           : [],
       );
     },
-    async batchesIn(contract, payer, first, last) {
+    async batchesIn(contract, first, last) {
       const logs = await client.getLogs({
         address: address(contract),
         event: PAID_EVENT,
-        args: { payer: address(payer) },
         fromBlock: BigInt(first),
         toBlock: BigInt(last),
         strict: true,
       });
-      return logs.map((log) => ({ hash: log.transactionHash, batch: log.args.batch }));
+      return logs.map((log) => ({
+        payer: ourAddress(log.args.payer),
+        batch: log.args.batch,
+        hash: log.transactionHash,
+      }));
     },
     async receipt(hash) {
       try {

@@ -222,7 +222,7 @@ export class PayoutEngine implements PayoutPort {
         throw noAccount();
       }
       await store.resume([]);
-      return { found: [], notOwed: [] };
+      return { found: [], notOwed: [], handedOut: [] };
     });
   }
 
@@ -234,11 +234,16 @@ export class PayoutEngine implements PayoutPort {
     const found = await findUnknownPayments(payer, booksOfMs, how, {
       ...this.#deps,
       nowMs: clock.now(),
-      safeContract: rules.method === "safe" ? rules.batchContract : undefined,
+      batchContract: rules.batchContract,
       settle: (intent, lines, receipt) => this.#follower.settle(intent, lines, receipt),
     });
-    const lines = new Map((await store.openRuns()).flatMap((run) => run.lines.map((line) => [line.id, line])));
-    const notOwed = await store.resume(found);
+    const open = await store.openRuns();
+    const lines = new Map(open.flatMap((run) => run.lines.map((line) => [line.id, line])));
+    // What is approved in books that were set back may have been handed out since, and executed, or will be.
+    const handedOut = open.flatMap(({ run, lines: its }) =>
+      booksOfMs !== undefined && run.state !== "sending" && its.some((line) => line.method === "safe") ? [run.id] : [],
+    );
+    const notOwed = await store.resume(found, handedOut);
     const foundLines = found.flatMap((one) => one.lines);
     const payments = found.flatMap((one) => one.payments);
     return {
@@ -250,6 +255,7 @@ export class PayoutEngine implements PayoutPort {
         ...payments.map(({ worker, payTo, amountWei, hash }) => ({ worker, payTo, amountWei, hash })),
       ],
       notOwed,
+      handedOut,
     };
   }
 

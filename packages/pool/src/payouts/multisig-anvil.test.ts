@@ -89,6 +89,21 @@ test("a payout is handed to the multisig only when it is approved, and is nobody
   await expect(pool.engine.cancel(second)).rejects.toThrow(/payout\/wrong-state/);
 });
 
+test("a payout that would pay who was held since it was planned is not handed out", async () => {
+  const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+  await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });
+  const [held, other] = [await pool.owe(newWorker(), 7_100n), await pool.owe(newWorker(), 7_101n)];
+  const { run } = await pool.engine.plan({ dryRun: false });
+  await pool.engine.hold(held, "a look");
+  await expect(pool.engine.exportRun(run?.id ?? "", "safe")).rejects.toThrow(
+    new RegExp(`payout/wrong-state.*would pay ${held}, and the operator holds its payouts .a look.: cancel it`),
+  );
+  await pool.engine.cancel(run?.id ?? "");
+  const next = await pool.engine.plan({ dryRun: false });
+  expect(next.lines.map((line) => line.worker)).toEqual([other]);
+  await pool.engine.exportRun(next.run?.id ?? "", "safe");
+});
+
 test("a payout that the multisig shall not make is cancelled by it on the chain, and owed again", async () => {
   const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
   await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });

@@ -2,8 +2,8 @@ import { type PayoutContext, payerOf } from "./context.ts";
 import { exportRun } from "./export.ts";
 import type { Settlement } from "./ports.ts";
 import { notIn } from "./refusals.ts";
-import { batchIdOf, groupByAsset, unpaidPlaces } from "./settlement.ts";
-import type { Asset, ExportFormat, GiveUp, Hex, PayoutRun, RunDetail } from "./types.ts";
+import { batchIdOf, groupByAsset, settleBatch, unpaidPlaces } from "./settlement.ts";
+import type { Asset, ExportFormat, GiveUp, Halt, Hex, PayoutRun, RunDetail } from "./types.ts";
 
 /** Runs that people with a multisig pay: hands them out, and books what the chain says that became of them. */
 export class Multisig {
@@ -18,7 +18,7 @@ export class Multisig {
     const { calls } = this.#context.deps;
     const text = exportRun(detail, format, { calls, batchContract: this.#contractOf(detail.run) });
     // Written down before anybody has it: from then on it may be executed, and nothing else may pay its lines.
-    if (format === "safe") await this.#handOver(detail.run);
+    if (format === "safe") await this.#handOver(detail);
     if (format === "safe-cancel" && detail.run.state !== "exported") {
       throw notIn(detail.run.id, "was not exported for a multisig: `openpool payouts cancel` takes it back");
     }
@@ -30,7 +30,7 @@ export class Multisig {
   }
 
   /** Makes a run the multisig's. */
-  async #handOver({ id, state }: PayoutRun): Promise<void> {
+  async #handOver({ run: { id, state }, lines }: RunDetail): Promise<void> {
     const { store } = this.#context.deps;
     if (state === "exported") return;
     if (state !== "approved") {
@@ -44,18 +44,29 @@ export class Multisig {
     const { halts, paused } = await store.control();
     const why = halts[0]?.message ?? paused;
     if (why !== undefined) throw notIn(id, `is not handed out while payouts stand still: ${why}`);
+    // Nothing is taken out of it: what the chain says of a batch names places, and books that were set back to a moment
+    // before that would count them otherwise.
+    const stopped = new Map((await store.payees()).map((one) => [one.worker, one.stopped]));
+    const [first] = lines.filter((line) => line.state === "planned" && stopped.get(line.worker) !== undefined);
+    if (first) {
+      throw notIn(
+        id,
+        `would pay ${first.worker}, and ${stopped.get(first.worker)}: cancel it (\`openpool payouts cancel ${id}\`), and plan again`,
+      );
+    }
     if (!(await store.markExported(id))) throw notIn(id, "is not approved any more");
   }
 
   /** Books what a transaction of the multisig did. */
   async reconcile(detail: RunDetail, hash: Hex): Promise<void> {
-    const { chain, store, clock } = this.#context.deps;
+    const { chain, store, clock, logger } = this.#context.deps;
     const { run, lines } = detail;
     this.#assertExported(run);
     const receipt = await chain.finalReceipt(hash);
     if ("none" in receipt) throw notIn(run.id, `is not paid by ${hash}: ${receipt.none}`);
     const returned: Settlement["returned"][number][] = [];
     const paid: string[] = [];
+    let halt: Halt | undefined;
     for (const [asset, of] of groupByAsset(lines.filter((line) => line.method === "safe"))) {
       const unpaid = unpaidPlaces(receipt, {
         contract: this.#contractOf(run) ?? run.payer,
@@ -65,18 +76,18 @@ export class Multisig {
       if (!unpaid) {
         throw notIn(run.id, `is not paid by ${hash}: the batch contract did not do its batch of ${asset} in it`);
       }
-      const isCancelled = unpaid.size > of.length;
-      const reason = isCancelled
-        ? "the multisig cancelled the payout"
-        : asset === "eth"
-          ? "its address did not take the payment"
-          : "the token moved nothing to it";
-      for (const [place, line] of of.entries()) {
-        if (unpaid.has(place)) returned.push({ line: line.id, reason, hold: !isCancelled });
-        else paid.push(line.id);
+      const ids = of.map((line) => line.id);
+      if (unpaid.size > ids.length) {
+        returned.push(...ids.map((line) => ({ line, reason: "the multisig cancelled the payout", hold: false })));
+        continue;
       }
+      const settled = settleBatch(ids, asset, unpaid, { hash, atMs: clock.now(), intent: undefined });
+      returned.push(...settled.returned);
+      paid.push(...settled.paid);
+      halt ??= settled.halt;
     }
-    await store.settleExported(run.id, paid, returned, hash, clock.now());
+    await store.settleExported(run.id, { paid, returned, hash, atMs: clock.now(), halt });
+    if (halt) logger.error(`payouts are halted: ${halt.message}`, { code: halt.code });
   }
 
   /**

@@ -128,6 +128,37 @@ describe("the way to pay", () => {
     expect(plan.lines.find((line) => line.amountWei === 2n ** 96n)?.method).toBe("transfer");
   });
 
+  test("a multisig's payout fits into one transaction: the oldest are paid, the others are told that they come next", () => {
+    const owed = Array.from({ length: 700 }, () => 10n ** 18n);
+    const { lines, waiting } = makePlan(input(owed, { method: "safe" }));
+    expect(lines.length + waiting.length).toBe(700);
+    // More than 16 777 216 gas no transaction of Ethereum may use.
+    expect(BigInt(lines.length) * (gasCosts("eth", 21_000n).batchExisting + 31_000n)).toBeLessThan(16_000_000n);
+    expect(lines.length).toBeGreaterThan(200);
+    expect(new Set(lines.map((line) => line.worker))).toEqual(
+      new Set(Array.from({ length: lines.length }, (_one, i) => worker(i))),
+    );
+    expect(waiting[0]?.reason).toMatch(/holds no more payments/);
+  });
+
+  test("a multisig tries a worker again after a retry: it has no other way", () => {
+    const retried = {
+      worker: worker(0),
+      payTo: worker(0),
+      thresholdWei: 0n,
+      asset: "pool",
+      maxGasPriceWei: 0n,
+      maxGasSharePpm: 0n,
+      held: undefined,
+      stopped: undefined,
+      plainOnly: true,
+    } as const;
+    const records = new Map([[worker(0), retried]]);
+    const methodsOf = (method: "safe" | "batch") =>
+      makePlan(input([10n ** 18n], { method }, { records })).lines.map((line) => line.method);
+    expect([methodsOf("safe"), methodsOf("batch")]).toEqual([["safe"], ["transfer"]]);
+  });
+
   test("nobody is paid while gas is over the limit, and everybody is told", () => {
     const plan = makePlan(input(many, { maxGasPriceWei: 9n }));
     expect([plan.run, plan.waiting.length]).toEqual([undefined, 20]);

@@ -138,6 +138,13 @@ const ETHER = 10n ** 18n;
 const BATCH_LIMIT = 2n ** 96n;
 const WORD_LIMIT = 2n ** 256n;
 
+/**
+ * What the payments of a multisig may need together: it makes them in one transaction, which Ethereum lets use 16.7 million
+ * gas, and some room is for the multisig itself. Each payee may use more than it showed.
+ */
+const SAFE_GAS = 12_000_000n;
+const SAFE_PAYEE_ROOM = 31_000n;
+
 /** What arrives for so much wei. */
 export function inAsset(wei: bigint, price: AssetPrice | undefined): bigint {
   return price === undefined ? wei : (wei * price.unitsPerEth) / ETHER;
@@ -191,6 +198,7 @@ export function makePlan(input: PlanInput): Plan {
   const run = input.newId();
   let totalWei = 0n;
   let gasLeftWei = input.gasBalanceWei;
+  let safeGas = 0n;
   const plannedUnits = new Map<Asset, bigint>();
   for (const candidate of candidates) {
     const { asset, now, owedWei, record } = candidate;
@@ -230,6 +238,13 @@ export function makePlan(input: PlanInput): Plan {
         ),
       );
       continue;
+    }
+    if (method === "safe") {
+      if (safeGas + gasUnits + SAFE_PAYEE_ROOM > SAFE_GAS) {
+        wait(candidate, passing("one transaction of the multisig holds no more payments: the next payout pays it"));
+        continue;
+      }
+      safeGas += gasUnits + SAFE_PAYEE_ROOM;
     }
     gasLeftWei -= spendWei;
     totalWei += owedWei;
@@ -387,8 +402,9 @@ function chooseMethods(
   // A contract that takes ETH may use more than a plain transfer costs.
   const alone = ({ payee, now, asset }: Candidate): bigint =>
     (payee.exists ? now.costs.transfer : now.costs.transferNew) + (payee.isContract && asset === "eth" ? 30_000n : 0n);
+  // A multisig has no other way: it tries again.
   const mayBatch = (one: Candidate): boolean =>
-    one.record?.plainOnly !== true && inAsset(one.owedWei, one.now.price) < BATCH_LIMIT;
+    (one.record?.plainOnly !== true || rules.method === "safe") && inAsset(one.owedWei, one.now.price) < BATCH_LIMIT;
   const forced = rules.method === "batch" || rules.method === "safe";
   const canBatch = rules.method !== "transfers" && rules.batchContract !== undefined;
   const members = new Map<Asset, ReadonlySet<Candidate>>();

@@ -68,6 +68,13 @@ export type BatchSays = {
   readonly batch: Hex;
 } & ({ readonly says: "unpaid"; readonly place: number } | { readonly says: "done"; readonly unpaid: number });
 
+/** A batch that a batch contract did: paid, or cancelled. */
+export interface BatchDone {
+  readonly payer: WorkerAddress;
+  readonly batch: Hex;
+  readonly hash: Hex;
+}
+
 /** A transaction that an account made, as the chain has it. */
 export interface MadeTransaction {
   readonly hash: Hex;
@@ -105,12 +112,8 @@ export interface Chain {
   nonceAt(account: WorkerAddress, atMs: number): Promise<number>;
   /** The transactions that an account made since a time and by now: nonces from `from` on, below `to`. */
   madeSince(account: WorkerAddress, atMs: number, from: number, to: number): Promise<readonly MadeTransaction[]>;
-  /** Which batches a batch contract did for a payer since a time, and in which transactions. */
-  batchesSince(
-    contract: WorkerAddress,
-    payer: WorkerAddress,
-    atMs: number,
-  ): Promise<readonly { readonly hash: Hex; readonly batch: Hex }[]>;
+  /** Which batches a batch contract did since a time, for whom, and in which transactions. */
+  batchesSince(contract: WorkerAddress, atMs: number): Promise<readonly BatchDone[]>;
   fate(account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<NonceFate>;
   gasPrices(): Promise<GasPrices>;
   balance(account: WorkerAddress): Promise<bigint>;
@@ -284,7 +287,7 @@ export interface PayoutStore {
   cancel(run: string, atMs: number): Promise<boolean>;
   /** Runs that are not done or cancelled. */
   openRuns(): Promise<readonly RunDetail[]>;
-  /** Every account of a chain that the books know. */
+  /** Every account of a chain that the books know: that was to pay something, or was looked at. */
   accounts(chainId: number): Promise<ReadonlyMap<WorkerAddress, AccountNonces>>;
   /** Which nonces from this one on have an intent or another booked payment, as their numbers and hashes. */
   knownTransactions(
@@ -292,6 +295,10 @@ export interface PayoutStore {
     payer: WorkerAddress,
     from: number,
   ): Promise<{ readonly nonces: ReadonlySet<number>; readonly hashes: ReadonlySet<Hex> }>;
+  /** The multisigs that ever were to pay a run, and the batch contracts of these runs. */
+  multisigs(
+    chainId: number,
+  ): Promise<readonly { readonly safe: WorkerAddress; readonly contract: WorkerAddress | undefined }[]>;
   /** When the last intent of this account was signed; undefined: none was. */
   lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined>;
   /** Writes intents with their first signed transactions; lines → signed, run → sending. False where lines have intents. */
@@ -313,10 +320,7 @@ export interface PayoutStore {
   /** Decides an exported run by what its multisig did. */
   settleExported(
     run: string,
-    paid: readonly string[],
-    returned: Settlement["returned"],
-    hash: Hex,
-    atMs: number,
+    settled: Pick<Settlement, "paid" | "returned" | "halt" | "atMs"> & { readonly hash: Hex },
   ): Promise<void>;
   /** Takes an exported run back for good: paying → owed. False where it is not exported. */
   giveUp(run: string, reason: string, by: string, atMs: number): Promise<boolean>;
@@ -328,9 +332,12 @@ export interface PayoutStore {
   pause(reason: string): Promise<void>;
   /**
    * Ends a pause and the payouts' own halts, and books what was found on the chain meanwhile; answers what of it the
-   * workers were not owed.
+   * workers were not owed. `handedOut`: runs that a multisig may have; only what it did can decide them from here on.
    */
-  resume(found: readonly Findings[]): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]>;
+  resume(
+    found: readonly Findings[],
+    handedOut?: readonly string[],
+  ): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]>;
   /**
    * Waits until all credits that the log has by now are booked, and all that was held long enough is owed; what comes
    * meanwhile is not waited for. False: that takes longer than anybody should wait.

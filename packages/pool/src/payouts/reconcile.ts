@@ -38,8 +38,8 @@ export interface ReconcileDeps {
   readonly nowMs: number;
   /** What a token was worth in a block. */
   readonly price?: PriceOf | undefined;
-  /** The batch contract, where a multisig pays through it. */
-  readonly safeContract: WorkerAddress | undefined;
+  /** The batch contract that is in use. */
+  readonly batchContract: WorkerAddress | undefined;
   /** Books what a final transaction of ours means for an intent; true: payouts are to be halted for another reason. */
   settle(intent: PayoutIntent, lines: readonly PayoutLine[], receipt: Receipt): Promise<boolean>;
 }
@@ -65,14 +65,24 @@ export async function findUnknownPayments(
       "The books have not caught up with the event log yet, so nobody can say who is owed what: try again in a moment.",
     );
   }
+  const { foreign, alsoPayers = [], noOtherPayer = false } = how;
   const explain = await explainer(how, deps);
   const found: Findings[] = [];
-  const unexplained = how.foreign === "all" ? [] : await unknownBatches(payer, booksOfMs, how, deps);
-  const accounts = [payer, ...(await otherAccounts(payer, booksOfMs, deps))];
+  const accounts = [...new Set([payer, ...(await otherAccounts(payer, booksOfMs, deps)), ...alsoPayers])];
+  const known = new Set([...accounts, ...(await deps.store.accounts(deps.chain.chainId)).keys()]);
+  if (booksOfMs !== undefined && foreign !== "all" && alsoPayers.length === 0 && !noOtherPayer) {
+    throw askForPayers(booksOfMs, [...known]);
+  }
+  const unexplained: string[] = [];
+  const seen = new Set<Hex>();
   for (const account of accounts) {
     const of = await findOf({ payer: account, current: account === payer, booksOfMs }, how, explain, deps);
     found.push(of.found);
     unexplained.push(...of.unexplained);
+    for (const hash of of.seen) seen.add(hash);
+  }
+  if (booksOfMs !== undefined && foreign !== "all") {
+    unexplained.push(...(await unknownBatches({ known, seen, booksOfMs }, how, deps)));
   }
   if (unexplained.length > 0) {
     const more = unexplained.length > MAX_TOLD ? ` … and ${unexplained.length - MAX_TOLD} more.` : "";
@@ -123,7 +133,7 @@ async function findOf(
   how: ResumeHow,
   explain: Explainer,
   deps: ReconcileDeps,
-): Promise<{ readonly found: Findings; readonly unexplained: readonly string[] }> {
+): Promise<{ readonly found: Findings; readonly unexplained: readonly string[]; readonly seen: readonly Hex[] }> {
   const { store, chain, nowMs } = deps;
   const { payer, booksOfMs } = account;
   const next = await chain.nextNonce(payer, "latest");
@@ -157,6 +167,7 @@ async function findOf(
   return {
     found: { lost, lines, payments, gas, nonceFloor: next, nonceGuard, chainId, payer, atMs: nowMs },
     unexplained,
+    seen: made.map(({ hash }) => hash),
   };
 }
 
@@ -196,34 +207,81 @@ async function unknownTransactions(
     const made = from < next ? await chain.madeSince(payer, sinceMs, from, next) : [];
     const seen = new Set(made.map(({ nonce }) => nonce));
     for (let nonce = from; nonce < next; nonce++) {
+      // A contract, as a multisig is, begins with one: no transaction has the first.
+      if (nonce === 0 && !seen.has(nonce) && (await chain.payees([payer], "eth")).get(payer)?.isContract) continue;
       if (!seen.has(nonce)) throw new Error(`no block was found that has its transaction with nonce ${nonce}`);
     }
     return made.filter(({ hash }) => !known.hashes.has(hash));
   } catch (cause) {
-    throw new PoolError(
-      { code: "payout/history-unreadable" },
-      `The RPC nodes do not say what ${payer} did lately: ${errorText(cause)}. Give nodes that keep older state (--rpc-url); or look yourself, enter what was paid with \`openpool ledger adjust\`, and say \`openpool payouts resume --foreign all\`.`,
-      { cause },
-    );
+    throw unreadable(`what ${payer} did lately`, cause);
   }
 }
 
-/** Batches of a multisig that no run of the books stands for: it has no nonces to go by. */
+/**
+ * What batch contracts did since the books were backed up and no nonce tells of: batches of multisigs, and of accounts that
+ * began to pay after the backup. Whoever pays by plain transfers, and is in no book, shows nowhere.
+ */
 async function unknownBatches(
-  payer: WorkerAddress,
-  booksOfMs: number | undefined,
+  books: {
+    readonly known: ReadonlySet<WorkerAddress>;
+    /** Transactions that their accounts' nonces told of. */
+    readonly seen: ReadonlySet<Hex>;
+    readonly booksOfMs: number;
+  },
   { foreign = [] }: ResumeHow,
-  { store, chain, safeContract }: ReconcileDeps,
-): Promise<string[]> {
-  if (safeContract === undefined || booksOfMs === undefined) return [];
+  { store, chain, batchContract }: ReconcileDeps,
+): Promise<readonly string[]> {
+  const multisigs = await store.multisigs(chain.chainId);
+  const contracts = new Set([batchContract, ...multisigs.map((one) => one.contract)]);
+  const safes = new Set(multisigs.map((one) => one.safe));
   const unknown: string[] = [];
-  for (const { hash, batch } of await chain.batchesSince(safeContract, payer, booksOfMs - CLOCKS_DIFFER_MS)) {
-    if (foreign.includes(hash)) continue;
-    const run = batch.slice(-32).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-    if ((await store.run(run)) === undefined)
-      unknown.push(`${hash} did the batch ${run}, which these books do not know`);
+  for (const contract of contracts) {
+    if (contract === undefined) continue;
+    for (const { payer, hash, batch } of await batchesOf(contract, books.booksOfMs, chain)) {
+      if (foreign.includes(hash) || books.seen.has(hash)) continue;
+      const id = runOf(batch);
+      const state = (await store.run(id))?.run.state;
+      const did = `${hash} did the batch ${id} of ${payer}`;
+      if (state === "cancelled") unknown.push(`${did}, which is cancelled in these books`);
+      if (state !== undefined) continue;
+      if (!books.known.has(payer)) {
+        unknown.push(
+          `${did}, an account that these books do not know: if it paid for this pool, say --also-payer ${payer}`,
+        );
+      } else if (safes.has(payer) || (await chain.payees([payer], "eth")).get(payer)?.isContract) {
+        unknown.push(`${did}, which these books do not know`);
+      }
+    }
   }
   return unknown;
+}
+
+/** The run whose batch it is, where a multisig pays it. */
+function runOf(batch: Hex): string {
+  return batch.slice(-32).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+async function batchesOf(contract: WorkerAddress, booksOfMs: number, chain: Chain): ReturnType<Chain["batchesSince"]> {
+  try {
+    return await chain.batchesSince(contract, booksOfMs - CLOCKS_DIFFER_MS);
+  } catch (cause) {
+    throw unreadable(`which batches ${contract} did lately`, cause);
+  }
+}
+
+function askForPayers(booksOfMs: number, known: readonly WorkerAddress[]): PoolError {
+  return new PoolError(
+    { code: "payout/name-payers" },
+    `The books are of ${new Date(booksOfMs).toISOString()}. What these accounts paid since then is read from the chain: ${known.join(", ")}. If another account or multisig paid workers since then (a new key, for one), they would be paid again: name each with --also-payer ADDRESS; if there was none, say --no-other-payer.`,
+  );
+}
+
+function unreadable(what: string, cause: unknown): PoolError {
+  return new PoolError(
+    { code: "payout/history-unreadable" },
+    `The RPC nodes do not say ${what}: ${errorText(cause)}. Give nodes that keep older state (--rpc-url); or look yourself, enter what was paid with \`openpool ledger adjust\`, and say \`openpool payouts resume --foreign all\`.`,
+    { cause },
+  );
 }
 
 /** Settles our intents whose nonce the chain has given away; answers those that another transaction took. */

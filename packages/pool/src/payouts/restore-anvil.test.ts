@@ -55,8 +55,8 @@ const mine = (): Promise<unknown> => local.request("anvil_mine", ["0x1"]);
 async function openPayouts(
   database: TestDatabase,
   key: Hex,
-  method: "batch" | "transfers" = "batch",
-  { asset = "eth", price }: { readonly asset?: Asset; readonly price?: PriceOf } = {},
+  method: "batch" | "transfers" | "safe" = "batch",
+  { asset = "eth", price, safe }: { readonly asset?: Asset; readonly price?: PriceOf; readonly safe?: WorkerAddress } = {},
 ) {
   const client = await openSqlClient(database.connection, "test books");
   const ledger = new PgLedgerStore(database.connection, deps);
@@ -85,7 +85,7 @@ async function openPayouts(
       bumpAfterMs: 60_000,
       maxBump: 10,
       payToDelayMs: 0,
-      safe: undefined,
+      safe,
     },
     {
       ...deps,
@@ -171,7 +171,7 @@ test("what was paid after the backup is read from the chain and booked, what nob
   }
   await using pool = await openPayouts(await restore(), key);
   expect((await pool.engine.plan({ dryRun: false })).refused).toContain("openpool payouts resume");
-  await expect(pool.engine.resume()).rejects.toMatchObject({
+  await expect(pool.engine.resume({ noOtherPayer: true })).rejects.toMatchObject({
     info: {
       code: "payout/unexplained",
       unexplained: [expect.stringMatching(`paid 900 wei to ${carl} .*where no worker of these books is paid`)],
@@ -180,7 +180,10 @@ test("what was paid after the backup is read from the chain and booked, what nob
   expect((await pool.engine.status()).halted?.code).toBe("payout/restored");
   expect(await pool.ledger.balance(bob)).toMatchObject({ owedWei: 700n, paidWei: 0n });
 
-  const { found, notOwed } = await pool.engine.resume({ paidFor: new Map([[carl, carl]]) });
+  const { found, notOwed } = await pool.engine.resume({
+    paidFor: new Map([[carl, carl]]),
+    noOtherPayer: true,
+  });
   expect(found.map(({ worker, amountWei }) => [worker, amountWei])).toEqual([
     [ada, 600n],
     [bob, 700n],
@@ -226,7 +229,7 @@ test("a payout that the backup had planned and that was made afterwards is found
       }
     }
     await using pool = await openPayouts(await restore(), key, method);
-    const { found, notOwed } = await pool.engine.resume();
+    const { found, notOwed } = await pool.engine.resume({ noOtherPayer: true });
     expect([found.length, notOwed]).toEqual([2, []]);
     expect((await pool.engine.runs({}))[0]?.state).toBe("done");
     await pool.expectBooksAreChain(workers);
@@ -256,10 +259,14 @@ test("a transaction of the account that pays nobody in a way that is known has t
   });
   await local.request("eth_sendRawTransaction", [raw]);
   await using pool = await openPayouts(await restore(), key);
-  await expect(pool.engine.resume()).rejects.toThrow(/payout\/not-final/);
+  await expect(pool.engine.resume({ noOtherPayer: true })).rejects.toThrow(/payout\/not-final/);
   await pool.settleBlocks();
-  await expect(pool.engine.resume()).rejects.toThrow(/paid 123 wei/);
-  expect(await pool.engine.resume({ foreign: [hash] })).toEqual({ found: [], notOwed: [] });
+  await expect(pool.engine.resume({ noOtherPayer: true })).rejects.toThrow(/paid 123 wei/);
+  expect(await pool.engine.resume({ foreign: [hash], noOtherPayer: true })).toEqual({
+    found: [],
+    notOwed: [],
+    handedOut: [],
+  });
   await pool.payAll();
   expect(await pool.chain.balance(ada)).toBe(10n);
   await pool.expectBooksAreChain([ada]);
@@ -296,13 +303,13 @@ test.each(["batch", "transfers"] as const)(
         ...way,
         price: async () => ({ problem: "its feed forgets" }),
       });
-      await expect(blind.engine.resume()).rejects.toThrow(/nobody knows what that was worth: its feed forgets/);
+      await expect(blind.engine.resume({ noOtherPayer: true })).rejects.toThrow(/nobody knows what that was worth: its feed forgets/);
       expect(await blind.ledger.balance(ada)).toMatchObject({ owedWei: 1_000n, paidWei: 0n });
     }
     await using pool = await openPayouts(restored, key, method, way);
     const how = method === "batch" ? {} : { unitsPerEth: new Map([[token.address, unitsPerEth]]) };
     asked.length = 0;
-    const { found, notOwed } = await pool.engine.resume(how);
+    const { found, notOwed } = await pool.engine.resume({ ...how, noOtherPayer: true });
     expect(new Map(found.map(({ worker, amountWei }) => [worker, amountWei]))).toEqual(
       new Map([
         [ada, 1_000n],
@@ -322,3 +329,94 @@ test.each(["batch", "transfers"] as const)(
     expect(await pool.ledger.balance(bob)).toMatchObject({ owedWei: 0n, paidWei: 700n });
   },
 );
+
+test("what a key paid that is lost with the books' newest part is found, too, and so is who paid in batches and is in no book", async () => {
+  const [ada, bob, carl] = [newWorker(), newWorker(), newWorker()];
+  const [lost, later, key] = [await newKey(), await newKey(), await newKey()];
+  const database = await openTestDatabase();
+  let restore;
+  {
+    await using before = await openPayouts(database, lost);
+    for (const worker of [ada, bob, carl]) await before.owe(worker, 1_000n);
+    // The key has paid nothing yet, it was only to.
+    await before.engine.plan({ dryRun: false });
+    restore = await backup(database);
+    for (let i = 0; (await before.engine.runs({ limit: 1 }))[0]?.state !== "done"; i++) {
+      expect(i).toBeLessThan(60);
+      await before.engine.step();
+      await mine();
+    }
+    await before.owe(ada, 50n);
+  }
+  {
+    await using after = await openPayouts(database, later);
+    await after.payAll();
+    await after.settleBlocks();
+  }
+  await using pool = await openPayouts(await restore(), key);
+  const laterAddress = signerOfKey(parseKey(later)).address;
+  await expect(pool.engine.resume()).rejects.toMatchObject({ info: { code: "payout/name-payers" } });
+  await expect(pool.engine.resume()).rejects.toThrow(signerOfKey(parseKey(lost)).address);
+  await expect(pool.engine.resume({ noOtherPayer: true })).rejects.toMatchObject({
+    info: {
+      code: "payout/unexplained",
+      unexplained: [expect.stringContaining(`if it paid for this pool, say --also-payer ${laterAddress}`)],
+    },
+  });
+  const { found, notOwed } = await pool.engine.resume({ alsoPayers: [laterAddress] });
+  expect(found.map((one) => one.amountWei).toSorted()).toEqual([1_000n, 1_000n, 1_000n, 50n].toSorted());
+  expect(notOwed).toEqual([{ worker: ada, wei: 50n }]);
+  await pool.expectBooksAreChain([ada, bob, carl]);
+  expect((await pool.engine.plan({ dryRun: true })).run).toBeUndefined();
+});
+
+/** Calls with what is in its data: an address, an amount, and the data of the call. As a multisig it has no nonces to read. */
+const FORWARDER = "0x60403603806040600037600060009160006020356000355af15000";
+
+test("a payout of a multisig that was executed after the backup is decided by what the multisig did alone", async () => {
+  const [ada, bob] = [newWorker(), newWorker()];
+  const key = await newKey();
+  const relay = await newKey();
+  const safe = newWorker();
+  await local.request("anvil_setCode", [safe, FORWARDER]);
+  await local.request("anvil_setNonce", [safe, "0x1"]);
+  await local.request("anvil_setBalance", [safe, "0x8ac7230489e80000"]);
+  const database = await openTestDatabase();
+  let restore;
+  let hash: Hex;
+  let id: string;
+  {
+    await using before = await openPayouts(database, key, "safe", { safe });
+    for (const worker of [ada, bob]) await before.owe(worker, 2_000n);
+    const { run, refused } = await before.engine.plan({ dryRun: false });
+    expect(refused).toBeUndefined();
+    id = run?.id ?? "";
+    restore = await backup(database);
+    const file = JSON.parse(await before.engine.exportRun(id, "safe")) as {
+      transactions: readonly { to: string; value: string; data: Hex }[];
+    };
+    const [call] = file.transactions;
+    const word = (value: bigint): string => value.toString(16).padStart(64, "0");
+    const signed = await signerOfKey(parseKey(relay)).sign({
+      chainId: local.chainId,
+      nonce: 0,
+      to: safe,
+      valueWei: 0n,
+      data: `0x${word(BigInt(call?.to ?? 0))}${word(BigInt(call?.value ?? 0))}${call?.data.slice(2)}`,
+      gasLimit: 1_000_000n,
+      maxFeeWei: 10n ** 12n,
+      maxTipWei: 1n,
+    });
+    await local.request("eth_sendRawTransaction", [signed.raw]);
+    ({ hash } = signed);
+    await before.settleBlocks();
+    expect(await before.chain.balance(ada)).toBe(2_000n);
+  }
+  // From another account now: the multisig of the books is looked at all the same.
+  await using pool = await openPayouts(await restore(), key);
+  expect(await pool.engine.resume({ noOtherPayer: true })).toEqual({ found: [], notOwed: [], handedOut: [id] });
+  await expect(pool.engine.cancel(id)).rejects.toThrow(/cannot be cancelled/);
+  expect((await pool.engine.plan({ dryRun: false })).run).toBeUndefined();
+  expect((await pool.engine.reconcile(id, hash)).state).toBe("done");
+  await pool.expectBooksAreChain([ada, bob]);
+});

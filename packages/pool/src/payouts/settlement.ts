@@ -31,6 +31,36 @@ export function unpaidPlaces(
   return succeeded && done?.unpaid === unpaid.size ? unpaid : undefined;
 }
 
+/** What became of the lines of a batch that was done, in its order. Who was not paid is held, where that can be its own fault. */
+export function settleBatch(
+  lines: readonly string[],
+  asset: Asset,
+  unpaid: ReadonlySet<number>,
+  { hash, atMs, intent }: { readonly hash: Hex; readonly atMs: number; readonly intent: string | undefined },
+): Pick<Settlement, "paid" | "returned" | "halt"> {
+  // Many payees cannot all be at fault: it is the token, and nobody is held for it.
+  const isTokensFault = asset !== "eth" && lines.length > 1 && unpaid.size === lines.length;
+  const reason =
+    asset === "eth"
+      ? "its address did not take the payment: it refused, or needs more gas than a batch gives"
+      : "the token did not move exactly what it should: it refused, or takes a fee";
+  return {
+    paid: lines.filter((_line, place) => !unpaid.has(place)),
+    returned: lines.filter((_line, place) => unpaid.has(place)).map((line) => ({ line, reason, hold: !isTokensFault })),
+    ...(isTokensFault
+      ? {
+          halt: {
+            code: "payout/token-refused",
+            message: `Token ${asset} paid none of ${lines.length} workers (transaction ${hash}): it is paused, takes a fee, or is no ERC-20. Their money is owed again. Look at the token, or pay in something else, then \`openpool payouts resume\`.`,
+            atMs,
+            intent,
+            nonce: undefined,
+          },
+        }
+      : {}),
+  };
+}
+
 /** What a final receipt means for an intent and its lines. */
 export function settlementOf(
   intent: PayoutIntent,
@@ -82,27 +112,7 @@ export function settlementOf(
       };
     }
     const asset = of.get(intent.lines[0] ?? "")?.asset ?? "eth";
-    // Many payees cannot all be at fault: it is the token, and nobody is held for it.
-    const isTokensFault = asset !== "eth" && intent.lines.length > 1 && unpaid.size === intent.lines.length;
-    const reason =
-      asset === "eth"
-        ? "its address did not take the payment: it refused, or needs more gas than a batch gives"
-        : "the token did not move exactly what it should: it refused, or takes a fee";
-    return {
-      ...final,
-      paid: intent.lines.filter((_line, place) => !unpaid.has(place)),
-      returned: intent.lines
-        .filter((_line, place) => unpaid.has(place))
-        .map((line) => ({ line, reason, hold: !isTokensFault })),
-      ...(isTokensFault
-        ? {
-            halt: halt(
-              "payout/token-refused",
-              `Token ${asset} paid none of ${intent.lines.length} workers (transaction ${receipt.hash}): it is paused, takes a fee, or is no ERC-20. Their money is owed again. Look at the token, or pay in something else, then \`openpool payouts resume\`.`,
-            ),
-          }
-        : {}),
-    };
+    return { ...final, ...settleBatch(intent.lines, asset, unpaid, { hash: receipt.hash, atMs, intent: intent.id }) };
   }
   const [only] = intent.lines;
   const line = only === undefined ? undefined : of.get(only);

@@ -276,6 +276,10 @@ export interface ResumeHow {
   readonly foreign?: readonly Hex[] | "all" | undefined;
   /** Whom a payment was for: by the address that got it, or by `<transaction>/<place in its batch>`. */
   readonly paidFor?: ReadonlyMap<string, WorkerAddress> | undefined;
+  /** Accounts and multisigs that these books do not know, and that paid workers since they were backed up. */
+  readonly alsoPayers?: readonly WorkerAddress[] | undefined;
+  /** There were none of these: after a restore one of the two has to be said. */
+  readonly noOtherPayer?: boolean | undefined;
   /** What tokens were worth when they were paid, in their smallest unit for one ETH: where nodes do not know it any more. */
   readonly unitsPerEth?: ReadonlyMap<WorkerAddress, bigint> | undefined;
 }
@@ -300,6 +304,8 @@ export interface ResumeReport {
   }[];
   /** Of these, what the books did not owe: paid for credits that were lost with the database. */
   readonly notOwed: readonly { readonly worker: WorkerAddress; readonly wei: bigint }[];
+  /** Runs that a multisig may have, or have executed: books that were set back do not know. */
+  readonly handedOut: readonly string[];
 }
 
 export interface PayeeStanding {

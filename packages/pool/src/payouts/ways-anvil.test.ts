@@ -1,12 +1,12 @@
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { type PrivateKeyAccount, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { createSignatureCheck, isSignedPayTo } from "../chain/index.ts";
+import { createSignatureCheck, isSignedPayTo, parseKey } from "../chain/index.ts";
 import { payToTypedData } from "../chain/payto.ts";
-import { ourAddress } from "../chain/signer.ts";
+import { ourAddress, signerOfKey } from "../chain/signer.ts";
 import { deployTestContract, type TestContract } from "../chain/testing/deploy-test-contract.ts";
 import type { PriceOf } from "./gather.ts";
-import { type AnvilPoolSetup, AnvilWorld, POOL_NAME } from "./testing/anvil-pool.ts";
+import { type AnvilPoolSetup, AnvilWorld, FINALITY, POOL_NAME } from "./testing/anvil-pool.ts";
 import type { Hex, PayoutWish } from "./types.ts";
 
 // Dozens of transactions each, on a machine that may be busy.
@@ -193,6 +193,33 @@ describe("a token that misbehaves", () => {
     await world_.pool.engine.resume();
     expect(await world_.settle()).toMatchObject({ lines: ["final", "final"], halted: undefined });
     expect(await world_.pool.chain.tokenBalance(token.address, world_.workers[1]!)).toBe(inToken(20_000n));
+  });
+
+  test("answers false in the batch of a multisig: it is the token, and nobody is held for it", async () => {
+    const token = await newToken(undefined, 1);
+    const safe = signerOfKey(parseKey(world.local.richKeys[2] ?? ""));
+    await token.send("give", safe.address, 10n ** 24n);
+    await using pool = await open({
+      rules: { method: "safe", asset: token.address },
+      settings: { safe: safe.address },
+    });
+    const workers = [await pool.owe(world.newWorker(), 10_000n), await pool.owe(world.newWorker(), 20_000n)];
+    const { run } = await pool.engine.plan({ dryRun: false });
+    const id = run?.id ?? "";
+    const { transactions } = JSON.parse(await pool.engine.exportRun(id, "safe")) as {
+      readonly transactions: readonly { readonly to: string; readonly data: Hex }[];
+    };
+    let hash: Hex = "0x";
+    for (const { to, data } of transactions) {
+      const call = { from: safe.address, to, data, gas: "0x4c4b40" };
+      hash = (await world.local.request("eth_sendTransaction", [call])) as Hex;
+    }
+    await world.mine(FINALITY);
+    expect((await pool.engine.reconcile(id, hash)).state).toBe("done");
+    expect((await pool.engine.status()).halted?.code).toBe("payout/token-refused");
+    expect((await pool.store.payees()).filter((one) => one.held !== undefined)).toEqual([]);
+    for (const [i, one] of workers.entries())
+      expect((await pool.ledger.balance(one)).owedWei).toBe([10_000n, 20_000n][i]);
   });
 
   test("answers false to a transfer: nothing moved, and the worker is held until someone looks", async () => {

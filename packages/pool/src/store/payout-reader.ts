@@ -110,9 +110,13 @@ export class PgPayoutReader implements AsyncDisposable {
       nonce_floor: string | null;
       nonce_guard: string | null;
     }>(
-      `select payer, i.last, a.nonce_floor, a.nonce_guard
-       from (select payer, max(nonce) as last from openpool.payout_intents where chain_id = $1 group by payer) i
-         full join (select * from openpool.payout_accounts where chain_id = $1) a using (payer)`,
+      `select payer, max(nonce) as last, max(nonce_floor) as nonce_floor, max(nonce_guard) as nonce_guard
+       from (
+         select payer, nonce, null::bigint as nonce_floor, null::bigint as nonce_guard
+           from openpool.payout_intents where chain_id = $1
+         union all select payer, null, nonce_floor, nonce_guard from openpool.payout_accounts where chain_id = $1
+         union all select payer, null, null, null from openpool.payout_runs where chain_id = $1
+       ) a group by payer`,
       [chainId],
     );
     return new Map(
@@ -172,6 +176,15 @@ export class PgPayoutReader implements AsyncDisposable {
       nonces: new Set(rows.map(({ nonce }) => Number(nonce))),
       hashes: new Set([...rows, ...found].map(({ hash }) => hash)),
     };
+  }
+
+  async multisigs(chainId: number): ReturnType<PayoutStore["multisigs"]> {
+    const rows = await this.#pool.query<{ payer: WorkerAddress; contract: WorkerAddress | null }>(
+      `select distinct r.payer, r.details->>'batchContract' as contract from openpool.payout_runs r
+       where r.chain_id = $1 and exists (select from openpool.payout_lines l where l.run = r.id and l.method = 'safe')`,
+      [chainId],
+    );
+    return rows.map(({ payer, contract }) => ({ safe: payer, contract: contract ?? undefined }));
   }
 
   async lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined> {

@@ -256,12 +256,10 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
 
   settleExported(
     run: string,
-    paid: readonly string[],
-    returned: Settlement["returned"],
-    hash: Hex,
-    atMs: number,
+    { paid, returned, hash, atMs, halt }: Parameters<PayoutStore["settleExported"]>[1],
   ): Promise<void> {
-    return this.#write(async ({ client, tell }) => {
+    return this.#write(async (transaction) => {
+      const { client, tell } = transaction;
       const { rowCount } = await client.query(
         "select from openpool.payout_runs where id = $1 and state = 'exported' for update",
         [run],
@@ -274,6 +272,7 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
       for (const line of await this.#bookings.returnLines(client, returned, "planned", hash, atMs)) {
         tell(returnedEvent(line));
       }
+      if (halt) await insertHalt(transaction, halt);
       await finishRun(client, run, atMs);
     });
   }
@@ -316,11 +315,16 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
     });
   }
 
-  resume(found: readonly Findings[]): ReturnType<PayoutStore["resume"]> {
+  resume(found: readonly Findings[], handedOut: readonly string[] = []): ReturnType<PayoutStore["resume"]> {
     return this.#write(async (transaction) => {
       const { client, tell } = transaction;
       const notOwed = [];
       for (const one of found) notOwed.push(...(await this.#bookings.bookFound(transaction, one)));
+      await client.query(
+        `update openpool.payout_runs set state = 'exported', approved_by = coalesce(approved_by, 'nobody knows: the books were set back')
+         where state in ('planned', 'approved') and id = any ($1)`,
+        [handedOut],
+      );
       await clearHalts(client);
       await client.query("update openpool.payout_control set paused = null");
       tell({ type: "payout.resumed", data: {} });

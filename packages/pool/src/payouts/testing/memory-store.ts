@@ -164,6 +164,7 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async accounts(chainId: number): Promise<ReadonlyMap<WorkerAddress, AccountNonces>> {
     const found = new Map<WorkerAddress, AccountNonces>();
+    for (const { payer, ...of } of this.#runs.values()) if (of.chainId === chainId) found.set(payer, {});
     for (const { payer, floor, guard, ...of } of this.#accounts.values()) {
       if (of.chainId === chainId) found.set(payer, { floor, guard });
     }
@@ -264,14 +265,12 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async settleExported(
     run: string,
-    paid: readonly string[],
-    returned: Settlement["returned"],
-    _hash: Hex,
-    atMs: number,
+    { paid, returned, atMs, halt }: Parameters<PayoutStore["settleExported"]>[1],
   ): Promise<void> {
     if (this.#runs.get(run)?.state !== "exported") return;
     for (const id of paid) this.#pay(id);
     this.#return(returned);
+    if (halt) await this.halt(halt);
     this.#finish(run, atMs);
   }
 
@@ -296,9 +295,12 @@ export class MemoryPayoutStore implements PayoutStore {
     this.#control.paused = reason;
   }
 
-  async resume(found: readonly Findings[]): ReturnType<PayoutStore["resume"]> {
+  async resume(found: readonly Findings[], handedOut: readonly string[] = []): ReturnType<PayoutStore["resume"]> {
     const notOwed = [];
     for (const one of found) notOwed.push(...(await this.#book(one)));
+    for (const run of this.#open()) {
+      if (handedOut.includes(run.id) && (run.state === "planned" || run.state === "approved")) run.state = "exported";
+    }
     this.#control.halts = [];
     this.#control.paused = undefined;
     return notOwed;
@@ -320,6 +322,15 @@ export class MemoryPayoutStore implements PayoutStore {
     const known = this.intents.filter((one) => one.chainId === chainId && one.payer === payer && one.nonce >= from);
     const hashes = known.flatMap((one) => one.transactions.map(({ hash }) => hash));
     return { nonces: new Set(known.map(({ nonce }) => nonce)), hashes: new Set([...hashes, ...this.#found]) };
+  }
+
+  async multisigs(chainId: number): ReturnType<PayoutStore["multisigs"]> {
+    const runs = [...this.#runs.values()].filter((run) => run.chainId === chainId);
+    return runs.flatMap(({ id, payer, batchContract }) =>
+      [...this.#lines.values()].some((line) => line.run === id && line.method === "safe")
+        ? [{ safe: payer, contract: batchContract }]
+        : [],
+    );
   }
 
   async lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined> {

@@ -379,7 +379,7 @@ function unsteady<T extends object>(
 }
 
 const READS = new Set(
-  "payable payees control plannedSince accounts givenUp runs run linesOf line booksCatchUp workers knownTransactions lastSignedMs".split(
+  "payable payees control plannedSince accounts givenUp runs run linesOf line booksCatchUp workers multisigs knownTransactions lastSignedMs".split(
     " ",
   ),
 );
@@ -558,7 +558,7 @@ export async function simulatePayouts(seed: number): Promise<Simulated> {
     halts += 1;
     const me = leader;
     try {
-      await engines[me]!.resume(how);
+      await engines[me]!.resume({ ...how, noOtherPayer: true });
       how = { foreign: [], paidFor: new Map() };
     } catch (error) {
       if (error instanceof Crash) return crash(me);
