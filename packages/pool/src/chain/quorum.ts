@@ -146,6 +146,7 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       await look(low, lowNonce, high, await nonceAfter(account, high));
       return made.sort((a, b) => a.nonce - b.nonce);
     },
+    transactionsIn: (block, account) => agreed((node) => node.transactionsIn(block, account)),
     async batchesSince(contract, atMs) {
       const found: BatchDone[] = [];
       const high = await lastBlock();

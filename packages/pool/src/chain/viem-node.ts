@@ -96,6 +96,7 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
         payer: ourAddress(log.args.payer),
         batch: log.args.batch,
         hash: log.transactionHash,
+        block: Number(log.blockNumber),
       }));
     },
     async receipt(hash) {

@@ -73,6 +73,7 @@ export interface BatchDone {
   readonly payer: WorkerAddress;
   readonly batch: Hex;
   readonly hash: Hex;
+  readonly block: number;
 }
 
 /** A transaction that an account made, as the chain has it. */
@@ -112,6 +113,8 @@ export interface Chain {
   nonceAt(account: WorkerAddress, atMs: number): Promise<number>;
   /** The transactions that an account made since a time and by now: nonces from `from` on, below `to`. */
   madeSince(account: WorkerAddress, atMs: number, from: number, to: number): Promise<readonly MadeTransaction[]>;
+  /** What an account did in a block. */
+  transactionsIn(block: number, account: WorkerAddress): Promise<readonly MadeTransaction[]>;
   /** Which batches a batch contract did since a time, for whom, and in which transactions. */
   batchesSince(contract: WorkerAddress, atMs: number): Promise<readonly BatchDone[]>;
   fate(account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<NonceFate>;

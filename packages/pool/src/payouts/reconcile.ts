@@ -218,8 +218,9 @@ async function unknownTransactions(
 }
 
 /**
- * What batch contracts did since the books were backed up and no nonce tells of: batches of multisigs, and of accounts that
- * began to pay after the backup. Whoever pays by plain transfers, and is in no book, shows nowhere.
+ * What batch contracts did since the books were backed up and no nonce tells of: batches of multisigs, and what accounts that
+ * are in no book paid to workers of these. Other pools may use the same contract. Who pays by plain transfers shows nowhere,
+ * nor does a multisig that is in no book.
  */
 async function unknownBatches(
   books: {
@@ -229,15 +230,21 @@ async function unknownBatches(
     readonly booksOfMs: number;
   },
   { foreign = [] }: ResumeHow,
-  { store, chain, batchContract }: ReconcileDeps,
+  { store, chain, calls, batchContract }: ReconcileDeps,
 ): Promise<readonly string[]> {
+  const workersAt = await payeesOf(store);
+  const paysWorkers = async (block: number, payer: WorkerAddress, hash: Hex): Promise<boolean> => {
+    const made = (await chain.transactionsIn(block, payer)).find((one) => one.hash === hash);
+    const call = made && calls.read(made.data);
+    return call !== undefined && "payments" in call && call.payments.some(({ to }) => workersAt.has(to));
+  };
   const multisigs = await store.multisigs(chain.chainId);
   const contracts = new Set([batchContract, ...multisigs.map((one) => one.contract)]);
   const safes = new Set(multisigs.map((one) => one.safe));
   const unknown: string[] = [];
   for (const contract of contracts) {
     if (contract === undefined) continue;
-    for (const { payer, hash, batch } of await batchesOf(contract, books.booksOfMs, chain)) {
+    for (const { payer, hash, batch, block } of await batchesOf(contract, books.booksOfMs, chain)) {
       if (foreign.includes(hash) || books.seen.has(hash)) continue;
       const id = runOf(batch);
       const state = (await store.run(id))?.run.state;
@@ -245,6 +252,7 @@ async function unknownBatches(
       if (state === "cancelled") unknown.push(`${did}, which is cancelled in these books`);
       if (state !== undefined) continue;
       if (!books.known.has(payer)) {
+        if (!(await paysWorkers(block, payer, hash))) continue;
         unknown.push(
           `${did}, an account that these books do not know: if it paid for this pool, say --also-payer ${payer}`,
         );
@@ -341,6 +349,17 @@ interface PaidOut {
   readonly payments: readonly (Payment & { readonly place: number })[];
 }
 
+/** Which workers are paid at an address. */
+async function payeesOf(store: PayoutStore): Promise<ReadonlyMap<WorkerAddress, readonly WorkerAddress[]>> {
+  const workersAt = new Map<WorkerAddress, WorkerAddress[]>();
+  const payTo = new Map((await store.payees()).map((one) => [one.worker, one.payTo]));
+  for (const worker of await store.workers()) {
+    const address = payTo.get(worker) ?? worker;
+    workersAt.set(address, [...(workersAt.get(address) ?? []), worker]);
+  }
+  return workersAt;
+}
+
 type Explainer = (made: MadeTransaction, payer: WorkerAddress) => Promise<Explained>;
 
 /** Says of a transaction what it paid to whom; keeps in mind which lines were named already. */
@@ -349,12 +368,7 @@ async function explainer(
   { store, chain, calls, price }: ReconcileDeps,
 ): Promise<Explainer> {
   const free = plannedLines(await store.openRuns());
-  const workersAt = new Map<WorkerAddress, WorkerAddress[]>();
-  const payTo = new Map((await store.payees()).map((one) => [one.worker, one.payTo]));
-  for (const worker of await store.workers()) {
-    const address = payTo.get(worker) ?? worker;
-    workersAt.set(address, [...(workersAt.get(address) ?? []), worker]);
-  }
+  const workersAt = await payeesOf(store);
   const priceOf = async (token: WorkerAddress, atBlock: number): Promise<AssetPrice | { readonly problem: string }> => {
     const units = unitsPerEth.get(token);
     if (units !== undefined) return { token, unitsPerEth: units, source: "the operator", atBlock: undefined };
