@@ -176,14 +176,16 @@ export function addPayoutsCommand(registry: Registry): void {
     )
     .option("--token-price <TOKEN=UNITS>", "what the token was worth: its smallest units for one ETH", collect)
     .option("--also-payer <ADDRESS>", "this account or multisig paid workers since the backup, too", collect)
-    .option("--no-other-payer", "since the backup nothing else paid workers: say this, or name all that did")
+    .option("--no-other-payer", "since the backup nothing else paid workers; say it, or name all")
     .addHelpText(
       "after",
       `
-After a restore, and where the account made transactions that the books do not know, it first reads them from the
-chain and books what they paid to workers. What it cannot explain it tells, and payouts stay halted until you do:
+After a restore, and where accounts made transactions that the books do not know, it first reads them from the
+chain and books what they paid to workers. After a restore you say which accounts and multisigs paid that the books do
+not know, or that none did. What it cannot explain it tells, and payouts stay halted until you do:
 
-  openpool payouts resume --foreign 0xHASH --paid-for 0xADDRESS=0xWORKER
+  openpool payouts resume --also-payer 0xADDRESS
+  openpool payouts resume --no-other-payer --foreign 0xHASH --paid-for 0xADDRESS=0xWORKER
 
 With \`--foreign all\` nothing is read: what was paid and is not in the books is then paid again.`,
     )

@@ -337,13 +337,13 @@ export interface PayoutPort {
    * then, and the halt stays.
    */
   resume(how?: ResumeHow): Promise<ResumeReport>;
-  /** Lets a worker whose payment failed be paid again, by a plain transfer. */
+  /** Lets a worker whose payment failed be paid again, by a plain transfer; a multisig tries its batch again. */
   retry(lineId: string): Promise<PayoutLine>;
   /** Plans nothing for a worker until it is released, and takes back what was planned and not signed. */
   hold(worker: WorkerAddress, reason: string): Promise<void>;
   /** Ends a hold; also what a ban holds back. */
   release(worker: WorkerAddress): Promise<void>;
-  /** `safe` makes an approved run the multisig's, for good: it may have been signed by then. */
+  /** `safe` makes an approved run the multisig's, for good: it may have been signed by then. Not if it would pay who is held. */
   exportRun(id: string, format: ExportFormat): Promise<string>;
   /** Says that the multisig paid or cancelled an exported run in this transaction; checked against the chain. */
   reconcile(id: string, hash: Hex): Promise<PayoutRun>;
