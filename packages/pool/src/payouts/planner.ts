@@ -241,7 +241,8 @@ export function makePlan(input: PlanInput): Plan {
     }
     if (method === "safe") {
       if (safeGas + gasUnits + SAFE_PAYEE_ROOM > SAFE_GAS) {
-        wait(candidate, passing("one transaction of the multisig holds no more payments: the next payout pays it"));
+        const full = "one transaction of the multisig holds no more payments: the next payout pays it";
+        wait(candidate, not("run-full", full));
         continue;
       }
       safeGas += gasUnits + SAFE_PAYEE_ROOM;
@@ -318,7 +319,7 @@ interface Obstacle {
 const not = (code: WaitingCode, reason: string): Obstacle => ({ code, reason });
 
 /** What may be otherwise soon without anybody who does something about it for this worker. */
-const PASSING: ReadonlySet<WaitingCode> = new Set(["gas", "nothing-left", "daily-cap", "no-funds"]);
+const PASSING: ReadonlySet<WaitingCode> = new Set(["gas", "nothing-left", "daily-cap", "run-full", "no-funds"]);
 
 interface Candidate extends Payable {
   readonly payTo: WorkerAddress;

@@ -96,6 +96,7 @@ export type WaitingCode =
   | "way-to-pay"
   | "nothing-left"
   | "daily-cap"
+  | "run-full"
   | "no-funds";
 
 /** A worker that a plan leaves out, and why. */

@@ -80,6 +80,7 @@ const LEFT_OUT: Record<Exclude<WaitingCode, "below-minimum">, string> = {
   "way-to-pay": "it could not be paid in the way that this pool pays",
   "nothing-left": "nothing would have been left after gas and rounding",
   "daily-cap": "the pool pays only so much a day",
+  "run-full": "one payout held no more payments, and the next comes after it",
   "no-funds": "the paying account did not hold enough",
 };
 
