@@ -64,7 +64,7 @@ const jobsPerSecond = Math.round(Math.min(jobCount, COUNTED) / ((performance.now
 const countedMs = ((await cpuOf.postgres(postgres.clusterDir)) - countedServerMs) / Math.min(jobCount, COUNTED);
 say(`counted ${jobsPerSecond} jobs/s, ${countedMs.toFixed(3)} ms of PostgreSQL's CPU a job`);
 await using ledger = new PgLedgerStore(postgres.connection, { clock: systemClock });
-await using paid = new PgPayoutReader(postgres.connection);
+await using paid = new PgPayoutReader(postgres.connection, systemClock);
 /** Of whoever pays, what pages look at. */
 const payer: PayoutReads = {
   status: async () => ({ paused: undefined, halted: undefined }),

@@ -56,7 +56,11 @@ async function openPayouts(
   database: TestDatabase,
   key: Hex,
   method: "batch" | "transfers" | "safe" = "batch",
-  { asset = "eth", price, safe }: { readonly asset?: Asset; readonly price?: PriceOf; readonly safe?: WorkerAddress } = {},
+  {
+    asset = "eth",
+    price,
+    safe,
+  }: { readonly asset?: Asset; readonly price?: PriceOf; readonly safe?: WorkerAddress } = {},
 ) {
   const client = await openSqlClient(database.connection, "test books");
   const ledger = new PgLedgerStore(database.connection, deps);
@@ -303,7 +307,9 @@ test.each(["batch", "transfers"] as const)(
         ...way,
         price: async () => ({ problem: "its feed forgets" }),
       });
-      await expect(blind.engine.resume({ noOtherPayer: true })).rejects.toThrow(/nobody knows what that was worth: its feed forgets/);
+      await expect(blind.engine.resume({ noOtherPayer: true })).rejects.toThrow(
+        /nobody knows what that was worth: its feed forgets/,
+      );
       expect(await blind.ledger.balance(ada)).toMatchObject({ owedWei: 1_000n, paidWei: 0n });
     }
     await using pool = await openPayouts(restored, key, method, way);
