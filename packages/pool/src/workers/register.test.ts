@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { openTestStore } from "../store/testing/test-store.ts";
 import type { Store } from "../store/types.ts";
 import { Connections } from "./connections.ts";
-import { Identities, isIdentityRefusal } from "./identity.ts";
+import { hashSecret, Identities, isIdentityRefusal } from "./identity.ts";
 import { WorkersRegister } from "./register.ts";
 
 const ada = parseAddress("0x00000000000000000000000000000000000000aa") as WorkerAddress;
@@ -55,4 +55,27 @@ test("what the process before this one was told meanwhile is neither undone nor 
   expect(after.refusal(secret)).toBe("banned");
   await after.register.change(ada, { banned: null }, "operator");
   expect(after.refusal(secret)).toBeUndefined();
+});
+
+test("a lock ends what came by the address alone, a ban everything; who has a credential stays until then", async () => {
+  await using store = await openTestStore();
+  const ended: string[] = [];
+  const open = new Map<string, string>();
+  const connections = {
+    all: () =>
+      [...open].map(([rig, secret]) => ({
+        rig: { worker: ada, rig },
+        secretHash: hashSecret(secret),
+        end: () => void (ended.push(rig), open.delete(rig)),
+      })),
+  };
+  const identities = new Identities({ joinOpen: true, joinRegistered: true, joinPassword: undefined });
+  const register = new WorkersRegister({ store, identities, connections, clock: systemClock });
+  await register.load();
+  open.set("plain", ada);
+  open.set("issued", (await register.issue({ worker: ada, rig: "issued" }, "worker")).secret);
+  await register.change(ada, { locked: true }, "worker");
+  expect(ended).toEqual(["plain"]);
+  await register.change(ada, { banned: "it lies" }, "operator");
+  expect(ended).toEqual(["plain", "issued"]);
 });

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type Clock, PoolError } from "@openpool/base";
 import { formatRig, type RigName, type WorkerAddress } from "@openpool/protocol";
 import type { CredentialRecord, CredentialRoom, Store, WorkerRecord } from "../store/types.ts";
-import type { Connections } from "./connections.ts";
+import type { Connection } from "./connections.ts";
 import { hashSecret, type Identities } from "./identity.ts";
 
 /** Who asked for a change. */
@@ -21,7 +21,7 @@ export interface WorkersRegisterDeps {
     | "revokeCredential"
   >;
   readonly identities: Identities;
-  readonly connections: Pick<Connections, "all">;
+  readonly connections: { all(): Iterable<Pick<Connection, "rig" | "secretHash" | "end">> };
   readonly clock: Clock;
 }
 
@@ -115,7 +115,11 @@ export class WorkersRegister {
       const record = await store.changeWorker(worker, change);
       identities.putWorker(record);
       if (why !== undefined) {
-        for (const connection of connections.all()) if (connection.rig.worker === worker) connection.end(why);
+        // A rig with a credential of its own stays: a stock worker comes back later after every disconnect of its life.
+        for (const connection of connections.all()) {
+          const { rig, secretHash } = connection;
+          if (rig.worker === worker && identities.isDismissed(rig, secretHash)) connection.end(why);
+        }
       }
       await store.append([{ type: "worker.changed", worker, data: { ...change, by } }]);
       return record;
