@@ -181,7 +181,7 @@ async function unknownTransactions(
   next: number,
   { store, chain }: ReconcileDeps,
 ): Promise<readonly MadeTransaction[]> {
-  const { last, floor = 0 } = (await store.accounts(chain.chainId)).get(payer) ?? {};
+  const { last, floor } = (await store.accounts(chain.chainId)).get(payer) ?? {};
   const undecided = (await store.openRuns())
     .flatMap(({ intents }) => intents)
     .filter((one) => isLive(one) && one.payer === payer && one.nonce < next);
@@ -198,11 +198,11 @@ async function unknownTransactions(
     // an account did after it had paid for the last time, and before those books, a payment.
     const first =
       last === undefined
-        ? floor || (await ofTheBooksTime())
+        ? (floor ?? (await ofTheBooksTime()))
         : current || booksOfMs === undefined
           ? last + 1
           : Math.max(last + 1, await ofTheBooksTime());
-    const from = Math.max(floor, Math.min(first, ...undecided.map((one) => one.nonce)));
+    const from = Math.max(floor ?? 0, Math.min(first, ...undecided.map((one) => one.nonce)));
     const known = await store.knownTransactions(chain.chainId, payer, from);
     const made = from < next ? await chain.madeSince(payer, sinceMs, from, next) : [];
     const seen = new Set(made.map(({ nonce }) => nonce));

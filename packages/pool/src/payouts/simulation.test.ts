@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { simulatePayouts } from "./testing/simulate.ts";
 
 /** Seeds that once found something; they stay. */
-const REMEMBERED: readonly number[] = [];
+const REMEMBERED: readonly number[] = [1113];
 
 test("in a bad world with a crash at any await nobody is paid twice or forgotten, and it always comes to an end", async () => {
   let crashes = 0;
