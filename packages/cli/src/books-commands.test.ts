@@ -91,6 +91,27 @@ test("the books are adjusted, checked, rebuilt, and told as statements", async (
   const metrics = await (await fetch(`${pool.running.adminUrl}/metrics`)).text();
   expect(metrics).toMatch(/openpool_ledger_wei{.*account="owed".*} 3000\n/);
   expect(metrics).toMatch(/openpool_payout_halts{.*} 0\n/);
+  expect(metrics).toMatch(/openpool_solvency_wei{.*what="debt".*} 3000\n/);
+});
+
+test("income is entered by hand, once a reference, and fills pots; solvency shows it", async () => {
+  expect((await operate("income", "list")).out).toContain("nothing came in yet\n");
+  const enter = ["income", "add", "250000000000000000", "--ref", "invoice 17"];
+  expect(await operate(...enter, "--note", "for March")).toMatchObject({
+    code: 0,
+    out: 'booked 0.25 ETH as "invoice 17"\n',
+  });
+  expect(await operate(...enter)).toMatchObject({ code: 4, err: expect.stringContaining("was entered before") });
+  expect((await operate("income", "add", "0", "--ref", "nothing")).code).toBe(2);
+  expect((await operate("income", "add", "7", "--ref", "x", "--pot", "coffee")).code).toBe(4);
+  expect(await operate("income", "add", "7", "--ref", "a start", "--pot", "segment")).toMatchObject({ code: 0 });
+  const listed = (await operate("income", "list")).out;
+  expect(listed).toMatch(/ manual +0\.25 +0\.25 +manual:invoice 17 *\n/);
+  const accounts = (await operate("ledger", "accounts")).out;
+  expect(accounts).toMatch(/pool:income:other +250000000000000000\n/);
+  expect(accounts).toMatch(/pool:pot:segment +7\n/);
+  expect((await operate("solvency")).out).toMatch(/0\.25/);
+  expect((await operate("ledger", "check")).code).toBe(0);
 });
 
 const DAY_MS = 86_400_000;

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { systemClock } from "@openpool/base";
 import { deployPayoutContract, type LocalChain, newPayoutKey, startLocalChain } from "@openpool/pool";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { openOperatedPool, type OperatedPool } from "./testing/pool.ts";
@@ -12,6 +13,8 @@ vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 let chain: LocalChain;
 let pool: OperatedPool;
 let payer: string;
+/** The pool's clock, before the machine's: terms count from a minute on. */
+let aheadMs = 0;
 
 beforeAll(async () => {
   chain = await startLocalChain();
@@ -19,23 +22,26 @@ beforeAll(async () => {
   const made = await newPayoutKey("a password", { n: 1024 });
   payer = made.address;
   await chain.request("anvil_setBalance", [payer, `0x${(10n ** 18n).toString(16)}`]);
-  pool = await openOperatedPool(async (dataDir) => {
-    const [keystore, password] = [join(dataDir, "payer.json"), join(dataDir, "payer.password")];
-    await writeFile(keystore, made.keystore);
-    await writeFile(password, "a password\n");
-    return {
-      "rpc-url": chain.url,
-      "chain-id": String(chain.chainId),
-      "payout-finality": "1",
-      "payout-keystore": keystore,
-      "payout-password-file": password,
-      "payout-method": "batch",
-      "payout-fiat": "fixed:EUR:2500.50",
-      "payout-approval-above": "250000000000000000",
-      "payto-delay": "0s",
-      "minimum-payout": "0",
-    };
-  });
+  pool = await openOperatedPool(
+    async (dataDir) => {
+      const [keystore, password] = [join(dataDir, "payer.json"), join(dataDir, "payer.password")];
+      await writeFile(keystore, made.keystore);
+      await writeFile(password, "a password\n");
+      return {
+        "rpc-url": chain.url,
+        "chain-id": String(chain.chainId),
+        "payout-finality": "1",
+        "payout-keystore": keystore,
+        "payout-password-file": password,
+        "payout-method": "batch",
+        "payout-fiat": "fixed:EUR:2500.50",
+        "payout-approval-above": "250000000000000000",
+        "payto-delay": "0s",
+        "minimum-payout": "0",
+      };
+    },
+    { ...systemClock, now: () => systemClock.now() + aheadMs },
+  );
 });
 afterAll(async () => {
   await pool[Symbol.asyncDispose]();
@@ -267,4 +273,44 @@ test("a hook is written to begin with, and tried on past jobs", async () => {
     /^sha256:[0-9a-f]{64}\n0 jobs, 0 on which it failed\n/,
   );
   expect((await operate("hooks", "test", "mine.ts", "--last", "0")).code).toBe(2);
+});
+
+test("a function of the operator's is kept, named by terms, and may refuse a payout", async () => {
+  const [ada, bob] = [await owe(1_000n), await owe(2_000n)];
+  await writeFile(
+    join(pool.dataDir, "careful.mjs"),
+    `export const payoutPlanned = ({ worker }) => (worker === "${bob}" ? { veto: "ask the treasurer" } : { note: "fine" });`,
+  );
+  const { code, out } = await operate("hooks", "add", "careful.mjs");
+  expect([code, out]).toEqual([0, expect.stringMatching(/^sha256:[0-9a-f]{64}\n$/)]);
+  const hash = out.trim();
+  expect((await operate("hooks", "list")).out).toContain(`${hash} `);
+  expect((await operate("hooks", "held")).out).toBe("nothing is held\n");
+  expect((await operate("hooks", "release", "--by-fee")).out).toBe("0 jobs shared\n");
+  expect((await operate("hooks", "release")).code).toBe(2);
+  const announced = await operate(
+    "terms",
+    "set",
+    "--effective",
+    "2m",
+    "--scheme",
+    "unit",
+    "--scheme-option",
+    `hook=${hash}`,
+  );
+  expect(announced).toMatchObject({ code: 0 });
+  // Not before its time.
+  expect((await operate("payouts", "plan")).out).toContain(ada);
+  aheadMs = 121_000;
+  expect(await operate("payouts", "run")).toMatchObject({
+    code: 1,
+    out: expect.stringContaining(`nothing is paid: ${bob}: ask the treasurer\n`),
+  });
+  expect(await operate("ledger", "adjust", "--worker", bob, "--wei=-2000", "--reason", "asked")).toMatchObject({
+    code: 0,
+  });
+  const id = await begin();
+  await untilDone(id);
+  expect((await operate("payouts", "show", id)).out).toContain("fine");
+  expect(await balance(ada)).toBe(1_000n);
 });

@@ -37,6 +37,7 @@ import {
   describeConnection,
   openRollups,
   openStore,
+  type PaidChain,
   PgAlertStore,
   type PgConnection,
   PgRigNames,
@@ -121,6 +122,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const store = scope.use(await openStore(deps.connection, { logger, clock }));
 
     const rules = scope.use(openSchemeRules({ connection: deps.connection, store, logger, clock }));
+    // Opened after the books, and the books check against it.
+    let paidChain: PaidChain | undefined;
     const books = scope.use(
       await openBooks(
         { commissionPpm: options.commissionPpm, ...options.firstTerms },
@@ -131,6 +134,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           clock,
           bookJob: (terms) => rules.bookJob(terms),
           checkScheme: (scheme, its) => rules.checkScheme(scheme, its),
+          chain: () => paidChain,
           retention: {
             dir: options.eventsDir ?? join(options.dataDir, "exports"),
             keepMonths: options.eventsKeepMonths,
@@ -374,6 +378,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           },
         }),
       );
+    paidChain = payouts?.chain;
     const alerts = scope.use(
       await Alerts.open(
         {

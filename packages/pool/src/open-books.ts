@@ -9,10 +9,10 @@ import {
   closePeriodsOf,
   type EventExport,
   exportMonth,
-  type ExtraCheck,
   LedgerChecker,
   LedgerReader,
   type LedgerStore,
+  type PaidChain,
   type PgConnection,
   PgLedgerStore,
   pruneMonth,
@@ -30,8 +30,8 @@ export interface BooksDeps {
   readonly checkScheme: TermsKeeperDeps["checkScheme"];
   /** Where months of the event log go, and how many of them stay in it; undefined: all. */
   readonly retention: { readonly dir: string; readonly keepMonths: number | undefined };
-  /** What else is checked all the time. */
-  readonly extraChecks?: readonly ExtraCheck[];
+  /** The chain that is paid on; undefined as long as nothing is. */
+  readonly chain?: () => PaidChain | undefined;
 }
 
 /** The books of a running pool, kept up with its event log. */
@@ -49,7 +49,7 @@ const CLOSE_EVERY_MS = 10 * 60 * 1000;
 /** Opens the books: terms, reader, the check that never ends, the closing of months. `first` becomes version 1 of the terms. */
 export async function openBooks(
   first: Partial<TermsDocument>,
-  { connection, store, logger, clock, checkScheme, retention, extraChecks = [], ...deps }: BooksDeps,
+  { connection, store, logger, clock, checkScheme, retention, chain, ...deps }: BooksDeps,
 ): Promise<Books> {
   const scope = openScope();
   try {
@@ -85,7 +85,7 @@ export async function openBooks(
         ledger,
         terms: terms.book,
         bookJob,
-        extra: extraChecks,
+        chain,
         record: (event) => store.append([event]),
       }),
     );

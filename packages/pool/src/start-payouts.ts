@@ -21,8 +21,8 @@ import { PayoutEngine } from "./payouts/engine.ts";
 import type { PayoutOptions } from "./payouts/options.ts";
 import type { Signer } from "./payouts/ports.ts";
 import { PayoutRunner } from "./payouts/runner.ts";
-import type { PayoutPort, PayToRequest } from "./payouts/types.ts";
-import { createUuidV7, type PgConnection, PgPayoutStore } from "./store/index.ts";
+import type { Hex, PayoutPort, PayToRequest } from "./payouts/types.ts";
+import { createUuidV7, type PaidChain, type PgConnection, PgPayoutStore } from "./store/index.ts";
 
 export interface StartPayoutsDeps {
   readonly connection: PgConnection;
@@ -36,6 +36,8 @@ export interface StartPayoutsDeps {
 
 export interface RunningPayouts extends AsyncDisposable {
   readonly port: PayoutPort;
+  /** For the check of the books. */
+  readonly chain: PaidChain;
   /** Asks the chain that is paid on, where a wallet is a contract. */
   readonly signatures: SignatureCheck;
   /** What a worker's wallet signs to be paid in another way, as JSON. */
@@ -128,6 +130,8 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
     logger.info("payouts are on", { payer: engine.payer, chainId: options.chainId, method: options.method });
     return {
       port: engine,
+      // What the books keep of a payment is the hash that a receipt had.
+      chain: { chainId: options.chainId, receiptOf: (hash) => chain.finalReceipt(hash as Hex) },
       signatures,
       payToDocument: (change) => payToJson(change, place),
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),

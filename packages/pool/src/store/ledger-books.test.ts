@@ -11,7 +11,7 @@ import { creditFor } from "../ledger/credit-for.ts";
 import { TermsBook } from "../ledger/terms.ts";
 import { workerAccount } from "../ledger/types.ts";
 import { bookUnit } from "../ledger/unit.ts";
-import { CHECK_HALT, checkLedger, LedgerChecker } from "./ledger-check.ts";
+import { CHECK_HALT, checkLedger, LedgerChecker, type PaidChain } from "./ledger-check.ts";
 import { closePeriods } from "./ledger-periods.ts";
 import { rebuildLedger } from "./ledger-rebuild.ts";
 import { ledgerStep } from "./ledger-reader.ts";
@@ -559,6 +559,38 @@ describe("the check", () => {
     await vi.waitFor(async () => expect(await ledger.halts()).toEqual([]));
   });
 
+  test("asks the chain about what was paid: a transaction that is not there, did nothing or moved is told", async () => {
+    const clock = stoppedClock(t0);
+    await using world = await openLedgerWorld(clock);
+    const { store, client } = world;
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    await pay(world, ada, 1_000n, clock.now(), true);
+    await client.query("update openpool.payout_lines set block = 7");
+    type Receipt = Awaited<ReturnType<PaidChain["receiptOf"]>>;
+    const look = (receipt: Receipt | Error, { chainId = 1, after }: { chainId?: number; after?: bigint } = {}) => {
+      const receiptOf = async (): Promise<Receipt> => {
+        if (receipt instanceof Error) throw receipt;
+        return receipt;
+      };
+      return checkLedger(client, { ...rules(world), chain: () => ({ chainId, receiptOf }) }, after);
+    };
+    const fine = { blockNumber: 7, succeeded: true };
+    expect(await look(fine)).toMatchObject({ violations: [], transactions: 1 });
+    for (const [receipt, why] of [
+      [{ none: "the chain does not know it" }, "the chain does not know it"],
+      [{ ...fine, succeeded: false }, "it did nothing"],
+      [{ ...fine, blockNumber: 8 }, "it is in block 8 and was in 7"],
+    ] as const) {
+      const message = `1 payments are booked as made in transaction 0x12, and by the chain: ${why}`;
+      expect((await look(receipt)).violations).toEqual([{ check: "chain", message }]);
+    }
+    // Another chain's payments are none of its business, and nodes that do not answer prove nothing.
+    expect(await look({ none: "what?" }, { chainId: 2 })).toMatchObject({ violations: [], transactions: 0 });
+    expect(await look({ none: "what?" }, { after: 0n })).toMatchObject({ violations: [] });
+    expect(await look(new Error("no quorum"))).toMatchObject({ violations: [], chainProblem: "no quorum" });
+  });
+
   test("of what is new looks at that alone, and goes on where it was", async () => {
     await using world = await openLedgerWorld(systemClock);
     const { store, ledger, connection } = world;
@@ -699,6 +731,31 @@ test("a credit that is held is corrected where it is: less of it is released, at
   await right();
   // Released: from here on it is what is owed that is corrected.
   expect((await correct(-100n)).balance).toMatchObject({ heldWei: 0n, owedWei: 7_400n });
+});
+
+test("to a credit of nothing that is held something can be added, which is released with it", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
+  const { store, ledger, client } = world;
+  const credit = { ...creditOf(ada, "one", 4n), feeWei: 0n, commissionWei: 0n, earnedWei: 0n };
+  await store.credit(credit);
+  await world.catchUp();
+  const correct = (amountWei: bigint) =>
+    ledger.adjust({ worker: ada, amountWei, reason: "the price was wrong", corrects: credit.job, termsVersion: 1 });
+  expect((await correct(500n)).balance).toMatchObject({ heldWei: 500n, owedWei: 0n });
+  await expect(correct(-501n)).rejects.toMatchObject({ info: { code: "ledger/bad-adjustment" } });
+  // All of it taken back again: nothing is released, and nothing is left behind.
+  expect((await correct(-500n)).balance).toMatchObject({ heldWei: 0n });
+  await correct(1n);
+  const right = async (): Promise<void> => {
+    expect((await checkLedger(client, rules(world), undefined)).violations).toEqual([]);
+    expect((await rebuild(world, false, clock.now)).differences).toEqual([]);
+  };
+  await right();
+  clock.advance(2 * DAY);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 1n });
+  await right();
 });
 
 test("the books are rebuilt beside a process that pays", async () => {

@@ -13,7 +13,7 @@ import type { NewEvent } from "./types.ts";
 
 /** Something in the books that cannot be. */
 export interface Violation {
-  /** `sum`, `negative`, `holds`, `postings`, `statement`, `closed`, `log`, `job`, `paid`: which rule is broken. */
+  /** `sum`, `negative`, `holds`, `postings`, `statement`, `closed`, `log`, `job`, `paid`, `chain`: which rule is broken. */
   readonly check: string;
   /** What differs, in words with the numbers. */
   readonly message: string;
@@ -25,21 +25,34 @@ export interface CheckReport {
   readonly jobs: number;
   /** All of the books were looked at, not only what came since the last look. */
   readonly whole: boolean;
+  /** Transactions that were compared with the chain; fewer than there are where it did not answer. */
+  readonly transactions: number;
+  /** Why the chain could not be asked. */
+  readonly chainProblem?: string | undefined;
   /** Of the log, compared up to here. */
   readonly position: bigint;
 }
 
-/** A rule that another room adds: what it finds wrong. It reads through the client that it is given, at one moment. */
-export type ExtraCheck = (client: ClientBase) => Promise<readonly Violation[]>;
+/** The chain that is paid on. */
+export interface PaidChain {
+  readonly chainId: number;
+  /** What it has of a transaction, once that is final; else why there is nothing. Rejects where nodes do not answer. */
+  receiptOf(
+    hash: string,
+  ): Promise<{ readonly blockNumber: number; readonly succeeded: boolean } | { readonly none: string }>;
+}
 
 export interface CheckRules {
   readonly terms: TermsBook;
   readonly bookJob: BookJob;
-  readonly extra?: readonly ExtraCheck[];
+  /** Asked about what was paid lately, when everything is checked; undefined where nothing is paid on a chain. */
+  readonly chain?: (() => PaidChain | undefined) | undefined;
 }
 
 /** Of each rule at most so many are told: the first shows what is wrong. */
 const MAX_TOLD = 20;
+/** So many of the last transactions that paid are compared with the chain: what is older was compared before. */
+const MAX_TRANSACTIONS = 100;
 /** A page of them is decoded without a break: streams that are served meanwhile wait so long. */
 const JOBS_AT_ONCE = 250;
 
@@ -127,21 +140,79 @@ export async function checkLedger(
   after: bigint | undefined,
   signal?: AbortSignal,
 ): Promise<CheckReport> {
+  const whole = after === undefined;
+  const chain = rules.chain?.();
+  let paid: readonly PaidTransaction[] = [];
+  let report: CheckReport;
   await client.query("begin isolation level repeatable read read only");
   try {
     const violations: Violation[] = [];
-    for (const [check, sql] of after === undefined ? [...SUM_CHECKS, ...WHOLE_CHECKS] : SUM_CHECKS) {
+    for (const [check, sql] of whole ? [...SUM_CHECKS, ...WHOLE_CHECKS] : SUM_CHECKS) {
       const { rows } = await client.query<{ message: string }>(sql);
       violations.push(...rows.map(({ message }) => ({ check, message })));
     }
     violations.push(...(await checkPaid(client)));
-    for (const extra of rules.extra ?? []) violations.push(...(await extra(client)));
+    if (whole && chain) paid = await lastPaid(client, chain.chainId);
     const compared = await compareWithLog(client, rules, after ?? 0n, signal);
     violations.push(...compared.violations);
-    return { violations, jobs: compared.jobs, whole: after === undefined, position: compared.position };
+    report = { violations, jobs: compared.jobs, whole, position: compared.position, transactions: 0 };
   } finally {
     await client.query("rollback").catch(() => {});
   }
+  // Nodes may be slow: no snapshot of the database is kept for them.
+  if (!chain || paid.length === 0) return report;
+  const { violations, ...compared } = await compareWithChain(paid, chain, signal);
+  return { ...report, ...compared, violations: [...report.violations, ...violations] };
+}
+
+interface PaidTransaction {
+  readonly hash: string;
+  readonly block: string | null;
+  readonly lines: string;
+}
+
+/** The last transactions that payouts were final in. */
+async function lastPaid(client: ClientBase, chainId: number): Promise<readonly PaidTransaction[]> {
+  const { rows } = await client.query<PaidTransaction>(
+    `select l.tx_hash as hash, min(l.block) as block, count(*) as lines
+     from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run
+     where l.state = 'final' and l.tx_hash is not null and r.chain_id = $1
+     group by l.tx_hash order by max(l.finished_at) desc limit $2`,
+    [chainId, MAX_TRANSACTIONS],
+  );
+  return rows;
+}
+
+/** What the books took for final is so for ever: on the chain, in that block, and it did something. */
+async function compareWithChain(
+  paid: readonly PaidTransaction[],
+  chain: PaidChain,
+  signal: AbortSignal | undefined,
+): Promise<Pick<CheckReport, "violations" | "transactions" | "chainProblem">> {
+  const violations: Violation[] = [];
+  let transactions = 0;
+  for (const { hash, block, lines } of paid) {
+    signal?.throwIfAborted();
+    try {
+      const receipt = await chain.receiptOf(hash);
+      const wrong =
+        "none" in receipt
+          ? receipt.none
+          : !receipt.succeeded
+            ? "it did nothing"
+            : block !== null && Number(block) !== receipt.blockNumber
+              ? `it is in block ${receipt.blockNumber} and was in ${block}`
+              : undefined;
+      transactions++;
+      if (wrong === undefined) continue;
+      const message = `${lines} payments are booked as made in transaction ${hash}, and by the chain: ${wrong}`;
+      violations.push({ check: "chain", message });
+      if (violations.length >= MAX_TOLD) break;
+    } catch (error) {
+      return { violations, transactions, chainProblem: errorText(error) };
+    }
+  }
+  return { violations, transactions };
 }
 
 /** Every wei that was paid has its payout line with a transaction, and the other way round. */
@@ -318,6 +389,9 @@ export class LedgerChecker implements AsyncDisposable {
       await client.end().catch(() => {});
     }
     this.#last = { ...report, atMs: clock.now() };
+    if (report.chainProblem !== undefined) {
+      logger.warn("the books could not all be compared with the chain", { error: report.chainProblem });
+    }
     if (whole) this.#wholeAtMs = clock.monotonicMs();
     const halted = (await ledger.halts()).some((halt) => halt.name === CHECK_HALT);
     const [first] = report.violations;

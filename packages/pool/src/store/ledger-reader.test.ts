@@ -1,4 +1,4 @@
-import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import { silentLogger, type StoppedClock, stoppedClock, systemClock } from "@openpool/base";
 import { expect, test, vi } from "vitest";
 import { createJobBooker } from "../ledger/schemes/index.ts";
 import { TermsBook } from "../ledger/terms.ts";
@@ -191,3 +191,81 @@ test("an event that cannot be booked stops the books before it, and payouts, unt
   broken = false;
   await vi.waitFor(async () => expect((await ledger.balance(ada)).owedWei).toBe(3_000n), { timeout: 10_000 });
 });
+
+/** Lets time go by, and the reader do what it does then, until something is so. */
+async function untilItIs(clock: StoppedClock, so: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await so())) {
+    clock.advance(1_000);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+test("books that do not go on for a minute, whatever the reason, halt payouts until they do", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, ledger, terms, connection } = world;
+  if (connection.kind !== "socket") throw new Error("a test database has a socket");
+  const place = { ...connection, socketDir: "/nowhere" };
+  const halts: number[] = [];
+  await using reader = new LedgerReader(place, {
+    logger: silentLogger,
+    clock,
+    terms,
+    bookJob: bookUnit,
+    onAppended: (callback) => store.onAppended(callback),
+    async onStuck(reason) {
+      halts.push(clock.monotonicMs());
+      await ledger.halt("ledger-stuck", reason, {});
+    },
+    onMoving: () => ledger.liftHalt("ledger-stuck"),
+  });
+  await store.credit(creditOf(ada, "one", 4n));
+  await vi.waitFor(() => expect(reader.progress.stuck).toMatch(/ENOENT/), { timeout: 30_000 });
+  const failedMs = clock.monotonicMs();
+  await untilItIs(clock, () => halts.length > 0);
+  expect(halts[0]! - failedMs).toBeGreaterThanOrEqual(60_000);
+  expect(await ledger.halts()).toMatchObject([
+    { name: "ledger-stuck", reason: expect.stringContaining("The books do not go on") },
+  ]);
+  place.socketDir = connection.socketDir;
+  await untilItIs(clock, async () => (await ledger.halts()).length === 0);
+  expect((await ledger.balance(ada)).owedWei + (await ledger.balance(ada)).heldWei).toBe(3_000n);
+  expect(reader.progress.stuck).toBeUndefined();
+}, 120_000);
+
+test("a run that is too much at once goes through in parts, and what comes before an event that cannot be booked is booked", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, ledger, terms, connection, client } = world;
+  await client.query(`
+    create function pg_temp_limit() returns trigger language plpgsql as $$ begin
+      if (select count(*) from rows) > 3 then raise exception 'too much at once'; end if;
+      return null;
+    end $$;
+    create trigger three_at_most after insert on openpool.ledger_lines referencing new table as rows
+      for each statement execute function pg_temp_limit()`);
+  const credits = Array.from({ length: 12 }, () => creditOf(ada, "one", 4n));
+  for (const credit of credits) await store.credit(credit);
+  let broken = credits[8]?.job;
+  const stuck: string[] = [];
+  await using _reader = new LedgerReader(connection, {
+    logger: silentLogger,
+    clock,
+    terms,
+    bookJob(job, its) {
+      const booking = bookUnit(job, its);
+      return job.job === broken ? { ...booking, postings: booking.postings.slice(1) } : booking;
+    },
+    onAppended: (callback) => store.onAppended(callback),
+    onStuck: async (reason) => void stuck.push(reason),
+  });
+  const booked = async (): Promise<readonly (string | undefined)[]> =>
+    (await ledger.statement(ada, {}, undefined, 100)).rows.map((row) => row.job);
+  await untilItIs(clock, async () => (await booked()).length >= 8 && stuck.some((why) => why.includes(broken ?? "")));
+  expect(await booked()).toEqual(credits.slice(0, 8).map(({ job }) => job));
+  broken = undefined;
+  await untilItIs(clock, async () => (await booked()).length === 12);
+  expect(await booked()).toEqual(credits.map(({ job }) => job));
+  await client.query("drop trigger three_at_most on openpool.ledger_lines");
+  expect((await checkLedger(client, { terms, bookJob: bookUnit }, undefined)).violations).toEqual([]);
+}, 120_000);

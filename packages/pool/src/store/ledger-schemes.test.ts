@@ -6,6 +6,7 @@ import { Hooks } from "../hooks/hooks.ts";
 import { hashOfHook } from "../hooks/read-module.ts";
 import { createHookRunner } from "../hooks/runner.ts";
 import { createJobBooker } from "../ledger/schemes/index.ts";
+import { creditFor } from "../ledger/credit-for.ts";
 import { TermsBook } from "../ledger/terms.ts";
 import { checkLedger } from "./ledger-check.ts";
 import { ledgerStep } from "./ledger-reader.ts";
@@ -14,7 +15,7 @@ import { WorkerNumbers } from "./ledger-writer.ts";
 import { clientConfig } from "./pg-connection.ts";
 import { PgSchemeStore } from "./scheme-store.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
-import { ada, bob, creditOf, newJob } from "./testing/sample-credit.ts";
+import { ada, bob, newJob } from "./testing/sample-credit.ts";
 
 const t0 = Date.parse("2026-01-10T00:00:00Z");
 const HOUR = 3_600_000;
@@ -30,8 +31,11 @@ const hook = hashOfHook(module);
 const schemes = [
   { scheme: "unit", schemeOptions: {} },
   { scheme: "segment", schemeOptions: { amountWei: "900" } },
+  { scheme: "segment", schemeOptions: { amountWei: "0", per: "rendition-second" } },
   { scheme: "proportional", schemeOptions: {} },
   { scheme: "blend", schemeOptions: { lambdaPpm: 300_000 } },
+  { scheme: "blend", schemeOptions: { lambdaPpm: 0 } },
+  { scheme: "blend", schemeOptions: { lambdaPpm: 1_000_000 } },
   { scheme: "hook", schemeOptions: { hook } },
 ] as const;
 
@@ -43,7 +47,9 @@ const step = fc.oneof(
       do: fc.constant("credit" as const),
       worker: who,
       rig: fc.constantFrom("one", "two", "bad"),
-      pixels: fc.bigInt(0n, 10n ** 12n),
+      pixels: fc.oneof(fc.constantFrom(0n, 1n), fc.bigInt(0n, 10n ** 12n)),
+      price: fc.constantFrom(0n, 1n, 1_000n),
+      ppm: fc.constantFrom(0n, 250_000n, 999_999n, 1_000_000n),
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.integer({ min: 0, max: 2 * HOUR }) }) },
@@ -57,9 +63,16 @@ const step = fc.oneof(
       holdMs: fc.constantFrom(0, 30_000, 2 * HOUR),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("income" as const), wei: fc.bigInt(1n, 10n ** 15n) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("income" as const), wei: fc.bigInt(0n, 10n ** 15n) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("settle" as const) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("uptime" as const), ready: fc.subarray(workers) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("uptime" as const),
+      ready: fc.subarray(workers),
+      budgetWeiPerDay: fc.constantFrom(0n, 1n, 144_001n),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("release" as const) }) },
   {
     weight: 2,
@@ -99,9 +112,15 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
           case "credit": {
             const job = newJob();
             jobs.push(job);
-            const credit = creditOf(workers[one.worker]!, one.rig, one.pixels, job);
             await store.credit({
-              ...credit,
+              job,
+              earner: { worker: workers[one.worker]!, rig: one.rig },
+              segments: 1,
+              ...creditFor({
+                pixels: one.pixels,
+                price: { pricePerUnitWei: one.price, pixelsPerUnit: 1n },
+                commissionPpm: one.ppm,
+              }),
               data: { durationMs: 2_000, renditions: [], termsVersion: terms.at(clock.now()).version },
             });
             break;
@@ -153,7 +172,7 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
             if ((await kept.settle(`period ${count}`, clock.now(), time())) === "settled") settled++;
             break;
           case "uptime":
-            await kept.bookUptime({ budgetWeiPerDay: 144_001n, slotMs: 600_000 }, count, one.ready, time());
+            await kept.bookUptime({ budgetWeiPerDay: one.budgetWeiPerDay, slotMs: 600_000 }, count, one.ready, time());
             break;
           case "release": {
             const [held] = await kept.heldJobs(1);

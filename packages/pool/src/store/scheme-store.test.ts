@@ -218,6 +218,8 @@ test("a hook shares every job as it says; those on which it fails wait, and are 
   const { store, schemes, ledger, now } = world;
   await store.credit(creditOf(ada, "good", 1n));
   await store.credit(creditOf(ada, "bad", 2n));
+  // Nothing waits of what is worth nothing.
+  await store.credit({ ...creditOf(ada, "bad", 2n), feeWei: 0n, commissionWei: 0n, earnedWei: 0n });
   await world.catchUp();
   let accounts = await world.balances();
   expect(accounts.get(`worker:${ada}:owed`)).toBe(900n);
@@ -226,6 +228,7 @@ test("a hook shares every job as it says; those on which it fails wait, and are 
   const { rows } = await ledger.statement(ada, {}, undefined, 10);
   expect(rows.map((row) => [row.scheme, row.amountWei, row.data])).toEqual([
     ["hook", 900n, { hook: hash, note: "by good" }],
+    ["hook-held", 0n, { hook: hash, why: expect.stringContaining("not this one"), note: "by bad" }],
     ["hook-held", 0n, { hook: hash, why: expect.stringContaining("not this one"), note: "by bad" }],
   ]);
   expect(await schemes.heldByHooks()).toMatchObject({ jobs: 1, feeWei: 2_000n });
