@@ -59,7 +59,7 @@ class MemoryPool implements AdminPort {
     return [{ worker: ada, ...sums, rigs: [{ name: "rig1", ...sums }] }];
   };
   workers: AdminPort["workers"] = async () => ({
-    workers: [{ worker: ada, locked: true, banned: undefined, payTo: undefined, note: "a friend" }],
+    workers: [{ worker: ada, locked: true, banned: undefined, note: "a friend" }],
     credentials: [
       { id: "c1", name: { worker: ada, rig: "rig1" }, createdAt: "2026-01-01T00:00:00.000Z", revokedAt: undefined },
     ],
@@ -74,7 +74,7 @@ class MemoryPool implements AdminPort {
   };
   setWorker: AdminPort["setWorker"] = async (address, change) => {
     this.calls.push(["set", address, change]);
-    return { worker: ada, locked: false, banned: undefined, payTo: undefined, note: undefined };
+    return { worker: ada, locked: false, banned: undefined, note: undefined };
   };
   gateways: AdminPort["gateways"] = () => [];
   partitions: AdminPort["partitions"] = async () => [{ month: "2026-11", bytes: 4096 }];
