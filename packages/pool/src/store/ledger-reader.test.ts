@@ -214,8 +214,9 @@ test("books that do not go on for a minute, whatever the reason, halt payouts un
     bookJob: bookUnit,
     onAppended: (callback) => store.onAppended(callback),
     async onStuck(reason) {
-      halts.push(clock.monotonicMs());
+      const atMs = clock.monotonicMs();
       await ledger.halt("ledger-stuck", reason, {});
+      halts.push(atMs);
     },
     onMoving: () => ledger.liftHalt("ledger-stuck"),
   });
