@@ -88,10 +88,13 @@ test("the books are adjusted, checked, rebuilt, and told as statements", async (
   expect((await operate("statements", ada, "--month", "2020-01")).out.split("\r\n")).toHaveLength(2);
   expect((await operate("statements", ada, "--month", "13")).code).toBe(2);
   expect((await operate("statements", "0x12")).code).toBe(4);
-  const metrics = await (await fetch(`${pool.running.adminUrl}/metrics`)).text();
-  expect(metrics).toMatch(/openpool_ledger_wei{.*account="owed".*} 3000\n/);
-  expect(metrics).toMatch(/openpool_payout_halts{.*} 0\n/);
-  expect(metrics).toMatch(/openpool_solvency_wei{.*what="debt".*} 3000\n/);
+  const metrics = async (): Promise<string> => (await fetch(`${pool.running.adminUrl}/metrics`)).text();
+  expect(await metrics()).toMatch(/openpool_ledger_wei{.*account="owed".*} 3000\n/);
+  expect(await metrics()).toMatch(/openpool_payout_halts{.*} 0\n/);
+  // Solvency may be some seconds old.
+  await expect
+    .poll(metrics, { timeout: 60_000, interval: 500 })
+    .toMatch(/openpool_solvency_wei{.*what="debt".*} 3000\n/);
 });
 
 test("income is entered by hand, once a reference, and fills pots; solvency shows it", async () => {
