@@ -65,7 +65,8 @@ export interface SchemesAtWorkDeps extends SchemesDeps {
 export interface SchemesAtWork extends AsyncDisposable {
   readonly port: SchemesPort;
   /** Fresh, or some seconds old. Rejects when the database does not answer. */
-  solvency(): Promise<SolvencyReport>;
+  /** `soon`: as it was some seconds ago at most. Default: soon. */
+  solvency(now?: "now" | "soon"): Promise<SolvencyReport>;
   /** What came in, for the public pages. */
   income(): Promise<{
     readonly receivedWei: bigint;
@@ -207,8 +208,8 @@ export async function startSchemes(
   };
   let fresh: { readonly untilMs: number; readonly report: Promise<SolvencyReport> } | undefined;
   let warned = "";
-  const solvency = (): Promise<SolvencyReport> => {
-    if (!fresh || clock.monotonicMs() > fresh.untilMs) {
+  const solvency = (now: "now" | "soon" = "soon"): Promise<SolvencyReport> => {
+    if (!fresh || now === "now" || clock.monotonicMs() > fresh.untilMs) {
       const report = work();
       fresh = { untilMs: clock.monotonicMs() + FRESH_MS, report };
       report.then(

@@ -37,7 +37,7 @@ const HOOK_BODY = { bodyLimit: 512 * 1024 };
 
 /** Routes of income, solvency and hooks on the admin port. */
 export function addSchemesRoutes(app: FastifyInstance, port: SchemesPort, { json, parse }: RouteTools): void {
-  app.get("/solvency", async (_request, reply) => json(reply, solvencyJson(await port.solvency())));
+  app.get("/solvency", async (_request, reply) => json(reply, solvencyJson(await port.solvency("now"))));
 
   app.get("/income", async (request, reply) => {
     const { limit } = parse(schemas.list, request.query);

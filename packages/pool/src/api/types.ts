@@ -100,7 +100,7 @@ export interface LedgerPort extends Pick<
 
 /** Pay schemes, hooks, income and solvency on the admin port. */
 export interface SchemesPort {
-  solvency(): Promise<SolvencyReport>;
+  solvency(now?: "now" | "soon"): Promise<SolvencyReport>;
   /** The newest first. */
   incomes(limit: number): Promise<readonly IncomeRecord[]>;
   incomeStatus(): {

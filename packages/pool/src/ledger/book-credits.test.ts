@@ -86,7 +86,10 @@ test("months and versions of the terms have entries of their own, and what comes
     ["event-1", { jobs: 1 }],
   ]);
   const late = bookCredits(events, { ...rules, openSinceMs: february });
-  expect(late.entries).toHaveLength(1);
+  expect(late.entries.map((one) => [one.id, one.data])).toEqual([
+    ["event-0", { jobs: 2, late: "2026-01" }],
+    ["event-1", { jobs: 1 }],
+  ]);
   expect(late.lines.map((line) => line.atMs)).toEqual([february, february, february]);
 });
 
