@@ -15,7 +15,7 @@ import { WorkerNumbers } from "./ledger-writer.ts";
 import { clientConfig } from "./pg-connection.ts";
 import { PgSchemeStore } from "./scheme-store.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
-import { ada, bob, newJob } from "./testing/sample-credit.ts";
+import { ada, bob, creditOf, newJob } from "./testing/sample-credit.ts";
 
 const t0 = Date.parse("2026-01-10T00:00:00Z");
 const HOUR = 3_600_000;
@@ -215,3 +215,34 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
   // Runs in which nothing happened would prove nothing.
   expect(settled + corrected).toBeGreaterThan(0);
 }, 300_000);
+
+test("what a period gives out in the moment that the reader has just passed is held until the reader comes again", async () => {
+  const clock = stoppedClock(t0);
+  const terms = new TermsBook([termsVersion(1, { scheme: "proportional", schemeOptions: {} })]);
+  const bookJob = createJobBooker(terms);
+  await using world = await openLedgerWorld(clock, terms, bookJob);
+  const { store, ledger, client, connection } = world;
+  await using kept = new PgSchemeStore(connection, { clock });
+  const time = { nowMs: t0, terms: terms.at(t0), sharing: true };
+  await kept.addByHand({ ref: "bank", wei: 1_000n, pot: undefined, note: undefined }, time);
+  await store.credit(creditOf(ada, "one", 1n));
+  await world.catchUp();
+  clock.advance(1);
+  await world.catchUp();
+  expect(await kept.settle("one", clock.now(), { ...time, nowMs: clock.now() })).toBe("settled");
+  const sound = async (state: "held" | "owed"): Promise<void> => {
+    expect(await ledger.balance(ada)).toMatchObject({ [`${state}Wei`]: 750n });
+    const { rows } = await ledger.statement(ada, {}, undefined, 10);
+    expect(rows.filter((row) => row.amountWei !== 0n).map((row) => [row.amountWei, row.state])).toEqual([
+      [750n, state],
+    ]);
+    expect((await checkLedger(client, { terms, bookJob }, undefined)).violations).toEqual([]);
+    expect(
+      (await rebuildLedger(connection, { terms, bookJob, verify: true, nowMs: () => clock.now() })).differences,
+    ).toEqual([]);
+  };
+  await sound("held");
+  clock.advance(1);
+  await world.catchUp();
+  await sound("owed");
+});

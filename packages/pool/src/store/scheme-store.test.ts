@@ -107,6 +107,7 @@ test("a period is settled once, also when new work and income have come and it i
   await both("two");
   expect(await schemes.settle("p1", now().nowMs, now())).toBe("already-settled");
   expect(await schemes.settle("p2", now().nowMs, now())).toBe("settled");
+  world.clock.advance(1);
   await world.catchUp();
   expect((await world.balances()).get(`worker:${ada}:owed`)).toBe(1_500n);
   expect(await schemes.lastPeriod()).toBe("p2");
@@ -241,6 +242,7 @@ test("a hook shares every job as it says; those on which it fails wait, and are 
   expect(await schemes.releaseHeld(held!, undefined, now())).toBe(false);
   accounts = await world.balances();
   expect(accounts.get("pool:unshared")).toBe(0n);
+  world.clock.advance(1);
   await world.catchUp();
   expect((await ledger.balance(ada)).owedWei).toBe(2_900n);
   expect(await schemes.heldJobs(10)).toEqual([]);

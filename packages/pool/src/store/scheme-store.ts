@@ -493,6 +493,7 @@ export class PgSchemeStore implements AsyncDisposable {
     { corrects }: { readonly corrects?: string } = {},
   ): Promise<boolean> {
     if (postings.length === 0) return true;
+    const holds = postings.some(({ account }) => account.startsWith("worker:"));
     const entry: NewEntry = {
       id: this.#newId(),
       source,
@@ -502,7 +503,7 @@ export class PgSchemeStore implements AsyncDisposable {
       postings,
       data,
       ...(corrects === undefined ? {} : { corrects }),
-      releaseAtMs: releaseAtMs(nowMs, terms.holdMs),
+      releaseAtMs: Math.max(releaseAtMs(nowMs, terms.holdMs), holds ? (await passedMs(client)) + 1 : 0),
     };
     return (await postEntries(client, [entry])) > 0;
   }
@@ -517,6 +518,18 @@ export class PgSchemeStore implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool[Symbol.asyncDispose]();
   }
+}
+
+/**
+ * Up to which moment the reader has released what was held, unix ms: what is held from now on ends later, or it would
+ * count as released although nobody did. The reader waits until the transaction is over.
+ */
+async function passedMs(client: PoolClient): Promise<number> {
+  const { rows } = await client.query<{ ms: string | null }>(
+    `select case when isfinite(released_through) then floor(extract(epoch from released_through) * 1000)::bigint end as ms
+     from openpool.ledger_cursor for share`,
+  );
+  return Number(rows[0]?.ms ?? 0);
 }
 
 interface EventRow {
