@@ -1,9 +1,10 @@
 import { type Clock, errorCode, errorText, type Logger, openScope, PoolError } from "@openpool/base";
 import type { RigName, RigReport, WorkerAddress } from "@openpool/protocol";
-import { Client, Pool, type PoolClient, type QueryResultRow } from "pg";
+import { Client, type Pool, type PoolClient, type QueryResultRow } from "pg";
 import { addPartitions, EventWriter } from "./event-writer.ts";
 import { migrate } from "./migrations.ts";
 import { clientConfig, connectError, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
+import { openPool } from "./pg-pool.ts";
 import type {
   CredentialRecord,
   CredentialRoom,
@@ -177,7 +178,7 @@ class PgStore implements Store {
     this.#connection = connection;
     this.#logger = logger;
     this.#clock = clock;
-    this.#readers = new Pool({
+    this.#readers = openPool({
       ...clientConfig(connection, `openpool reader ${process.pid}`),
       max: MAX_READERS,
       idleTimeoutMillis: 30_000,
@@ -186,8 +187,6 @@ class PgStore implements Store {
       query_timeout: 65_000,
       allowExitOnIdle: true,
     });
-    // A reader that dies while idle is replaced when needed.
-    this.#readers.on("error", () => {});
     this.#writer = new EventWriter(connection, { logger, clock, onAppended: () => this.#tellFollowers() });
   }
 

@@ -1,5 +1,5 @@
 import { errorCode, errorText, PoolError } from "@openpool/base";
-import { Pool, type PoolClient, type QueryResultRow } from "pg";
+import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
 
 export interface PgPoolOptions {
@@ -23,7 +23,7 @@ export class PgPool implements AsyncDisposable {
 
   constructor(connection: PgConnection, { name, max, timeoutMs = 60_000, about }: PgPoolOptions) {
     this.#about = about;
-    this.#pool = new Pool({
+    this.#pool = openPool({
       ...clientConfig(connection, `openpool ${name} ${process.pid}`),
       max,
       idleTimeoutMillis: 30_000,
@@ -32,8 +32,6 @@ export class PgPool implements AsyncDisposable {
       query_timeout: timeoutMs + 5_000,
       allowExitOnIdle: true,
     });
-    // A connection that dies while it is idle is replaced when it is needed.
-    this.#pool.on("error", () => {});
   }
 
   query<Row extends object>(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
@@ -73,6 +71,17 @@ export class PgPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#pool.ended) await this.#pool.end();
   }
+}
+
+/**
+ * Connections that may die at any moment: an idle one is replaced when it is needed; one at work says so to whoever uses
+ * it, and its own `error` event, which the driver leaves to whom a connection is lent, would end the process.
+ */
+export function openPool(config: PoolConfig): Pool {
+  const pool = new Pool(config);
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
+  return pool;
 }
 
 /** Commits wait for the disk, whatever the server's default; a stronger one (replicas) stays. */

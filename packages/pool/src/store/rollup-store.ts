@@ -1,7 +1,8 @@
 import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { Pool, type QueryResultRow } from "pg";
+import type { Pool, QueryResultRow } from "pg";
 import { clientConfig, type PgConnection } from "./pg-connection.ts";
+import { openPool } from "./pg-pool.ts";
 import type {
   JobCursor,
   KnownSubject,
@@ -105,21 +106,20 @@ class PgRollups implements Rollups {
   constructor(connection: PgConnection, deps: RollupDeps) {
     this.#deps = deps;
     const common = { allowExitOnIdle: true, idleTimeoutMillis: 30_000 };
-    this.#readers = new Pool({
+    this.#readers = openPool({
       ...clientConfig(connection, `openpool pages ${process.pid}`),
       ...common,
       max: 3,
       statement_timeout: 10_000,
       query_timeout: 15_000,
     });
-    this.#counter = new Pool({
+    this.#counter = openPool({
       ...clientConfig(connection, `openpool counting ${process.pid}`),
       ...common,
       max: 1,
       statement_timeout: 300_000,
       query_timeout: 310_000,
     });
-    for (const pool of [this.#readers, this.#counter]) pool.on("error", () => {});
   }
 
   async start(): Promise<void> {
