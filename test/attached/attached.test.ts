@@ -79,13 +79,12 @@ const session = (): string => {
 const transcode = (
   order: Partial<Parameters<AttachedPool["orchestrator"]["transcode"]>[0]> = {},
 ): Promise<Transcoded> => attached.orchestrator.transcode({ session: session(), seq: 0, ...order });
-/** So many tasks are with workers and not answered. */
-const untilWorking = (tasks: number): Promise<void> =>
-  until(
-    () =>
-      attached.pool.running.node.admin.status().jobsInFlight >= tasks &&
-      workers.reduce((sum, one) => sum + one.tasks.length - one.uploads.length, 0) >= tasks,
-  );
+/** So many segments are with workers and not answered; one that two workers have counts once. */
+const untilWorking = (segments: number): Promise<void> =>
+  until(() => {
+    const inHand = workers.flatMap((one) => [...one.inHand]);
+    return new Set(inHand.map(({ manifestId, seq }) => `${manifestId} ${seq}`)).size >= segments;
+  });
 const behave = (behaviour: FakeTranscoder["behaviour"]): void => {
   for (const worker of workers) worker.behaviour = behaviour;
 };

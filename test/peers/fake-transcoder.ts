@@ -111,6 +111,8 @@ export interface FakeTranscoder extends AsyncDisposable {
   readonly registrations: number;
   /** Tasks received so far, in order. */
   readonly tasks: readonly FakeTask[];
+  /** Those of them that its behaviour has not answered yet. */
+  readonly inHand: ReadonlySet<FakeTask>;
   /** Everything that came over the registration's stream, as it came. */
   readonly messages: readonly Uint8Array[];
   /** Session ids that it was told to free, in order. */
@@ -138,6 +140,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   const version = options.version ?? LIVEPEER_VERSION;
   const agent = createDownloadAgent();
   const tasks: FakeTask[] = [];
+  const inHand = new Set<FakeTask>();
   const teardowns: string[] = [];
   const messages: Uint8Array[] = [];
   const uploads: UploadAnswer[] = [];
@@ -229,8 +232,14 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
       return;
     }
     tasks.push(task);
+    inHand.add(task);
     changed();
-    const what = await self.behaviour(task, self);
+    let what: Upload | undefined;
+    try {
+      what = await self.behaviour(task, self);
+    } finally {
+      inHand.delete(task);
+    }
     if (what && !stopped()) await upload(task.taskId, what);
   };
 
@@ -323,6 +332,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
       return registrations;
     },
     tasks,
+    inHand,
     messages,
     teardowns,
     uploads,
