@@ -11,7 +11,7 @@ import { SchemeKeeper } from "./income/scheme-keeper.ts";
 import { type SolvencyFacts, solvencyOf, type SolvencyReport } from "./income/solvency.ts";
 import type { IncomeChain, OrchestratorStanding } from "./income/types.ts";
 import { createJobBooker, type JobHooks, readScheme, schemeAccounts, sharesIncome } from "./ledger/schemes/index.ts";
-import { type Terms, type TermsBook, TermsError } from "./ledger/terms.ts";
+import { everyTerms, type Terms, type TermsBook, TermsError } from "./ledger/terms.ts";
 import type { BookJob } from "./ledger/types.ts";
 import type { Books } from "./open-books.ts";
 import { type NewEvent, type PgConnection, PgSchemeStore, type Store } from "./store/index.ts";
@@ -77,7 +77,7 @@ export interface SchemesAtWork extends AsyncDisposable {
     readonly reserveDays: number | undefined;
     readonly maxSharePpm: number | undefined;
   }>;
-  /** Asks the hooks of the terms in force. */
+  /** Asks the hooks of the terms that are in force for the worker. */
   workerJoined(rig: RigName, about: Pick<JoiningWorker, "version" | "capacity">): Promise<HookOpinion>;
   payoutPlanned(payout: PlannedPayout): Promise<HookOpinion>;
   /** The workers are being let go. */
@@ -257,7 +257,11 @@ export async function startSchemes(
         tried.add(one.job.job);
         const share = shares[i];
         if (how !== "by-fee" && share?.kind !== "shared") failed++;
-        else if (await kept.releaseHeld(one, share?.kind === "shared" ? share : undefined, now())) released++;
+        else {
+          // What was earned under a version stays as that one says.
+          const time = { nowMs: clock.now(), terms: books.terms.book.version(one.termsVersion) };
+          if (await kept.releaseHeld(one, share?.kind === "shared" ? share : undefined, time)) released++;
+        }
       }
       // Those on which it failed stay in front: there is no way behind them.
       if (failed > 0) break;
@@ -283,8 +287,8 @@ export async function startSchemes(
     heldJobs: (limit) => kept.heldJobs(limit),
     release,
   };
-  const hookInForce = (): string | undefined => {
-    const { scheme, schemeOptions } = terms();
+  const hookFor = (worker: WorkerAddress): string | undefined => {
+    const { scheme, schemeOptions } = books.terms.book.of(terms(), worker);
     return readScheme(scheme, schemeOptions).hook;
   };
   const none: HookOpinion = { veto: undefined, note: undefined };
@@ -304,11 +308,11 @@ export async function startSchemes(
       };
     },
     async workerJoined({ worker, rig }, { version, capacity }) {
-      const hook = hookInForce();
+      const hook = hookFor(worker);
       return hook === undefined ? none : rules.hooks.workerJoined(hook, { worker, rig, version, capacity });
     },
     async payoutPlanned(payout) {
-      const hook = hookInForce();
+      const hook = hookFor(payout.worker);
       return hook === undefined ? none : rules.hooks.payoutPlanned(hook, payout);
     },
     stop: () => keeper.stop(),
@@ -317,12 +321,9 @@ export async function startSchemes(
 }
 
 /** The largest share of a fee that a worker is promised; fixed amounts, income and hooks promise none. */
-function promisedPpm({ scheme, commissionPpm, overrides }: Terms): bigint | undefined {
-  const promised = [
-    ...(scheme === "unit" ? [commissionPpm] : []),
-    ...overrides.flatMap((one) =>
-      (one.scheme ?? scheme) === "unit" && one.commissionPpm !== undefined ? [one.commissionPpm] : [],
-    ),
-  ].map((ppm) => 1_000_000n - ppm);
+function promisedPpm(terms: Terms): bigint | undefined {
+  const promised = everyTerms(terms).flatMap(({ scheme, commissionPpm }) =>
+    scheme === "unit" ? [1_000_000n - commissionPpm] : [],
+  );
   return promised.length === 0 ? undefined : promised.reduce((a, b) => (a > b ? a : b));
 }

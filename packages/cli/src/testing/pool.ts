@@ -7,9 +7,12 @@ import { type Ran, run } from "./run.ts";
 
 export interface OperatedPool extends AsyncDisposable {
   readonly dataDir: string;
+  /** What runs now. */
   readonly running: RunningPool;
   /** Runs a command as its operator would, in the pool's data directory. */
   operate(...args: readonly string[]): Promise<Ran>;
+  /** Stops the pool and starts it again with other flags, on the same data. */
+  restart(flags: Readonly<Record<string, string>>): Promise<void>;
 }
 
 /** A pool with a database of its own, in a directory that goes with it; `flags` beside the few that every test needs. */
@@ -21,34 +24,52 @@ export async function openOperatedPool(
   try {
     const dataDir = await mkdtemp(join(tmpdir(), "openpool-operated-"));
     scope.defer(() => rm(dataDir, { recursive: true, force: true }));
-    const values = new Map(
-      Object.entries({
-        "data-dir": dataDir,
-        listen: "127.0.0.1:0",
-        "service-uri": "https://127.0.0.1:1",
-        "admin-listen": "127.0.0.1:0",
-        "api-listen": "127.0.0.1:0",
-        ...(await flags(dataDir)),
-      }),
-    );
-    const resolved = resolveOptions(poolOptions, [{ origin: "flag", label: (name) => name, values }]);
-    if (!resolved.ok) throw new Error(JSON.stringify(resolved.problems));
-    const options = toPoolOptions(resolved.values, {
-      adminListenNamed: true,
-      apiListenNamed: true,
-      joinPassword: undefined,
-      terminal: false,
-    });
-    if ("problems" in options) throw new Error(JSON.stringify(options.problems));
-    const running = scope.use(await startPool(options, { logger: silentLogger, clock, version: "0.0.0" }));
+    let running: RunningPool | undefined = await startOperated(dataDir, await flags(dataDir), clock);
+    scope.defer(async () => running?.[Symbol.asyncDispose]());
     return {
       dataDir,
-      running,
+      get running() {
+        if (running) return running;
+        throw new Error("the pool did not start again");
+      },
       operate: (...args) => run(args, { env: { OPENPOOL_DATA_DIR: dataDir }, cwd: dataDir }),
+      async restart(others) {
+        const before = running;
+        running = undefined;
+        await before?.[Symbol.asyncDispose]();
+        running = await startOperated(dataDir, others, clock);
+      },
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };
   } catch (cause) {
     await scope[Symbol.asyncDispose]();
     throw cause;
   }
+}
+
+async function startOperated(
+  dataDir: string,
+  flags: Readonly<Record<string, string>>,
+  clock: Clock,
+): Promise<RunningPool> {
+  const values = new Map(
+    Object.entries({
+      "data-dir": dataDir,
+      listen: "127.0.0.1:0",
+      "service-uri": "https://127.0.0.1:1",
+      "admin-listen": "127.0.0.1:0",
+      "api-listen": "127.0.0.1:0",
+      ...flags,
+    }),
+  );
+  const resolved = resolveOptions(poolOptions, [{ origin: "flag", label: (name) => name, values }]);
+  if (!resolved.ok) throw new Error(JSON.stringify(resolved.problems));
+  const options = toPoolOptions(resolved.values, {
+    adminListenNamed: true,
+    apiListenNamed: true,
+    joinPassword: undefined,
+    terminal: false,
+  });
+  if ("problems" in options) throw new Error(JSON.stringify(options.problems));
+  return startPool(options, { logger: silentLogger, clock, version: "0.0.0" });
 }

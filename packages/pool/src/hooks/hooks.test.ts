@@ -1,9 +1,11 @@
-import { systemClock } from "@openpool/base";
+import { silentLogger, systemClock } from "@openpool/base";
 import { checksumAddress } from "@openpool/protocol";
 import { afterAll, describe, expect, test } from "vitest";
 import type { CreditedJob } from "../ledger/types.ts";
+import { Hooks } from "./hooks.ts";
 import { jobInput, readOpinion, readShare } from "./interface.ts";
-import { createHookRunner } from "./runner.ts";
+import { hashOfHook } from "./read-module.ts";
+import { createHookRunner, type HookRunner } from "./runner.ts";
 
 const runner = createHookRunner({ clock: systemClock, callMs: 1_000 });
 afterAll(() => runner[Symbol.asyncDispose]());
@@ -213,4 +215,33 @@ test("a module says which functions it has, or why it cannot be read", async () 
     names: ["default", "share"],
   });
   expect(await runner.exports("export function (")).toMatchObject({ why: expect.stringContaining("SyntaxError") });
+});
+
+test("of a rig that comes back as it was the hook is not asked again, unless it failed the first time", async () => {
+  let calls = 0;
+  let broken = false;
+  const counting: HookRunner = {
+    run(source, asked) {
+      calls += asked.length;
+      return broken ? Promise.resolve([{ kind: "failed", why: "a slow machine" }]) : runner.run(source, asked);
+    },
+    exports: (source) => runner.exports(source),
+    [Symbol.asyncDispose]: async () => {},
+  };
+  const module = `export const workerJoined = ({ rig, capacity }) => (capacity > 4 ? { veto: rig + " is too large" } : {});`;
+  const hash = hashOfHook(module);
+  const hooks = new Hooks({ runner: counting, logger: silentLogger, source: async () => module });
+  const joined = (rig: string, capacity: number) =>
+    hooks.workerJoined(hash, { worker: ada, rig, version: "1", capacity });
+  const [first, beside] = await Promise.all([joined("attic", 4), joined("attic", 4)]);
+  expect([first.veto, beside.veto, (await joined("attic", 4)).veto]).toEqual([undefined, undefined, undefined]);
+  expect(calls).toBe(1);
+  // It is another one now.
+  expect((await joined("attic", 5)).veto).toBe("attic is too large");
+  expect((await joined("attic", 5)).veto).toBe("attic is too large");
+  expect(calls).toBe(2);
+  broken = true;
+  expect((await joined("cellar", 9)).veto).toBeUndefined();
+  broken = false;
+  expect((await joined("cellar", 9)).veto).toBe("cellar is too large");
 });

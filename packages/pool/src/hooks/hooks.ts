@@ -23,11 +23,15 @@ export interface HooksDeps {
 }
 
 const NO_OPINION: HookOpinion = { veto: undefined, note: undefined };
+/** Registrations of which it is remembered what a hook said. */
+const MAX_JOINED = 10_000;
 
 /** The operator's hooks at work: typed calls, checked answers. */
 export class Hooks implements JobHooks {
   readonly #deps: HooksDeps;
   readonly #modules = new Map<string, { readonly source: string; readonly names: ReadonlySet<string> }>();
+  /** What was said of registrations, by the hook and what it was told. */
+  readonly #joined = new Map<string, Promise<HookOpinion>>();
 
   constructor(deps: HooksDeps) {
     this.#deps = deps;
@@ -60,9 +64,20 @@ export class Hooks implements JobHooks {
     });
   }
 
-  /** A hook that fails keeps nobody from working. */
-  async workerJoined(hash: string, joining: JoiningWorker): Promise<HookOpinion> {
-    return this.#ask(hash, "workerJoined", joinedInput(joining), NO_OPINION);
+  /** A hook that fails keeps nobody from working. A rig that comes back as it was is not asked about again. */
+  workerJoined(hash: string, joining: JoiningWorker): Promise<HookOpinion> {
+    const inputJson = joinedInput(joining);
+    const key = `${hash} ${inputJson}`;
+    const known = this.#joined.get(key);
+    if (known) return known;
+    const opinion = this.#ask(hash, "workerJoined", inputJson, () => {
+      this.#joined.delete(key);
+      return NO_OPINION;
+    });
+    // Bounded, for names of rigs can be made up.
+    if (this.#joined.size >= MAX_JOINED) this.#joined.clear();
+    this.#joined.set(key, opinion);
+    return opinion;
   }
 
   /** A hook that fails keeps a payout back: money that is gone does not come back, and a payout can wait. */
@@ -82,7 +97,7 @@ export class Hooks implements JobHooks {
     hash: string,
     name: HookName,
     inputJson: string,
-    otherwise: HookOpinion | ((why: string) => HookOpinion),
+    otherwise: (why: string) => HookOpinion,
   ): Promise<HookOpinion> {
     let why: string;
     try {
@@ -96,7 +111,7 @@ export class Hooks implements JobHooks {
       why = errorText(error);
     }
     this.#deps.logger.warn(`the hook ${name} failed`, { hook: hash, why });
-    return typeof otherwise === "function" ? otherwise(why) : otherwise;
+    return otherwise(why);
   }
 
   /** @throws HookError `hooks/unknown-module`: the books stop rather than book a job by another rule than was promised. */

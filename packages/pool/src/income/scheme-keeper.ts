@@ -1,7 +1,7 @@
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { readScheme, sharesIncome, type UptimeBonus } from "../ledger/schemes/index.ts";
-import type { Terms } from "../ledger/terms.ts";
+import { everyTerms, type Terms } from "../ledger/terms.ts";
 
 export interface SchemeKeeperDeps {
   readonly clock: Clock;
@@ -48,12 +48,10 @@ export function periodStart(atMs: number, periodMs: number): string {
 /** The shortest period among the schemes of these terms; undefined when nobody shares income. */
 export function periodMsOf(terms: Terms): number | undefined {
   if (!sharesIncome(terms)) return undefined;
-  const own = terms.overrides.flatMap((one) =>
-    one.scheme === undefined ? [] : [readScheme(one.scheme, one.schemeOptions ?? {}).scheme],
-  );
-  const periods = [readScheme(terms.scheme, terms.schemeOptions).scheme, ...own].flatMap((scheme) =>
-    scheme.kind === "proportional" || scheme.kind === "blend" ? [scheme.periodMs] : [],
-  );
+  const periods = everyTerms(terms).flatMap((one) => {
+    const { scheme } = readScheme(one.scheme, one.schemeOptions);
+    return scheme.kind === "proportional" || scheme.kind === "blend" ? [scheme.periodMs] : [];
+  });
   return Math.min(...periods);
 }
 
@@ -130,6 +128,7 @@ export class SchemeKeeper implements AsyncDisposable {
   }
 
   async #lookAtSlot(terms: Terms, nowMs: number): Promise<void> {
+    // The budget is the pool's: no override has one of its own.
     const { uptime } = readScheme(terms.scheme, terms.schemeOptions);
     if (!uptime) {
       this.#slot = undefined;

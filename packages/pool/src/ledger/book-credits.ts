@@ -3,7 +3,15 @@ import type { WorkerAddress } from "@openpool/protocol";
 import { type CreditEvent, decodeCredit } from "./decode-credit.ts";
 import { releaseAtMs } from "./hold.ts";
 import type { Terms, TermsBook, WorkerTerms } from "./terms.ts";
-import type { BookJob, CreditedJob, HookVerdicts, JobUnderTerms, NewEntry, Posting } from "./types.ts";
+import {
+  type BookJob,
+  type CreditedJob,
+  holderOf,
+  type HookVerdicts,
+  type JobUnderTerms,
+  type NewEntry,
+  type Posting,
+} from "./types.ts";
 
 /** The row of a job in one worker's statement. */
 export interface CreditLine {
@@ -41,8 +49,6 @@ export interface BookingRules {
   /** Of the {@link hookedCredits} among them. */
   readonly verdicts?: HookVerdicts | undefined;
 }
-
-const HELD = /^worker:(0x[0-9a-fA-F]{40}):held$/;
 
 function creditUnderTerms(
   event: CreditEvent,
@@ -148,7 +154,7 @@ function addUp(group: Group, job: CreditedJob, postings: readonly Posting[]): Ma
     sum += amountWei;
     group.sums.set(account, (group.sums.get(account) ?? 0n) + amountWei);
     if (!account.startsWith("worker:")) continue;
-    const worker = HELD.exec(account)?.[1] as WorkerAddress | undefined;
+    const worker = holderOf(account);
     if (worker === undefined || amountWei < 0n) throw badBooking(job, `posts ${amountWei} wei to ${account}`);
     shares.set(worker, (shares.get(worker) ?? 0n) + amountWei);
   }

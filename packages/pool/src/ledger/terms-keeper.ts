@@ -1,6 +1,7 @@
 import type { Clock } from "@openpool/base";
 import {
   diffTerms,
+  everyTerms,
   parseTermsDocument,
   type Terms,
   TermsBook,
@@ -117,10 +118,13 @@ export class TermsKeeper implements AsyncDisposable {
   }
 
   #check(document: TermsDocument): void {
-    this.#deps.checkScheme(document.scheme, document.schemeOptions);
-    for (const one of document.overrides) {
-      if (one.scheme !== undefined) this.#deps.checkScheme(one.scheme, one.schemeOptions ?? {});
-      else if (one.schemeOptions) this.#deps.checkScheme(document.scheme, one.schemeOptions);
+    for (const { scheme, schemeOptions } of everyTerms(document)) this.#deps.checkScheme(scheme, schemeOptions);
+    const budgeted = document.overrides.find((one) => one.schemeOptions?.["uptime"] !== undefined);
+    if (budgeted) {
+      throw new TermsError(
+        { code: "terms/invalid" },
+        `The override "${budgeted.name}" has the parameter uptime: that bonus is one budget, shared by all workers that are ready. Name it in the common schemeOptions, and take it out of the override.`,
+      );
     }
   }
 

@@ -6,6 +6,7 @@ import { releaseAtMs } from "./hold.ts";
 import { defaultTerms, MIN_NOTICE_MS, TermsKeeper } from "./terms-keeper.ts";
 import {
   diffTerms,
+  everyTerms,
   parseTermsDocument,
   type Terms,
   TermsBook,
@@ -68,6 +69,39 @@ test("a worker has the terms of the first override that names it, and another sc
     schemeOptions: { a: "1" },
     holdMs: 1,
   });
+});
+
+test("an override changes what it names, for whom it names, and nothing else: all terms of a version are those of its workers", () => {
+  const cal = parseAddress(`0x${"33".repeat(20)}`) as WorkerAddress;
+  const scheme = fc.constantFrom("unit", "blend", undefined);
+  const override = fc.record({
+    name: fc.constant("some"),
+    workers: fc.subarray([ada, bob, cal], { minLength: 1 }),
+    commissionPpm: fc.option(fc.bigInt(0n, 9n), { nil: undefined }),
+    scheme,
+    schemeOptions: fc.option(fc.record({ of: fc.constant("override") }), { nil: undefined }),
+    holdMs: fc.option(fc.nat(9), { nil: undefined }),
+    minimumPayoutWei: fc.option(fc.bigInt(0n, 9n), { nil: undefined }),
+  });
+  fc.assert(
+    fc.property(fc.array(override, { maxLength: 4 }), (overrides) => {
+      const terms = version(1, { schemeOptions: { of: "pool" }, overrides });
+      const all = everyTerms(terms);
+      expect(all).toHaveLength(overrides.length + 1);
+      for (const worker of [ada, bob, cal]) {
+        const own = overrides.find((one) => one.workers.includes(worker));
+        const its = termsFor(terms, worker);
+        expect(all).toContainEqual(its);
+        expect(its).toEqual({
+          ...all[0],
+          ...Object.fromEntries(
+            Object.entries(own ?? {}).filter(([key, value]) => key in its && value !== undefined),
+          ),
+          schemeOptions: own?.schemeOptions ?? (own?.scheme === undefined ? { of: "pool" } : {}),
+        });
+      }
+    }),
+  );
 });
 
 test("at every moment the last version that has begun is in force, and a later one replaces what was announced before it", () => {
@@ -147,6 +181,20 @@ describe("the keeper of the terms", () => {
     expect(diffTerms(keeper.book.version(1), keeper.book.version(2))).toEqual([
       { field: "commissionPpm", from: "250000", to: "100000" },
     ]);
+    await keeper[Symbol.asyncDispose]();
+  });
+
+  test("refuses an override with an uptime budget of its own, and says where it belongs", async () => {
+    const { keeper: opening, recorded } = openKeeper();
+    const keeper = await opening;
+    const uptime = { budgetWeiPerDay: "1000" };
+    const document = termsDocumentJson(defaultTerms);
+    const own = { name: "partners", workers: [ada], schemeOptions: { uptime } };
+    await expect(keeper.announce({ ...document, overrides: [own] }, t0 + MIN_NOTICE_MS)).rejects.toThrow(
+      /terms\/invalid.*"partners" has the parameter uptime.*common schemeOptions/,
+    );
+    expect(recorded).toHaveLength(1);
+    await keeper.announce({ ...document, schemeOptions: { uptime } }, t0 + MIN_NOTICE_MS);
     await keeper[Symbol.asyncDispose]();
   });
 

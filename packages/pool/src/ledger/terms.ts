@@ -139,19 +139,33 @@ export function termsJson(terms: Terms): Record<string, unknown> {
   };
 }
 
+/** What a document, or a version of it, says once nobody has other terms. */
+type Resolved<T extends TermsDocument> = Omit<T, "overrides">;
+
 /** The terms as they are for one worker: the first override that names it counts. */
-export function termsFor(terms: Terms, worker: WorkerAddress): WorkerTerms {
-  const { overrides, ...common } = terms;
-  const own = overrides.find((one) => one.workers.includes(worker));
+export function termsFor<T extends TermsDocument>(terms: T, worker: WorkerAddress): Resolved<T> {
+  return resolve(
+    terms,
+    terms.overrides.find((one) => one.workers.includes(worker)),
+  );
+}
+
+/** All that some worker may have: the common terms, and those of each override. */
+export function everyTerms<T extends TermsDocument>(terms: T): readonly Resolved<T>[] {
+  return [undefined, ...terms.overrides].map((one) => resolve(terms, one));
+}
+
+function resolve<T extends TermsDocument>(terms: T, own: TermsOverride | undefined): Resolved<T> {
+  const { overrides: _, ...common } = terms;
   if (!own) return common;
   return {
     ...common,
-    commissionPpm: own.commissionPpm ?? common.commissionPpm,
+    commissionPpm: own.commissionPpm ?? terms.commissionPpm,
     // Another scheme does not inherit the parameters of this one.
-    scheme: own.scheme ?? common.scheme,
-    schemeOptions: own.schemeOptions ?? (own.scheme === undefined ? common.schemeOptions : {}),
-    holdMs: own.holdMs ?? common.holdMs,
-    minimumPayoutWei: own.minimumPayoutWei ?? common.minimumPayoutWei,
+    scheme: own.scheme ?? terms.scheme,
+    schemeOptions: own.schemeOptions ?? (own.scheme === undefined ? terms.schemeOptions : {}),
+    holdMs: own.holdMs ?? terms.holdMs,
+    minimumPayoutWei: own.minimumPayoutWei ?? terms.minimumPayoutWei,
   };
 }
 

@@ -10,6 +10,14 @@ export function workerAccount(worker: WorkerAddress, state: WorkerAccountState):
   return `worker:${worker}:${state}`;
 }
 
+const HELD = /^worker:(0x[0-9a-fA-F]{40}):held$/;
+
+/** The worker whose `held` account this is; undefined for every other account. */
+export function holderOf(account: string): WorkerAddress | undefined {
+  // What looks so was written by `workerAccount`.
+  return HELD.exec(account)?.[1] as WorkerAddress | undefined;
+}
+
 /** The accounts of the pool itself. Sources (`source:gateway`, `source:upstream:NAME`) run negative: what came in. */
 export const poolAccounts = {
   gateway: "source:gateway",
@@ -43,8 +51,6 @@ export interface NewEntry {
   readonly data: Readonly<Record<string, unknown>>;
   /** The id of the entry, or of the job, that this one corrects. */
   readonly corrects?: string | undefined;
-  /** Of what goes to `held` accounts: payable from then on, unix ms. Without it at once. */
-  readonly releaseAtMs?: number | undefined;
 }
 
 /** What a worker has, by state. `heldWei + owedWei + payingWei` is what the pool still owes it. */

@@ -4,7 +4,8 @@ import { locks } from "./locks.ts";
 
 /** A credit that is not payable yet, with what was corrected of it. */
 export interface HeldCredit {
-  readonly releaseAt: Date;
+  /** Unix ms. */
+  readonly releaseAtMs: number;
   readonly termsVersion: number;
   /** What it comes to now. */
   readonly amountWei: bigint;
@@ -47,28 +48,5 @@ export async function lockHeldCredit(
     [worker, credit.event, job, new Date(atMs - MINUTE_MS), new Date(atMs + MONTH_MS), cursors[0]?.through],
   );
   const [row] = rows;
-  return row && { releaseAt: row.release_at, termsVersion: row.terms_version, amountWei: BigInt(row.wei) };
-}
-
-/** Changes what is held of a credit, beside the entry that says so, and makes the row of the statement. */
-export async function changeHold(
-  client: ClientBase,
-  worker: WorkerAddress,
-  { releaseAt, termsVersion }: HeldCredit,
-  entry: string,
-  amountWei: bigint,
-): Promise<void> {
-  await client.query(
-    // A credit of nothing put nothing on hold: there may be no row to change.
-    `insert into openpool.ledger_holds as h (release_at, worker, terms_version, amount_wei)
-     select $2, w.id, $3, $4 from openpool.ledger_workers w where w.worker = $1
-     on conflict (release_at, worker, terms_version) do update set amount_wei = h.amount_wei + excluded.amount_wei`,
-    [worker, releaseAt, termsVersion, amountWei],
-  );
-  await client.query(
-    `insert into openpool.ledger_lines (worker, at, id, entry, kind, amount_wei, terms_version, release_at, data)
-     select w.id, e.time, e.id, e.id, e.rule, $3, e.terms_version, $4, e.data
-     from openpool.ledger_entries e, openpool.ledger_workers w where e.id = $1 and w.worker = $2`,
-    [entry, worker, amountWei, releaseAt],
-  );
+  return row && { releaseAtMs: row.release_at.getTime(), termsVersion: row.terms_version, amountWei: BigInt(row.wei) };
 }

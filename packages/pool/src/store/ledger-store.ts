@@ -4,7 +4,8 @@ import type { ClientBase } from "pg";
 import { parseTermsDocument, type Terms, type TermsDocument, termsDocumentJson } from "../ledger/terms.ts";
 import { type AccountBalance, type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { ClosedPeriod } from "./ledger-periods.ts";
-import { changeHold, lockHeldCredit } from "./held-credit.ts";
+import { lockHeldCredit } from "./held-credit.ts";
+import { writeHeld } from "./ledger-writer.ts";
 import type { PgConnection } from "./pg-connection.ts";
 import { PgPool } from "./pg-pool.ts";
 import { createUuidV7 } from "./uuid.ts";
@@ -227,7 +228,8 @@ export async function postEntries(
         entries.map((entry) => entry.corrects ?? null),
         entries.map((entry) => JSON.stringify(entry.data)),
         entries.map(() => !withoutLines),
-        entries.map((entry) => Math.floor(entry.releaseAtMs ?? entry.atMs)),
+        // What is held has a moment of its own for each worker: `writeHeld` says it.
+        entries.map((entry) => Math.floor(entry.atMs)),
         at,
         accounts,
         amounts,
@@ -553,7 +555,7 @@ export class PgLedgerStore implements LedgerStore {
       if ((await postEntries(client, [entry], { withoutLines: held !== undefined })) === 0) {
         throw new PoolError({ code: "store/conflict" }, `Another adjustment with the key ${key} is being booked.`);
       }
-      if (held) await changeHold(client, worker, held, id, amountWei);
+      if (held) await writeHeld(client, id, [{ ...held, worker, amountWei }]);
       return id;
     });
     return { entry: entryId, balance: await this.balance(worker), repeated: entryId !== id };

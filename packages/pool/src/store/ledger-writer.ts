@@ -148,3 +148,23 @@ export async function writeHolds(
     ],
   });
 }
+
+/** Puts on hold what a posted entry gives to workers, or takes from what is held, and makes its rows of their statements. */
+export async function writeHeld(client: ClientBase, entry: string, holds: readonly Hold[]): Promise<void> {
+  if (holds.length === 0) return;
+  const numbers = await new WorkerNumbers().of(client, holds);
+  await writeHolds(client, holds, numbers);
+  await client.query(
+    `insert into openpool.ledger_lines (worker, at, id, entry, kind, amount_wei, terms_version, release_at, data)
+     select n.worker, e.time, e.id, e.id, e.rule, n.amount, e.terms_version,
+       timestamptz 'epoch' + n.release * interval '1 millisecond', e.data
+     from openpool.ledger_entries e, unnest($2::integer[], $3::numeric[], $4::bigint[]) as n (worker, amount, release)
+     where e.id = $1`,
+    [
+      entry,
+      holds.map((hold) => numbers.get(hold.worker)),
+      holds.map((hold) => hold.amountWei),
+      holds.map((hold) => hold.releaseAtMs),
+    ],
+  );
+}

@@ -1,10 +1,10 @@
-import { type Clock, errorCode, errorText, type Logger, openScope, PoolError } from "@openpool/base";
+import { type Clock, errorText, type Logger, openScope, PoolError } from "@openpool/base";
 import type { RigName, RigReport, WorkerAddress } from "@openpool/protocol";
-import { Client, type Pool, type PoolClient, type QueryResultRow } from "pg";
+import { Client } from "pg";
 import { addPartitions, EventWriter } from "./event-writer.ts";
 import { migrate } from "./migrations.ts";
 import { clientConfig, connectError, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
-import { openPool } from "./pg-pool.ts";
+import { databaseError, PgPool } from "./pg-pool.ts";
 import type {
   CredentialRecord,
   CredentialRoom,
@@ -24,6 +24,7 @@ import type {
   WorkerChange,
   WorkerRecord,
 } from "./types.ts";
+import { withClient } from "./with-client.ts";
 
 export interface StoreDeps {
   readonly logger: Logger;
@@ -34,6 +35,8 @@ const MIN_SERVER = 150_000;
 const MAX_EVENTS = 10_000;
 /** Readers in one process; writing has a connection of its own. */
 const MAX_READERS = 4;
+/** What its questions are about, in words for errors. */
+const ABOUT = "the event log";
 /** How soon followers see what another node appended. */
 const FOLLOW_MS = 500;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -168,7 +171,7 @@ class PgStore implements Store {
   readonly #clock: Clock;
   readonly #scope = openScope();
   readonly #writer: EventWriter;
-  readonly #readers: Pool;
+  readonly #readers: PgPool;
   readonly #followers = new Set<() => void>();
   #seenPosition: string | undefined;
   #stopFollowing: (() => void) | undefined;
@@ -178,15 +181,7 @@ class PgStore implements Store {
     this.#connection = connection;
     this.#logger = logger;
     this.#clock = clock;
-    this.#readers = openPool({
-      ...clientConfig(connection, `openpool reader ${process.pid}`),
-      max: MAX_READERS,
-      idleTimeoutMillis: 30_000,
-      // The second is for a server that does not even say that it is too slow.
-      statement_timeout: 60_000,
-      query_timeout: 65_000,
-      allowExitOnIdle: true,
-    });
+    this.#readers = new PgPool(connection, { name: "reader", max: MAX_READERS, about: ABOUT });
     this.#writer = new EventWriter(connection, { logger, clock, onAppended: () => this.#tellFollowers() });
   }
 
@@ -219,7 +214,7 @@ class PgStore implements Store {
     if (types !== undefined) add("type = any (?)", types);
     values.push(Math.max(0, Math.min(limit, MAX_EVENTS)));
     // Not prepared by name: with the values in sight the planner leaves out partitions and finds the index on types.
-    const rows = await this.#read<EventRow>(
+    const rows = await this.#readers.query<EventRow>(
       `select position, id, time, type, worker, rig, data from openpool.events
        ${where.length > 0 ? `where ${where.join(" and ")}` : ""} order by position limit $${values.length}`,
       values,
@@ -251,7 +246,7 @@ class PgStore implements Store {
   }
 
   async balances(): Promise<readonly WorkerBalance[]> {
-    const rows = await this.#read<{ worker: WorkerAddress; rig: string } & TotalsRow>(
+    const rows = await this.#readers.query<{ worker: WorkerAddress; rig: string } & TotalsRow>(
       "select * from openpool.rig_totals order by worker, rig",
     );
     const workers = new Map<WorkerAddress, { balance: Omit<WorkerBalance, "rigs">; rigs: RigBalance[] }>();
@@ -273,7 +268,7 @@ class PgStore implements Store {
   }
 
   async totals(): Promise<PoolTotals> {
-    const [row] = await this.#read<TotalsRow>(
+    const [row] = await this.#readers.query<TotalsRow>(
       `select coalesce(sum(segments), 0) as segments, coalesce(sum(pixels), 0) as pixels,
          coalesce(sum(fee_wei), 0) as fee_wei, coalesce(sum(commission_wei), 0) as commission_wei,
          coalesce(sum(credited_wei), 0) as credited_wei
@@ -326,16 +321,16 @@ class PgStore implements Store {
   }
 
   async workers(): Promise<readonly WorkerRecord[]> {
-    return (await this.#read<WorkerRow>(`select ${WORKER} from openpool.workers order by worker`)).map(workerOf);
+    return (await this.#readers.query<WorkerRow>(`select ${WORKER} from openpool.workers order by worker`)).map(workerOf);
   }
 
   async worker(worker: WorkerAddress): Promise<WorkerRecord | undefined> {
-    const [row] = await this.#read<WorkerRow>(`select ${WORKER} from openpool.workers where worker = $1`, [worker]);
+    const [row] = await this.#readers.query<WorkerRow>(`select ${WORKER} from openpool.workers where worker = $1`, [worker]);
     return row && workerOf(row);
   }
 
   async changeWorker(worker: WorkerAddress, { locked, banned, note }: WorkerChange): Promise<WorkerRecord> {
-    const [row] = await this.#read<WorkerRow>(
+    const [row] = await this.#readers.query<WorkerRow>(
       `insert into openpool.workers as w (worker, locked, banned, note)
        values ($1, coalesce($2::boolean, false), $4::text, $6::text)
        on conflict (worker) do update set
@@ -349,7 +344,7 @@ class PgStore implements Store {
   }
 
   async credentials(worker?: WorkerAddress): Promise<readonly CredentialRecord[]> {
-    const rows = await this.#read<CredentialRow>(
+    const rows = await this.#readers.query<CredentialRow>(
       `select ${CREDENTIAL} from openpool.credentials where $1::text is null or worker = $1 order by created_at, id`,
       [worker],
     );
@@ -357,7 +352,7 @@ class PgStore implements Store {
   }
 
   async credentialRoom(worker: WorkerAddress): Promise<CredentialRoom> {
-    const [row] = await this.#read<{ own: string; all: string; credited: boolean }>(
+    const [row] = await this.#readers.query<{ own: string; all: string; credited: boolean }>(
       `select count(*) filter (where worker = $1 and revoked_at is null) as own, count(*) as all,
          exists (select from openpool.rig_totals where worker = $1 and segments > 0) as credited
        from openpool.credentials`,
@@ -367,7 +362,7 @@ class PgStore implements Store {
   }
 
   async addCredential({ id, secretHash, name, createdAt, revokedAt }: CredentialRecord): Promise<void> {
-    await this.#read(
+    await this.#readers.query(
       `with forgotten as (delete from openpool.credentials where id in (
          select id from openpool.credentials where worker = $3 and revoked_at is not null
          order by revoked_at desc, id offset $7))
@@ -378,7 +373,7 @@ class PgStore implements Store {
   }
 
   async revokeCredential(id: string, at: number): Promise<CredentialRecord | undefined> {
-    const [row] = await this.#read<CredentialRow>(
+    const [row] = await this.#readers.query<CredentialRow>(
       `update openpool.credentials set revoked_at = coalesce(revoked_at, $2) where id = $1 returning ${CREDENTIAL}`,
       [id, new Date(at)],
     );
@@ -386,14 +381,14 @@ class PgStore implements Store {
   }
 
   async upstreams(): Promise<readonly UpstreamRecord[]> {
-    const rows = await this.#read<{ name: string; drained_at: Date | null }>(
+    const rows = await this.#readers.query<{ name: string; drained_at: Date | null }>(
       "select name, drained_at from openpool.upstreams order by name",
     );
     return rows.map((row) => ({ name: row.name, drainedAt: row.drained_at?.toISOString() }));
   }
 
   async putUpstream({ name, drainedAt }: UpstreamRecord): Promise<void> {
-    await this.#read(
+    await this.#readers.query(
       `insert into openpool.upstreams (name, drained_at) values ($1, $2)
        on conflict (name) do update set drained_at = excluded.drained_at`,
       [name, drainedAt ?? null],
@@ -401,7 +396,7 @@ class PgStore implements Store {
   }
 
   async partitions(): Promise<readonly PartitionSize[]> {
-    const rows = await this.#read<{ name: string; bytes: string }>(
+    const rows = await this.#readers.query<{ name: string; bytes: string }>(
       `select inhrelid::regclass::text as name, pg_total_relation_size(inhrelid) as bytes
        from pg_inherits where inhparent = 'openpool.events'::regclass order by 1 desc`,
     );
@@ -412,7 +407,7 @@ class PgStore implements Store {
   }
 
   async rigReports(): Promise<readonly RigReportSummary[]> {
-    const rows = await this.#read<{
+    const rows = await this.#readers.query<{
       worker: WorkerAddress;
       rig: string;
       software: string;
@@ -427,7 +422,7 @@ class PgStore implements Store {
   }
 
   async rigReport(name: RigName): Promise<RigReportRecord | undefined> {
-    const [row] = await this.#read<{ reported_at: Date; report: RigReport }>(
+    const [row] = await this.#readers.query<{ reported_at: Date; report: RigReport }>(
       "select reported_at, report from openpool.rig_reports where worker = $1 and rig = $2",
       [name.worker, name.rig],
     );
@@ -435,7 +430,7 @@ class PgStore implements Store {
   }
 
   async putRigReport({ name, reportedAt, report }: RigReportRecord): Promise<void> {
-    await this.#read(
+    await this.#readers.query(
       `insert into openpool.rig_reports (worker, rig, reported_at, report) values ($1, $2, $3, $4)
        on conflict (worker, rig) do update set reported_at = excluded.reported_at, report = excluded.report`,
       [name.worker, name.rig, reportedAt, JSON.stringify(report)],
@@ -443,11 +438,11 @@ class PgStore implements Store {
   }
 
   async dropRigReport({ worker, rig }: RigName): Promise<void> {
-    await this.#read("delete from openpool.rig_reports where worker = $1 and rig = $2", [worker, rig]);
+    await this.#readers.query("delete from openpool.rig_reports where worker = $1 and rig = $2", [worker, rig]);
   }
 
   async putSnapshot(name: string, value: unknown): Promise<void> {
-    await this.#read(
+    await this.#readers.query(
       `insert into openpool.snapshots (name, value, taken_at) values ($1, $2, $3)
        on conflict (name) do update set value = excluded.value, taken_at = excluded.taken_at`,
       [name, JSON.stringify(value), new Date(this.#clock.now())],
@@ -455,54 +450,17 @@ class PgStore implements Store {
   }
 
   async getSnapshot(name: string): Promise<unknown> {
-    const [row] = await this.#read<{ value: unknown }>("select value from openpool.snapshots where name = $1", [name]);
+    const [row] = await this.#readers.query<{ value: unknown }>("select value from openpool.snapshots where name = $1", [name]);
     return row?.value;
-  }
-
-  async #read<Row extends object>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    return this.#using(async (client) => (await client.query<Row & QueryResultRow>(sql, [...values])).rows);
-  }
-
-  async #using<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    let client: PoolClient;
-    try {
-      client = await this.#readers.connect();
-    } catch (cause) {
-      throw this.#failed(cause);
-    }
-    let broken: Error | undefined;
-    try {
-      return await work(client);
-    } catch (cause) {
-      // After an error the state of the connection is not known well enough to lend it to the next.
-      broken = cause instanceof Error ? cause : new Error(errorText(cause));
-      throw this.#failed(cause);
-    } finally {
-      client.release(broken);
-    }
   }
 
   /** Work that may take long, over a connection of its own; ending it undoes what was not committed. */
   async #atLength<T>(work: (client: Client) => Promise<T>): Promise<T> {
-    const client = new Client(clientConfig(this.#connection, `openpool bookkeeping ${process.pid}`));
-    client.on("error", () => {});
     try {
-      await client.connect();
-      return await work(client);
+      return await withClient(this.#connection, "bookkeeping", work);
     } catch (cause) {
-      throw this.#failed(cause);
-    } finally {
-      await client.end().catch(() => {});
+      throw databaseError(ABOUT, cause);
     }
-  }
-
-  #failed(cause: unknown): PoolError {
-    const code = errorCode(cause);
-    return new PoolError(
-      { code: code?.startsWith("23") ? "store/conflict" : "store/unavailable" },
-      `The database did not answer a question: ${errorText(cause)}.`,
-      { cause },
-    );
   }
 
   #tellFollowers(): void {
@@ -526,7 +484,7 @@ class PgStore implements Store {
     let cancel = (): void => {};
     const look = async (): Promise<void> => {
       try {
-        const [row] = await this.#read<{ position: string }>("select position from openpool.log_head");
+        const [row] = await this.#readers.query<{ position: string }>("select position from openpool.log_head");
         if (this.#seenPosition !== undefined && row?.position !== this.#seenPosition) this.#tellFollowers();
         this.#seenPosition = row?.position;
       } catch {
@@ -545,7 +503,7 @@ class PgStore implements Store {
     let cancel = (): void => {};
     const tick = async (): Promise<void> => {
       try {
-        await this.#using((client) => addPartitions(client, [this.#clock.now() + AHEAD_MS]));
+        await this.#readers.use((client) => addPartitions(client, [this.#clock.now() + AHEAD_MS]));
       } catch (error) {
         // Tried again tomorrow, and made on demand by the writer at the latest.
         this.#logger.warn("could not add next month's partition", { error: errorText(error) });
@@ -564,6 +522,6 @@ class PgStore implements Store {
     this.#stopFollowing?.();
     await this.#scope[Symbol.asyncDispose]();
     await this.#writer[Symbol.asyncDispose]();
-    if (!this.#readers.ended) await this.#readers.end();
+    await this.#readers[Symbol.asyncDispose]();
   }
 }

@@ -11,6 +11,8 @@ export interface PgPoolOptions {
   readonly timeoutMs?: number;
   /** What is asked for, in words for errors: `the books`. */
   readonly about: string;
+  /** Each text is planned once a connection: where planning takes longer than running. Default: planned every time. */
+  readonly prepared?: boolean;
 }
 
 /**
@@ -20,9 +22,12 @@ export interface PgPoolOptions {
 export class PgPool implements AsyncDisposable {
   readonly #pool: Pool;
   readonly #about: string;
+  /** Names of statements by their text, where they have some. */
+  readonly #names: Map<string, string> | undefined;
 
-  constructor(connection: PgConnection, { name, max, timeoutMs = 60_000, about }: PgPoolOptions) {
+  constructor(connection: PgConnection, { name, max, timeoutMs = 60_000, about, prepared = false }: PgPoolOptions) {
     this.#about = about;
+    this.#names = prepared ? new Map() : undefined;
     this.#pool = openPool({
       ...clientConfig(connection, `openpool ${name} ${process.pid}`),
       max,
@@ -34,13 +39,22 @@ export class PgPool implements AsyncDisposable {
     });
   }
 
-  query<Row extends object>(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
-    return this.#using(async (client) => (await client.query<Row & QueryResultRow>(sql, [...values])).rows);
+  query<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    const name = this.#nameOf(text);
+    const query = { text, values: [...values], ...(name === undefined ? {} : { name }) };
+    return this.use(async (client) => (await client.query<Row & QueryResultRow>(query)).rows);
+  }
+
+  #nameOf(text: string): string | undefined {
+    if (!this.#names) return undefined;
+    const name = this.#names.get(text) ?? `statement-${this.#names.size}`;
+    this.#names.set(text, name);
+    return name;
   }
 
   /** What `work` does happens wholly or not at all, and is on disk once this is answered. */
   transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    return this.#using(async (client) => {
+    return this.use(async (client) => {
       await client.query("begin");
       await keepDurable(client, "transaction");
       // Ending the connection, as after every error, undoes it.
@@ -50,7 +64,8 @@ export class PgPool implements AsyncDisposable {
     });
   }
 
-  async #using<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  /** Lends a connection; after an error it is ended, since its state is not known well enough to lend it to the next. */
+  async use<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     let client: PoolClient;
     try {
       client = await this.#pool.connect();
@@ -77,7 +92,7 @@ export class PgPool implements AsyncDisposable {
  * Connections that may die at any moment: an idle one is replaced when it is needed; one at work says so to whoever uses
  * it, and its own `error` event, which the driver leaves to whom a connection is lent, would end the process.
  */
-export function openPool(config: PoolConfig): Pool {
+function openPool(config: PoolConfig): Pool {
   const pool = new Pool(config);
   pool.on("error", () => {});
   pool.on("connect", (client) => client.on("error", () => {}));

@@ -1,8 +1,7 @@
-import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
+import { type Clock, errorText, type Logger } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Pool, QueryResultRow } from "pg";
-import { clientConfig, type PgConnection } from "./pg-connection.ts";
-import { openPool } from "./pg-pool.ts";
+import type { PgConnection } from "./pg-connection.ts";
+import { PgPool } from "./pg-pool.ts";
 import type {
   JobCursor,
   KnownSubject,
@@ -69,9 +68,6 @@ function toSums(row: SumsRow): RollupSums {
   };
 }
 
-/** Names of statements by their text; there are a few dozen texts. */
-const STATEMENTS = new Map<string, string>();
-
 const names = (subject: RollupSubject): [string, string] => [subject.worker ?? "", subject.rig ?? ""];
 
 /**
@@ -91,9 +87,9 @@ export async function openRollups(connection: PgConnection, deps: RollupDeps): P
 
 class PgRollups implements Rollups {
   readonly #deps: RollupDeps;
-  readonly #readers: Pool;
+  readonly #readers: PgPool;
   /** One connection, so that a heavy page never waits in front of the counting, nor the other way round. */
-  readonly #counter: Pool;
+  readonly #counter: PgPool;
   #position = 0n;
   #closed = false;
   #stop = (): void => {};
@@ -105,25 +101,12 @@ class PgRollups implements Rollups {
 
   constructor(connection: PgConnection, deps: RollupDeps) {
     this.#deps = deps;
-    const common = { allowExitOnIdle: true, idleTimeoutMillis: 30_000 };
-    this.#readers = openPool({
-      ...clientConfig(connection, `openpool pages ${process.pid}`),
-      ...common,
-      max: 3,
-      statement_timeout: 10_000,
-      query_timeout: 15_000,
-    });
-    this.#counter = openPool({
-      ...clientConfig(connection, `openpool counting ${process.pid}`),
-      ...common,
-      max: 1,
-      statement_timeout: 300_000,
-      query_timeout: 310_000,
-    });
+    this.#readers = new PgPool(connection, { name: "pages", max: 3, timeoutMs: 10_000, about: "sums", prepared: true });
+    this.#counter = new PgPool(connection, { name: "counting", max: 1, timeoutMs: 300_000, about: "sums" });
   }
 
   async start(): Promise<void> {
-    const [row] = await this.#read<{ position: string }>("select position from openpool.rollup_cursor");
+    const [row] = await this.#readers.query<{ position: string }>("select position from openpool.rollup_cursor");
     this.#position = BigInt(row?.position ?? 0);
     this.#stop = this.#deps.onAppended(() => this.#countSoon());
     this.#countSoon(0);
@@ -169,14 +152,13 @@ class PgRollups implements Rollups {
 
   async #step(limit: number): Promise<boolean> {
     const now = this.#deps.clock.now();
-    const { rows } = await this.#counter.query<{ counted: string; behind: string }>(
+    const [row] = await this.#counter.query<{ counted: string; behind: string }>(
       "select * from openpool.rollup_step($1, $2, $3)",
       [limit, new Date(now - MINUTES_KEPT_MS), new Date(now - HOURS_KEPT_MS)],
     );
-    const [row] = rows;
     // Another node counts: it tells nobody how far it is, so the next look does.
     if (!row) {
-      const [seen] = await this.#read<{ position: string }>("select position from openpool.rollup_cursor");
+      const [seen] = await this.#readers.query<{ position: string }>("select position from openpool.rollup_cursor");
       this.#position = BigInt(seen?.position ?? 0);
       return false;
     }
@@ -185,7 +167,7 @@ class PgRollups implements Rollups {
   }
 
   async head(): Promise<bigint> {
-    const [head] = await this.#read<{ position: string }>("select position from openpool.log_head");
+    const [head] = await this.#readers.query<{ position: string }>("select position from openpool.log_head");
     return BigInt(head?.position ?? 0);
   }
 
@@ -197,9 +179,7 @@ class PgRollups implements Rollups {
   }
 
   async rebuild(): Promise<void> {
-    const client = await this.#counter.connect();
-    try {
-      await client.query("begin");
+    await this.#counter.transaction(async (client) => {
       await client.query("select from openpool.rollup_cursor for update");
       // Events are dropped by whole months: what is older than the first that is left cannot be counted again.
       const { rows } = await client.query<{ from: Date | null; position: string | null }>(
@@ -212,13 +192,7 @@ class PgRollups implements Rollups {
       await client.query("update openpool.rollup_cursor set position = $1", [
         rows[0]?.position ? BigInt(rows[0].position) - 1n : 0n,
       ]);
-      await client.query("commit");
-    } catch (cause) {
-      await client.query("rollback").catch(() => {});
-      throw this.#failed(cause);
-    } finally {
-      client.release();
-    }
+    });
     this.#position = 0n;
     while (!this.#closed && (await this.#step(REBUILD_EVENTS))) {
       // Step by step, so that each is committed.
@@ -262,7 +236,7 @@ class PgRollups implements Rollups {
         join openpool.${TABLE[step]} r on r.subject = s.id and r.at >= $${i + 3}
         where s.worker = $1 and s.rig = $2`,
     );
-    const rows = await this.#read<SumsRow & { i: number }>(`${parts.join(" union all ")} order by i`, [
+    const rows = await this.#readers.query<SumsRow & { i: number }>(`${parts.join(" union all ")} order by i`, [
       ...names(subject),
       ...since.map(({ fromMs }) => new Date(fromMs)),
     ]);
@@ -276,7 +250,7 @@ class PgRollups implements Rollups {
   }
 
   async series(subject: RollupSubject, step: RollupStep, fromMs: number): Promise<readonly RollupPoint[]> {
-    const rows = await this.#read<SumsRow & { at: Date }>(
+    const rows = await this.#readers.query<SumsRow & { at: Date }>(
       `select r.at, ${SUMS.map((c) => `r.${c}`).join(", ")} from openpool.rollup_subjects s
         join openpool.${TABLE[step]} r on r.subject = s.id and r.at >= $3
         where s.worker = $1 and s.rig = $2 order by r.at`,
@@ -286,7 +260,7 @@ class PgRollups implements Rollups {
   }
 
   async latency(subject: RollupSubject, fromMs: number): Promise<readonly number[]> {
-    const [row] = await this.#read<Record<string, string>>(
+    const [row] = await this.#readers.query<Record<string, string>>(
       `select ${LATENCY.map((l) => `coalesce(sum(r.${l}), 0) as ${l}`).join(", ")} from openpool.rollup_subjects s
         join openpool.rollup_hours r on r.subject = s.id and r.at >= $3
         where s.worker = $1 and s.rig = $2`,
@@ -300,7 +274,7 @@ class PgRollups implements Rollups {
     // make one by one, in the process that serves.
     const hours = `string_agg((extract(epoch from t.at - $1)::bigint / 3600) || ':' || t.jobs, ' ') filter (where t.jobs > 0)`;
     const ms = (of: string): string => `(extract(epoch from ${of}) * 1000)::float8`;
-    const rows = await this.#read<
+    const rows = await this.#readers.query<
       SumsRow & {
         worker: WorkerAddress;
         rig: string;
@@ -333,7 +307,7 @@ class PgRollups implements Rollups {
   }
 
   async known(worker: WorkerAddress): Promise<readonly KnownSubject[]> {
-    const rows = await this.#read<{
+    const rows = await this.#readers.query<{
       rig: string;
       first_at: Date;
       seen_at: Date | null;
@@ -364,7 +338,7 @@ class PgRollups implements Rollups {
     limit: number,
   ): Promise<{ readonly events: readonly StoredEvent[]; readonly next: JobCursor | undefined }> {
     // Every row has a job at least, so `limit` rows of each rig are enough.
-    const rows = await this.#read<{ at: Date; positions: string[] }>(
+    const rows = await this.#readers.query<{ at: Date; positions: string[] }>(
       `select m.at, m.positions from openpool.rollup_subjects s
         cross join lateral (select at, positions from openpool.rollup_minutes
           where subject = s.id and jobs > 0 and at <= $3 order by at desc limit $4) m
@@ -385,7 +359,7 @@ class PgRollups implements Rollups {
     const last = wanted.at(-1);
     const [first] = wanted;
     if (!first || !last) return { events: [], next: undefined };
-    const events = await this.#read<{
+    const events = await this.#readers.query<{
       position: string;
       id: string;
       time: Date;
@@ -417,25 +391,6 @@ class PgRollups implements Rollups {
     };
   }
 
-  /** Every statement has a name, its own text's: planning one of these takes longer than running it. */
-  async #read<Row extends object>(text: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    const name = STATEMENTS.get(text) ?? `pages-${STATEMENTS.size}`;
-    STATEMENTS.set(text, name);
-    try {
-      return (await this.#readers.query<Row & QueryResultRow>({ name, text, values: [...values] })).rows;
-    } catch (cause) {
-      throw this.#failed(cause);
-    }
-  }
-
-  #failed(cause: unknown): PoolError {
-    return new PoolError(
-      { code: "store/unavailable" },
-      `The database did not answer a question: ${errorText(cause)}.`,
-      { cause },
-    );
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -443,6 +398,6 @@ class PgRollups implements Rollups {
     this.#cancel();
     this.#cancelDrop();
     await this.#working?.catch(() => {});
-    await Promise.all([this.#readers.end(), this.#counter.end()]);
+    await Promise.all([this.#readers[Symbol.asyncDispose](), this.#counter[Symbol.asyncDispose]()]);
   }
 }

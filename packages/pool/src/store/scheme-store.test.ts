@@ -6,8 +6,6 @@ import { createHookRunner } from "../hooks/runner.ts";
 import type { IncomeEvent } from "../income/income-reader.ts";
 import { createJobBooker, type JobHooks } from "../ledger/schemes/index.ts";
 import { TermsBook } from "../ledger/terms.ts";
-import { checkLedger } from "./ledger-check.ts";
-import { rebuildLedger } from "./ledger-rebuild.ts";
 import { hookVerdicts } from "./schema/13-hook-verdicts.ts";
 import { PgSchemeStore } from "./scheme-store.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
@@ -23,7 +21,6 @@ async function openWorld(terms: TermsBook, hooks?: JobHooks, clock = stoppedCloc
   return {
     ...world,
     clock,
-    bookJob,
     schemes,
     now: () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: true }),
     balances: async () => {
@@ -190,6 +187,69 @@ test("an uptime slot is given out once, in equal parts, beside what jobs earn", 
   expect(accounts.get(`worker:${ada}:held`)).toBe(500n);
 });
 
+test("what a period and a slot give is held for each worker as its own terms say", async () => {
+  const overrides = [{ name: "partners", workers: [bob], holdMs: 0 }];
+  const scheme = { scheme: "proportional", schemeOptions: {}, holdMs: 24 * HOUR } as const;
+  await using world = await openWorld(new TermsBook([termsVersion(1, { ...scheme, overrides })]));
+  const { store, schemes, ledger, clock, now } = world;
+  await store.credit(creditOf(ada, "one", 1n));
+  await store.credit(creditOf(bob, "one", 1n));
+  clock.advance(1);
+  await world.catchUp();
+  await schemes.addByHand({ ref: "bank", wei: 4_000n, pot: undefined, note: undefined }, now());
+  expect(await schemes.settle("p", now().nowMs, now())).toBe("settled");
+  expect(await schemes.bookUptime({ budgetWeiPerDay: 144_000n, slotMs: 600_000 }, 3, [ada, bob], now())).toBe("booked");
+  expect((await ledger.balance(ada)).heldWei).toBe(2_000n);
+  clock.advance(1);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 2_000n, owedWei: 0n });
+  expect(await ledger.balance(bob)).toMatchObject({ heldWei: 0n, owedWei: 2_000n });
+  for (const [worker, state] of [
+    [ada, "held"],
+    [bob, "owed"],
+  ] as const) {
+    const { rows } = await ledger.statement(worker, {}, undefined, 10);
+    expect(rows.map((row) => [row.kind, row.amountWei, row.state])).toEqual([
+      ["credit", 0n, state],
+      ["settle", 1_500n, state],
+      ["uptime", 500n, state],
+    ]);
+  }
+  clock.advance(24 * HOUR + 600_000);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 2_000n });
+});
+
+test("what waited for its hook is payable when it would have been, by the terms that it was earned under", async () => {
+  const hash = hashOfHook("export {}");
+  const hooks: JobHooks = {
+    share: async (_hash, jobs) => jobs.map(() => ({ kind: "failed", hash, why: "a test" })),
+    notes: async (_hash, jobs) => jobs.map(() => undefined),
+  };
+  const clock = stoppedClock(t0);
+  const hooked = { scheme: "hook", schemeOptions: { hook: hash } };
+  const terms = new TermsBook([
+    termsVersion(1, { ...hooked, holdMs: 2 * HOUR, overrides: [{ name: "own", workers: [bob], holdMs: HOUR }] }),
+    termsVersion(2, { ...hooked, effectiveAtMs: clock.now() + 1, holdMs: 300 * HOUR }),
+  ]);
+  await using world = await openWorld(terms, hooks, clock);
+  const { store, schemes, ledger } = world;
+  for (const worker of [ada, bob]) await store.credit(creditOf(worker, "one", 1n));
+  clock.advance(HOUR + 1);
+  await world.catchUp();
+  for (const held of await schemes.heldJobs(10)) {
+    const time = { nowMs: clock.now(), terms: terms.version(held.termsVersion) };
+    expect(await schemes.releaseHeld(held, undefined, time)).toBe(true);
+  }
+  clock.advance(1);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 750n, owedWei: 0n });
+  expect(await ledger.balance(bob)).toMatchObject({ heldWei: 0n, owedWei: 750n });
+  clock.advance(HOUR);
+  await world.catchUp();
+  expect(await ledger.balance(ada)).toMatchObject({ heldWei: 0n, owedWei: 750n });
+});
+
 test("a fixed amount a segment comes out of the pot that the fees go into", async () => {
   const terms = new TermsBook([termsVersion(1, { scheme: "segment", schemeOptions: { amountWei: "900" } })]);
   await using world = await openWorld(terms);
@@ -265,7 +325,7 @@ test("what a hook said stays: it is not asked again by a rebuild or a check, whi
   };
   const terms = new TermsBook([termsVersion(1, { scheme: "hook", schemeOptions: { hook: module.hash } })]);
   await using world = await openWorld(terms, hooks);
-  const { store, schemes, ledger, client, connection, bookJob, clock, now } = world;
+  const { store, schemes, ledger, client, clock, now } = world;
   await schemes.putHook(module, ["share"], clock.now());
   await store.credit(creditOf(ada, "one", 1n));
   await store.credit(creditOf(bob, "one", 1n));
@@ -275,14 +335,12 @@ test("what a hook said stays: it is not asked again by a rebuild or a check, whi
   clock.advance(1);
   expect(await schemes.releaseHeld(held!, undefined, now())).toBe(true);
   await world.catchUp();
-  const check = () => checkLedger(client, { terms, bookJob }, undefined);
-  const rebuild = (verify: boolean) => rebuildLedger(connection, { terms, bookJob, verify, nowMs: clock.now });
   const right = async (): Promise<void> => {
-    expect((await check()).violations).toEqual([]);
-    expect((await rebuild(true)).differences).toEqual([]);
+    expect((await world.check()).violations).toEqual([]);
+    expect((await world.rebuild(true)).differences).toEqual([]);
   };
   await right();
-  expect((await rebuild(false)).differences).toEqual([]);
+  expect((await world.rebuild(false)).differences).toEqual([]);
   await right();
   expect((await ledger.balance(bob)).owedWei).toBe(750n);
   expect((await world.balances()).get("pool:unshared")).toBe(0n);
@@ -294,10 +352,10 @@ test("what a hook said stays: it is not asked again by a rebuild or a check, whi
   await right();
   // Gone altogether, nothing is guessed.
   await client.query("delete from openpool.hook_verdicts");
-  expect((await check()).violations).toMatchObject([
+  expect((await world.check()).violations).toMatchObject([
     { check: "log", message: expect.stringContaining("verdict-missing") },
   ]);
-  await expect(rebuild(false)).rejects.toThrow(/ledger\/verdict-missing/);
+  await expect(world.rebuild(false)).rejects.toThrow(/ledger\/verdict-missing/);
   expect((await ledger.balance(bob)).owedWei).toBe(750n);
 });
 

@@ -17,9 +17,10 @@ import {
   settlePeriod,
   type UptimeBonus,
 } from "../ledger/schemes/index.ts";
-import type { Terms } from "../ledger/terms.ts";
-import type { CreditedJob, JobBooking, NewEntry } from "../ledger/types.ts";
+import { type Terms, termsFor } from "../ledger/terms.ts";
+import { type CreditedJob, holderOf, type JobBooking, type NewEntry } from "../ledger/types.ts";
 import { postEntries } from "./ledger-store.ts";
+import { writeHeld } from "./ledger-writer.ts";
 import { isBookedUpTo, safeNow } from "./ledger-periods.ts";
 import { locks } from "./locks.ts";
 import type { PgConnection } from "./pg-connection.ts";
@@ -470,30 +471,42 @@ export class PgSchemeStore implements AsyncDisposable {
     return { jobs: Number(row?.jobs ?? 0), feeWei: BigInt(row?.fee ?? 0), why: row?.why ?? undefined };
   }
 
-  /** Books a held job after all, once: as a hook shared it, or by its own fee. */
+  /**
+   * Books a held job after all, once: as a hook shared it, or by its own fee. `time.terms` are those it was earned under:
+   * it is payable when it would have been, had the hook not failed.
+   */
   async releaseHeld(
     held: HeldJob,
     share: (HookShare & { readonly kind: "shared" }) | undefined,
     time: BookingTime,
   ): Promise<boolean> {
     const booking = share ? bookHeldShare(held.job, share) : bookHeldByFee(held.job);
+    const { job, atMs, worker } = held.job;
+    const heldUntilMs = releaseAtMs(atMs, termsFor(time.terms, worker).holdMs);
     return this.#inTransaction((client) =>
-      this.#post(client, `hook-released/${held.job.job}`, booking, time, { corrects: held.job.job }),
+      this.#post(client, `hook-released/${job}`, booking, time, { corrects: job, heldUntilMs }),
     );
   }
 
   // Inside
 
-  /** Posts one booking; false when it is there already. A booking that moves nothing is none. */
+  /**
+   * Posts one booking; false when it is there already. A booking that moves nothing is none. What it gives to a worker is
+   * held as that worker's terms say, or until the moment that is told.
+   */
   async #post(
     client: PoolClient,
     source: string,
     { rule, postings, data }: JobBooking,
     { nowMs, terms }: BookingTime,
-    { corrects }: { readonly corrects?: string } = {},
+    { corrects, heldUntilMs }: { readonly corrects?: string; readonly heldUntilMs?: number } = {},
   ): Promise<boolean> {
     if (postings.length === 0) return true;
-    const holds = postings.some(({ account }) => account.startsWith("worker:"));
+    const shares = postings.flatMap(({ account, amountWei }) => {
+      const worker = holderOf(account);
+      return worker === undefined ? [] : [{ worker, amountWei }];
+    });
+    const soonestMs = shares.length === 0 ? nowMs : Math.max(nowMs, (await passedMs(client)) + 1);
     const entry: NewEntry = {
       id: this.#newId(),
       source,
@@ -503,9 +516,16 @@ export class PgSchemeStore implements AsyncDisposable {
       postings,
       data,
       ...(corrects === undefined ? {} : { corrects }),
-      releaseAtMs: Math.max(releaseAtMs(nowMs, terms.holdMs), holds ? (await passedMs(client)) + 1 : 0),
     };
-    return (await postEntries(client, [entry])) > 0;
+    if ((await postEntries(client, [entry], { withoutLines: true })) === 0) return false;
+    const holds = shares.map(({ worker, amountWei }) => ({
+      worker,
+      amountWei,
+      termsVersion: terms.version,
+      releaseAtMs: Math.max(soonestMs, heldUntilMs ?? releaseAtMs(nowMs, termsFor(terms, worker).holdMs)),
+    }));
+    await writeHeld(client, entry.id, holds);
+    return true;
   }
 
   #inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {

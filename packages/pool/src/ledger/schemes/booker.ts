@@ -1,4 +1,4 @@
-import type { WorkerTerms, TermsBook, Terms } from "../terms.ts";
+import { everyTerms, type Terms, type TermsBook, type WorkerTerms } from "../terms.ts";
 import type { BookingHooks, BookJob, CreditedJob, HookShare, HookVerdict, JobUnderTerms } from "../types.ts";
 import { bookJob } from "./book-job.ts";
 import { readScheme, type ReadScheme } from "./read-scheme.ts";
@@ -13,13 +13,11 @@ export interface JobHooks {
 
 /** Whether some worker shares realised income under these terms: then all work counts for it. */
 export function sharesIncome(terms: Terms): boolean {
-  return [terms.scheme, ...terms.overrides.map((one) => one.scheme)].some(
-    (name) => name === "proportional" || name === "blend",
-  );
+  return everyTerms(terms).some(({ scheme }) => scheme === "proportional" || scheme === "blend");
 }
 
-function namesHook({ schemeOptions, overrides }: Terms): boolean {
-  return schemeOptions["hook"] !== undefined || overrides.some((one) => one.schemeOptions?.["hook"] !== undefined);
+function namesHook(terms: Terms): boolean {
+  return everyTerms(terms).some(({ schemeOptions }) => schemeOptions["hook"] !== undefined);
 }
 
 /** Every scheme at work, as the terms say. Without `hooks` a job under the scheme `hook` stops the books. */

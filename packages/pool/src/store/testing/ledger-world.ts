@@ -2,7 +2,9 @@ import { Client } from "pg";
 import { type Terms, TermsBook, type TermsDocument } from "../../ledger/terms.ts";
 import { type BookJob } from "../../ledger/types.ts";
 import { bookUnit } from "../../ledger/unit.ts";
+import { checkLedger } from "../ledger-check.ts";
 import { ledgerStep, type LedgerStep } from "../ledger-reader.ts";
+import { rebuildLedger } from "../ledger-rebuild.ts";
 import { PgLedgerStore } from "../ledger-store.ts";
 import { WorkerNumbers } from "../ledger-writer.ts";
 import { clientConfig } from "../pg-connection.ts";
@@ -26,6 +28,8 @@ export function termsVersion(version: number, change: Partial<Terms> = {}): Term
   return { version, effectiveAtMs: 0, announcedAtMs: 0, ...plainTerms, ...change };
 }
 
+export type LedgerWorld = Awaited<ReturnType<typeof openLedgerWorld>>;
+
 /** An event log and the books on it, on a database of their own; the test decides when the ledger reads. */
 export async function openLedgerWorld(
   clock: { now(): number; monotonicMs(): number; after(ms: number, f: () => void): () => void },
@@ -38,12 +42,12 @@ export async function openLedgerWorld(
   const client = new Client({ ...clientConfig(connection, "openpool test ledger"), pipeline: true });
   client.on("error", () => {});
   await client.connect();
+  const rules = { terms, bookJob };
   const numbers = new WorkerNumbers();
   const newId = createUuidV7(() => clock.now());
   const step = (maxJobs = 1_000): Promise<LedgerStep> =>
     ledgerStep(client, {
-      terms,
-      bookJob,
+      ...rules,
       numbers,
       nowMs: clock.now(),
       newId,
@@ -55,9 +59,34 @@ export async function openLedgerWorld(
     ledger,
     client,
     terms,
+    rules,
     connection,
     newId,
     step,
+    /** Looks at all of the books. */
+    check: () => checkLedger(client, rules, undefined),
+    rebuild: (verify: boolean) => rebuildLedger(connection, { ...rules, verify, nowMs: () => clock.now() }),
+    /** A reader of its own takes a step and dies in the middle of its transaction: in front of this of its statements. */
+    async dieAt(statement: number): Promise<void> {
+      const victim = new Client({ ...clientConfig(connection, "victim"), pipeline: true });
+      victim.on("error", () => {});
+      await victim.connect();
+      const query = victim.query.bind(victim) as (...args: unknown[]) => Promise<unknown>;
+      let left = statement;
+      victim.query = ((...args: unknown[]) => {
+        if (left-- === 0) throw new Error("killed");
+        return query(...args);
+      }) as typeof victim.query;
+      await ledgerStep(victim, {
+        ...rules,
+        numbers: new WorkerNumbers(),
+        nowMs: clock.now(),
+        newId,
+        monotonicMs: () => clock.monotonicMs(),
+      }).catch(() => {});
+      victim.query = query as typeof victim.query;
+      await victim.end();
+    },
     /** Reads until nothing is left. */
     async catchUp(maxJobs?: number): Promise<number> {
       let jobs = 0;

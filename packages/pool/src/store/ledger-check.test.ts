@@ -1,0 +1,169 @@
+import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
+import type { Client } from "pg";
+import { expect, test, vi } from "vitest";
+import { TermsBook } from "../ledger/terms.ts";
+import { CHECK_HALT, checkLedger, LedgerChecker, type PaidChain } from "./ledger-check.ts";
+import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
+import { pay } from "./testing/payments.ts";
+import { ada, creditOf } from "./testing/sample-credit.ts";
+
+const t0 = Date.parse("2026-01-30T00:00:00Z");
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+/** The end of the log. */
+async function head(client: Client): Promise<bigint> {
+  return BigInt((await client.query<{ position: string }>("select position from openpool.log_head")).rows[0]!.position);
+}
+
+const wrongs: [string, string, string][] = [
+  [
+    "an account",
+    "update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account = 'pool:commission'",
+    "sum",
+  ],
+  ["a row's amount", "update openpool.ledger_lines set amount_wei = 7", "log"],
+  ["a row that is gone", "delete from openpool.ledger_lines", "log"],
+  [
+    "a row for no job",
+    "insert into openpool.ledger_lines select worker, at, gen_random_uuid(), entry, kind, 0, terms_version, release_at, rig, gen_random_uuid() from openpool.ledger_lines",
+    "job",
+  ],
+  ["a posting", "update openpool.ledger_postings set amount_wei = amount_wei + 1", "postings"],
+  ["a hold", "update openpool.ledger_holds set amount_wei = 1", "holds"],
+  // As if more had been shared of what hooks held back than ever waited.
+  [
+    "what waits for its hook",
+    "insert into openpool.ledger_accounts (account, balance_wei) values ('pool:unshared', -1)",
+    "negative",
+  ],
+];
+test.each(wrongs)(
+  "finds %s that was changed, halts payouts, and lifts the halt once it is right again",
+  async (_what, sql, check) => {
+    await using world = await openLedgerWorld(systemClock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
+    const { store, ledger, client, connection } = world;
+    await store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    await using checker = new LedgerChecker(connection, {
+      ...world.rules,
+      logger: silentLogger,
+      clock: systemClock,
+      ledger,
+      record: (event) => store.append([event]),
+    });
+    expect(await checker.check(true)).toMatchObject({ violations: [], jobs: 1, whole: true });
+    await client.query(sql);
+    const { violations } = await checker.check(true);
+    expect(violations.map((one) => one.check)).toContain(check);
+    expect(await ledger.halts()).toMatchObject([
+      { name: CHECK_HALT, reason: expect.stringContaining(violations[0]!.message) },
+    ]);
+    expect(await store.events({ types: ["ledger.violated"], limit: 5 })).toHaveLength(1);
+    await world.rebuild(false);
+    expect((await checker.check(true)).violations).toEqual([]);
+    expect(await ledger.halts()).toEqual([]);
+  },
+);
+
+test("finds a payout that is final and not booked, and one that is booked and was never made", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, ledger, client } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  await pay(world, ada, 1_000n, clock.now(), true);
+  await pay(world, ada, 500n, clock.now(), false);
+  const look = async (): Promise<readonly string[]> =>
+    (await checkLedger(client, world.rules, await head(client))).violations.map((one) => one.message);
+  expect(await look()).toEqual([]);
+  expect(await ledger.balance(ada)).toMatchObject({ owedWei: 2_000n, payingWei: 0n, paidWei: 1_000n });
+  await client.query("update openpool.payout_lines set amount_wei = 999 where state = 'final'");
+  expect(await look()).toEqual([expect.stringContaining("paid 999 wei in transaction 0x12; booked are 1000")]);
+  await client.query("delete from openpool.payout_lines where state = 'final'");
+  expect(await look()).toEqual([expect.stringContaining("pays a line that does not exist")]);
+  await client.query("update openpool.payout_lines set state = 'final'");
+  expect(await look()).toHaveLength(2);
+});
+
+test("of another process's halt looks at everything soon after its start, and lifts it", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, ledger, connection, client } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  await ledger.halt(CHECK_HALT, "something was wrong", []);
+  await client.query("update openpool.ledger_checks set position = $1", [await head(client)]);
+  await using checker = new LedgerChecker(connection, {
+    ...world.rules,
+    logger: silentLogger,
+    clock,
+    ledger,
+    record: async () => {},
+  });
+  await vi.waitFor(
+    () => {
+      clock.advance(20_000);
+      expect(checker.last?.whole).toBe(true);
+    },
+    { timeout: 20_000, interval: 100 },
+  );
+  expect(clock.now() - t0).toBeLessThan(HOUR);
+  await vi.waitFor(async () => expect(await ledger.halts()).toEqual([]));
+});
+
+test("asks the chain about what was paid: a transaction that is not there, did nothing or moved is told", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, client } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  await pay(world, ada, 1_000n, clock.now(), true);
+  await client.query("update openpool.payout_lines set block = 7");
+  type Receipt = Awaited<ReturnType<PaidChain["receiptOf"]>>;
+  const look = (receipt: Receipt | Error, { chainId = 1, after }: { chainId?: number; after?: bigint } = {}) => {
+    const receiptOf = async (): Promise<Receipt> => {
+      if (receipt instanceof Error) throw receipt;
+      return receipt;
+    };
+    return checkLedger(client, { ...world.rules, chain: () => ({ chainId, receiptOf }) }, after);
+  };
+  const fine = { blockNumber: 7, succeeded: true };
+  expect(await look(fine)).toMatchObject({ violations: [], transactions: 1 });
+  for (const [receipt, why] of [
+    [{ none: "the chain does not know it" }, "the chain does not know it"],
+    [{ ...fine, succeeded: false }, "it did nothing"],
+    [{ ...fine, blockNumber: 8 }, "it is in block 8 and was in 7"],
+  ] as const) {
+    const message = `1 payments are booked as made in transaction 0x12, and by the chain: ${why}`;
+    expect((await look(receipt)).violations).toEqual([{ check: "chain", message }]);
+  }
+  // Another chain's payments are none of its business, and nodes that do not answer prove nothing.
+  expect(await look({ none: "what?" }, { chainId: 2 })).toMatchObject({ violations: [], transactions: 0 });
+  expect(await look({ none: "what?" }, { after: 0n })).toMatchObject({ violations: [] });
+  expect(await look(new Error("no quorum"))).toMatchObject({ violations: [], chainProblem: "no quorum" });
+});
+
+test("of what is new looks at that alone, and goes on where it was", async () => {
+  await using world = await openLedgerWorld(systemClock);
+  const { store, ledger, connection } = world;
+  const open = () =>
+    new LedgerChecker(connection, {
+      ...world.rules,
+      logger: silentLogger,
+      clock: systemClock,
+      ledger,
+      record: async () => {},
+    });
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  {
+    await using checker = open();
+    expect(await checker.check(false)).toMatchObject({ jobs: 1, position: 1n, whole: false });
+  }
+  await store.credit(creditOf(ada, "one", 4n));
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  await using checker = open();
+  await vi.waitFor(async () => expect(await checker.check(false)).toMatchObject({ jobs: 2, violations: [] }));
+});
