@@ -94,9 +94,7 @@ test("an override changes what it names, for whom it names, and nothing else: al
         expect(all).toContainEqual(its);
         expect(its).toEqual({
           ...all[0],
-          ...Object.fromEntries(
-            Object.entries(own ?? {}).filter(([key, value]) => key in its && value !== undefined),
-          ),
+          ...Object.fromEntries(Object.entries(own ?? {}).filter(([key, value]) => key in its && value !== undefined)),
           schemeOptions: own?.schemeOptions ?? (own?.scheme === undefined ? { of: "pool" } : {}),
         });
       }

@@ -56,7 +56,7 @@ test("an adjustment with a key is booked once, however often it is asked for", a
 test("a credit that is held is corrected where it is: less of it is released, at its own moment, and the statement sums", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
-  const { store, ledger, client } = world;
+  const { store, ledger } = world;
   const credit = creditOf(ada, "one", 4n);
   await store.credit(credit);
   await store.credit(creditOf(ada, "one", 8n));
@@ -94,7 +94,7 @@ test("a credit that is held is corrected where it is: less of it is released, at
 test("to a credit of nothing that is held something can be added, which is released with it", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
-  const { store, ledger, client } = world;
+  const { store, ledger } = world;
   const credit = { ...creditOf(ada, "one", 4n), feeWei: 0n, commissionWei: 0n, earnedWei: 0n };
   await store.credit(credit);
   await world.catchUp();

@@ -76,7 +76,7 @@ describe("whatever happens, in whatever order", () => {
           termsVersion(1, { holdMs: 5_000, overrides: [{ name: "own", workers: [workers[2]!], commissionPpm: 0n }] }),
         ];
         await using world = await openLedgerWorld(clock, new TermsBook(versions));
-        const { store, ledger, terms, client, connection } = world;
+        const { store, ledger, terms, client } = world;
         let fees = 0n;
         let jobs = 0;
         const earned: { readonly job: string; readonly worker: WorkerAddress }[] = [];

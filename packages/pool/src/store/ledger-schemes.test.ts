@@ -141,9 +141,7 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
               termsVersion(versions.length + 1, {
                 ...schemes[one.scheme]!,
                 holdMs: one.holdMs,
-                overrides: one.own
-                  ? [{ name: "own", workers: [bob], ...one.own, ...schemes[one.own.scheme]! }]
-                  : [],
+                overrides: one.own ? [{ name: "own", workers: [bob], ...one.own, ...schemes[one.own.scheme]! }] : [],
                 effectiveAtMs: clock.now() + 1,
               }),
             );

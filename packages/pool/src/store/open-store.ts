@@ -321,11 +321,15 @@ class PgStore implements Store {
   }
 
   async workers(): Promise<readonly WorkerRecord[]> {
-    return (await this.#readers.query<WorkerRow>(`select ${WORKER} from openpool.workers order by worker`)).map(workerOf);
+    return (await this.#readers.query<WorkerRow>(`select ${WORKER} from openpool.workers order by worker`)).map(
+      workerOf,
+    );
   }
 
   async worker(worker: WorkerAddress): Promise<WorkerRecord | undefined> {
-    const [row] = await this.#readers.query<WorkerRow>(`select ${WORKER} from openpool.workers where worker = $1`, [worker]);
+    const [row] = await this.#readers.query<WorkerRow>(`select ${WORKER} from openpool.workers where worker = $1`, [
+      worker,
+    ]);
     return row && workerOf(row);
   }
 
@@ -450,7 +454,10 @@ class PgStore implements Store {
   }
 
   async getSnapshot(name: string): Promise<unknown> {
-    const [row] = await this.#readers.query<{ value: unknown }>("select value from openpool.snapshots where name = $1", [name]);
+    const [row] = await this.#readers.query<{ value: unknown }>(
+      "select value from openpool.snapshots where name = $1",
+      [name],
+    );
     return row?.value;
   }
 
