@@ -52,8 +52,8 @@ const lines = (title: string, description: string, queries: Panel["queries"], mo
 });
 
 const RATE = "$__rate_interval";
-const ETH: More = { unit: "suffix: ETH", decimals: 6 };
-const TIMES: More = { unit: "suffix: ×", decimals: 1 };
+const ETH: More = { unit: "suffix:ETH", decimals: 6 };
+const TIMES: More = { unit: "suffix:×", decimals: 1 };
 const YES: More = { words: { "0": "no", "1": "yes" } };
 
 /** Higher is worse. */
@@ -252,13 +252,13 @@ const fleet: Board = {
       "Work done",
       "Encoded pixels, counted by the pool and not by those who are paid for them.",
       { pixels },
-      { unit: "suffix: Mpx/s" },
+      { unit: "suffix:Mpx/s" },
     ),
     lines(
       "Work for each registration",
       "The same, shared out evenly: what a new rig may expect at the most.",
       { pixels: `${pixels} / (${registrations} > 0)` },
-      { unit: "suffix: Mpx/s" },
+      { unit: "suffix:Mpx/s" },
     ),
     lines(
       "How fast are they?",
@@ -409,7 +409,7 @@ const gateway: Board = {
       "How much video comes in?",
       "Seconds of video a second: as many live streams would bring as much.",
       { video: rate(`${sourceSeconds}_sum`) },
-      { unit: "suffix: s/s", decimals: 1 },
+      { unit: "suffix:s/s", decimals: 1 },
     ),
     lines(
       "How long are the segments?",

@@ -37,8 +37,18 @@ export async function openBrowser(): Promise<Browser> {
   });
 }
 
-export async function openPage(browser: Browser, size: { width: number; height: number } = DESK): Promise<WatchedPage> {
-  const context = await browser.newContext({ viewport: size, colorScheme: "light", timezoneId: "Europe/Berlin" });
+/** @param options.trustAll believe every certificate, as those of test servers. */
+export async function openPage(
+  browser: Browser,
+  size: { width: number; height: number } = DESK,
+  { trustAll = false } = {},
+): Promise<WatchedPage> {
+  const context = await browser.newContext({
+    viewport: size,
+    colorScheme: "light",
+    timezoneId: "Europe/Berlin",
+    ignoreHTTPSErrors: trustAll,
+  });
   const page = await context.newPage();
   const complaints: string[] = [];
   const requests: string[] = [];

@@ -22,12 +22,25 @@ interface Panel {
   readonly title: string;
   readonly description: string;
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+  readonly datasource: Datasource;
   readonly fieldConfig?: { readonly defaults: { readonly unit?: string } };
-  readonly targets?: readonly { readonly refId: string; readonly expr: string }[];
+  readonly targets?: readonly { readonly refId: string; readonly expr: string; readonly datasource: Datasource }[];
+}
+interface Datasource {
+  readonly type: string;
+  readonly uid: string;
+}
+interface Variable {
+  readonly name: string;
+  readonly type: string;
+  readonly query: string | { readonly query: string };
+  readonly datasource?: Datasource;
 }
 interface Board {
   readonly uid: string;
   readonly title: string;
+  readonly schemaVersion: number;
+  readonly templating: { readonly list: readonly Variable[] };
   readonly panels: readonly Panel[];
 }
 interface Rule {
@@ -157,6 +170,37 @@ describe("the boards", () => {
       }
     }
   });
+});
+
+/** Those of Grafana 11 that the boards use; it takes any other word for a unit of that name and does no scaling. */
+const UNITS = ["none", "s", "d", "ops", "bytes", "percentunit"];
+/** What Grafana 11.0 writes itself; older boards it brings up to date, newer ones it may read wrong. */
+const GRAFANA_SCHEMA = 39;
+
+test("the boards are what Grafana 11 loads: its schema, its units, and variables that are there", () => {
+  for (const { name, board } of boards) {
+    expect(board.schemaVersion, name).toBe(GRAFANA_SCHEMA);
+    expect(board.uid, name).toMatch(/^[\w-]{1,40}$/);
+    const [source, ...others] = board.templating.list;
+    expect(source, name).toMatchObject({ name: "datasource", type: "datasource", query: "prometheus" });
+    const chosen = { type: "prometheus", uid: `\${${source?.name}}` };
+    expect(others.map((one) => one.name)).toEqual(["pool"]);
+    const [pool] = others;
+    const listed = /^label_values\((\w+), instance\)$/.exec(typeof pool?.query === "object" ? pool.query.query : "");
+    expect(series.has(listed?.[1] ?? ""), name).toBe(true);
+    expect(pool?.datasource).toEqual(chosen);
+    for (const { title, datasource, fieldConfig, targets = [] } of board.panels) {
+      const unit = fieldConfig?.defaults.unit ?? "";
+      // A space is put between number and suffix without being asked for.
+      expect(UNITS.includes(unit) || /^suffix:[^\s]+$/.test(unit), `${name}, "${title}": ${unit}`).toBe(true);
+      for (const { datasource: own, expr } of targets) {
+        expect([datasource, own]).toEqual([chosen, chosen]);
+        const variables = [...expr.matchAll(/\$(\w+)/g)].map(([, variable]) => variable);
+        expect(variables.filter((one) => one !== "pool" && one !== "__rate_interval")).toEqual([]);
+      }
+      expect(new Set(targets.map(({ refId }) => refId)).size).toBe(targets.length);
+    }
+  }
 });
 
 test("every expression of boards and rules uses metrics and labels that a pool has", () => {

@@ -1,6 +1,6 @@
 /** A long way between two peers: a proxy that passes on every byte later, in order, and as many at once as there are. */
-import net from "node:net";
-import { parseHostPort } from "./wire.ts";
+import type net from "node:net";
+import { startMiddle } from "./middle.ts";
 
 export interface Distance extends AsyncDisposable {
   /** `HOST:PORT` of the near end. */
@@ -15,20 +15,11 @@ export interface Distance extends AsyncDisposable {
 
 /** @param oneWayMs what a byte takes in each direction. */
 export async function startDistance(target: string, oneWayMs: number): Promise<Distance> {
-  const { host, port } = parseHostPort(target);
-  const sockets = new Set<net.Socket>();
   const forgotten = new WeakSet<net.Socket>();
   let connections = 0;
   /** What waits for the end of a hold, in order. */
   let held: (() => void)[] | undefined;
 
-  const keep = (socket: net.Socket): net.Socket => {
-    sockets.add(socket);
-    socket.setNoDelay(true);
-    socket.on("error", () => {});
-    socket.once("close", () => sockets.delete(socket));
-    return socket;
-  };
   // Timers of one length fire in the order in which they were set.
   const later = (run: () => void): void => void setTimeout(() => (held ? held.push(run) : run()), oneWayMs);
   const carry = (from: net.Socket, to: net.Socket): void => {
@@ -37,19 +28,18 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
     from.once("end", () => pass(() => to.end()));
     from.once("close", () => pass(() => to.destroy()));
   };
-  const server = net.createServer({ allowHalfOpen: true }, (near) => {
-    connections++;
-    const far = keep(net.connect({ host, port, allowHalfOpen: true }));
-    carry(keep(near), far);
-    carry(far, near);
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const address = server.address();
+  const middle = await startMiddle(
+    target,
+    (near, connect) => {
+      connections++;
+      const far = connect();
+      carry(near, far);
+      carry(far, near);
+    },
+    { allowHalfOpen: true },
+  );
   return {
-    addr: `127.0.0.1:${typeof address === "object" && address ? address.port : 0}`,
+    addr: middle.addr,
     get connections() {
       return connections;
     },
@@ -63,12 +53,8 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
       };
     },
     forget() {
-      for (const socket of sockets) forgotten.add(socket);
+      for (const socket of middle.sockets) forgotten.add(socket);
     },
-    async [Symbol.asyncDispose]() {
-      const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+    [Symbol.asyncDispose]: () => middle[Symbol.asyncDispose](),
   };
 }

@@ -1,6 +1,6 @@
 /** The only way between a worker and its pool, which ends when the test says so: as when the worker's machine dies. */
-import net from "node:net";
-import { parseHostPort } from "./wire.ts";
+import type net from "node:net";
+import { startMiddle } from "./middle.ts";
 
 /** What went over one of its connections since the path was told to watch, in bytes of TLS. */
 export interface Passed {
@@ -23,28 +23,19 @@ export interface MortalPath extends AsyncDisposable {
 }
 
 export async function startMortalPath(target: string): Promise<MortalPath> {
-  const sockets = new Set<net.Socket>();
   const counts: { toPool: number; toWorker: number }[] = [];
   let dead: Death | undefined;
   let watching: { readonly how: Death; readonly condition: (passed: Passed) => boolean } | undefined;
 
-  const keep = (socket: net.Socket): net.Socket => {
-    sockets.add(socket);
-    socket.setNoDelay(true);
-    socket.on("error", () => {});
-    socket.once("close", () => sockets.delete(socket));
-    return socket;
-  };
   const die = (how: Death): void => {
     if (dead) return;
     dead = how;
-    if (how === "reset") for (const socket of sockets) socket.resetAndDestroy();
+    if (how === "reset") for (const socket of middle.sockets) socket.resetAndDestroy();
   };
-  const server = net.createServer((near) => {
-    keep(near);
+  const middle = await startMiddle(target, (near, connect) => {
     if (dead) return dead === "reset" ? void near.resetAndDestroy() : void near.resume();
     const connection = counts.push({ toPool: 0, toWorker: 0 }) - 1;
-    const far = keep(net.connect(parseHostPort(target)));
+    const far = connect();
     const carry = (from: net.Socket, to: net.Socket, direction: "toPool" | "toWorker"): void => {
       from.on("data", (chunk: Buffer) => {
         if (dead) return;
@@ -59,13 +50,8 @@ export async function startMortalPath(target: string): Promise<MortalPath> {
     carry(near, far, "toPool");
     carry(far, near, "toWorker");
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const address = server.address();
   return {
-    addr: `127.0.0.1:${typeof address === "object" && address ? address.port : 0}`,
+    addr: middle.addr,
     get dead() {
       return dead !== undefined;
     },
@@ -74,10 +60,6 @@ export async function startMortalPath(target: string): Promise<MortalPath> {
       watching = { how, condition };
     },
     die,
-    async [Symbol.asyncDispose]() {
-      const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+    [Symbol.asyncDispose]: () => middle[Symbol.asyncDispose](),
   };
 }

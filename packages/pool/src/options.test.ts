@@ -66,3 +66,47 @@ test("joining can be open, registered or both", () => {
   expect(optionsOf({ listen: "a:1", join: "registered" })).toMatchObject({ joinOpen: false, joinRegistered: true });
   expect(optionsOf({ listen: "a:1", join: "open,registered" })).toMatchObject({ joinOpen: true, joinRegistered: true });
 });
+
+describe("what the pages say of the pool", () => {
+  const listen = "127.0.0.1:8935";
+
+  test("is taken as the operator wrote it", () => {
+    const flags = {
+      "pool-name": "Harbour <Pool> & Söhne",
+      "pool-logo": "https://pool.example/logo.svg",
+      "pool-contact": "E-mail=mailto:me@pool.example, Chat=https://chat.example/#pool",
+      "pool-hardware": "An L4 or better",
+      "pool-notice": "<b>Maintenance</b> on Sunday",
+    };
+    expect(optionsOf({ listen, ...flags })).toMatchObject({
+      api: {
+        identity: {
+          name: "Harbour <Pool> & Söhne",
+          logoUrl: "https://pool.example/logo.svg",
+          contacts: [
+            { label: "E-mail", url: "mailto:me@pool.example" },
+            { label: "Chat", url: "https://chat.example/#pool" },
+          ],
+          hardware: "An L4 or better",
+          notice: "<b>Maintenance</b> on Sunday",
+        },
+      },
+    });
+  });
+
+  test.each([
+    ["pool-logo", "javascript:alert(1)"],
+    ["pool-logo", "http://pool.example/logo.svg"],
+    ["pool-logo", "data:image/svg+xml,<svg/>"],
+    ["pool-contact", "Chat=javascript:alert(1)"],
+    ["pool-contact", "Chat=data:text/html,<script>alert(1)</script>"],
+    ["pool-contact", "https://chat.example"],
+    ["pool-name", "x".repeat(61)],
+    ["pool-hardware", "x".repeat(501)],
+    ["pool-notice", "x".repeat(1_001)],
+    ["pool-notice", "two\nlines"],
+    ["pool-notice", "\u001b[31mred"],
+  ])("%s cannot be %j", (name, text) => {
+    expect(optionsOf({ listen, [name]: text })).toEqual([name]);
+  });
+});

@@ -159,7 +159,7 @@ export function addPayoutsCommand(registry: Registry): void {
   );
 
   const pause = add("pause", "make no payouts until `payouts resume`; what was sent may still arrive");
-  pause.option("--reason <TEXT>", "why, for the record", "no reason given").action(() =>
+  pause.option("--reason <TEXT>", "why; everybody can read it on the pages", "no reason given").action(() =>
     act(pause, 0, async (pool) => {
       await pool.change("POST", "/payouts/pause", { reason: pause.opts<{ reason: string }>().reason });
       return { text: "payouts are paused\n" };

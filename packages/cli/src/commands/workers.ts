@@ -98,7 +98,7 @@ export function addWorkersCommand(registry: Registry): void {
   const ban = add("ban", "let an address work no more; its rigs are told to stop for good");
   ban
     .argument("<ADDRESS>", "the worker", checkedAddress)
-    .option("--reason <TEXT>", "why, for the record", "no reason given")
+    .option("--reason <TEXT>", "why; everybody can read it on the worker's page", "no reason given")
     .action((address: string) => change(ban, address, { banned: ban.opts<{ reason: string }>().reason }, "is banned"));
   const unban = add("unban", "let a banned address work again");
   unban
@@ -108,7 +108,7 @@ export function addWorkersCommand(registry: Registry): void {
   const hold = add("hold", "hold a worker's payouts back: what it earns stays owed. A ban does that, too");
   hold
     .argument("<ADDRESS>", "the worker", checkedAddress)
-    .option("--reason <TEXT>", "why, for the record", "no reason given")
+    .option("--reason <TEXT>", "why, for your record: it is not public", "no reason given")
     .action((address: string) =>
       act(hold, 1, async (pool) => {
         const { reason } = hold.opts<{ reason: string }>();

@@ -123,14 +123,14 @@ function shortAddress(address: string): string {
   return `${address.slice(0, 6)}…${address.slice(-4)}`;
 }
 
-/** The state in one line, for logs. */
+/** The state in one line, for logs. Segments are booked moments after their answers: what a worker has may be one behind. */
 export function stateLine(state: DemoState): string {
   const latency = latencySummary(state.latenciesMs);
   const workers = state.workers
     .filter((one) => one.state === "working")
     .map((one) => `${shortName(one.name)} ${one.segments}`)
     .join(", ");
-  return `${state.done} done, ${state.lost + state.wrong} lost, p50 ${latency.p50} ms, p99 ${latency.p99} ms, segments by worker: ${workers}`;
+  return `${state.done} done, ${state.lost + state.wrong} lost, p50 ${latency.p50} ms, p99 ${latency.p99} ms, booked so far: ${workers}`;
 }
 
 /** What is left to say when it is over. */

@@ -28,12 +28,6 @@ export interface Heard {
   readonly quiet?: { readonly from: string; readonly to: string; readonly timeZone: string };
 }
 
-/** What comes of a subscription by somebody who is not signed in. */
-interface StrangerSubscribed {
-  readonly state: Subscribed["state"];
-  readonly webhookSecret?: string;
-}
-
 /** Signing in, and the settings of one worker. Changes go by a cookie that the sign-in set. */
 export const signInApi = {
   text: (worker: string) => getJson<SignInText>(withQuery("/v1/sign-in", { address: worker })),
@@ -47,7 +41,7 @@ export const signInApi = {
 export const alertsApi = {
   channels: () => getJson<{ readonly channels: readonly AlertChannel[] }>("/v1/alerts"),
   subscribe: (worker: string, channel: AlertChannel, target: string, heard: Heard) =>
-    change<StrangerSubscribed>("POST", "/v1/alerts", { worker, channel, target, ...heard }),
+    change<Subscribed>("POST", "/v1/alerts", { worker, channel, target, ...heard }),
 } as const;
 
 export const settingsApi = (worker: string) => {

@@ -28,6 +28,11 @@ export function formatPpm(ppm: number): string {
   return `${whole}${rest === "" ? "" : `.${rest}`} %`;
 }
 
+/** A measured share, cut to two digits: `99.98 %`. Never rounded up: nothing is perfect that is not. */
+export function formatMeasured(ppm: number): string {
+  return formatPpm(Math.floor(ppm / 100) * 100);
+}
+
 /** How many times faster than real time: `3.1 ×`. */
 export function formatTimes(value: number): string {
   return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} ×`;

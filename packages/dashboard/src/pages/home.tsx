@@ -4,13 +4,13 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { queries } from "../api/client.ts";
 import { useLive } from "../api/live.ts";
-import { parseWei, percentOf } from "../format/amount.ts";
-import { formatCount, formatMs, formatPpm } from "../format/number.ts";
+import { formatCount, formatMeasured, formatMs, formatPpm } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
+import { BooksBar } from "../ui/books-bar.tsx";
 import { Lookup } from "../ui/lookup.tsx";
 import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
-import { Empty, Loaded, MoneyBar, Section, Skeleton } from "../ui/parts.tsx";
+import { Empty, Loaded, Section, Skeleton } from "../ui/parts.tsx";
 import { RunTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
 import { Table } from "../ui/table.tsx";
@@ -161,25 +161,11 @@ function Money({
   readonly pool: PoolAnswer | undefined;
 }): ReactNode {
   const { books, income } = solvency;
-  const whole = parseWei(books.creditedWei) ?? 0n;
-  if (whole === 0n) return <Empty title={text.homePage.noMoney}>{text.homePage.noMoneyWhy}</Empty>;
-  const share = (wei: string): number => percentOf(parseWei(wei) ?? 0n, whole);
+  if (books.creditedWei === "0") return <Empty title={text.homePage.noMoney}>{text.homePage.noMoneyWhy}</Empty>;
   const digits = columnDigits([books.paidWei, books.owedWei, books.heldWei]);
   return (
     <>
-      <MoneyBar
-        label={text.homePage.moneyBar(
-          share(books.paidWei),
-          share(books.owedWei) + share(books.payingWei),
-          share(books.heldWei),
-        )}
-        parts={[
-          { kind: "paid", percent: share(books.paidWei) },
-          { kind: "paying", percent: share(books.payingWei) },
-          { kind: "owed", percent: share(books.owedWei) },
-          { kind: "held", percent: share(books.heldWei) },
-        ]}
-      />
+      <BooksBar books={books} />
       <div className="legend mt-3">
         <span>
           <i className="paid" />
@@ -214,7 +200,7 @@ function Money({
         <span className="md:ml-auto">
           {income.configured ? (
             <>
-              {income.luckPpm !== null && text.money.luck(<b>{formatPpm(income.luckPpm)}</b>)}{" "}
+              {income.luckPpm !== null && text.money.luck(<b>{formatMeasured(income.luckPpm)}</b>)}{" "}
               {income.reserveWei !== null &&
                 text.money.reserve(
                   <b>

@@ -5,7 +5,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { type ReactNode, useState } from "react";
 import { ApiProblem, paths, queries } from "../api/client.ts";
 import { shortHex } from "../format/address.ts";
-import { formatCount, formatMs, formatPpm, formatTimes } from "../format/number.ts";
+import { formatCount, formatMs, formatMeasured, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { CopyButton, RigLabel } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
@@ -144,7 +144,7 @@ function Figures({ rig }: { readonly rig: RigAnswer }): ReactNode {
         />
         <Figure
           title={text.rig.success}
-          value={rig.successPpm === null ? text.none : formatPpm(Math.floor(rig.successPpm / 100) * 100)}
+          value={rig.successPpm === null ? text.none : formatMeasured(rig.successPpm)}
           note={text.rig.successNote(day.jobs, day.failedAttempts)}
         />
         <Figure

@@ -2,7 +2,7 @@ import type { Component, Incident, StatusAnswer } from "@openpool/protocol";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { paths, queries } from "../api/client.ts";
-import { formatCount, formatPpm } from "../format/number.ts";
+import { formatCount, formatMeasured } from "../format/number.ts";
 import { formatSpan } from "../format/time.ts";
 import { text } from "../text.tsx";
 import { Empty, Loaded, Section } from "../ui/parts.tsx";
@@ -94,7 +94,7 @@ function Days({ status }: { readonly status: StatusAnswer }): ReactNode {
     <Section title={text.status.answered} note={text.status.answeredNote}>
       <p className="mb-4 text-soft">
         {text.status.answeredSentence(
-          formatPpm(Math.floor((jobs / (jobs + lost)) * 1_000_000)),
+          formatMeasured((jobs / (jobs + lost)) * 1_000_000),
           formatCount(jobs + lost),
           formatCount(lost),
         )}
@@ -105,7 +105,7 @@ function Days({ status }: { readonly status: StatusAnswer }): ReactNode {
           const tone = ppm >= 999_000 ? "bg-good" : ppm >= 990_000 ? "bg-warn" : "bg-bad";
           const words = text.status.day(
             day.day.slice(0, 10),
-            formatPpm(ppm),
+            formatMeasured(ppm),
             formatCount(day.jobs),
             formatCount(day.lostJobs),
           );

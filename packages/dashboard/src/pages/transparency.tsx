@@ -2,12 +2,12 @@ import type { SolvencyAnswer, Terms as TermsAnswer } from "@openpool/protocol";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { paths, queries } from "../api/client.ts";
-import { parseWei, percentOf } from "../format/amount.ts";
-import { formatCount, formatPpm, threeDigits } from "../format/number.ts";
+import { formatCount, formatMeasured, formatPpm, threeDigits } from "../format/number.ts";
 import { formatSpan } from "../format/time.ts";
 import { text } from "../text.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
-import { Empty, Loaded, MoneyBar, Section } from "../ui/parts.tsx";
+import { BooksBar } from "../ui/books-bar.tsx";
+import { Empty, Loaded, Section } from "../ui/parts.tsx";
 import { Table } from "../ui/table.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago, When } from "../ui/time.tsx";
@@ -104,8 +104,6 @@ export function TransparencyPage(): ReactNode {
 
 function Books({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
   const { books, check } = solvency;
-  const whole = parseWei(books.creditedWei) ?? 0n;
-  const share = (wei: string): number => percentOf(parseWei(wei) ?? 0n, whole);
   const lines: readonly (readonly [string, string, string])[] = [
     [text.transparency.credited, books.creditedWei, ""],
     [text.money.held, books.heldWei, "="],
@@ -120,21 +118,7 @@ function Books({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {
       note={<Ago at={books.asOf} />}
       end={<a href={paths.solvency()}>{text.json}</a>}
     >
-      {whole > 0n && (
-        <MoneyBar
-          label={text.homePage.moneyBar(
-            share(books.paidWei),
-            share(books.owedWei) + share(books.payingWei),
-            share(books.heldWei),
-          )}
-          parts={[
-            { kind: "paid", percent: share(books.paidWei) },
-            { kind: "paying", percent: share(books.payingWei) },
-            { kind: "owed", percent: share(books.owedWei) },
-            { kind: "held", percent: share(books.heldWei) },
-          ]}
-        />
-      )}
+      <BooksBar books={books} />
       <div className="two mt-6">
         <Table
           caption={text.homePage.money}
@@ -191,7 +175,7 @@ function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode 
       {income.configured ? (
         <dl className="facts">
           <dt>{text.transparency.luck}</dt>
-          <dd>{income.luckPpm === null ? text.none : text.transparency.luckOf(formatPpm(income.luckPpm))}</dd>
+          <dd>{income.luckPpm === null ? text.none : text.transparency.luckOf(formatMeasured(income.luckPpm))}</dd>
           <dt>{text.transparency.received}</dt>
           <dd>
             <Eth wei={income.received30dWei} unit />{" "}
@@ -205,7 +189,7 @@ function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode 
           {income.maxSharePpm !== null && (
             <>
               <dt>{text.transparency.maxShare}</dt>
-              <dd>{formatPpm(income.maxSharePpm)}</dd>
+              <dd>{formatMeasured(income.maxSharePpm)}</dd>
             </>
           )}
         </dl>

@@ -1,6 +1,6 @@
 import type { EarningsAnswer, WindowName } from "@openpool/protocol";
 import { lazy, type ReactNode, Suspense } from "react";
-import { formatCount, formatPpm, formatTimes } from "../format/number.ts";
+import { formatCount, formatMeasured, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { Eth } from "./amount.tsx";
 import { CHART_HEIGHT } from "./chart-height.ts";
@@ -44,7 +44,7 @@ function Drawn({ earnings }: { readonly earnings: EarningsAnswer }): ReactNode {
           ),
           window: text.window[window],
           jobs: formatCount(sums.jobs),
-          success: sums.successPpm === null ? undefined : formatPpm(Math.floor(sums.successPpm / 100) * 100),
+          success: sums.successPpm === null ? undefined : formatMeasured(sums.successPpm),
           speed: sums.realTimeRatio === null ? undefined : formatTimes(sums.realTimeRatio),
         })}
       </p>

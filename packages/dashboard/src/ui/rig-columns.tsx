@@ -1,5 +1,5 @@
 import type { RigSummary } from "@openpool/protocol";
-import { formatCount, formatPpm, formatTimes } from "../format/number.ts";
+import { formatCount, formatMeasured, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { RigLabel, RigLink } from "./address.tsx";
 import { columnDigits, Eth } from "./amount.tsx";
@@ -50,7 +50,7 @@ export function rigColumns(rigs: readonly RigSummary[]): Readonly<Record<RigColu
       className: "num hide-s",
       // Who has done nothing has not done all of it well.
       cell: ({ successPpm, lastJobAt }) =>
-        successPpm === null || lastJobAt === null ? text.none : formatPpm(Math.floor(successPpm / 100) * 100),
+        successPpm === null || lastJobAt === null ? text.none : formatMeasured(successPpm),
     },
     speed: {
       head: text.rigs.realTime,

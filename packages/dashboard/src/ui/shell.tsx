@@ -27,21 +27,7 @@ export function Shell(): ReactNode {
       <header className="top">
         <div className="wrap">
           <Link to="/" className="mark with-words" aria-label={text.home(name)}>
-            {pool?.identity.logoUrl ? (
-              <img src={pool.identity.logoUrl} alt="" />
-            ) : (
-              <svg
-                viewBox="0 0 20 20"
-                fill="none"
-                stroke="currentColor"
-                strokeWidth="1.7"
-                strokeLinecap="round"
-                aria-hidden="true"
-              >
-                <path d="M2 7c2.6-2.4 5.4-2.4 8 0s5.4 2.4 8 0" />
-                <path d="M2 13c2.6-2.4 5.4-2.4 8 0s5.4 2.4 8 0" opacity=".45" />
-              </svg>
-            )}
+            <Logo url={pool?.identity.logoUrl ?? undefined} />
             <span>{name}</span>
           </Link>
           <Nav label={text.nav.label} />
@@ -75,6 +61,25 @@ export function Shell(): ReactNode {
         </div>
       </footer>
     </>
+  );
+}
+
+/** The operator's, or ours where there is none or it does not load. */
+function Logo({ url }: { readonly url: string | undefined }): ReactNode {
+  const [broken, setBroken] = useState<string>();
+  if (url !== undefined && url !== broken) return <img src={url} alt="" onError={() => setBroken(url)} />;
+  return (
+    <svg
+      viewBox="0 0 20 20"
+      fill="none"
+      stroke="currentColor"
+      strokeWidth="1.7"
+      strokeLinecap="round"
+      aria-hidden="true"
+    >
+      <path d="M2 7c2.6-2.4 5.4-2.4 8 0s5.4 2.4 8 0" />
+      <path d="M2 13c2.6-2.4 5.4-2.4 8 0s5.4 2.4 8 0" opacity=".45" />
+    </svg>
   );
 }
 

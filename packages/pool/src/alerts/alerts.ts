@@ -22,9 +22,11 @@ import {
   defaultThresholds,
   type Delivery,
   type DeliveryState,
+  type GivenThresholds,
   type QuietHours,
   type Subscription,
   type Thresholds,
+  withThresholds,
   type WorkerAlert,
 } from "./types.ts";
 
@@ -53,7 +55,7 @@ export interface SubscribeRequest {
   readonly channel: ChannelKind;
   readonly target: string;
   readonly kinds: readonly WorkerAlert[];
-  readonly thresholds?: Partial<Thresholds> | undefined;
+  readonly thresholds?: GivenThresholds | undefined;
   readonly quiet?: QuietHours | undefined;
   /** The worker itself asks, signed in. */
   readonly owned: boolean;
@@ -160,7 +162,7 @@ export class Alerts implements AsyncDisposable {
       worker: request.worker,
       channel,
       kinds: [...new Set(request.kinds)],
-      thresholds: { ...defaultThresholds, ...request.thresholds },
+      thresholds: withThresholds(defaultThresholds, request.thresholds),
       quiet: request.quiet,
       state: "pending",
       owned: request.owned,

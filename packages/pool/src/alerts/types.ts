@@ -70,6 +70,18 @@ export interface Thresholds {
 }
 export const defaultThresholds: Thresholds = { noWorkHours: 6, successPercent: 90, realTimeRatio: 1 };
 
+/** What a subscriber says of them: any may be left out. */
+export type GivenThresholds = { readonly [Name in keyof Thresholds]?: Thresholds[Name] | undefined };
+
+/** The thresholds of before, with those that were given. */
+export function withThresholds(before: Thresholds, given: GivenThresholds | undefined): Thresholds {
+  return {
+    noWorkHours: given?.noWorkHours ?? before.noWorkHours,
+    successPercent: given?.successPercent ?? before.successPercent,
+    realTimeRatio: given?.realTimeRatio ?? before.realTimeRatio,
+  };
+}
+
 /**
  * ```
  * pending ─confirmed→ active ─unsubscribed, or its address is gone→ ended

@@ -14,7 +14,7 @@ import {
   type WorkerSettingsAnswer,
 } from "@openpool/protocol";
 import { AlertError, type Alerts } from "../alerts/alerts.ts";
-import type { Channel, QuietHours, Subscription, Thresholds } from "../alerts/types.ts";
+import { type Channel, type GivenThresholds, type QuietHours, type Subscription, withThresholds } from "../alerts/types.ts";
 import type { Asset as PayoutAsset, Hex, PayoutPort, PayoutWish, PayToRequest } from "../payouts/types.ts";
 import type { NewEvent } from "../store/types.ts";
 import type { WorkersRegister } from "../workers/register.ts";
@@ -53,7 +53,7 @@ type AskedWish = Readonly<PayoutWishJson>;
 
 interface Heard {
   readonly kinds: readonly WorkerAlert[];
-  readonly thresholds?: { readonly [Name in keyof Thresholds]?: Thresholds[Name] | undefined } | undefined;
+  readonly thresholds?: GivenThresholds | undefined;
   readonly quiet?: QuietHours | undefined;
 }
 
@@ -279,7 +279,7 @@ export class WorkerSettings {
         channel,
         target,
         kinds: heard.kinds,
-        thresholds: onlyGiven(heard.thresholds ?? {}),
+        thresholds: heard.thresholds,
         quiet: heard.quiet,
         owned: true,
       });
@@ -297,7 +297,7 @@ export class WorkerSettings {
     if (!old) return noSubscription;
     const changed = await alerts.change(worker, id, {
       kinds: [...new Set(heard.kinds)],
-      thresholds: { ...old.thresholds, ...onlyGiven(heard.thresholds ?? {}) },
+      thresholds: withThresholds(old.thresholds, heard.thresholds),
       quiet: heard.quiet,
     });
     if (!changed) return noSubscription;
@@ -349,13 +349,6 @@ async function readWish(asked: AskedWish, payouts: PayoutSettingsPort): Promise<
     maxGasPriceWei: BigInt(asked.maxGasPriceWei),
     maxGasSharePpm: BigInt(asked.maxGasSharePpm),
   };
-}
-
-/** Leaves out what is absent. */
-function onlyGiven<Values extends object>(values: Values): { [Name in keyof Values]?: NonNullable<Values[Name]> } {
-  const kept = Object.entries(values).filter(([, value]) => value !== undefined);
-  // Object.fromEntries forgets the names; they are those of `values`, less the absent ones.
-  return Object.fromEntries(kept) as { [Name in keyof Values]?: NonNullable<Values[Name]> };
 }
 
 function targetOf(channel: Channel): string {

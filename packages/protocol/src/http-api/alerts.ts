@@ -56,9 +56,24 @@ const heardSchema = z.strictObject({
 });
 export const changeSubscriptionSchema = heardSchema;
 
-/** A new subscription; `target` is an address, a URL, or the number of a chat, by `channel`. */
+/** A new subscription of a worker that is signed in. */
 export const subscribeSchema = z.strictObject({
   channel: alertChannelSchema,
-  target: z.string().min(1).max(500),
+  target: z.string().min(1).max(500).describe("an e-mail address, a URL, or the number of a chat, by `channel`"),
   ...heardSchema.shape,
+});
+/** `POST /v1/alerts`: a new subscription of anybody. */
+export const subscribeToWorkerSchema = subscribeSchema.extend({
+  worker: z.string().max(64).describe("its payout address"),
+});
+
+/** `GET /v1/alerts` */
+export const alertsAnswerSchema = z.object({
+  channels: z.array(alertChannelSchema).describe("over what alerts can come; empty: nobody can subscribe"),
+  kinds: z.array(workerAlertSchema).describe("what can be told about a worker"),
+});
+
+/** `/v1/alerts/confirm` and `/v1/alerts/unsubscribe` */
+export const alertLinkQuerySchema = z.strictObject({
+  token: z.string().max(200).describe("as it stands in the link of a message"),
 });

@@ -42,13 +42,7 @@ export function OpenAlerts({ worker }: { readonly worker: string }): ReactNode {
   if (channels.length === 0) return null;
   return (
     <Section title={words.title} note={words.open} id="alerts">
-      <Add
-        channels={channels}
-        subscribe={async (...asked) => {
-          const { state, webhookSecret = null } = await alertsApi.subscribe(worker, ...asked);
-          return { state, webhookSecret };
-        }}
-      />
+      <Add channels={channels} subscribe={(...asked) => alertsApi.subscribe(worker, ...asked)} />
     </Section>
   );
 }
@@ -106,7 +100,7 @@ function Add({
     channel: AlertChannel,
     target: string,
     heard: Heard,
-  ) => Promise<Pick<Subscribed, "state" | "webhookSecret">>;
+  ) => Promise<Subscribed>;
 }): ReactNode {
   const [channel, setChannel] = useState<AlertChannel>(channels[0] ?? "webhook");
   const add = useChange(({ target, heard }: { readonly target: string; readonly heard: Heard }) =>

@@ -1,5 +1,6 @@
 import { PoolError } from "@openpool/base";
-import fastify, { type FastifyInstance } from "fastify";
+import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { AlertError, type SubscribeRequest } from "../../alerts/alerts.ts";
 import type { Subscription } from "../../alerts/types.ts";
@@ -30,8 +31,12 @@ beforeEach(() => {
   subscribed = [];
   followed = [];
   app = fastify();
-  app.setErrorHandler((error, _request, reply) => reply.code(error instanceof PoolError ? 400 : 500).send({}));
-  alertRoutes(app, alerts);
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.setErrorHandler((error: FastifyError, _request, reply) =>
+    reply.code(error instanceof PoolError || error.validation ? 400 : 500).send({}),
+  );
+  app.register((scope) => alertRoutes(scope, alerts));
 });
 afterEach(() => app.close());
 
@@ -43,7 +48,7 @@ test("a stranger subscribes, never as the worker itself", async () => {
     url: "/v1/alerts",
     payload: { ...ask, thresholds: { noWorkHours: 2 } },
   });
-  expect([answer.statusCode, answer.json()]).toEqual([202, { state: "pending" }]);
+  expect([answer.statusCode, answer.json()]).toEqual([202, { state: "pending", webhookSecret: null }]);
   expect(subscribed).toMatchObject([{ owned: false, thresholds: { noWorkHours: 2 }, target: "ada@example.com" }]);
 });
 

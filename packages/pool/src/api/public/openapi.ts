@@ -51,6 +51,7 @@ export async function describeApi(app: FastifyInstance<Server>, facts: PoolFacts
         { name: "worker", description: "One worker" },
         { name: "payouts", description: "Payout runs" },
         { name: "settings", description: "What a worker may change, signed in with its wallet" },
+        { name: "alerts", description: "Being told, without an account" },
         { name: "events", description: "What happens, as it happens" },
         { name: "errors", description: "What can go wrong" },
       ],
@@ -130,7 +131,7 @@ ${operation.description === undefined ? "" : `<p>${escape(operation.description)
 ${parameters.length === 0 ? "" : `<table><tr><th>parameter</th><th>value</th><th>means</th></tr>${parameters.join("")}</table>`}
 ${shown.join("")}
 ${fieldsOf("Fields of what is sent", operation.requestBody?.content)}
-${fieldsOf("Fields of the answer", operation.responses?.["200"]?.content)}</section>`);
+${fieldsOf("Fields of the answer", (operation.responses?.["200"] ?? operation.responses?.["202"])?.content)}</section>`);
     }
   }
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -20,6 +20,7 @@ import {
 } from "@openpool/protocol";
 import { format, resolveConfig } from "prettier";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type LinkAction, linkToken } from "../../alerts/links.ts";
 import { createPayoutsView } from "./payout-view.ts";
 import { publicApiOptions } from "./server.ts";
 import { liveRig, START } from "./testing/samples.ts";
@@ -60,6 +61,15 @@ const payTo = {
   minimumWei: "20000000000000000",
   maxGasSharePpm: 5_000,
 };
+const subscription = {
+  worker: ada,
+  channel: "ntfy",
+  target: "https://ntfy.example.net/my-rigs",
+  kinds: ["rig-offline", "payout-paid"],
+  quiet: { from: "22:00", to: "07:00", timeZone: "Europe/Berlin" },
+};
+/** Stands in the examples for the token of a link. */
+const TOKEN = "TOKEN";
 interface Sent {
   readonly method: "POST" | "PUT" | "DELETE";
   readonly sent?: unknown;
@@ -91,6 +101,14 @@ const requests: readonly (readonly [route: string, name: string, url: string, mo
   ["/v1/payouts", "payouts", "/v1/payouts"],
   ["/v1/payouts/{id}", "none", "/v1/payouts/1"],
   ["/v1/problems", "problems", "/v1/problems"],
+  ["/v1/alerts", "offered", "/v1/alerts"],
+  ["/v1/alerts", "subscribed", "/v1/alerts", { method: "POST", sent: subscription }],
+  ["/v1/alerts", "bad-target", "/v1/alerts", { method: "POST", sent: { ...subscription, target: "my-rigs" } }],
+  ["/v1/alerts/confirm", "asks", `/v1/alerts/confirm?token=${TOKEN}`],
+  ["/v1/alerts/confirm", "confirmed", `/v1/alerts/confirm?token=${TOKEN}`, { method: "POST" }],
+  ["/v1/alerts/confirm", "cut-off", "/v1/alerts/confirm?token=0f0f"],
+  ["/v1/alerts/unsubscribe", "asks", `/v1/alerts/unsubscribe?token=${TOKEN}`],
+  ["/v1/alerts/unsubscribe", "ended", `/v1/alerts/unsubscribe?token=${TOKEN}`, { method: "POST" }],
   ["/v1/sign-in", "text", `/v1/sign-in?address=${carol.address}`],
   [settingsRoute, "not-signed-in", settings],
   ["/v1/sign-in", "signed", "/v1/sign-in", { method: "POST" }],
@@ -123,7 +141,16 @@ const requests: readonly (readonly [route: string, name: string, url: string, mo
   ["/v1/session", "out", "/v1/session?everywhere=true", remove],
 ];
 
-/** Asks as the examples do: what a wallet has to sign is signed on the way. */
+/** The token of a link in the messages of the one subscription. */
+async function tokenOf(action: LinkAction): Promise<string> {
+  const [row] = (await world.sql(
+    "select s.id, c.link_key from openpool.alert_subscriptions s, openpool.alert_cursor c",
+    [],
+  )) as { id: string; link_key: string }[];
+  return row === undefined ? "" : linkToken(row.link_key, action, row.id);
+}
+
+/** Asks as the examples do: what a wallet has to sign is signed on the way, and links have their tokens. */
 async function askAll(): Promise<object[]> {
   const made: object[] = [];
   let cookie = "";
@@ -138,11 +165,13 @@ async function askAll(): Promise<object[]> {
       const { nonce, document } = last;
       body = { ...payTo, nonce, signature: await carol.signTypedData(document!) };
     }
-    const answer = await world.get(url, { cookie, origin: PUBLIC_URL }, method, body);
+    const token = url.endsWith(TOKEN) ? await tokenOf(route.endsWith("confirm") ? "confirm" : "unsubscribe") : TOKEN;
+    const answer = await world.get(url.replace(TOKEN, token), { cookie, origin: PUBLIC_URL }, method, body);
     cookie = answer.headers.get("set-cookie")?.split(";")[0] ?? cookie;
     if (answer.status === 200) last = answer.body;
     const { status, body: answered } = answer;
-    made.push({ route, name, url, method, sent: body, status, body: answered });
+    const told = typeof answered === "string" ? (answered as string).replaceAll(token, TOKEN) : answered;
+    made.push({ route, name, url, method, sent: body, status, body: told });
   }
   return made;
 }

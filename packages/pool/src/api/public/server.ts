@@ -170,7 +170,7 @@ async function createApp(
   });
   const { alerts, settings } = port;
   if (settings) await app.register(async (scope) => settingsRoutes(scope, settings, clock));
-  if (alerts) await app.register(async (scope) => alertRoutes(scope, alerts));
+  if (alerts) await app.register((scope) => alertRoutes(scope, alerts));
   await servePages(app, options.dashboardDir);
 
   let closed: Promise<void> | undefined;
