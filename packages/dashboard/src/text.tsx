@@ -9,7 +9,6 @@ const count = (n: number, one: string, many: string): string =>
   `${n.toLocaleString("en-GB").replaceAll(",", "\u00a0")} ${n === 1 ? one : many}`;
 
 export const text = {
-  appName: "Open Pool",
   none: "–",
   now: "now",
   eth: "ETH",
@@ -148,7 +147,7 @@ export const text = {
     ofMinimum: (percent: string) => `${percent} of the minimum`,
     feeShareDay: (eth: ReactNode) => <>fee share {eth} in 24 h</>,
     earnedAll: (eth: ReactNode) => <>{eth} earned in all</>,
-    luck: (percent: ReactNode) => <>Luck, 30 d: {percent} of expected income.</>,
+    luck: (percent: ReactNode) => <>Luck, 30 d: {percent} of expected income</>,
     reserve: (eth: ReactNode) => <>Reserve: {eth}</>,
     offchain: "Off-chain: gateways are billed, no tickets come in",
     unavailable: "The books are not available right now.",
@@ -522,6 +521,7 @@ export const text = {
     reserve: "Reserve",
     reserveDays: (days: string) => `${days} days of earnings`,
     maxShare: "Fundable share",
+    maxShareOf: (percent: string) => `${percent} of each fee: the most that workers can be promised`,
     formulas: "How amounts are computed",
     formulaLines: [
       ["Fee", "fee = ⌊pixels × pricePerUnit ÷ pixelsPerUnit⌋"],

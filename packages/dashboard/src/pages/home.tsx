@@ -111,8 +111,13 @@ function Figures({ pool }: { readonly pool: PoolAnswer }): ReactNode {
         value={<FigureEth wei={day.feeWei} />}
         note={
           <>
-            {text.window["7d"]} <Eth wei={windows["7d"].feeWei} brief /> · {text.window["30d"]}{" "}
-            <Eth wei={windows["30d"].feeWei} brief />
+            <span className="whitespace-nowrap">
+              {text.window["7d"]} <Eth wei={windows["7d"].feeWei} brief />
+            </span>{" "}
+            ·{" "}
+            <span className="whitespace-nowrap">
+              {text.window["30d"]} <Eth wei={windows["30d"].feeWei} brief />
+            </span>
           </>
         }
       />
@@ -197,21 +202,24 @@ function Money({
           </b>{" "}
           {text.money.heldForChecks}
         </span>
-        <span className="md:ml-auto">
-          {income.configured ? (
-            <>
-              {income.luckPpm !== null && text.money.luck(<b>{formatMeasured(income.luckPpm)}</b>)}{" "}
-              {income.reserveWei !== null &&
-                text.money.reserve(
+        {income.configured ? (
+          <>
+            <span className="md:ml-auto">
+              {income.luckPpm !== null && text.money.luck(<b>{formatMeasured(income.luckPpm)}</b>)}
+            </span>
+            {income.reserveWei !== null && (
+              <span>
+                {text.money.reserve(
                   <b>
                     <Eth wei={income.reserveWei} unit />
                   </b>,
                 )}
-            </>
-          ) : (
-            pool?.network === "offchain" && text.money.offchain
-          )}
-        </span>
+              </span>
+            )}
+          </>
+        ) : (
+          pool?.network === "offchain" && <span className="md:ml-auto">{text.money.offchain}</span>
+        )}
       </div>
     </>
   );

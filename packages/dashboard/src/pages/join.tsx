@@ -157,7 +157,7 @@ export function JoinPage(): ReactNode {
                   <Link to="/transparency">{text.terms.more}</Link>
                 </Terms>
                 {identity.hardware !== null && (
-                  <p className="mt-4">
+                  <p className="mt-4 wrap-anywhere">
                     <b className="font-semibold">{text.join.hardware}</b> {identity.hardware}
                   </p>
                 )}

@@ -189,7 +189,7 @@ function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode 
           {income.maxSharePpm !== null && (
             <>
               <dt>{text.transparency.maxShare}</dt>
-              <dd>{formatMeasured(income.maxSharePpm)}</dd>
+              <dd>{text.transparency.maxShareOf(formatMeasured(income.maxSharePpm))}</dd>
             </>
           )}
         </dl>

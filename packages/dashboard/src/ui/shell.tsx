@@ -11,10 +11,13 @@ import { Fence } from "./parts.tsx";
 /** Numbers that cannot be asked anew are said to be old when they are this old, in milliseconds. */
 const STALE_AFTER_MS = 10_000;
 
+/** The pool serves its pages with its own name as their title. */
+const SERVED_TITLE = document.title;
+
 /** The frame of every page: the name, the way around, the look-up box, what is wrong, how old all of it is. */
 export function Shell(): ReactNode {
   const { data: pool } = useQuery(queries.pool());
-  const name = pool?.identity.name ?? text.appName;
+  const name = pool?.identity.name ?? SERVED_TITLE;
   const path = useRouterState({ select: (state) => state.location.pathname });
   useEffect(() => {
     document.title = path === "/" ? name : `${text.titleOf(path)} · ${name}`;
@@ -187,7 +190,7 @@ function ThemeChoice(): ReactNode {
     }
   };
   return (
-    <div className="tabs ml-auto" role="group" aria-label={text.theme.label}>
+    <div className="tabs sm:ml-auto" role="group" aria-label={text.theme.label}>
       {THEMES.map((one) => (
         <button key={one} type="button" aria-pressed={theme === one} onClick={() => choose(one)}>
           {text.theme[one]}

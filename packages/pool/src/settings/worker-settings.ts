@@ -14,7 +14,13 @@ import {
   type WorkerSettingsAnswer,
 } from "@openpool/protocol";
 import { AlertError, type Alerts } from "../alerts/alerts.ts";
-import { type Channel, type GivenThresholds, type QuietHours, type Subscription, withThresholds } from "../alerts/types.ts";
+import {
+  type Channel,
+  type GivenThresholds,
+  type QuietHours,
+  type Subscription,
+  withThresholds,
+} from "../alerts/types.ts";
 import type { Asset as PayoutAsset, Hex, PayoutPort, PayoutWish, PayToRequest } from "../payouts/types.ts";
 import type { NewEvent } from "../store/types.ts";
 import type { WorkersRegister } from "../workers/register.ts";

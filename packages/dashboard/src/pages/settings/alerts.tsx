@@ -96,11 +96,7 @@ function Add({
   subscribe,
 }: {
   readonly channels: readonly AlertChannel[];
-  readonly subscribe: (
-    channel: AlertChannel,
-    target: string,
-    heard: Heard,
-  ) => Promise<Subscribed>;
+  readonly subscribe: (channel: AlertChannel, target: string, heard: Heard) => Promise<Subscribed>;
 }): ReactNode {
   const [channel, setChannel] = useState<AlertChannel>(channels[0] ?? "webhook");
   const add = useChange(({ target, heard }: { readonly target: string; readonly heard: Heard }) =>

@@ -6,6 +6,7 @@ import { AlertError, type SubscribeRequest } from "../../alerts/alerts.ts";
 import type { Subscription } from "../../alerts/types.ts";
 import { alertRoutes } from "./alert-routes.ts";
 import type { AlertsPort } from "./ports.ts";
+import { sendProblem } from "./reply.ts";
 
 const ada = "0xA1a1A1A1A1A1a1A1A1a1a1a1a1A1A1a1A1A1a1a1".toLowerCase();
 let subscribed: SubscribeRequest[] = [];
@@ -33,8 +34,13 @@ beforeEach(() => {
   app = fastify();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
+  // As the server does.
   app.setErrorHandler((error: FastifyError, _request, reply) =>
-    reply.code(error instanceof PoolError || error.validation ? 400 : 500).send({}),
+    sendProblem(
+      reply,
+      error instanceof PoolError || error.validation ? "api/bad-request" : "api/failed",
+      error.message,
+    ),
   );
   app.register((scope) => alertRoutes(scope, alerts));
 });

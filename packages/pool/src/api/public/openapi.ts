@@ -2,6 +2,7 @@ import type { Server } from "node:http";
 import swagger from "@fastify/swagger";
 import type { FastifyInstance } from "fastify";
 import { jsonSchemaTransform } from "fastify-type-provider-zod";
+import { escapeHtml } from "./escape-html.ts";
 import { examples } from "./examples.gen.ts";
 import type { PoolFacts } from "./ports.ts";
 
@@ -102,8 +103,6 @@ function withExamples(document: Document): Document {
   return document;
 }
 
-const escape = (text: string): string => text.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
-
 /** The description as one page without a script: a table of contents, then every route with its parameters and examples. */
 function pageOf(document: Document, name: string): string {
   const sections: string[] = [];
@@ -112,22 +111,22 @@ function pageOf(document: Document, name: string): string {
     for (const [name, operation] of Object.entries(operations)) {
       const method = name.toUpperCase();
       const id = `${name} ${path}`.replace(/[^a-z]+/gi, "-").replace(/^-|-$/g, "");
-      const title = `${method} ${escape(path)}`;
-      contents.push(`<li><a href="#${id}"><code>${title}</code></a> ${escape(operation.summary ?? "")}</li>`);
+      const title = `${method} ${escapeHtml(path)}`;
+      contents.push(`<li><a href="#${id}"><code>${title}</code></a> ${escapeHtml(operation.summary ?? "")}</li>`);
       const parameters = (operation.parameters ?? []).map((one) => {
         const { schema = {} } = one;
         const values = Array.isArray(schema["enum"]) ? schema["enum"].join(", ") : String(schema["type"] ?? "");
         const usual = schema["default"] === undefined ? "" : `; ${String(schema["default"])} when absent`;
-        return `<tr><td><code>${escape(one.name)}</code>${one.required ? " (needed)" : ""}</td><td>${escape(values + usual)}</td><td>${escape(String(one.description ?? schema["description"] ?? ""))}</td></tr>`;
+        return `<tr><td><code>${escapeHtml(one.name)}</code>${one.required ? " (needed)" : ""}</td><td>${escapeHtml(values + usual)}</td><td>${escapeHtml(String(one.description ?? schema["description"] ?? ""))}</td></tr>`;
       });
       const shown = examplesOf(method, path).map(
         (one) =>
-          `<details><summary><code>${escape(requestOf(one))}</code> → ${one.status}</summary><pre>${escape(
+          `<details><summary><code>${escapeHtml(requestOf(one))}</code> → ${one.status}</summary><pre>${escapeHtml(
             typeof one.body === "string" ? one.body : JSON.stringify(one.body, undefined, 2),
           )}</pre></details>`,
       );
-      sections.push(`<section id="${id}"><h2><code>${title}</code></h2><p>${escape(operation.summary ?? "")}.</p>
-${operation.description === undefined ? "" : `<p>${escape(operation.description)}</p>`}
+      sections.push(`<section id="${id}"><h2><code>${title}</code></h2><p>${escapeHtml(operation.summary ?? "")}.</p>
+${operation.description === undefined ? "" : `<p>${escapeHtml(operation.description)}</p>`}
 ${parameters.length === 0 ? "" : `<table><tr><th>parameter</th><th>value</th><th>means</th></tr>${parameters.join("")}</table>`}
 ${shown.join("")}
 ${fieldsOf("Fields of what is sent", operation.requestBody?.content)}
@@ -135,21 +134,21 @@ ${fieldsOf("Fields of the answer", (operation.responses?.["200"] ?? operation.re
     }
   }
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(name)}: API</title><style>
+<title>${escapeHtml(name)}: API</title><style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}
 pre{overflow:auto;border:1px solid #8886;padding:.75rem;font-size:13px}code{font-size:.92em;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;border-top:1px solid #8886;padding:.3rem .8rem .3rem 0}
 section{margin-top:2.5rem}h2{font-size:1.1rem}summary{cursor:pointer}
-</style><main><h1>${escape(name)}: API</h1>
+</style><main><h1>${escapeHtml(name)}: API</h1>
 <p>The same for programs: <a href="/v1/openapi.json"><code>/v1/openapi.json</code></a> (OpenAPI 3.1).</p>
 ${INTRODUCTION.split("\n\n")
   .map((part) =>
     part.startsWith("- ")
       ? `<ul>${part
           .split("\n")
-          .map((line) => `<li>${escape(line.slice(2)).replace(/`([^`]+)`/g, "<code>$1</code>")}</li>`)
+          .map((line) => `<li>${escapeHtml(line.slice(2)).replace(/`([^`]+)`/g, "<code>$1</code>")}</li>`)
           .join("")}</ul>`
-      : `<p>${escape(part)}</p>`,
+      : `<p>${escapeHtml(part)}</p>`,
   )
   .join("")}
 <h2>Routes</h2><ul>${contents.join("")}</ul>${sections.join("")}</main></html>
@@ -178,7 +177,7 @@ function fieldsOf(title: string, content: Record<string, { schema?: unknown }> |
       const where = path === "" ? name : `${path}.${name}`;
       const type = inner.enum ? inner.enum.map(String).join(", ") : typeOf(inner);
       rows.push(
-        `<tr><td><code>${escape(where)}</code></td><td>${escape(type)}</td><td>${escape(inner.description ?? "")}</td></tr>`,
+        `<tr><td><code>${escapeHtml(where)}</code></td><td>${escapeHtml(type)}</td><td>${escapeHtml(inner.description ?? "")}</td></tr>`,
       );
       walk(inner, where, depth + 1);
     }

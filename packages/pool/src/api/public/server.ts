@@ -16,6 +16,7 @@ import { type HttpHandler, openHttpHandler } from "../http-handler.ts";
 import { alertRoutes } from "./alert-routes.ts";
 import { createContext, isUnavailable, liveJson } from "./context.ts";
 import { findDashboard } from "./dashboard-dir.ts";
+import { escapeHtml } from "./escape-html.ts";
 import { EventHub } from "./event-hub.ts";
 import { describeApi } from "./openapi.ts";
 import { isLoopback } from "./own-pages.ts";
@@ -171,7 +172,7 @@ async function createApp(
   const { alerts, settings } = port;
   if (settings) await app.register(async (scope) => settingsRoutes(scope, settings, clock));
   if (alerts) await app.register((scope) => alertRoutes(scope, alerts));
-  await servePages(app, options.dashboardDir);
+  await servePages(app, options.dashboardDir, port.facts.identity.name);
 
   let closed: Promise<void> | undefined;
   return {
@@ -251,9 +252,14 @@ const NO_PAGES = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Op
 <a href="/v1/docs">its description</a>, <a href="/v1/pool">the pool</a>, <a href="/v1/status">its state</a>.</p>
 `;
 
-/** The built pages: every path without a file is one of theirs, and the program in the page knows which. */
-async function servePages(app: FastifyInstance<Server>, dir: string | undefined): Promise<void> {
-  const index = dir === undefined ? undefined : readFileSync(join(dir, "index.html"), "utf8");
+/**
+ * The built pages: every path without a file is one of theirs, and the program in the page knows which. Their title is the
+ * pool's name from the first byte on, for whoever shows a link to them, and for the page itself until it has asked.
+ */
+async function servePages(app: FastifyInstance<Server>, dir: string | undefined, poolName: string): Promise<void> {
+  const title = `<title>${escapeHtml(poolName)}</title>`;
+  const built = dir === undefined ? undefined : readFileSync(join(dir, "index.html"), "utf8");
+  const index = built?.replace(/<title>[^<]*<\/title>/, () => title);
   if (dir !== undefined) {
     await app.register(fastifyStatic, {
       root: dir,
