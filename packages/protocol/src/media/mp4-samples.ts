@@ -3,8 +3,16 @@ import { type Box, type BoxReader, i32, u16, u32, u64 } from "./boxes.ts";
 /** Pictures or sound of one moment. Times in the track's own units. */
 export type TakeSample = (offset: number, size: number, decodeTime: number, shift: number, duration: number) => boolean;
 
-/** More than three hours at 60 pictures a second: a segment that claims more is not believed. */
+/** More than three hours at 60 pictures a second: a track that claims more is not believed. */
 const MAX_SAMPLES = 700_000;
+
+/**
+ * Samples that may still be taken from one file. Each honest one has a byte in it, so all its tracks together have no more
+ * than the file has bytes: without that a few kilobytes could claim millions.
+ */
+export interface SampleBudget {
+  left: number;
+}
 
 /** Walks a run-length table: `(count, value)` pairs of 32 bits each. */
 class Runs {
@@ -69,7 +77,7 @@ function sizesOf(boxes: BoxReader, stbl: Box): Sizes {
  * Hands out the samples of a sample table in order, until `take` returns false. Returns whether the table makes sense:
  * every sample it announces is there.
  */
-export function walkSampleTable(boxes: BoxReader, stbl: Box, take: TakeSample): boolean {
+export function walkSampleTable(boxes: BoxReader, stbl: Box, budget: SampleBudget, take: TakeSample): boolean {
   const { data } = boxes;
   const sizes = sizesOf(boxes, stbl);
   const durations = new Runs(data, boxes.child(stbl, "stts"), false);
@@ -96,7 +104,7 @@ export function walkSampleTable(boxes: BoxReader, stbl: Box, take: TakeSample): 
     const entry = chunks.start + 8 + width * chunk;
     let offset = stco ? u32(data, entry) : u64(data, entry);
     for (let i = 0; i < perChunk && sample < sizes.count; i++, sample++) {
-      if (sample >= MAX_SAMPLES) return false;
+      if (sample >= MAX_SAMPLES || budget.left-- <= 0) return false;
       const size = sizes.of(sample);
       const duration = durations.next();
       if (!take(offset, size, time, shifts?.next() ?? 0, duration)) return false;
@@ -127,6 +135,7 @@ export function walkFragment(
   tfhd: Box,
   defaults: FragmentDefaults,
   state: FragmentState,
+  budget: SampleBudget,
   take: TakeSample,
 ): boolean {
   const { data } = boxes;
@@ -165,7 +174,7 @@ export function walkFragment(
     const hasShift = (runFlags & 0x800) !== 0;
     const width = 4 * (Number(hasDuration) + Number(hasSize) + Number(hasFlags) + Number(hasShift));
     for (let i = 0; i < count; i++) {
-      if (state.samples++ >= MAX_SAMPLES || field + width > trun.end) return false;
+      if (state.samples++ >= MAX_SAMPLES || budget.left-- <= 0 || field + width > trun.end) return false;
       let duration = defaultDuration;
       let size = defaultSize;
       let shift = 0;

@@ -4,6 +4,7 @@ import { HevcReader } from "./hevc.ts";
 import {
   type FragmentDefaults,
   type FragmentState,
+  type SampleBudget,
   type TakeSample,
   walkFragment,
   walkSampleTable,
@@ -174,14 +175,14 @@ class Track {
   }
 
   /** Takes the samples of the sample table; false when the table makes no sense. */
-  readTable(): boolean {
-    return walkSampleTable(this.#boxes, this.stbl, this.#taker(this.edit));
+  readTable(budget: SampleBudget): boolean {
+    return walkSampleTable(this.#boxes, this.stbl, budget, this.#taker(this.edit));
   }
 
-  readFragment(moof: Box, traf: Box, tfhd: Box, defaults: FragmentDefaults): boolean {
+  readFragment(moof: Box, traf: Box, tfhd: Box, defaults: FragmentDefaults, budget: SampleBudget): boolean {
     // Fragments are shown whole: only the offset of the edit list counts for them.
     const edit = { ...WHOLE, offset: this.edit.offset };
-    return walkFragment(this.#boxes, moof, traf, tfhd, defaults, this.fragments, this.#taker(edit));
+    return walkFragment(this.#boxes, moof, traf, tfhd, defaults, this.fragments, budget, this.#taker(edit));
   }
 
   #taker(edit: Edit): TakeSample {
@@ -336,8 +337,9 @@ export function probeMp4(data: Uint8Array): MediaFile | UnreadableFile {
     };
   }
   const tracks = readTracks(boxes, moov);
-  for (const track of tracks) if (!track.readTable()) problems.add("bad-index");
-  if (fragmented && !readFragments(boxes, moov, tracks)) problems.add("bad-index");
+  const budget: SampleBudget = { left: data.length };
+  for (const track of tracks) if (!track.readTable(budget)) problems.add("bad-index");
+  if (fragmented && !readFragments(boxes, moov, tracks, budget)) problems.add("bad-index");
 
   if (boxes.exhausted) problems.add("malformed");
   const videos = tracks.filter((track) => track.video !== undefined);
@@ -373,7 +375,7 @@ function readTracks(boxes: BoxReader, moov: Box): Track[] {
   return tracks;
 }
 
-function readFragments(boxes: BoxReader, moov: Box, tracks: readonly Track[]): boolean {
+function readFragments(boxes: BoxReader, moov: Box, tracks: readonly Track[], budget: SampleBudget): boolean {
   const { data } = boxes;
   const byId = new Map(tracks.map((track) => [track.id, track]));
   const defaults = new Map<number, FragmentDefaults>();
@@ -394,7 +396,8 @@ function readFragments(boxes: BoxReader, moov: Box, tracks: readonly Track[]): b
       const tfhd = traf.type === "traf" ? boxes.child(traf, "tfhd") : undefined;
       const track = tfhd && byId.get(u32(data, tfhd.start + 4));
       if (!tfhd || !track) continue;
-      if (!track.readFragment(moof, traf, tfhd, defaults.get(track.id) ?? { duration: 0, size: 0 })) sound = false;
+      const its = defaults.get(track.id) ?? { duration: 0, size: 0 };
+      if (!track.readFragment(moof, traf, tfhd, its, budget)) sound = false;
     }
   }
   return sound;
