@@ -12,6 +12,7 @@ import {
   RegisterRequestSchema,
   RESULT_AUTHORIZATION,
   RIG_REPORT_PATH,
+  TRANSCODING_ERROR_TYPE,
 } from "@openpool/protocol";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { getInfo, getToken, headerOf, readRenditions, segData } from "../conformance/gateway.ts";
@@ -222,6 +223,32 @@ describe("a gateway does not notice an upload", () => {
     });
   });
 
+  test("that is sent again while the first still hangs: the newer one counts", async () => {
+    const held = { connections: 0, most: 0 };
+    const hanging: http2.ClientHttp2Stream[] = [];
+    await join(async (task) => {
+      const { session } = await connect();
+      for (; held.connections < 20; held.connections++) {
+        const stream = session.request({
+          ...resultHeaders(task.taskId, `${BOB}.rig${rigs - 1}`),
+          "content-length": 1_000_000,
+        });
+        stream.on("error", () => {});
+        stream.resume();
+        hanging.push(stream);
+        stream.write(Buffer.alloc(1_000));
+        held.most = Math.max(held.most, fortress.status().bytesInFlight);
+      }
+      // All but the last are cut off, each by the one behind it.
+      await until(() => hanging.filter((stream) => stream.closed).length === held.connections - 1);
+      held.most = Math.max(held.most, fortress.status().bytesInFlight);
+      return multipart(good(0), good(1), good(2));
+    });
+    expect((await push(fortress.gateway, fortress.name(), 0)).kind).toBe("done");
+    expect(held.most).toBeLessThan(8 << 20);
+    await until(() => hanging.every((stream) => stream.closed));
+  });
+
   test("that comes before its source was complete", async () => {
     const tasks: NotifySegment[] = [];
     const early = await connect();
@@ -328,6 +355,21 @@ describe("a result", () => {
     expect((await fortress.pool.running.node.admin.balances()).some((one) => one.worker.toLowerCase() === CHEAT)).toBe(
       false,
     );
+  });
+
+  test("of an error of nobody's task is answered before it is there", async () => {
+    await join(behaviours.ready());
+    const { session } = await connect();
+    const stream = session.request({
+      ...resultHeaders(7n, `${BOB}.rig${rigs - 1}`),
+      "content-type": TRANSCODING_ERROR_TYPE,
+      "content-length": 60_000,
+    });
+    stream.on("error", () => {});
+    const status = new Promise((resolve) => stream.once("response", (headers) => resolve(headers[":status"])));
+    stream.resume();
+    expect(await status).toBe(200);
+    stream.close();
   });
 
   test("for nobody's task, five hundred times, is a few events and no more", async () => {

@@ -1,3 +1,4 @@
+export { addressGroup } from "./address-group.ts";
 export { formatEth, formatGwei, formatUnits } from "./amount.ts";
 export { createBackoff, type Backoff, type BackoffOptions } from "./backoff.ts";
 export { stoppedClock, systemClock, type Clock, type StoppedClock } from "./clock.ts";

@@ -31,7 +31,7 @@ export function decodeGrpcFrame(body: Uint8Array, maxBytes: number): GrpcFrame {
 export const GrpcStatus = {
   OK: 0,
   UNKNOWN: 2,
-  INVALID_ARGUMENT: 3,
+  RESOURCE_EXHAUSTED: 8,
   UNIMPLEMENTED: 12,
   INTERNAL: 13,
   UNAVAILABLE: 14,

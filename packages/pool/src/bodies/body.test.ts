@@ -173,6 +173,74 @@ describe("a body", () => {
     body.release();
   });
 
+  test("of unannounced length is not awaited for ever, however patiently it trickles", async () => {
+    const clock = stoppedClock();
+    const memory = createBodyMemory(1 << 20);
+    const body = await opened(memory);
+    const source = new PassThrough();
+    const filled = fillBody(body, source, memory, {
+      announcedBytes: undefined,
+      maxBytes: 1 << 20,
+      signal: never,
+      purpose: "source",
+      pace: { clock, stallMs: 5_000, wholeMs: 20_000 },
+    });
+    for (let second = 0; second < 25; second++) {
+      expect(body.state).toBe("receiving");
+      source.write("a");
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(1_000);
+    }
+    expect(await filled).toBe("incomplete");
+    body.release();
+  });
+
+  test("that waits for our memory does not stall: its sender is not to blame, and goes on where it was", async () => {
+    const clock = stoppedClock();
+    const memory = createBodyMemory(1 << 20);
+    const body = await opened(memory);
+    const others = (await memory.take("result", 768 * 1024, never))!;
+    const wanted = new AbortController();
+    const options = {
+      announcedBytes: undefined,
+      maxBytes: 1 << 20,
+      signal: wanted.signal,
+      purpose: "result" as const,
+      pace: { clock, stallMs: 5_000, wholeMs: 20_000 },
+    };
+    const source = new PassThrough({ highWaterMark: 1 << 20 });
+    const filled = fillBody(body, source, memory, options);
+    source.write(Buffer.alloc(300 * 1024, 1));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(memory.tight).toBe(true);
+    clock.advance(60_000);
+    expect(body.state).toBe("receiving");
+    memory.release(others);
+    source.end("end");
+    expect(await filled).toBeUndefined();
+    expect(body.bytes.length).toBe(300 * 1024 + 3);
+    body.release();
+    expect(memory.bytesInUse).toBe(0);
+  });
+
+  test("says that there was no memory when it is not wanted any more while it waits for some", async () => {
+    const memory = createBodyMemory(1 << 20);
+    const body = await opened(memory);
+    await memory.take("result", 768 * 1024, never);
+    const wanted = new AbortController();
+    const source = new PassThrough({ highWaterMark: 1 << 20 });
+    const filled = fillBody(body, source, memory, {
+      announcedBytes: undefined,
+      maxBytes: 1 << 20,
+      signal: wanted.signal,
+      purpose: "result",
+    });
+    source.write(Buffer.alloc(300 * 1024));
+    await new Promise((resolve) => setImmediate(resolve));
+    wanted.abort();
+    expect(await filled).toBe("no-memory");
+  });
+
   test("refuses an announced length beyond the limit without taking memory", async () => {
     const memory = createBodyMemory(1 << 20);
     expect(

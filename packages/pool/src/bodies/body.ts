@@ -166,27 +166,39 @@ export interface Pace {
   readonly clock: Clock;
   /** Without a byte for so long a body is given up, in milliseconds. */
   readonly stallMs: number;
-  /** An announced body must come at least so fast that all of it is here after this, in milliseconds. */
+  /**
+   * A body must be here after this, in milliseconds, besides one stall, and an announced one must come at least so fast
+   * all the time.
+   */
   readonly wholeMs: number;
 }
 
 /** A stall is that many looks in a row without a new byte: a pool that was busy itself does not mistake that for one. */
 const LOOKS = 5;
 
-/** Calls back once when the bytes come too slowly; returns how to stop. */
-function keepPace(pace: Pace, announcedBytes: number | undefined, received: () => number, tooSlow: () => void) {
+/**
+ * Calls back once when the bytes come too slowly; returns how to stop. `received` answers undefined while the sender is
+ * the one who waits: that time is not its own.
+ */
+function keepPace(
+  pace: Pace,
+  announcedBytes: number | undefined,
+  received: () => number | undefined,
+  tooSlow: () => void,
+): () => void {
   const everyMs = pace.stallMs / LOOKS;
   let looks = 0;
   let idleLooks = 0;
   let before = 0;
   let stop = (): void => {};
   const look = (): void => {
-    looks++;
     const now = received();
+    if (now === undefined) return void (stop = pace.clock.after(everyMs, look));
+    looks++;
     idleLooks = now > before ? 0 : idleLooks + 1;
     before = now;
-    const dueBytes = ((announcedBytes ?? 0) * (looks * everyMs - pace.stallMs)) / pace.wholeMs;
-    if (idleLooks >= LOOKS || now < dueBytes) tooSlow();
+    const dueShare = (looks * everyMs - pace.stallMs) / pace.wholeMs;
+    if (idleLooks >= LOOKS || now < (announcedBytes ?? 0) * dueShare || dueShare >= 1) tooSlow();
     else stop = pace.clock.after(everyMs, look);
   };
   stop = pace.clock.after(everyMs, look);
@@ -214,6 +226,7 @@ export function fillBody(
 ): Promise<ReceiveFailure | undefined> {
   return new Promise((resolve) => {
     let done = false;
+    let waitsForMemory = false;
     const finish = (failure: ReceiveFailure | undefined): void => {
       if (done) return;
       done = true;
@@ -221,7 +234,7 @@ export function fillBody(
       source.off("end", onEnd);
       source.off("close", onClose);
       source.off("error", onClose);
-      options.signal.removeEventListener("abort", onClose);
+      options.signal.removeEventListener("abort", onAbort);
       stopPace();
       if (failure) body.fail();
       else body.end();
@@ -236,6 +249,7 @@ export function fillBody(
       if (total <= body.capacity) return take(chunk);
       if (body.announcedBytes !== undefined || total > options.maxBytes) return finish("too-large");
       source.pause();
+      waitsForMemory = true;
       void memory
         .take(options.purpose, Math.min(options.maxBytes, Math.max(2 * body.capacity, total)), options.signal)
         .then((larger) => {
@@ -243,6 +257,7 @@ export function fillBody(
             if (larger) memory.release(larger);
             return finish("no-memory");
           }
+          waitsForMemory = false;
           body.grow(larger);
           take(chunk);
           source.resume();
@@ -253,14 +268,14 @@ export function fillBody(
       finish(short ? "incomplete" : undefined);
     };
     const onClose = (): void => finish("incomplete");
-    const stopPace = options.pace
-      ? keepPace(options.pace, options.announcedBytes, () => body.bytes.length, onClose)
-      : (): void => {};
+    const onAbort = (): void => finish(waitsForMemory ? "no-memory" : "incomplete");
+    const received = (): number | undefined => (waitsForMemory ? undefined : body.bytes.length);
+    const stopPace = options.pace ? keepPace(options.pace, options.announcedBytes, received, onClose) : (): void => {};
     source.on("data", onData);
     source.once("end", onEnd);
     source.once("close", onClose);
     source.once("error", onClose);
     if (options.signal.aborted || source.destroyed) onClose();
-    else options.signal.addEventListener("abort", onClose, { once: true });
+    else options.signal.addEventListener("abort", onAbort, { once: true });
   });
 }

@@ -3,7 +3,7 @@ import http2 from "node:http2";
 import type { Socket } from "node:net";
 import tls from "node:tls";
 import type { Logger } from "@openpool/base";
-import { errorCode, errorText } from "@openpool/base";
+import { addressGroup, errorCode, errorText } from "@openpool/base";
 import { HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
 import { type Exchange, exchangeOfRequest, exchangeOfStream } from "./exchange.ts";
 import type { TlsIdentity } from "./certificate.ts";
@@ -12,7 +12,7 @@ export interface FrontOptions {
   readonly identity: TlsIdentity;
   /** Connections open at once, all peers together; the next one is closed at once. */
   readonly maxConnections: number;
-  /** Connections open at once from one address. */
+  /** Connections open at once from one address, or from one network of IPv6 addresses. */
   readonly maxConnectionsPerAddress: number;
   /** Other limits than the usual ones: a test cannot wait for those. */
   readonly limits?: Partial<FrontLimits> | undefined;
@@ -218,19 +218,20 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
   return {
     accept(socket) {
       const address = peerOf(socket);
-      const fromHere = perAddress.get(address) ?? 0;
+      const group = addressGroup(address);
+      const fromHere = perAddress.get(group) ?? 0;
       if (sockets.size >= options.maxConnections || fromHere >= options.maxConnectionsPerAddress) {
         logger.debug("connection refused: too many", { peer: address, open: sockets.size, fromHere });
         socket.destroy();
         return;
       }
       sockets.set(socket, address);
-      perAddress.set(address, fromHere + 1);
+      perAddress.set(group, fromHere + 1);
       socket.once("close", () => {
         sockets.delete(socket);
-        const left = (perAddress.get(address) ?? 1) - 1;
-        if (left > 0) perAddress.set(address, left);
-        else perAddress.delete(address);
+        const left = (perAddress.get(group) ?? 1) - 1;
+        if (left > 0) perAddress.set(group, left);
+        else perAddress.delete(group);
       });
       socket.on("error", (error) => logger.debug("connection ended", { code: errorCode(error), peer: address }));
       socket.setNoDelay(true);

@@ -75,8 +75,10 @@ const ANSWER_MARGIN_MS = 750;
 const CUT_THROUGH_UPLOAD_MS = 3_500;
 /** A worker is asked once so much of the source is here: a request alone, made and reset, must not cost one anything. */
 const CUT_THROUGH_FROM_BYTES = 8 * 1024;
-/** An upload that stands still for so long is given up. */
+/** An upload that stands still for so long is given up, … */
 const STALL_MS = 5_000;
+/** … and one that takes longer than this, however long its segment says that it is: no stream goes on behind it. */
+const UPLOAD_TIMEOUT_MS = 60_000;
 /** A segment waits for memory during this share of the time in which its gateway waits for headers. */
 const MEMORY_WAIT_SHARE = 0.75;
 
@@ -240,7 +242,7 @@ export class GatewayDoor {
         received += chunk.length;
         if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
       },
-      pace: { clock, stallMs: STALL_MS, wholeMs: segmentTimeoutMs(request.durationMs) },
+      pace: { clock, stallMs: STALL_MS, wholeMs: Math.min(UPLOAD_TIMEOUT_MS, segmentTimeoutMs(request.durationMs)) },
     };
     const waiting = new AbortController();
     const cancelWaiting = clock.after(headersMs * MEMORY_WAIT_SHARE, () => waiting.abort());
@@ -320,6 +322,11 @@ export class GatewayDoor {
     ended: AbortSignal,
   ): Promise<boolean> {
     const { desk } = this.#deps;
+    if (ended.aborted) {
+      // Its gateway left, or its time was over, while the hash was made: nobody waits for the work.
+      exchange.abort();
+      return false;
+    }
     job.input.confirm();
     exchange.start(200);
     const running = early ?? desk.run(job);

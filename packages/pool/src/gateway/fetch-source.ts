@@ -5,35 +5,18 @@ import type { Readable } from "node:stream";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
+import { readSmallBody } from "../bodies/small-body.ts";
 import { isPrivateAddress } from "../outbound/private-address.ts";
 import { publicLookup } from "../outbound/public-lookup.ts";
 
 const MAX_URL_BYTES = 8192;
 
 /** Reads the URL that a request carries; undefined when it is none, too long, or did not come before `signal`. */
-function readUrl(source: Readable, signal: AbortSignal): Promise<URL | undefined> {
-  return new Promise((resolve) => {
-    let text = "";
-    const finish = (url: URL | undefined): void => {
-      source.off("data", onData);
-      signal.removeEventListener("abort", onGone);
-      resolve(url);
-    };
-    const onData = (chunk: Buffer): void => {
-      text += chunk.toString("latin1");
-      if (text.length > MAX_URL_BYTES) finish(undefined);
-    };
-    const onGone = (): void => finish(undefined);
-    source.on("data", onData);
-    source.once("end", () => {
-      const url = URL.canParse(text.trim()) ? new URL(text.trim()) : undefined;
-      finish(url?.protocol === "https:" || url?.protocol === "http:" ? url : undefined);
-    });
-    source.once("close", onGone);
-    source.once("error", onGone);
-    if (signal.aborted || source.destroyed) onGone();
-    else signal.addEventListener("abort", onGone, { once: true });
-  });
+async function readUrl(source: Readable, signal: AbortSignal): Promise<URL | undefined> {
+  const body = await readSmallBody(source, { maxBytes: MAX_URL_BYTES, signal });
+  const text = body?.whole ? body.text.trim() : "";
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url?.protocol === "https:" || url?.protocol === "http:" ? url : undefined;
 }
 
 /**

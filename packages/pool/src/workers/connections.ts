@@ -1,8 +1,15 @@
 import http2 from "node:http2";
 import { toBinary } from "@bufbuild/protobuf";
 import type { Clock, Logger } from "@openpool/base";
-import { errorText } from "@openpool/base";
-import { encodeGrpcFrame, formatRig, type NotifySegment, NotifySegmentSchema, type RigName } from "@openpool/protocol";
+import { addressGroup, errorText } from "@openpool/base";
+import {
+  encodeGrpcFrame,
+  formatRig,
+  GrpcStatus,
+  type NotifySegment,
+  NotifySegmentSchema,
+  type RigName,
+} from "@openpool/protocol";
 import type { ConnectionId, ConnectionOffer } from "../dispatch/types.ts";
 import { endGrpc } from "../front/grpc.ts";
 import { SecretHolders } from "./secret-holders.ts";
@@ -37,6 +44,7 @@ const MAX_REGISTRATIONS = 50_000;
 export class Connections {
   readonly #byId = new Map<ConnectionId, Connection>();
   readonly #byRig = new Map<string, Set<Connection>>();
+  /** By address group. */
   readonly #perPeer = new Map<string, number>();
   /** What is told when a connection does not answer pings, by connection. */
   readonly #watched = new WeakMap<http2.Http2Session, Set<(why: string) => void>>();
@@ -74,7 +82,9 @@ export class Connections {
 
   /** Whether one more registration from an address is welcome. */
   hasRoomFor(peer: string): boolean {
-    return this.#byId.size < MAX_REGISTRATIONS && (this.#perPeer.get(peer) ?? 0) < MAX_REGISTRATIONS_PER_PEER;
+    return (
+      this.#byId.size < MAX_REGISTRATIONS && (this.#perPeer.get(addressGroup(peer)) ?? 0) < MAX_REGISTRATIONS_PER_PEER
+    );
   }
 
   /**
@@ -92,6 +102,7 @@ export class Connections {
     let finishing = false;
     let used = false;
     const rig = formatRig(offer.rig);
+    const group = addressGroup(offer.peer);
     const leave = (why: string): void => {
       if (gone) return;
       gone = true;
@@ -101,9 +112,9 @@ export class Connections {
       ofRig?.delete(connection);
       if (ofRig?.size === 0) this.#byRig.delete(rig);
       this.holders.left(offer.secretHash, offer.rig);
-      const left = (this.#perPeer.get(offer.peer) ?? 1) - 1;
-      if (left > 0) this.#perPeer.set(offer.peer, left);
-      else this.#perPeer.delete(offer.peer);
+      const left = (this.#perPeer.get(group) ?? 1) - 1;
+      if (left > 0) this.#perPeer.set(group, left);
+      else this.#perPeer.delete(group);
       events.onGone(connection, why);
     };
     const connection: Connection = {
@@ -125,7 +136,7 @@ export class Connections {
         return true;
       },
       end(why) {
-        endGrpc(stream, 14, why);
+        endGrpc(stream, GrpcStatus.UNAVAILABLE, why);
         leave(why);
       },
       get finishing() {
@@ -145,7 +156,7 @@ export class Connections {
     const ofRig = this.#byRig.get(rig);
     if (ofRig) ofRig.add(connection);
     else this.#byRig.set(rig, new Set([connection]));
-    this.#perPeer.set(offer.peer, (this.#perPeer.get(offer.peer) ?? 0) + 1);
+    this.#perPeer.set(group, (this.#perPeer.get(group) ?? 0) + 1);
     this.holders.registered(offer.secretHash, offer.rig);
     return connection;
   }

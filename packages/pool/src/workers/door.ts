@@ -1,6 +1,6 @@
 import type http2 from "node:http2";
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Clock, createEventBudget, errorText, type Logger, plainText } from "@openpool/base";
+import { addressGroup, type Clock, createEventBudget, errorText, type Logger, plainText } from "@openpool/base";
 import {
   capabilitySetFromWords,
   DEFAULT_CAPABILITIES,
@@ -22,6 +22,7 @@ import {
 } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { announcedLength, fillBody, openBody } from "../bodies/body.ts";
+import { readSmallBody } from "../bodies/small-body.ts";
 import type { AttemptId } from "../dispatch/types.ts";
 import { answerText, type Exchange } from "../front/exchange.ts";
 import { endGrpc, openGrpcStream, readGrpcRequest } from "../front/grpc.ts";
@@ -32,6 +33,7 @@ import type { Connection, Connections } from "./connections.ts";
 import { hashSecret, type Identities, isIdentityRefusal } from "./identity.ts";
 import type { RigNames } from "./rig-names.ts";
 import type { RigReports } from "./rig-reports.ts";
+import { Uploads } from "./uploads.ts";
 
 export interface WorkersDoorDeps {
   readonly desk: JobDesk;
@@ -59,9 +61,12 @@ const MAX_ERROR_BYTES = 64 * 1024;
 const UPLOAD_TIMEOUT_MS = 60_000;
 /** … nor stand still for so long. */
 const STALL_MS = 5_000;
+/** An error text or a report is on its way for a moment only. */
+const SMALL_UPLOAD_TIMEOUT_MS = 10_000;
+/** Of the memory for bodies, what one address may be sending at once. */
+const UPLOADS_SHARE = 0.5;
 /** The capabilities that exist have numbers far below; what a worker makes up beyond them is not announced. */
 const KNOWN_CAPABILITIES = (1n << 64n) - 1n;
-const RESOURCE_EXHAUSTED = 8;
 
 /** Where workers register, fetch sources and bring results. */
 export class WorkersDoor {
@@ -73,6 +78,7 @@ export class WorkersDoor {
   readonly #registrationBudget: (key: string) => boolean;
   /** Reports of one rig: one a registration, and a network that fails now and then. */
   readonly #reportBudget: (key: string) => boolean;
+  readonly #uploads: Uploads;
 
   constructor(deps: WorkersDoorDeps) {
     this.#deps = deps;
@@ -80,6 +86,7 @@ export class WorkersDoor {
     this.#peerBudget = createEventBudget({ burst: 1_000, perMinute: 120 }, deps.clock);
     this.#registrationBudget = createEventBudget({ burst: 5_000, perMinute: 1_200 }, deps.clock);
     this.#reportBudget = createEventBudget({ burst: 10, perMinute: 4 }, deps.clock);
+    this.#uploads = new Uploads({ mostBytesOfOne: deps.memory.limitBytes * UPLOADS_SHARE }, deps);
   }
 
   // ---- registration
@@ -99,9 +106,9 @@ export class WorkersDoor {
       return;
     }
     const { logger, desk, connections } = this.#deps;
-    if (!connections.hasRoomFor(peer) || !this.#registrationBudget(peer)) {
+    if (!connections.hasRoomFor(peer) || !this.#registrationBudget(addressGroup(peer))) {
       // Not for ever: whoever honestly has so many comes back and finds room.
-      endGrpc(stream, RESOURCE_EXHAUSTED, "too many registrations from this address");
+      endGrpc(stream, GrpcStatus.RESOURCE_EXHAUSTED, "too many registrations from this address");
       return;
     }
     const identity = this.#deps.identities.identify(request.secret, request.ethereumAddress);
@@ -122,7 +129,7 @@ export class WorkersDoor {
     if (stream.destroyed || stream.closed) return;
     if (!this.#deps.names.admit(identity)) {
       this.#record(peer, `${peer} too-many-names`, "rig.refused", identity, { reason: "too-many-names" });
-      endGrpc(stream, RESOURCE_EXHAUSTED, "too many new rigs are here under this address");
+      endGrpc(stream, GrpcStatus.RESOURCE_EXHAUSTED, "too many new rigs are here under this address");
       return;
     }
     openGrpcStream(stream);
@@ -187,8 +194,9 @@ export class WorkersDoor {
       return answerText(exchange, 409, "no registration is open under this secret");
     }
     if (!this.#reportBudget(rig)) return answerText(exchange, 429, "too many reports");
-    const body = await this.#smallBody(exchange, MAX_RIG_REPORT_BYTES);
-    if (!body?.whole) return answerText(exchange, 413, "the report is too large, or did not come whole");
+    const body = await this.#smallBody(exchange, `report of ${rig}`, MAX_RIG_REPORT_BYTES);
+    if (!body) return answerText(exchange, 429, "too many reports at once, or one that came too slowly");
+    if (!body.whole) return answerText(exchange, 413, "the report is too large");
     const report = rigReportSchema.safeParse(parseJson(body.text));
     if (!report.success) {
       const [issue] = report.error.issues;
@@ -203,27 +211,19 @@ export class WorkersDoor {
     answerText(exchange, 204, "");
   }
 
-  /** A body of a few kilobytes, not whole when it is larger; undefined when it is late or cut off. */
+  /** A body of a few kilobytes, not whole when it is larger; undefined when it is late, cut off or one too many. */
   async #smallBody(
     exchange: Exchange,
+    key: string,
     maxBytes: number,
   ): Promise<{ readonly text: string; readonly whole: boolean } | undefined> {
-    const { clock, memory } = this.#deps;
-    const options = {
-      announcedBytes: undefined,
-      maxBytes,
-      purpose: "result" as const,
-      signal: AbortSignal.timeout(UPLOAD_TIMEOUT_MS),
-      pace: { clock, stallMs: STALL_MS, wholeMs: UPLOAD_TIMEOUT_MS },
-    };
-    const body = await openBody(memory, options);
-    if (typeof body === "string") return undefined;
+    const { peer } = exchange;
+    const upload = this.#uploads.begin({ key, peer, bytes: maxBytes, withinMs: SMALL_UPLOAD_TIMEOUT_MS });
+    if (!upload) return undefined;
     try {
-      const failure = await fillBody(body, exchange.body, memory, options);
-      if (failure === "incomplete") return undefined;
-      return { text: Buffer.from(body.bytes).toString(), whole: failure === undefined };
+      return await readSmallBody(exchange.body, { maxBytes, signal: upload.signal });
     } finally {
-      body.release();
+      upload.end();
     }
   }
 
@@ -299,11 +299,13 @@ export class WorkersDoor {
   }
 
   async #takeError(exchange: Exchange, attempt: AttemptId | undefined): Promise<void> {
-    const body = await this.#smallBody(exchange, MAX_ERROR_BYTES);
+    // Nobody waits for it: what it says need not be read.
+    if (!attempt) return exchange.answer(200, OK_HEADERS, "OK");
+    const body = await this.#smallBody(exchange, attempt, MAX_ERROR_BYTES);
     // The worker left or hangs: the end of its stream, or its lateness, says the rest.
     if (!body) return exchange.abort();
     exchange.answer(200, OK_HEADERS, "OK");
-    if (attempt) this.#deps.desk.attemptFailed(attempt, { kind: "worker-error", text: body.text });
+    this.#deps.desk.attemptFailed(attempt, { kind: "worker-error", text: body.text });
   }
 
   async #takeRenditions(exchange: Exchange, attempt: AttemptId, boundary: string | undefined): Promise<void> {
@@ -312,32 +314,39 @@ export class WorkersDoor {
       answerText(exchange, status, text);
       desk.attemptFailed(attempt, { kind: "invalid-result", text });
     };
+    const noMemory = (): void => {
+      answerText(exchange, 503, "the pool has no memory left");
+      // Not its fault: somebody takes the job again in a moment, as with a worker that is busy.
+      desk.attemptFailed(attempt, { kind: "worker-error", text: "TranscoderBusy" });
+    };
     if (boundary === undefined) return fail(500, "multipart: boundary is empty");
     const limits = desk.limitsOf(attempt);
     if (!limits) return exchange.answer(200, OK_HEADERS, "OK");
     desk.resultArriving(attempt);
+    const announcedBytes = announcedLength(exchange.header("content-length"));
+    const upload = this.#uploads.begin({
+      key: attempt,
+      peer: exchange.peer,
+      bytes: Math.min(announcedBytes ?? limits.maxBytes, limits.maxBytes),
+      withinMs: UPLOAD_TIMEOUT_MS,
+    });
+    if (!upload) return noMemory();
     // Whoever comes second need not finish; its memory is needed elsewhere.
-    const ended = new AbortController();
-    const end = (): void => ended.abort();
-    const cancelTimeout = clock.after(UPLOAD_TIMEOUT_MS, end);
-    limits.onClosed.add(end);
+    limits.onClosed.add(upload.abort);
     const options = {
-      announcedBytes: announcedLength(exchange.header("content-length")),
+      announcedBytes,
       maxBytes: limits.maxBytes,
       purpose: "result" as const,
-      signal: ended.signal,
+      signal: upload.signal,
       pace: { clock, stallMs: STALL_MS, wholeMs: UPLOAD_TIMEOUT_MS },
     };
     const body = await openBody(memory, options);
     try {
       const failure = typeof body === "string" ? body : await fillBody(body, exchange.body, memory, options);
+      if (upload.replaced) return exchange.abort();
       if (typeof body === "string" || failure) {
         if (!desk.limitsOf(attempt)) return exchange.answer(200, OK_HEADERS, "OK");
-        if (failure === "no-memory") {
-          answerText(exchange, 503, "the pool has no memory left");
-          // Not its fault: somebody takes the job again in a moment, as with a worker that is busy.
-          return desk.attemptFailed(attempt, { kind: "worker-error", text: "TranscoderBusy" });
-        }
+        if (failure === "no-memory") return noMemory();
         return fail(500, failure === "too-large" ? "http: request body too large" : "unexpected EOF");
       }
       // One part more than expected is enough to know that the count is wrong.
@@ -349,8 +358,8 @@ export class WorkersDoor {
       exchange.answer(200, OK_HEADERS, "OK");
       desk.result(attempt, { body, parts: uploaded });
     } finally {
-      cancelTimeout();
-      limits.onClosed.delete(end);
+      upload.end();
+      limits.onClosed.delete(upload.abort);
       if (typeof body !== "string") body.release();
     }
   }
@@ -363,7 +372,7 @@ export class WorkersDoor {
     rig: RigName | undefined,
     data: Readonly<Record<string, unknown>>,
   ): boolean {
-    if (!this.#nameBudget(name) || !this.#peerBudget(peer)) return false;
+    if (!this.#nameBudget(name) || !this.#peerBudget(addressGroup(peer))) return false;
     this.#deps.store.append([{ type, worker: rig?.worker, rig: rig?.rig, data }]).catch((error: unknown) => {
       this.#deps.logger.warn("an event was not recorded", { type, error: errorText(error) });
     });

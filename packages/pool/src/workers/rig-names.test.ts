@@ -102,6 +102,25 @@ test("a name without a job is forgotten some days after it was last here, also b
   expect(names.unproven).toBe(1);
 });
 
+test("nobody takes a place any more while too many wait to be taken out", async () => {
+  const { join, leave, sweep, store, forgotten } = await small();
+  const joins = (name: string): boolean => {
+    const admitted = join(rig(name));
+    leave(rig(name));
+    return admitted;
+  };
+  store.fails = true;
+  const admitted = Array.from({ length: 20 }, (_, i) => joins(`rig${i}`)).filter(Boolean);
+  // Three that stay, and five that wait to be taken out.
+  expect(admitted.length).toBe(8);
+  await sweep();
+  expect(joins("late")).toBe(false);
+  store.fails = false;
+  await sweep();
+  expect(forgotten.length).toBe(5);
+  expect(joins("late")).toBe(true);
+});
+
 test("what could not be taken out is taken out later", async () => {
   const { join, leave, sweep, store, forgotten, clock } = await small();
   join(rig("a"));

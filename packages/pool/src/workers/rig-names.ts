@@ -118,6 +118,8 @@ export class RigNames implements AsyncDisposable {
   }
 
   #replaceOne(among: ReadonlyMap<string, Unproven>): boolean {
+    // So many wait to be taken out already: new ones wait until they are.
+    if (this.#replaced.length >= this.#limits.inAll) return false;
     let looks = LOOKED_AT;
     for (const [key, { name }] of among) {
       if (looks-- <= 0) return false;
@@ -151,10 +153,14 @@ export class RigNames implements AsyncDisposable {
 
   /** Forgets those whose time is over or whose place was taken. Never throws: what failed is tried again. */
   sweep(): Promise<void> {
-    return (this.#sweeping ??= this.#sweep().finally(() => (this.#sweeping = undefined)));
+    const all = async (): Promise<void> => {
+      while ((await this.#forgetSome()) && this.#replaced.length > 0 && !this.#closed);
+    };
+    return (this.#sweeping ??= all().finally(() => (this.#sweeping = undefined)));
   }
 
-  async #sweep(): Promise<void> {
+  /** False: it failed. */
+  async #forgetSome(): Promise<boolean> {
     const { clock, logger, store, isHere } = this.#deps;
     const beforeMs = clock.now() - this.#limits.keptMs;
     const over: RigName[] = [];
@@ -168,14 +174,16 @@ export class RigNames implements AsyncDisposable {
     const names = [...over, ...this.#replaced.splice(0, FORGOTTEN_AT_ONCE)].filter(
       (name) => !this.#unproven.has(formatRig(name)),
     );
-    if (names.length === 0 && clock.now() - this.#forgotAtMs < ADDRESSES_EVERY_MS) return;
+    if (names.length === 0 && clock.now() - this.#forgotAtMs < ADDRESSES_EVERY_MS) return true;
     try {
       await store.forget(names, beforeMs);
       this.#forgotAtMs = clock.now();
       if (names.length > 0) logger.debug("rigs that never did a job were forgotten", { rigs: names.length });
+      return true;
     } catch (error) {
-      if (this.#replaced.length < this.#limits.inAll) this.#replaced.push(...names);
+      this.#replaced.push(...names);
       if (!this.#closed) logger.debug("rigs could not be forgotten", { error: errorText(error) });
+      return false;
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Server } from "node:http";
 import { Readable } from "node:stream";
-import type { Logger } from "@openpool/base";
+import { addressGroup, type Logger } from "@openpool/base";
 import {
   addressParamSchema,
   earningsAnswerSchema,
@@ -40,7 +40,7 @@ import { earningsAnswer, jobsAnswer, rigAnswer, rigsOfWorker, whyAnswer, workerA
 import { type Context, readAddress } from "./context.ts";
 import type { EventHub } from "./event-hub.ts";
 import { ApiError, problems } from "./problem.ts";
-import { addressGroup, sendProblem } from "./reply.ts";
+import { sendProblem } from "./reply.ts";
 import { statementCsv } from "./statements.ts";
 
 export interface RoutesDeps {

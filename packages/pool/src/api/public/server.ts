@@ -7,7 +7,7 @@ import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import rateLimit from "@fastify/rate-limit";
 import fastifyStatic from "@fastify/static";
-import { type Clock, errorText, type Logger } from "@openpool/base";
+import { addressGroup, type Clock, errorText, type Logger } from "@openpool/base";
 import fastify, { type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { TlsIdentity } from "../../front/certificate.ts";
@@ -22,7 +22,7 @@ import { describeApi } from "./openapi.ts";
 import { isLoopback } from "./own-pages.ts";
 import type { PublicPort } from "./ports.ts";
 import { ApiError, type ProblemCode } from "./problem.ts";
-import { addressGroup, sendProblem } from "./reply.ts";
+import { sendProblem } from "./reply.ts";
 import { routes } from "./routes.ts";
 import { settingsRoutes } from "./settings-routes.ts";
 
