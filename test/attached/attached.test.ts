@@ -60,14 +60,12 @@ const join = (rig: string, owner = ADA, capacity = 4): Promise<FakeTranscoder> =
   attached.pool.transcoder({ secret: `${owner}.${rig}`, capacity });
 /** One place is kept free for the gateways, and one for the second orchestrator while it is there. */
 const KEPT = 2;
-/** The first orchestrator has one registration, for workers of that capacity, and the second has one. */
-const registeredWith = async (capacity: number): Promise<void> => {
+const offered = (): number => attached.orchestrator.live.reduce((sum, one) => sum + one.capacity, 0);
+/** Workers of that capacity are offered to the first orchestrator, by one registration unless more are said, and the second has one. */
+const registeredWith = async (capacity: number, registrations = 1): Promise<void> => {
   const { orchestrator, second } = attached;
-  const fits = (offered = 0): boolean => offered >= capacity - KEPT && offered <= capacity;
-  await until(
-    () => orchestrator.live.length === 1 && fits(orchestrator.live[0]?.capacity) && second.live.length === 1,
-    15_000,
-  );
+  const fits = (): boolean => offered() >= capacity - KEPT && offered() <= capacity;
+  await until(() => orchestrator.live.length === registrations && fits() && second.live.length === 1, 15_000);
 };
 /** An orchestrator ends no session on a registration that was made anew meanwhile: such ones idle out, now. */
 const outlast = (): void => clock.skip(SESSION_IDLE_MS + 1_000);
@@ -234,19 +232,27 @@ describe("the registration", () => {
     expect((SOFTWARE_CAPABILITIES & DEFAULT_CAPABILITIES) === DEFAULT_CAPABILITIES).toBe(true);
   });
 
-  test("is made anew when workers come and go, and running work does not notice", async () => {
+  test("is one more for the workers that come while others work, and one for all when nothing runs", async () => {
     let release = (): void => {};
     const gate = new Promise<void>((resolve) => (release = resolve));
     behave(behaviours.when(() => gate));
-    const running = transcode();
+    const [first] = attached.orchestrator.live;
+    const one = session();
+    const running = transcode({ session: one });
     await untilWorking(1);
     const before = attached.orchestrator.transcoders.length;
     workers.push(await join("rig3", ADA, 12));
-    await registeredWith(20);
+    await registeredWith(20, 2);
     expect(attached.orchestrator.transcoders.length).toBe(before + 1);
+    expect(attached.status().capacity).toBe(offered());
     release();
     expect(await running).toMatchObject({ kind: "done" });
+    expect(first).toMatchObject({ live: true, load: 1 });
+    attached.orchestrator.endSession(one);
+    await registeredWith(20);
     expect(await transcode()).toMatchObject({ kind: "done" });
+    // Whatever was opened and left meanwhile, to the operator it was one registration all the time.
+    expect(attached.status().state).toBe("registered");
   });
 
   test("gains what a worker with more capabilities brings", async () => {

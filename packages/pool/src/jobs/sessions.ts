@@ -93,12 +93,12 @@ export class Sessions {
     if (stream.sessionIds.size === 0 && stream.inFlight === 0) this.#drop(stream);
   }
 
-  /** Ends streams that have been silent for too long; with arguments, those not heard of since a time, after a shorter silence. */
-  expire(idleMs = this.#idleMs, notSinceMs = Number.POSITIVE_INFINITY): void {
-    const before = Math.min(this.#clock.monotonicMs() - idleMs, notSinceMs);
+  /** Ends streams that have been silent for too long; with arguments, some of them after a shorter silence. */
+  expire(idleMs = this.#idleMs, which: (key: string) => boolean = () => true): void {
+    const before = this.#clock.monotonicMs() - idleMs;
     for (const stream of this.#streams.values()) {
       if (stream.lastMs > before) return;
-      if (stream.inFlight === 0) this.#drop(stream);
+      if (stream.inFlight === 0 && which(stream.key)) this.#drop(stream);
     }
   }
 

@@ -25,7 +25,9 @@ import { Sessions } from "../jobs/sessions.ts";
 import { createUuidV7 } from "../store/index.ts";
 import type { UpstreamOptions } from "../options.ts";
 import type { Store } from "../store/types.ts";
-import { type Link, type LinkState, type NotifiedBy, type Offer, openLink } from "./link.ts";
+import { OrchestratorLives } from "./life.ts";
+import { type Link, type LinkState, openLink } from "./link.ts";
+import type { NotifiedBy, Offer } from "./part.ts";
 import { createPriceReader, type PriceReader, type Quote } from "./price.ts";
 import { createSourceDownloader, type Downloader, sourceUrl } from "./source.ts";
 import { readNotify, type Task } from "./task.ts";
@@ -87,19 +89,18 @@ const TASKS_PER_SESSION = 4;
 const LEAST_TASKS = 64;
 /**
  * Live streams come again much sooner. An orchestrator tells of a session's end only where it sent the last segment: of one
- * that ended just when its registration was replaced nothing is ever heard.
+ * that ended when that registration was gone nothing is ever heard.
  */
 const MOVED_IDLE_MS = 10_000;
 /** Over which the most sessions at once are remembered: who ends one stream and begins the next still has its place. */
 const PEAK_WINDOW_MS = 5_000;
-/** So long tasks may still come on a registration that was replaced. */
-const REPLACED_MS = 2_000;
 /** A stream whose session id changed goes on with one of the next segments. */
 const MAX_SEQ_STEP = 4n;
 
 const CONTENT_TYPES = { mpegts: "video/mp2t", mp4: "video/mp4" } as const;
 
-interface RunningTask extends NotifiedBy {
+interface RunningTask {
+  readonly from: NotifiedBy;
   /** Nothing of it is wanted any more. */
   readonly ended: AbortController;
 }
@@ -108,6 +109,8 @@ interface Stream {
   readonly manifest: string;
   quote: Quote;
   lastSeq: bigint;
+  /** The registration that its last task came on: the orchestrator sends the next one there too, and says there that it ended. */
+  on: NotifiedBy;
 }
 
 /** The pool as one transcoder of one orchestrator. */
@@ -132,14 +135,8 @@ export class UpstreamDoor implements AsyncDisposable {
   /** The most sessions at once in the window that runs, and in the one before it. */
   #peak = { sessions: 0, before: 0, sinceMs: 0 };
   #registered = false;
-  /** When the newest registration was taken, monotonic. */
-  #registeredMs = 0;
   #offered = 0;
-  /** The life of the orchestrator that its newest task is from, and the highest task id in it. */
-  #fingerprint = "";
-  #highestTask = -1n;
-  /** The registration was lost since the last task: the next one says whether the orchestrator is still the same. */
-  #reconnected = false;
+  readonly #lives = new OrchestratorLives();
   #answered = 0;
   #failed = 0;
   #lost = 0;
@@ -174,6 +171,8 @@ export class UpstreamDoor implements AsyncDisposable {
         {
           clock,
           logger,
+          sessionsOn: (registration) => this.#sessionsOn(registration),
+          opening: (fingerprint) => this.#lives.opening(fingerprint),
           onNotify: (notify, from) => this.#onNotify(notify, from),
           onState: (state) => this.#onState(state),
         },
@@ -223,7 +222,7 @@ export class UpstreamDoor implements AsyncDisposable {
     if (now - this.#peak.sinceMs >= PEAK_WINDOW_MS) {
       this.#peak = { sessions: this.sessions, before: this.#peak.sessions, sinceMs: now };
     }
-    this.#sessions.expire(MOVED_IDLE_MS, this.#registeredMs + REPLACED_MS);
+    if (this.registered) this.#sessions.expire(MOVED_IDLE_MS, (key) => this.#streams.get(key)?.on.gone === true);
   }
 
   status(): UpstreamStatus {
@@ -251,7 +250,6 @@ export class UpstreamDoor implements AsyncDisposable {
   #onState(state: LinkState): void {
     const { logger } = this.#deps;
     const registered = state.kind === "registered";
-    if (registered) this.#registeredMs = this.#deps.clock.monotonicMs();
     if (registered && !this.#registered) {
       const { capacity } = state.offer;
       logger.info("registered with the orchestrator", { upstream: this.name, capacity });
@@ -259,7 +257,6 @@ export class UpstreamDoor implements AsyncDisposable {
       void this.#price.refresh();
     }
     if (!registered && this.#registered) {
-      this.#reconnected = true;
       const why = whyNot(state) ?? "the connection was lost";
       logger.info("no longer registered with the orchestrator", { upstream: this.name, why });
       this.#record("upstream.left", { why });
@@ -284,21 +281,16 @@ export class UpstreamDoor implements AsyncDisposable {
 
   // ---- tasks
 
-  #onNotify(notify: NotifySegment, { fingerprint, secret }: NotifiedBy): void {
+  #onNotify(notify: NotifySegment, from: NotifiedBy): void {
     const notified = readNotify(notify);
     if (notified.kind === "noise") return;
     if (notified.kind === "teardown") return this.#sessions.end(notified.sessionId);
     const { taskId } = notified;
-    const restarted =
-      fingerprint !== this.#fingerprint ||
-      this.#tasks.has(taskId) ||
-      (this.#reconnected && taskId <= this.#highestTask);
-    if (restarted) this.#forgetTasks();
-    this.#fingerprint = fingerprint;
-    this.#reconnected = false;
-    this.#highestTask = restarted || taskId > this.#highestTask ? taskId : this.#highestTask;
+    const life = this.#lives.ofTask(from.opening, taskId, this.#tasks.has(taskId));
+    if (life === "over") return;
+    if (life === "new") this.#forgetTasks();
     const receivedMs = this.#deps.clock.monotonicMs();
-    const running: RunningTask = { fingerprint, secret, ended: new AbortController() };
+    const running: RunningTask = { from, ended: new AbortController() };
     this.#tasks.set(taskId, running);
     const tooMany = this.#tasks.size > Math.max(LEAST_TASKS, TASKS_PER_SESSION * this.#offered);
     const refusal =
@@ -339,7 +331,7 @@ export class UpstreamDoor implements AsyncDisposable {
     const timeoutMs = segmentTimeoutMs(task.durationMs);
     const deadlineMs = receivedMs + timeoutMs - ANSWER_MARGIN_MS;
     const lastMs = receivedMs + timeoutMs - LAST_MARGIN_MS;
-    const session = this.#streamOf(task);
+    const session = this.#streamOf(task, running.from);
     this.#sessions.enter(session);
     let worked = false;
     try {
@@ -424,8 +416,8 @@ export class UpstreamDoor implements AsyncDisposable {
   ): Promise<void> {
     // The orchestrator that asked is gone.
     if (running.ended.signal.aborted) return;
-    const { fingerprint, secret } = running;
-    const order = { taskId, answer, secret, fingerprint, deadlineMs: lastMs };
+    const { opening, secret } = running.from;
+    const order = { taskId, answer, secret, fingerprint: opening.fingerprint, deadlineMs: lastMs };
     const outcome = await this.#uploader.upload(order);
     if (outcome.kind === "taken") {
       if (answer.kind === "error") this.#failed++;
@@ -468,7 +460,7 @@ export class UpstreamDoor implements AsyncDisposable {
    * encoder must not be restarted for that. But two gateways may well use one manifest id: only a stream that goes on
    * where the other stopped is the same.
    */
-  #streamOf(task: Task): string {
+  #streamOf(task: Task, on: NotifiedBy): string {
     const manifest = createHash("sha256").update(task.manifestId).digest("hex").slice(0, 24);
     const sessionId = task.sessionId === "" ? `manifest ${manifest}` : task.sessionId;
     let key = this.#sessions.keyOf(sessionId);
@@ -480,10 +472,11 @@ export class UpstreamDoor implements AsyncDisposable {
     key ??= createHash("sha256").update(this.#source).update("\0").update(sessionId).digest("hex").slice(0, 24);
     const known = this.#streams.get(key);
     if (known) {
+      known.on = on;
       known.lastSeq = task.seq > known.lastSeq ? task.seq : known.lastSeq;
       // It began before anybody could say what it pays.
       if (known.quote.source === "configured") known.quote = this.#price.quote;
-    } else this.#streams.set(key, { manifest, quote: this.#price.quote, lastSeq: task.seq });
+    } else this.#streams.set(key, { manifest, quote: this.#price.quote, lastSeq: task.seq, on });
     this.#byManifest.set(manifest, key);
     const session = this.#sessions.of(sessionId, key);
     this.#peak.sessions = Math.max(this.#peak.sessions, this.sessions);
@@ -495,6 +488,13 @@ export class UpstreamDoor implements AsyncDisposable {
     if (stream && this.#byManifest.get(stream.manifest) === key) this.#byManifest.delete(stream.manifest);
     this.#streams.delete(key);
     this.#deps.desk.endSession(key);
+    if (this.#streams.size === 0) this.#link.onEmpty();
+  }
+
+  #sessionsOn(registration: NotifiedBy): number {
+    let sessions = 0;
+    for (const { on } of this.#streams.values()) sessions += on === registration ? 1 : 0;
+    return sessions;
   }
 
   #record(type: string, data: Readonly<Record<string, unknown>>): void {

@@ -1,36 +1,19 @@
-import { create } from "@bufbuild/protobuf";
-import {
-  type Clock,
-  createBackoff,
-  errorText,
-  formatHostPort,
-  type HostPort,
-  type Logger,
-  plainText,
-} from "@openpool/base";
-import {
-  type Ability,
-  capabilitiesToWire,
-  type NotifySegment,
-  RegisterRequestSchema,
-  registerText,
-} from "@openpool/protocol";
-import { dialOrchestrator, register, type Registration, type RegistrationEnd } from "@openpool/transcoder";
-
-/** What the pool registers as: one transcoder with this many sessions. */
-export interface Offer extends Ability {
-  readonly capacity: number;
-}
+import { type Clock, createBackoff, errorText, formatHostPort, type HostPort, type Logger } from "@openpool/base";
+import { type NotifySegment, registerText } from "@openpool/protocol";
+import type { RegistrationEnd } from "@openpool/transcoder";
+import type { Opening } from "./life.ts";
+import { type NotifiedBy, type Offer, openPart, type Part, sameAbility, sameOffer } from "./part.ts";
+import { planParts } from "./parts.ts";
 
 /**
  * idle → connecting → registered → waiting → connecting …; refused is waiting for the operator: it is tried again, slowly,
- * with the secret read anew.
+ * with the secret read anew. Registered is it while one registration is, whatever becomes of others.
  */
 export type LinkState =
   /** Nothing is offered: no rig is connected, or the pool was taken out of this orchestrator. */
   | { readonly kind: "idle" }
   | { readonly kind: "connecting" }
-  /** `sinceMs` is monotonic: since when without a break, whatever was offered anew meanwhile. */
+  /** `sinceMs` is monotonic: since when without a break. `offer`: of all registrations together. */
   | { readonly kind: "registered"; readonly sinceMs: number; readonly offer: Offer }
   | { readonly kind: "waiting"; readonly why: string; readonly retryInMs: number; readonly failures: number }
   | { readonly kind: "refused"; readonly text: string; readonly retryInMs: number };
@@ -42,17 +25,12 @@ export interface LinkOptions {
   readonly secret: () => Promise<string>;
 }
 
-/** The registration that a message came on: what its answer needs to reach the same orchestrator. */
-export interface NotifiedBy {
-  /** Of the certificate: from which life of the orchestrator the message is. */
-  readonly fingerprint: string;
-  /** That it was registered with. */
-  readonly secret: string;
-}
-
 export interface LinkDeps {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Sessions whose last task came on that registration. */
+  sessionsOn(registration: NotifiedBy): number;
+  opening(fingerprint: string): Opening;
   onNotify(notify: NotifySegment, from: NotifiedBy): void;
   onState(state: LinkState): void;
 }
@@ -62,18 +40,15 @@ export interface Link extends AsyncDisposable {
   readonly state: LinkState;
   /** Undefined: take no more tasks. Running ones are not touched, by this or by any other change of the offer. */
   offer(offer: Offer | undefined): void;
+  /** No session runs any more: what grew in parts can become one registration again. */
+  onEmpty(): void;
 }
 
-const DIAL_TIMEOUT_MS = 5_000;
 /** A registration that lasted this long was good: the next failure starts with a short delay again. */
 const GOOD_AFTER_MS = 5_000;
 const REFUSED_RETRY_MS = 15_000;
 /** How often a refused secret is compared with what stands in its place now. */
 const SECRET_LOOK_MS = 1_000;
-
-export function sameOffer(a: Offer | undefined, b: Offer | undefined): boolean {
-  return a?.capacity === b?.capacity && a?.capabilities === b?.capabilities && a?.version === b?.version;
-}
 
 export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   const { clock, logger } = deps;
@@ -81,18 +56,37 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   const backoff = createBackoff({ initialMs: 150, factor: 1.8, maxMs: 20_000, jitter: 0.5 });
   let state: LinkState = { kind: "idle" };
   let wanted: Offer | undefined;
-  /** The registration that counts. Those before it have said goodbye and are only listened to. */
-  let current: { readonly registration: Registration; readonly offer: Offer; readonly sinceMs: number } | undefined;
-  let registeredSinceMs: number | undefined;
-  /** All that are open, those that leave included. */
-  const open = new Set<Registration>();
+  /** The registrations that count. Those that have said goodbye are only listened to. */
+  let parts: readonly Part[] = [];
+  /** What became of one of them, and was not answered with a new one yet. */
   let lost: { readonly text: string; readonly good: boolean } | undefined;
+  let registeredSinceMs: number | undefined;
   let wake = (): void => {};
   let triedSecret = "";
 
   const become = (next: LinkState): void => {
     state = next;
     deps.onState(next);
+  };
+  /** Tells what all parts together offer, if there is one. */
+  const becomeRegistered = (): void => {
+    const newest = parts.at(-1);
+    registeredSinceMs = newest && (registeredSinceMs ?? newest.sinceMs);
+    if (!newest || registeredSinceMs === undefined) return;
+    const capacity = parts.reduce((sum, { offer }) => sum + offer.capacity, 0);
+    become({ kind: "registered", sinceMs: registeredSinceMs, offer: { ...newest.offer, capacity } });
+  };
+  const leave = (those: readonly Part[]): void => {
+    parts = parts.filter((part) => !those.includes(part));
+    for (const part of those) part.leave();
+  };
+  const onLost = (part: Part, text: string): void => {
+    if (closing.signal.aborted) return;
+    parts = parts.filter((one) => one !== part);
+    lost = { text, good: clock.monotonicMs() - part.sinceMs >= GOOD_AFTER_MS };
+    becomeRegistered();
+    if (parts.length === 0) become({ kind: "waiting", why: text, retryInMs: 0, failures: 0 });
+    wake();
   };
   const rest = (ms: number): Promise<void> =>
     new Promise((resolve) => {
@@ -105,72 +99,45 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
       wake = done;
     });
 
-  /** One try to register; what became of it. */
-  const attempt = async (offer: Offer): Promise<RegistrationEnd | undefined> => {
+  /** Registers once more; what came in the way. */
+  const open = async (offer: Offer): Promise<RegistrationEnd | undefined> => {
     try {
-      const secret = await options.secret();
-      triedSecret = secret;
-      const dialled = await dialOrchestrator(
-        options.address,
-        { timeoutMs: DIAL_TIMEOUT_MS, signal: closing.signal },
-        clock,
-      );
-      return await new Promise((resolve) => {
-        const request = create(RegisterRequestSchema, {
-          secret,
-          capacity: BigInt(offer.capacity),
-          capabilities: capabilitiesToWire(offer.capabilities, offer.version),
-        });
-        const registration: Registration = register(
-          dialled,
-          request,
-          {
-            onTaken() {
-              const before = current;
-              const sinceMs = clock.monotonicMs();
-              current = { registration, offer, sinceMs };
-              registeredSinceMs ??= sinceMs;
-              become({ kind: "registered", sinceMs: registeredSinceMs, offer });
-              // The new one is up: sessions move over with their next segment.
-              before?.registration.leave();
-              resolve(undefined);
-            },
-            onNotify: (notify) => deps.onNotify(notify, { fingerprint: dialled.fingerprint, secret }),
-            onEnd({ text: said, refused }) {
-              open.delete(registration);
-              const text = plainText(said);
-              resolve({ text, refused });
-              if (current?.registration !== registration) return;
-              lost = { text, good: clock.monotonicMs() - current.sinceMs >= GOOD_AFTER_MS };
-              current = undefined;
-              registeredSinceMs = undefined;
-              wake();
-            },
-          },
-          clock,
-        );
-        open.add(registration);
-        if (closing.signal.aborted) registration.cut();
-      });
+      triedSecret = await options.secret();
     } catch (error) {
       return { text: errorText(error), refused: false };
     }
+    const tried = await openPart(
+      { address: options.address, secret: triedSecret, offer },
+      { ...deps, signal: closing.signal, onLost },
+    );
+    if (tried.kind === "failed") return tried;
+    // It may have ended since, in this very turn.
+    if (!tried.part.gone) parts = [...parts, tried.part];
+    return undefined;
   };
 
   const run = async (): Promise<void> => {
     let failures = 0;
     while (!closing.signal.aborted) {
       const offer = wanted;
-      if (!offer) {
-        const leaving = current;
-        current = undefined;
-        registeredSinceMs = undefined;
-        leaving?.registration.leave();
-        if (state.kind !== "idle") become({ kind: "idle" });
-        await rest(60_000);
-        continue;
-      }
-      if (current && sameOffer(current.offer, offer)) {
+      const plan = planParts(
+        parts.map((part) => ({
+          part,
+          capacity: part.offer.capacity,
+          sessions: deps.sessionsOn(part),
+          fits: sameAbility(part.offer, offer),
+        })),
+        offer?.capacity ?? 0,
+      );
+      const leaving = plan.leave.map(({ part }) => part);
+      if (!offer || plan.openCapacity === 0) {
+        lost = undefined;
+        leave(leaving);
+        if (offer && leaving.length > 0) becomeRegistered();
+        if (!offer && state.kind !== "idle") {
+          registeredSinceMs = undefined;
+          become({ kind: "idle" });
+        }
         await rest(60_000);
         continue;
       }
@@ -184,11 +151,14 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         }
         lost = undefined;
       } else {
-        if (!current) become({ kind: "connecting" });
-        failure = await attempt(offer);
+        if (parts.length === 0) become({ kind: "connecting" });
+        failure = await open({ ...offer, capacity: plan.openCapacity });
       }
       if (!failure || closing.signal.aborted) {
         failures = 0;
+        // The new one is up: sessions of those that it stands for move over with their next segment.
+        leave(leaving);
+        becomeRegistered();
         continue;
       }
       failures++;
@@ -203,11 +173,12 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         logger.warn("not registered with the orchestrator, trying again", {
           upstream: options.name,
           address: formatHostPort(options.address),
+          missing: plan.openCapacity,
           why: failure.text,
           retryInMs,
         });
       }
-      if (!current) {
+      if (parts.length === 0) {
         become(
           invalid
             ? { kind: "refused", text: failure.text, retryInMs }
@@ -245,11 +216,13 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
       wanted = offer;
       wake();
     },
+    onEmpty() {
+      if (parts.length > 1) wake();
+    },
     async [Symbol.asyncDispose]() {
       wanted = undefined;
       closing.abort();
       wake();
-      for (const registration of open) registration.cut();
       await ended;
     },
   };

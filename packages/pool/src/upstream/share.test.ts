@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { limitFor, type Sharer, shareFor, worthTelling } from "./share.ts";
+import { limitFor, type Sharer, shareFor } from "./share.ts";
 
 const present = (sessions: number): Sharer => ({ sessions, present: true });
 const absent = (sessions: number): Sharer => ({ sessions, present: false });
@@ -52,27 +52,4 @@ test("with fewer places than streams each comes to an equal share as streams end
       },
     ),
   );
-});
-
-test.each([
-  ["the first offer at once", undefined, 10, 0, true],
-  ["the same never", 10, 10, 60_000, false],
-  ["a notable change after a second", 10, 20, 1_000, true],
-  ["but not sooner", 10, 20, 900, false],
-  ["a small change after a while", 100, 105, 1_000, false],
-  ["but then", 100, 105, 10_000, true],
-  ["the loss of everything when it lasts", 10, undefined, 1_000, false],
-  ["for some seconds", 10, undefined, 5_000, true],
-] as const)("an orchestrator is told %s", (_name, told, wanted, sinceMs, expected) => {
-  const offer = (capacity: number | undefined) =>
-    capacity === undefined ? undefined : { capacity, capabilities: 1n, version: "0.9.1" };
-  expect(worthTelling(offer(told), offer(wanted), sinceMs)).toBe(expected);
-});
-
-test("an orchestrator is told of other capabilities or another version like of a notable change", () => {
-  const told = { capacity: 10, capabilities: 1n, version: "0.8.8" };
-  for (const change of [{ version: "0.9.1" }, { capabilities: 3n }]) {
-    expect(worthTelling(told, { ...told, ...change }, 900)).toBe(false);
-    expect(worthTelling(told, { ...told, ...change }, 1_000)).toBe(true);
-  }
 });

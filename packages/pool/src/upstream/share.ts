@@ -1,5 +1,5 @@
 import type { Ability } from "@openpool/protocol";
-import { type Offer, sameOffer } from "./link.ts";
+import type { Offer } from "./part.ts";
 
 /** What there is to share among orchestrators and gateways. */
 export interface Room extends Ability {
@@ -48,21 +48,4 @@ export function shareFor(room: Room, own: number, others: readonly Sharer[], tol
   const limit = limitFor(room.capacity, Math.min(own, told), [...others, room.gateways]);
   const capacity = Math.min(MAX_CAPACITY, Math.max(1, limit));
   return { capacity, capabilities: room.capabilities & TRANSCODING, version: room.version };
-}
-
-/** Something a re-registration is worth at once, after a second; what is less waits, so that streams are not moved for it. */
-const SOON_MS = 1_000;
-const LATER_MS = 10_000;
-/** Rigs that lost their connection are back within this time, mostly. */
-const GONE_MS = 5_000;
-const NOTABLE_SHARE = 0.1;
-
-/** Whether a changed offer is told to the orchestrator now. `sinceMs`: how long the one that was told last has stood. */
-export function worthTelling(told: Offer | undefined, wanted: Offer | undefined, sinceMs: number): boolean {
-  if (!told) return wanted !== undefined;
-  if (!wanted) return sinceMs >= GONE_MS;
-  if (sameOffer(told, wanted)) return false;
-  const change = Math.abs(wanted.capacity - told.capacity);
-  const notable = !sameOffer({ ...told, capacity: wanted.capacity }, wanted) || change > told.capacity * NOTABLE_SHARE;
-  return sinceMs >= (notable ? SOON_MS : LATER_MS);
 }

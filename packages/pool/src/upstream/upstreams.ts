@@ -7,9 +7,10 @@ import type { Store } from "../store/types.ts";
 import type { AttachedOptions } from "../options.ts";
 import { UpstreamDoor, type UpstreamStatus } from "./door.ts";
 import { type LastPrices, openLastPrices } from "./last-prices.ts";
-import type { Offer } from "./link.ts";
+import type { Offer } from "./part.ts";
 import { secretFor } from "./secret-file.ts";
-import { limitFor, type Room, type Sharer, shareFor, worthTelling } from "./share.ts";
+import { limitFor, type Room, type Sharer, shareFor } from "./share.ts";
+import { Telling } from "./telling.ts";
 
 export interface UpstreamsOptions {
   readonly attached: AttachedOptions | undefined;
@@ -35,12 +36,9 @@ const SAVE_AFTER_MS = 500;
 
 interface Told {
   readonly door: UpstreamDoor;
-  offer: Offer | undefined;
+  readonly telling: Telling;
   /** What the process before this one offered, until its rigs had the time to come. */
   expected: Offer | undefined;
-  sinceMs: number;
-  /** Since when there is nothing to offer. */
-  nothingSinceMs: number | undefined;
 }
 
 /** All orchestrators that the pool works for. */
@@ -77,7 +75,7 @@ export class Upstreams implements AsyncDisposable {
         ),
       );
       if (drained.has(upstream.name)) door.drained = true;
-      return { door, offer: undefined, expected: undefined, sinceMs: 0, nothingSinceMs: undefined };
+      return { door, telling: new Telling(), expected: undefined };
     });
   }
 
@@ -147,8 +145,8 @@ export class Upstreams implements AsyncDisposable {
   #sharers(except?: Told): Sharer[] {
     return this.#told
       .filter((told) => told !== except)
-      .map(({ door, offer }) => ({
-        sessions: Math.min(door.sessions, offer?.capacity ?? door.sessions),
+      .map(({ door, telling: { told } }) => ({
+        sessions: Math.min(door.sessions, told?.capacity ?? door.sessions),
         present: door.registered && !door.drained,
       }));
   }
@@ -160,19 +158,15 @@ export class Upstreams implements AsyncDisposable {
     const room = this.#deps.room();
     const expecting = now < this.#expectedUntilMs;
     for (const told of this.#told) {
-      const { door } = told;
+      const { door, telling } = told;
       door.expire();
       if (door.drained) {
-        told.offer = undefined;
+        telling.forget();
         continue;
       }
-      const actual = shareFor(room, door.sessionsLately, this.#sharers(told), told.offer?.capacity);
+      const actual = shareFor(room, door.sessionsLately, this.#sharers(told), telling.told?.capacity);
       const wanted = expecting ? larger(actual, told.expected) : actual;
-      told.nothingSinceMs = wanted ? undefined : (told.nothingSinceMs ?? now);
-      const sinceMs = now - (wanted ? told.sinceMs : (told.nothingSinceMs ?? now));
-      if (!worthTelling(told.offer, wanted, sinceMs)) continue;
-      told.offer = wanted;
-      told.sinceMs = now;
+      if (!telling.tell(wanted, now)) continue;
       door.offer(wanted);
       this.#saveSoon();
     }
@@ -199,7 +193,7 @@ export class Upstreams implements AsyncDisposable {
     const data = { upstream: name };
     await store.append([drained ? { type: "upstream.drained", data } : { type: "upstream.undrained", data }]);
     told.door.drained = drained;
-    told.offer = undefined;
+    told.telling.forget();
     this.refresh();
   }
 
@@ -214,8 +208,8 @@ export class Upstreams implements AsyncDisposable {
 
   /** Keeps what is offered now to those that have taken it, for the process after this one. */
   async save(): Promise<void> {
-    const offers = this.#told.flatMap(({ door, offer }) =>
-      offer && door.registered ? [{ name: door.name, ...offer, capabilities: offer.capabilities.toString() }] : [],
+    const offers = this.#told.flatMap(({ door, telling: { told } }) =>
+      told && door.registered ? [{ name: door.name, ...told, capabilities: told.capabilities.toString() }] : [],
     );
     await this.#deps.store
       .putSnapshot(SNAPSHOT, { v: 1, at: this.#deps.clock.now(), offers })

@@ -1,0 +1,115 @@
+import { create } from "@bufbuild/protobuf";
+import { type Clock, errorText, type HostPort, plainText } from "@openpool/base";
+import { type Ability, capabilitiesToWire, type NotifySegment, RegisterRequestSchema } from "@openpool/protocol";
+import { dialOrchestrator, register, type Registration, type RegistrationEnd } from "@openpool/transcoder";
+import type { Opening } from "./life.ts";
+
+/** What the pool registers as: one transcoder with this many sessions. */
+export interface Offer extends Ability {
+  readonly capacity: number;
+}
+
+/** Whether both say the same of what can be done. */
+export function sameAbility(a: Ability | undefined, b: Ability | undefined): boolean {
+  return a?.capabilities === b?.capabilities && a?.version === b?.version;
+}
+
+export function sameOffer(a: Offer | undefined, b: Offer | undefined): boolean {
+  return a?.capacity === b?.capacity && sameAbility(a, b);
+}
+
+/** The registration that a message came on: what its answer needs to reach the same orchestrator. */
+export interface NotifiedBy {
+  readonly opening: Opening;
+  /** That it was registered with. */
+  readonly secret: string;
+  /** It was left or lost: what it carried moves to others with its next segment. */
+  readonly gone: boolean;
+}
+
+/** One of the registrations with an orchestrator. */
+export interface Part extends NotifiedBy {
+  readonly offer: Offer;
+  /** When the orchestrator had taken it, monotonic. */
+  readonly sinceMs: number;
+  /** Says goodbye, and goes on listening until the orchestrator has heard it. */
+  leave(): void;
+}
+
+export interface PartOptions {
+  readonly address: HostPort;
+  readonly secret: string;
+  readonly offer: Offer;
+}
+
+export interface PartDeps {
+  readonly clock: Clock;
+  /** Aborted: the connection ends at once. */
+  readonly signal: AbortSignal;
+  opening(fingerprint: string): Opening;
+  onNotify(notify: NotifySegment, from: NotifiedBy): void;
+  /** It ended although nobody left it. */
+  onLost(part: Part, why: string): void;
+}
+
+const DIAL_TIMEOUT_MS = 5_000;
+
+/** Tries to register once. Resolves with the registration that was taken, or with what became of it. */
+export async function openPart(
+  { address, secret, offer }: PartOptions,
+  deps: PartDeps,
+): Promise<{ readonly kind: "taken"; readonly part: Part } | ({ readonly kind: "failed" } & RegistrationEnd)> {
+  const { clock, signal } = deps;
+  try {
+    const dialled = await dialOrchestrator(address, { timeoutMs: DIAL_TIMEOUT_MS, signal }, clock);
+    const opening = deps.opening(dialled.fingerprint);
+    return await new Promise((resolve) => {
+      let takenMs: number | undefined;
+      let gone = false;
+      const part: Part = {
+        offer,
+        opening,
+        secret,
+        get gone() {
+          return gone;
+        },
+        get sinceMs() {
+          return takenMs ?? clock.monotonicMs();
+        },
+        leave() {
+          gone = true;
+          registration.leave();
+        },
+      };
+      const cut = (): void => registration.cut();
+      const registration: Registration = register(
+        dialled,
+        create(RegisterRequestSchema, {
+          secret,
+          capacity: BigInt(offer.capacity),
+          capabilities: capabilitiesToWire(offer.capabilities, offer.version),
+        }),
+        {
+          onTaken() {
+            takenMs = clock.monotonicMs();
+            resolve({ kind: "taken", part });
+          },
+          onNotify: (notify) => deps.onNotify(notify, part),
+          onEnd({ text: said, refused }) {
+            signal.removeEventListener("abort", cut);
+            const text = plainText(said);
+            const lost = takenMs !== undefined && !gone;
+            gone = true;
+            if (lost) deps.onLost(part, text);
+            else resolve({ kind: "failed", text, refused });
+          },
+        },
+        clock,
+      );
+      signal.addEventListener("abort", cut);
+      if (signal.aborted) cut();
+    });
+  } catch (error) {
+    return { kind: "failed", text: errorText(error), refused: false };
+  }
+}

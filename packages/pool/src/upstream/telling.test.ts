@@ -1,0 +1,55 @@
+import { expect, test } from "vitest";
+import type { Offer } from "./part.ts";
+import { Telling } from "./telling.ts";
+
+const offer = (capacity: number, changed: Partial<Offer> = {}): Offer => ({
+  capacity,
+  capabilities: 1n,
+  version: "0.9.1",
+  ...changed,
+});
+/** One that was told this at the time 0. */
+const told = (capacity: number): Telling => {
+  const telling = new Telling();
+  expect(telling.tell(offer(capacity), 0)).toBe(true);
+  return telling;
+};
+/** The times in seconds at which it is told something, asked every second. */
+const tellings = (telling: Telling, seconds: number, wantedAt: (second: number) => Offer | undefined): number[] =>
+  Array.from({ length: seconds }, (_, i) => i + 1).filter((second) => telling.tell(wantedAt(second), second * 1_000));
+
+test("what is there first is told at once, and the same never again", () => {
+  expect(tellings(told(10), 60, () => offer(10))).toEqual([]);
+});
+
+test("a notable change is told after a second, a small one after a while", () => {
+  expect(told(10).tell(offer(20), 900)).toBe(false);
+  expect(tellings(told(10), 20, () => offer(20))).toEqual([1]);
+  expect(tellings(told(10), 20, () => offer(8))).toEqual([1]);
+  expect(tellings(told(100), 20, () => offer(105))).toEqual([10]);
+  expect(tellings(told(100), 20, () => offer(95))).toEqual([10]);
+});
+
+test("other capabilities and another version are notable changes", () => {
+  for (const change of [{ version: "0.8.8" }, { capabilities: 3n }, { capabilities: 0n }]) {
+    expect(tellings(told(10), 20, () => offer(10, change))).toEqual([1]);
+  }
+});
+
+test("the loss of everything is told when it lasts, and what comes then at once", () => {
+  const telling = told(10);
+  expect(tellings(telling, 60, (second) => (second % 5 === 0 ? offer(10) : undefined))).toEqual([]);
+  expect(telling.tell(undefined, 61_000)).toBe(false);
+  expect(telling.tell(undefined, 66_000)).toBe(true);
+  expect(telling.tell(offer(1), 66_001)).toBe(true);
+});
+
+test("what comes and goes is told later each time, and in the end not any more", () => {
+  const telling = told(20);
+  // Four seconds there, four seconds not: the first time a second is enough, then two, then it would take four.
+  expect(tellings(telling, 58, (second) => offer(second % 8 < 4 ? 25 : 20))).toEqual([1, 4, 10, 12]);
+  // When it stays it is told, and when it goes that is told soon.
+  expect(telling.tell(offer(25), 59_000)).toBe(false);
+  expect(telling.tell(offer(25), 63_000)).toBe(true);
+  expect(telling.tell(offer(20), 64_000)).toBe(true);
+});

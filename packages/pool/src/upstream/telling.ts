@@ -1,0 +1,65 @@
+import { type Offer, sameAbility, sameOffer } from "./part.ts";
+
+/** Something that a notable change is worth at once, after a second; what is less waits. */
+const SOON_MS = 1_000;
+const LATER_MS = 10_000;
+/** Rigs that lost their connection are back within this time, mostly. */
+const GONE_MS = 5_000;
+const NOTABLE_SHARE = 0.1;
+/** So long it counts that something which was told was gone again. */
+const SETBACK_MS = 60_000;
+
+/**
+ * What one orchestrator was told last, and when it is told something else. A loss is told soon: nobody should be sent to
+ * places that are not there. A gain is believed later each time that one was gone again soon: a rig that comes and goes does
+ * not open and close a registration each time.
+ */
+export class Telling {
+  #told: Offer | undefined;
+  #toldMs = 0;
+  /** Since when there is nothing to offer. */
+  #nothingSinceMs: number | undefined;
+  /** Since when there is more than it was told, without a break. */
+  #moreSinceMs: number | undefined;
+  /** When it was told of losses, oldest first. */
+  #setbacksMs: readonly number[] = [];
+
+  get told(): Offer | undefined {
+    return this.#told;
+  }
+
+  /** Whether it is told this now; then that counts as told. Ask every second, and whenever something changed. */
+  tell(wanted: Offer | undefined, nowMs: number): boolean {
+    this.#nothingSinceMs = wanted ? undefined : (this.#nothingSinceMs ?? nowMs);
+    const less = this.#told !== undefined && wanted !== undefined && takesAway(this.#told, wanted);
+    const more = wanted !== undefined && !less && !sameOffer(this.#told, wanted);
+    this.#moreSinceMs = more ? (this.#moreSinceMs ?? nowMs) : undefined;
+    if (!this.#isDue(wanted, less, nowMs)) return false;
+    if (less) this.#setbacksMs = [...this.#setbacksMs, nowMs].slice(-4);
+    this.#told = wanted;
+    this.#toldMs = nowMs;
+    this.#moreSinceMs = undefined;
+    return true;
+  }
+
+  /** It was told that there is nothing for it: whatever comes is told at once. */
+  forget(): void {
+    this.#told = undefined;
+  }
+
+  #isDue(wanted: Offer | undefined, less: boolean, nowMs: number): boolean {
+    if (!this.#told) return wanted !== undefined;
+    if (!wanted) return nowMs - (this.#nothingSinceMs ?? nowMs) >= GONE_MS;
+    if (sameOffer(this.#told, wanted)) return false;
+    const change = Math.abs(wanted.capacity - this.#told.capacity);
+    const notable = !sameAbility(this.#told, wanted) || change > this.#told.capacity * NOTABLE_SHARE;
+    if (nowMs - this.#toldMs < (notable ? SOON_MS : LATER_MS)) return false;
+    const setbacks = this.#setbacksMs.filter((ms) => nowMs - ms < SETBACK_MS).length;
+    if (less || setbacks === 0) return true;
+    return nowMs - (this.#moreSinceMs ?? nowMs) >= Math.min(SOON_MS * 2 ** setbacks, LATER_MS);
+  }
+}
+
+function takesAway(told: Offer, wanted: Offer): boolean {
+  return wanted.capacity < told.capacity || (told.capabilities & ~wanted.capabilities) !== 0n;
+}
