@@ -244,7 +244,7 @@ describe("the registration", () => {
     workers.push(await join("rig3", ADA, 12));
     await registeredWith(20, 2);
     expect(attached.orchestrator.transcoders.length).toBe(before + 1);
-    expect(attached.status().capacity).toBe(offered());
+    await until(() => attached.status().capacity === offered());
     release();
     expect(await running).toMatchObject({ kind: "done" });
     expect(first).toMatchObject({ live: true, load: 1 });

@@ -65,7 +65,7 @@ async function startFull() {
       );
     };
     await join(`${ADA}.first`, FIRST_PLACES);
-    await until(() => String(offered()) === String(FIRST_PLACES), 30_000);
+    await until(() => String(offered()) === String(FIRST_PLACES), 60_000);
     for (let i = 0; i < FIRST_PLACES; i++) open(`full${i}`);
     await goOn();
     expect(await order("late", 0)).toMatchObject(FULL);
@@ -81,7 +81,7 @@ async function startFull() {
       /** A rig came, and the first of its places is taken by as many streams. */
       async grow(taken: number) {
         const rig = await join(`${BOB}.more`, MORE_PLACES);
-        await until(() => String(offered()) === String([FIRST_PLACES, MORE_PLACES]), 30_000);
+        await until(() => String(offered()) === String([FIRST_PLACES, MORE_PLACES]), 60_000);
         const more = Array.from({ length: taken }, (_, i) => open(`more${i}`));
         await goOn();
         return { rig, streams: more };
@@ -122,9 +122,9 @@ test("a full orchestrator whose pool grows has the new places for new streams, a
   expect(fresh.filter(({ kind }) => kind === "done")).toHaveLength(MORE_PLACES);
   for (const one of fresh) if (one.kind !== "done") expect(one).toMatchObject(FULL);
   expect(first).toMatchObject({ live: true, load: FIRST_PLACES });
-  expect(full.status()).toMatchObject({ state: "registered", capacity: FIRST_PLACES + MORE_PLACES });
+  await until(() => full.status()?.capacity === FIRST_PLACES + MORE_PLACES);
   await full.expectNothingLost();
-}, 60_000);
+}, 240_000);
 
 test("what was added goes again with its worker when nobody is on it any more, and no stream that runs is moved", async () => {
   await using full = await startFull();
@@ -137,21 +137,21 @@ test("what was added goes again with its worker when nobody is on it any more, a
   await rig[Symbol.asyncDispose]();
   await full.goOn();
   full.clock.skip(PEAKS_MS);
-  await until(() => String(full.offered()) === String(FIRST_PLACES), 30_000);
+  await until(() => String(full.offered()) === String(FIRST_PLACES), 60_000);
   expect(first).toMatchObject({ live: true, load: FIRST_PLACES });
   await full.expectNothingLost();
-}, 60_000);
+}, 240_000);
 
 test("a worker with more capabilities is told by one registration for all, and every stream moves over to it", async () => {
   await using full = await startFull();
   const { orchestrator } = full;
   await full.grow(1);
   await full.join(`${BOB}.hevc`, 1, SOFTWARE_CAPABILITIES | (1n << 15n));
-  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES + 1), 30_000);
+  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES + 1), 60_000);
   expect(((orchestrator.live[0]?.capabilities ?? 0n) >> 15n) & 1n).toBe(1n);
-  await until(() => orchestrator.live[0]?.load === FIRST_PLACES + 1, 30_000);
+  await until(() => orchestrator.live[0]?.load === FIRST_PLACES + 1, 60_000);
   await full.expectNothingLost();
-}, 60_000);
+}, 240_000);
 
 test("one of several connections that is lost is made again, and streams on the others do not notice", async () => {
   await using full = await startFull();
@@ -163,26 +163,26 @@ test("one of several connections that is lost is made again, and streams on the 
   await full.goOn();
   const lost = orchestrator.live[1];
   lost?.drop();
-  await until(() => lost?.live === false && orchestrator.live.length === 2, 30_000);
+  await until(() => lost?.live === false && orchestrator.live.length === 2, 60_000);
   expect(full.offered()).toEqual([FIRST_PLACES, MORE_PLACES]);
   for (const one of more) one.resting = false;
   await full.expectNothingLost();
   expect(orchestrator.live.map(({ load }) => load)).toEqual([FIRST_PLACES, 2]);
   expect(first?.live).toBe(true);
-}, 60_000);
+}, 240_000);
 
 test("when all are lost one is enough for everything, and streams go on over it", async () => {
   await using full = await startFull();
   const { orchestrator, pool } = full;
   await full.grow(2);
   await orchestrator.restart();
-  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES), 30_000);
-  await until(() => orchestrator.live[0]?.load === FIRST_PLACES + 2, 30_000);
+  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES), 60_000);
+  await until(() => orchestrator.live[0]?.load === FIRST_PLACES + 2, 60_000);
   await full.goOn();
   await pool.running.node.admin.setUpstreamDrained("main", true);
-  await until(() => orchestrator.live.length === 0, 30_000);
+  await until(() => orchestrator.live.length === 0, 60_000);
   await pool.running.node.admin.setUpstreamDrained("main", false);
-  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES), 30_000);
+  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES), 60_000);
   const { ejected, unknownResults, duplicateResults } = orchestrator.complaints;
   expect({ ejected, unknownResults, duplicateResults }).toEqual({ ejected: 0, unknownResults: 0, duplicateResults: 0 });
-}, 60_000);
+}, 240_000);

@@ -106,7 +106,7 @@ test("a process that is killed is replaced and registered again; no answered cre
   await orchestrator.restart();
   await orchestrator.until(() => orchestrator.refusals.includes("invalid secret"), 60_000);
   await writeFile(secret.file, "changed\n");
-  await until(() => orchestrator.live.length === 1, 60_000);
+  await until(() => orchestrator.live.length > 0, 60_000);
   const atChange = done();
   await until(() => done() >= atChange + 8, 60_000);
   await traffic.stop();

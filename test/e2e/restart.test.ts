@@ -91,6 +91,26 @@ test("a restart under load refuses no connection, loses no segment and pays each
   for (const rig of rigs) await rig[Symbol.asyncDispose]();
 }, 240_000);
 
+test("an idle worker is disconnected once by each planned restart, and no more: its way back gets longer each time", async () => {
+  await using program = await startProgram();
+  onTestFailed(() => {
+    process.stderr.write(program.log());
+  });
+  await using rig = await startFakeTranscoder({ addr: program.addr, secret: `${ADA}.idle` });
+  const isBack = async (): Promise<boolean> =>
+    rig.state.kind === "registered" && ((await program.admin("/status")) as { capacity: number }).capacity === 10;
+  await until(isBack, 60_000);
+  for (let restart = 1; restart <= 3; restart++) {
+    expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
+    await until(async () => rig.registrations > restart && (await isBack()), 60_000);
+    expect(rig.registrations).toBe(1 + restart);
+  }
+  // Whoever was to cut it once more had the time to.
+  await using gateway = gatewayOf(program);
+  expect(await pushUnhurried(gateway, "after", 0)).toMatchObject({ kind: "done" });
+  expect(rig.registrations).toBe(4);
+}, 240_000);
+
 test("a worker that dies while the pool restarts costs no segment: another one is still there for it", async () => {
   await using program = await startProgram();
   onTestFailed(() => {

@@ -129,6 +129,8 @@ export interface FakeTranscoder extends AsyncDisposable {
   kill(how?: "close" | "reset"): void;
   /** Loses the registration's connection only; comes back as `reconnect` says, its tasks go on. */
   dropStream(): void;
+  /** Its machine has another address from now on: all of its connections are gone, and new ones come from there. */
+  moveTo(localAddress: string): void;
   /** Cancels its registration and keeps the connection, as a worker of ours that drains; its tasks go on. */
   leave(): void;
 }
@@ -138,7 +140,8 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   const address = parseHostPort(options.addr);
   const capabilities = options.capabilities ?? SOFTWARE_CAPABILITIES;
   const version = options.version ?? LIVEPEER_VERSION;
-  const agent = createDownloadAgent();
+  let agent = createDownloadAgent();
+  let localAddress: string | undefined;
   const tasks: FakeTask[] = [];
   const inHand = new Set<FakeTask>();
   const teardowns: string[] = [];
@@ -170,7 +173,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   const resultConnection = async (): Promise<H2Connection> => {
     const pooled = await results?.catch(() => undefined);
     if (pooled && !pooled.session.closed && !pooled.session.destroyed) return pooled;
-    results = connectH2(address, { settings: goClientSettings });
+    results = connectH2(address, { settings: goClientSettings, localAddress });
     return results;
   };
 
@@ -279,7 +282,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   const registerOnce = async (): Promise<GrpcEnd | string> => {
     become({ kind: "connecting" });
     try {
-      registration = await connectH2(address);
+      registration = await connectH2(address, { localAddress });
     } catch (error) {
       return errorText(error);
     }
@@ -365,6 +368,11 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     },
     dropStream() {
       registration?.socket.destroy();
+    },
+    moveTo(there) {
+      localAddress = there;
+      closeConnections(({ socket }) => socket.destroy());
+      agent = createDownloadAgent(true, there);
     },
     leave() {
       leaving = true;

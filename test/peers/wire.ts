@@ -25,9 +25,14 @@ export function parseHostPort(address: string): HostPort {
 export type TlsConnection = tls.TLSSocket & { readonly tcp: net.Socket };
 
 /** TLS to a peer that nobody verifies; `alpn` empty: no ALPN extension at all. */
-export function connectTls(address: HostPort, alpn: readonly string[], timeoutMs = 3_000): Promise<TlsConnection> {
+export function connectTls(
+  address: HostPort,
+  alpn: readonly string[],
+  timeoutMs = 3_000,
+  localAddress?: string,
+): Promise<TlsConnection> {
   return new Promise((resolve, reject) => {
-    const tcp = net.connect(address);
+    const tcp = net.connect({ ...address, ...(localAddress === undefined ? {} : { localAddress }) });
     const socket = Object.assign(
       tls.connect({
         socket: tcp,
@@ -61,9 +66,15 @@ export interface H2Connection {
 /** Opens HTTP/2 over TLS, as grpc-go does: without ALPN `h2` there is no connection. */
 export async function connectH2(
   address: HostPort,
-  options: { readonly alpn?: readonly string[]; readonly settings?: http2.Settings; readonly timeoutMs?: number } = {},
+  options: {
+    readonly alpn?: readonly string[];
+    readonly settings?: http2.Settings;
+    readonly timeoutMs?: number;
+    /** Of this machine; default: whichever it uses. */
+    readonly localAddress?: string | undefined;
+  } = {},
 ): Promise<H2Connection> {
-  const socket = await connectTls(address, options.alpn ?? ["h2"], options.timeoutMs);
+  const socket = await connectTls(address, options.alpn ?? ["h2"], options.timeoutMs, options.localAddress);
   if (socket.alpnProtocol !== "h2") {
     socket.destroy();
     throw new Error("the server did not choose h2");
@@ -191,8 +202,9 @@ export interface HttpAnswer {
 }
 
 /** Connections for downloads: no ALPN, nothing verified, two idle ones kept as Go does. */
-export function createDownloadAgent(keepAlive = true): https.Agent {
-  return new https.Agent({ keepAlive, maxFreeSockets: 2, rejectUnauthorized: false, ALPNProtocols: [] });
+export function createDownloadAgent(keepAlive = true, localAddress?: string): https.Agent {
+  const from = localAddress === undefined ? {} : { localAddress };
+  return new https.Agent({ keepAlive, maxFreeSockets: 2, rejectUnauthorized: false, ALPNProtocols: [], ...from });
 }
 
 /** The answer of one request over HTTP/1.1 without ALPN, the way every download of a stock node goes. */
