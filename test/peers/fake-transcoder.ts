@@ -372,6 +372,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     moveTo(there) {
       localAddress = there;
       closeConnections(({ socket }) => socket.destroy());
+      results = undefined;
       agent = createDownloadAgent(true, there);
     },
     leave() {
