@@ -39,7 +39,7 @@ export interface LedgerNow {
 export interface JobEnd {
   readonly outcome: JobOutcome;
   readonly job: Job;
-  /** From the arrival of the request to its end. */
+  /** From when a worker could be asked, which is before the whole source is here, to the end; in milliseconds. */
   readonly tookMs: number;
 }
 

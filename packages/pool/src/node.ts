@@ -19,7 +19,7 @@ import { loadTlsIdentity, type TlsIdentity } from "./front/certificate.ts";
 import { openFront } from "./front/front.ts";
 import { createTokenIssuer } from "./gateway/auth-token.ts";
 import { loadTokenKey } from "./gateway/token-key.ts";
-import { Demand } from "./gateway/demand.ts";
+import { Demand } from "./jobs/demand.ts";
 import { GatewayDoor } from "./gateway/door.ts";
 import { Renditions } from "./gateway/renditions.ts";
 import { newAttemptId } from "./jobs/attempt-id.ts";
@@ -84,7 +84,7 @@ export interface PoolNode extends AsyncDisposable {
 }
 
 const SWEEP_MS = 1_000;
-/** Another process of the pool, before or after this one, may have changed who may work here. */
+/** Another process of the pool, before or after this one, may have been told who may work here and who is drained. */
 const REGISTER_EVERY_MS = 30_000;
 const DRAIN_POLL_MS = 20;
 /** So many idle rigs stay with a process that has a successor until the last of its jobs is done. */
@@ -160,11 +160,12 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     // Rigs of the process before this one are on their way back: gateways need not be turned away meanwhile.
     const rigsExpected = awayMs < SHORT_ABSENCE_MS && dispatcher.rigsKnown > 0;
     let rigsExpectedUntilMs = 0;
-    const saveReputation = (): Promise<void> =>
-      store.putSnapshot(REPUTATION_SNAPSHOT, {
-        at: clock.now(),
-        ...dispatcher.exportReputation(clock.monotonicMs()),
-      });
+    const saveReputation = async (): Promise<void> => {
+      // The process that took over knows more by now.
+      if (deps.relay?.successor !== undefined) return;
+      const learnt = dispatcher.exportReputation(clock.monotonicMs());
+      await store.putSnapshot(REPUTATION_SNAPSHOT, { at: clock.now(), ...learnt });
+    };
 
     const names = scope.use(
       await RigNames.open({
@@ -314,7 +315,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       }
       if (--sweepsUntilLoad <= 0) {
         sweepsUntilLoad = REGISTER_EVERY_MS / SWEEP_MS;
-        register.load().catch((error: unknown) => logger.debug("who may work was not read", { error: String(error) }));
+        Promise.all([register.load(), drainedRigs.follow(), upstreams.followDrained()]).catch((error: unknown) =>
+          logger.debug("what another process was told was not read", { error: String(error) }),
+        );
       }
       cancelSweep = clock.after(SWEEP_MS, sweep);
     };
@@ -325,7 +328,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
 
     const unhealthy = (): string[] => {
       const reasons: string[] = [];
-      if (draining) reasons.push("the pool is draining");
+      if (ending()) reasons.push("the pool is draining");
       if (!store.writable) reasons.push("the event log cannot be written");
       return reasons;
     };
@@ -606,7 +609,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.
         while (
           !signal.aborted &&
-          (desk.jobsInFlight > 0 || upstreams.tasksInFlight > 0 || connections.size > 0 || renditions.unfetched > 0)
+          (desk.jobsInFlight > 0 || upstreams.tasksInFlight > 0 || connections.size > 0 || renditions.awaited > 0)
         ) {
           if (!workersWanted()) {
             const idle = [...connections.all()].filter((one) => desk.attemptsOn(one.connection) === 0);

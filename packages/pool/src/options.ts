@@ -22,6 +22,7 @@ import {
   type ValueKind,
 } from "@openpool/base";
 import type { PoolIdentity } from "@openpool/protocol";
+import { alertOptionDefinitions, type AlertPoolOptions, toAlertOptions } from "./alerts/options.ts";
 import type { TermsDocument } from "./ledger/terms.ts";
 import { incomeOptionDefinitions, type IncomeOptions, toIncomeOptions } from "./income/options.ts";
 import { payoutOptionDefinitions, type PayoutOptions, toPayoutOptions } from "./payouts/options.ts";
@@ -45,8 +46,6 @@ export interface AttachedOptions {
   /** Hosts besides their own that their sources may be fetched from. */
   readonly allowedHosts: readonly string[];
 }
-
-import { alertOptionDefinitions, type AlertPoolOptions, toAlertOptions } from "./alerts/options.ts";
 
 export interface ListenAddress {
   readonly host: string;
@@ -263,7 +262,7 @@ export const poolOptions = {
     default: "offchain",
     help: "which chain pays",
     details:
-      "Only `offchain` in this version: work is counted and credited, no ticket is taken and nothing is paid out.",
+      "Only `offchain` in this version: gateways pay nothing and no ticket is taken. Work is counted and credited all the same, and paid out where `rpc-url` is given.",
     group: "Pool",
   }),
   serviceUri: option({

@@ -1,10 +1,11 @@
 import type { Clock, Logger } from "@openpool/base";
 import { GrpcStatus, INVALID_VIDEO, RIG_REPORT_PATH, segmentText } from "@openpool/protocol";
+import { answerNotFound, sendBytes } from "./front/download.ts";
 import { answerText, type Exchange, exchangeOfRequest } from "./front/exchange.ts";
 import type { FrontHandlers } from "./front/front.ts";
 import { endGrpc } from "./front/grpc.ts";
 import type { GatewayDoor } from "./gateway/door.ts";
-import { answerNotFound, type Renditions, sendBytes } from "./gateway/renditions.ts";
+import type { Renditions } from "./gateway/renditions.ts";
 import { generationOf } from "./jobs/attempt-id.ts";
 import { relayExchange, type RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
@@ -40,10 +41,17 @@ export function createRoutes(deps: RoutesDeps): FrontHandlers {
     if (exchange.started) exchange.abort();
     else answerText(exchange, 500, exchange.path === "/segment" ? INVALID_VIDEO : segmentText.internal);
   };
-  /** Answers a request that belongs to another process of this pool, or says that there is none such. */
-  const relayed = async (toGeneration: number | undefined, exchange: Exchange): Promise<boolean> => {
-    if (!relay || toGeneration === undefined || toGeneration === generation) return false;
-    return (await relayExchange(relay, toGeneration, exchange)) === "answered";
+  /** Hands on a request that belongs to another process of this pool; `gone`: there is none such. */
+  const handOn = async (toGeneration: number | undefined, exchange: Exchange): Promise<"answered" | "gone" | "busy"> =>
+    !relay || toGeneration === undefined || toGeneration === generation
+      ? "gone"
+      : relayExchange(relay, toGeneration, exchange);
+  /** Answers a request that nobody but another process of this pool can answer. False: that one is gone. */
+  const answeredThere = async (toGeneration: number, exchange: Exchange): Promise<boolean> => {
+    const outcome = await handOn(toGeneration, exchange);
+    // It lives: nothing that is found here stands in for its answer.
+    if (outcome === "busy") answerText(exchange, 503, "the pool is busy");
+    return outcome !== "gone";
   };
   /** `local`: it was relayed here, and what is not found here is not found at all. */
   const route = async (exchange: Exchange, local: boolean): Promise<void> => {
@@ -51,13 +59,13 @@ export function createRoutes(deps: RoutesDeps): FrontHandlers {
     if (path === "/segment" && servesGateways) {
       const { draining, ending, lastCallUntilMs } = deps.leaving();
       const successor = draining && !local ? relay?.successor : undefined;
-      if (await relayed(successor, exchange)) return;
+      if ((await handOn(successor, exchange)) === "answered") return;
       if (ending && clock.monotonicMs() > lastCallUntilMs) return gateways.refuseLast(exchange);
       return gateways.segment(exchange);
     }
     if (path === "/transcodeResults") {
       const task = exchange.header("taskid") ?? "";
-      if (!local && /^\d{1,19}$/.test(task) && (await relayed(generationOf(BigInt(task)), exchange))) return;
+      if (!local && /^\d{1,19}$/.test(task) && (await answeredThere(generationOf(BigInt(task)), exchange))) return;
       return workers.takeResult(exchange);
     }
     if (path === RIG_REPORT_PATH && exchange.method === "POST") return workers.takeReport(exchange);
@@ -65,7 +73,7 @@ export function createRoutes(deps: RoutesDeps): FrontHandlers {
       const [, of, source] = /^\/stream\/(\d{1,4})\/(?:source\/([\w-]{22})\.ts$)?/.exec(path) ?? [];
       const owner = of === undefined ? generation : Number(of);
       if (owner !== generation && !local) {
-        if (await relayed(owner, exchange)) return;
+        if (await answeredThere(owner, exchange)) return;
         const kept = await spool?.find(owner, path);
         return kept ? sendBytes(exchange, kept.data, kept.contentType) : answerNotFound(exchange);
       }

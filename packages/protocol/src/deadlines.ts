@@ -14,4 +14,3 @@ export function segmentTimeoutMs(durationMs: number): number {
 export const DOWNLOAD_TIMEOUT_MS = 4_000;
 /** A session without a segment for this long is over. */
 export const SESSION_IDLE_MS = 70_000;
-export const AUTH_TOKEN_VALID_MS = 30 * 60_000;

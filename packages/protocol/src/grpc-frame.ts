@@ -58,6 +58,9 @@ export function decodeGrpcMessage(text: string): string {
   }
 }
 
+/** What cannot be read as a message. */
+export type GrpcUnreadable = Extract<GrpcFrame, { readonly kind: "too-large" | "compressed" }>;
+
 /**
  * Cuts a stream of bytes into messages, whatever the chunks. The returned function takes the next chunk and answers with
  * what is wrong with it, if anything is: then nothing more can be read.
@@ -65,7 +68,7 @@ export function decodeGrpcMessage(text: string): string {
 export function grpcMessageReader(
   maxBytes: number,
   onMessage: (message: Uint8Array) => void,
-): (chunk: Uint8Array) => string | undefined {
+): (chunk: Uint8Array) => GrpcUnreadable | undefined {
   let chunks: Uint8Array[] = [];
   let bytes = 0;
   /** Nothing can be known before so many bytes are here: joining the chunks each time would be quadratic. */
@@ -77,7 +80,7 @@ export function grpcMessageReader(
     let rest = joined(chunks, bytes);
     for (;;) {
       const frame = decodeGrpcFrame(rest, maxBytes);
-      if (frame.kind === "too-large" || frame.kind === "compressed") return `a message came that is ${frame.kind}`;
+      if (frame.kind === "too-large" || frame.kind === "compressed") return frame;
       if (frame.kind === "incomplete") break;
       rest = rest.subarray(GRPC_PREFIX_BYTES + frame.message.length);
       onMessage(frame.message);

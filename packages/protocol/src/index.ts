@@ -13,13 +13,7 @@ export {
   isSubset,
   LIVEPEER_VERSION,
 } from "./capabilities.ts";
-export {
-  AUTH_TOKEN_VALID_MS,
-  DOWNLOAD_TIMEOUT_MS,
-  headersTimeoutMs,
-  segmentTimeoutMs,
-  SESSION_IDLE_MS,
-} from "./deadlines.ts";
+export { DOWNLOAD_TIMEOUT_MS, headersTimeoutMs, segmentTimeoutMs, SESSION_IDLE_MS } from "./deadlines.ts";
 export * from "./gen/lp_rpc_pb.ts";
 export {
   decodeGrpcFrame,
@@ -29,6 +23,7 @@ export {
   GRPC_PREFIX_BYTES,
   type GrpcFrame,
   grpcMessageReader,
+  type GrpcUnreadable,
   GrpcStatus,
 } from "./grpc-frame.ts";
 export {

@@ -88,7 +88,7 @@ export function register(
     heardMs = clock.monotonicMs();
     try {
       const wrong = read(chunk);
-      if (wrong !== undefined) fail(wrong);
+      if (wrong !== undefined) fail(`a message came that is ${wrong.kind}`);
     } catch (error) {
       fail(`it sent a task that does not parse: ${String(error)}`);
     }

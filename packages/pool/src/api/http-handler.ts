@@ -6,6 +6,8 @@ import type { FastifyInstance } from "fastify";
 export interface HttpHandler extends AsyncDisposable {
   /** Nothing may have been read from the connection. */
   accept(socket: Socket): void;
+  /** From now on each answer is the last one on its connection: the next request belongs to another process. */
+  leave(): void;
 }
 
 /** `close` ends the app, and with it whoever still reads from it. */
@@ -16,12 +18,20 @@ export async function openHttpHandler<App extends FastifyInstance<Server>>(
   await app.ready();
   // Without it Node enforces no timeouts on a server that never listens.
   app.server.emit("listening");
+  let leaving = false;
+  // Answered and then closed: closing an idle connection could meet a request halfway.
+  app.server.prependListener("request", (_, response) => {
+    if (leaving) response.shouldKeepAlive = false;
+  });
   return {
     accept(socket) {
       // A server that accepts by itself does so: without it an answer of several writes waits 40 ms for an acknowledgement.
       socket.setNoDelay(true);
       app.server.emit("connection", socket);
       socket.resume();
+    },
+    leave() {
+      leaving = true;
     },
     async [Symbol.asyncDispose]() {
       // Fastify closes what it listens on itself and nothing else. The order makes readers of events end by themselves.

@@ -7,7 +7,7 @@ import type {
   WorkerBalance,
   WorkerRecord,
 } from "../store/types.ts";
-import type { SenderDemand } from "../gateway/demand.ts";
+import type { SenderDemand } from "../jobs/demand.ts";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { PayoutPort } from "../payouts/types.ts";
 import type { AlertsAdmin } from "./admin-alerts.ts";

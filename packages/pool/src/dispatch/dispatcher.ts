@@ -194,11 +194,6 @@ export class Dispatcher {
     return this.#end();
   }
 
-  /** True while a valid result of this attempt would decide its job. Ask before a result is used. */
-  isWanted(attempt: AttemptId): boolean {
-    return this.#attempts.has(attempt);
-  }
-
   /** The attempt ended without a valid result. Unknown attempts are ignored, as in everything below. */
   attemptFailed(id: AttemptId, failure: AttemptFailure, nowMs: number): Effect[] {
     this.#begin(nowMs);
@@ -312,10 +307,6 @@ export class Dispatcher {
   /** Union of what connected rigs that are not draining can do; bit n is the capability with number n. */
   capabilities(): bigint {
     return this.#roster.capabilities();
-  }
-
-  sessionKnown(session: string): boolean {
-    return this.#places.sessions.has(session);
   }
 
   /** Sessions that hold a place on a connection. One that is tried in two places counts twice. */

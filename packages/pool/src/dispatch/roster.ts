@@ -24,6 +24,8 @@ export class Roster {
   /** The key of the need at hand. */
   #required = "";
   #openings = 0;
+  /** Rigs that are connected. */
+  #here = 0;
 
   constructor(options: DispatchOptions) {
     this.#options = options;
@@ -75,14 +77,14 @@ export class Roster {
       trials: 0,
     };
     this.#rigs.set(key, rig);
-    // Anybody may register under any number of names.
-    if (this.#rigs.size > this.#options.rememberedRigs) this.#forgetOldest(rig);
     return rig;
   }
 
-  #forgetOldest(except: Rig): void {
+  /** Anybody may register under any number of names: of those that left only so many are remembered. */
+  #forgetOldest(): void {
+    if (this.#rigs.size - this.#here <= this.#options.rememberedRigs) return;
     for (const rig of this.#rigs.values()) {
-      if (rig.connections.size > 0 || rig.draining || rig === except) continue;
+      if (rig.connections.size > 0 || rig.draining) continue;
       this.#rigs.delete(rig.key);
       return;
     }
@@ -124,6 +126,7 @@ export class Roster {
     };
     this.#connections.set(offer.connection, connection);
     this.#list.push(connection);
+    if (rig.connections.size === 0) this.#here++;
     rig.connections.add(connection);
     rig.ability = connection.group.ability;
     rig.seenMs = nowMs;
@@ -155,10 +158,12 @@ export class Roster {
     rig.connections.delete(connection);
     rig.seenMs = nowMs;
     if (rig.connections.size > 0) return;
+    this.#here--;
     rig.goneMs ??= nowMs;
     // Least recently seen first, for the day when too many are remembered.
     this.#rigs.delete(rig.key);
     this.#rigs.set(rig.key, rig);
+    this.#forgetOldest();
   }
 
   /** Returns the connections that it concerns. */
@@ -277,6 +282,7 @@ export class Roster {
       const rig = this.rig(name, nowMs);
       rig.seenMs = nowMs - awayMs - memory.seenAgoMs;
       rig.reputation.import(memory, nowMs, awayMs);
+      this.#forgetOldest();
       return true;
     });
   }

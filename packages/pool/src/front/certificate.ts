@@ -4,6 +4,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { errorText, PoolError } from "@openpool/base";
+import { readKeptFile } from "../kept-file.ts";
 
 export interface TlsIdentity {
   readonly certPem: string;
@@ -75,7 +76,7 @@ export async function loadTlsIdentity(
   }
   const directory = join(options.dataDir, "tls");
   const file = join(directory, "identity.pem");
-  const stored = await readFile(file, "utf8").catch(() => undefined);
+  const stored = (await readKeptFile(file))?.toString();
   const split = stored?.indexOf("-----BEGIN PRIVATE KEY-----") ?? -1;
   if (stored !== undefined && split > 0) return { certPem: stored.slice(0, split), keyPem: stored.slice(split) };
   const made = await makeIdentity(options.host, now);

@@ -46,10 +46,20 @@ const DRAIN_BYTES = 4 << 20;
 const ANSWER_TIMEOUT_MS = 30_000;
 
 /** Cuts off a peer that does not take an answer: what it keeps waiting is memory. */
-function limitTaking(output: Writable, cut: () => void): void {
-  const timer = setTimeout(cut, ANSWER_TIMEOUT_MS);
+export function limitTaking(output: Writable, cut: () => void, withinMs = ANSWER_TIMEOUT_MS): void {
+  const timer = setTimeout(cut, withinMs);
   timer.unref();
   output.once("close", () => clearTimeout(timer));
+}
+
+/** Whether a stream can be answered no more. A reset one is closed before it is destroyed: answering it would throw. */
+export function isGone(stream: http2.ServerHttp2Stream): boolean {
+  return stream.destroyed || stream.closed;
+}
+
+/** Destroyed, not only closed: what waits to be sent to a peer that does not read must not be waited for. */
+export function cutOff(stream: http2.ServerHttp2Stream): void {
+  stream.destroy(new Error("cut off"));
 }
 
 /** `peer`: the client's address, where the connection is not its own. */
@@ -131,10 +141,8 @@ export function exchangeOfStream(
   headers: http2.IncomingHttpHeaders,
   peer: string,
 ): Exchange {
-  // Destroyed, not only closed: what waits to be sent to a peer that does not read must not be waited for.
-  const cut = (): void => void stream.destroy(new Error("cut off"));
-  // A reset stream is closed before it is destroyed: answering it would throw.
-  const answerable = (): boolean => !stream.destroyed && !stream.closed && !stream.headersSent;
+  const cut = (): void => cutOff(stream);
+  const answerable = (): boolean => !isGone(stream) && !stream.headersSent;
   // As the HTTP/1.1 server does by itself: a client that asks waits for this before it sends its body.
   if (headers.expect === "100-continue" && answerable()) stream.additionalHeaders({ ":status": 100 });
   return {

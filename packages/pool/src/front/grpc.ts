@@ -1,5 +1,6 @@
 import http2 from "node:http2";
-import { decodeGrpcFrame, encodeGrpcFrame, encodeGrpcMessage, GRPC_PREFIX_BYTES, GrpcStatus } from "@openpool/protocol";
+import { encodeGrpcFrame, encodeGrpcMessage, grpcMessageReader, GrpcStatus } from "@openpool/protocol";
+import { cutOff, isGone, limitTaking } from "./exchange.ts";
 
 /** Requests are small: an auth token, a capability set. */
 const MAX_REQUEST_BYTES = 256 * 1024;
@@ -11,40 +12,33 @@ const REQUEST_TIMEOUT_MS = 10_000;
  */
 export function readGrpcRequest(stream: http2.ServerHttp2Stream): Promise<Uint8Array | undefined> {
   return new Promise((resolve) => {
-    let chunks: Buffer[] = [];
-    let bytes = 0;
-    /** Nothing new can be known before so many bytes are here: joining the chunks each time would be quadratic. */
-    let wantedBytes = GRPC_PREFIX_BYTES;
+    let done = false;
     const timer = setTimeout(() => {
       stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
       finish(undefined);
     }, REQUEST_TIMEOUT_MS);
     timer.unref();
     const finish = (message: Uint8Array | undefined): void => {
+      if (done) return;
+      done = true;
       clearTimeout(timer);
+      // A registration's stream lives for days: what it began with must not.
       stream.off("data", onData);
       stream.off("end", onEnd);
-      // A registration's stream lives for days: what it began with must not.
-      chunks = [];
       resolve(message);
     };
     const refuse = (status: number, text: string): void => {
+      if (done) return;
       endGrpc(stream, status, text);
       finish(undefined);
     };
+    const read = grpcMessageReader(MAX_REQUEST_BYTES, finish);
     const onData = (chunk: Buffer): void => {
-      chunks.push(chunk);
-      bytes += chunk.length;
-      if (bytes < wantedBytes) return;
-      const body = chunks.length === 1 ? chunk : Buffer.concat(chunks);
-      chunks = [body];
-      const frame = decodeGrpcFrame(body, MAX_REQUEST_BYTES);
-      if (frame.kind === "message") finish(frame.message);
-      else if (frame.kind === "too-large")
-        refuse(8, `grpc: received message larger than max (${frame.bytes} vs. ${MAX_REQUEST_BYTES})`);
-      else if (frame.kind === "compressed")
-        refuse(GrpcStatus.UNIMPLEMENTED, "grpc: compressed requests are not supported");
-      else wantedBytes = GRPC_PREFIX_BYTES + body.readUInt32BE(1);
+      const wrong = read(chunk);
+      if (wrong?.kind === "too-large") {
+        const text = `grpc: received message larger than max (${wrong.bytes} vs. ${MAX_REQUEST_BYTES})`;
+        refuse(GrpcStatus.RESOURCE_EXHAUSTED, text);
+      } else if (wrong) refuse(GrpcStatus.UNIMPLEMENTED, "grpc: compressed requests are not supported");
     };
     const onEnd = (): void => refuse(GrpcStatus.INTERNAL, "grpc: the request ended inside a message");
     stream.on("data", onData);
@@ -55,24 +49,11 @@ export function readGrpcRequest(stream: http2.ServerHttp2Stream): Promise<Uint8A
 
 const HEADERS = { ":status": 200, "content-type": "application/grpc" } as const;
 
-/** A reset stream is closed before it is destroyed: answering it would throw. */
-function isGone(stream: http2.ServerHttp2Stream): boolean {
-  return stream.destroyed || stream.closed;
-}
-
-/** Cuts off a peer that does not take its answer. */
-function limitTaking(stream: http2.ServerHttp2Stream): void {
-  // Destroyed, not only closed: what waits to be sent to a peer that does not read must not be waited for.
-  const timer = setTimeout(() => stream.destroy(new Error("cut off")), REQUEST_TIMEOUT_MS);
-  timer.unref();
-  stream.once("close", () => clearTimeout(timer));
-}
-
 /** Answers a unary call. */
 export function answerGrpc(stream: http2.ServerHttp2Stream, message: Uint8Array): void {
   if (isGone(stream)) return;
   openGrpcStream(stream);
-  limitTaking(stream);
+  limitTaking(stream, () => cutOff(stream), REQUEST_TIMEOUT_MS);
   stream.end(encodeGrpcFrame(message));
 }
 
@@ -96,7 +77,7 @@ export function openGrpcStream(stream: http2.ServerHttp2Stream): void {
 /** Ends a call with a status and its text; never with CANCELLED, which makes a stock transcoder give up for good. */
 export function endGrpc(stream: http2.ServerHttp2Stream, status: number, text: string): void {
   if (isGone(stream)) return;
-  limitTaking(stream);
+  limitTaking(stream, () => cutOff(stream), REQUEST_TIMEOUT_MS);
   const ending = endings.get(stream);
   if (ending) {
     ending.status = status;

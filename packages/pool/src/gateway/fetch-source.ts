@@ -6,6 +6,7 @@ import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
 import { readSmallBody } from "../bodies/small-body.ts";
+import { isAllowedHost } from "../outbound/allowed-host.ts";
 import { isPrivateAddress } from "../outbound/private-address.ts";
 import { publicLookup } from "../outbound/public-lookup.ts";
 
@@ -37,7 +38,7 @@ export async function fetchSource(
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS)]);
   const url = await readUrl(requestBody, signal);
   if (!url) return undefined;
-  const guarded = !options.allowedHosts.has(url.hostname) && !options.allowedHosts.has(url.host);
+  const guarded = !isAllowedHost(url, options.allowedHosts);
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (guarded && isIP(host) && isPrivateAddress(host)) return undefined;
   return new Promise((resolve) => {

@@ -1,6 +1,6 @@
 import type { Clock } from "@openpool/base";
 import type { Exchange } from "../front/exchange.ts";
-import { answerText } from "../front/exchange.ts";
+import { isDownload, sendBytes } from "../front/download.ts";
 import type { Spool } from "../supervisor/spool.ts";
 
 /** One downloadable thing of an answered job. */
@@ -17,13 +17,17 @@ interface Answer {
   /** Paths nobody has fetched whole yet. */
   readonly unfetched: Set<string>;
   readonly release: () => void;
-  /** Downloads under way. */
+  /** Downloads under way, … */
+  downloads: number;
+  /** … and the spool while it copies: what must not be freed yet. */
   readers: number;
   gone: boolean;
 }
 
 /** Never fetched: kept this long. A gateway downloads right after the answer, within 4 s. */
 const UNFETCHED_MS = 60_000;
+/** A gateway begins to download as soon as it has its answer. */
+const AWAITED_MS = 3_000;
 /** No gateway waits longer than 4 s for a download: after this time an answer is kept for nobody. */
 const GIVEN_UP_MS = 10_000;
 /** Fetched whole: kept for a second look, as far as this many bytes go. */
@@ -45,9 +49,14 @@ export class Renditions {
     this.#spool = spool;
   }
 
-  /** Answers that somebody still has to fetch. */
-  get unfetched(): number {
-    return this.#answers.size - this.#fetched.size;
+  /** Answers that somebody may still be about to fetch: a gateway that has not come by now has left. */
+  get awaited(): number {
+    const sinceMs = this.#clock.monotonicMs() + UNFETCHED_MS - AWAITED_MS;
+    let awaited = 0;
+    for (const answer of this.#answers.values()) {
+      if (!this.#fetched.has(answer.key) && (answer.expiresMs > sinceMs || answer.downloads > 0)) awaited++;
+    }
+    return awaited;
   }
 
   /** Publishes the renditions of one answer; `release` is called once, when none of their bytes is needed any more. */
@@ -58,6 +67,7 @@ export class Renditions {
       expiresMs: this.#clock.monotonicMs() + UNFETCHED_MS,
       unfetched: new Set(renditions.map((rendition) => rendition.path)),
       release,
+      downloads: 0,
       readers: 0,
       gone: false,
     };
@@ -121,7 +131,9 @@ export class Renditions {
     if (!isDownload(exchange)) return true;
     const { answer, rendition } = found;
     answer.readers++;
+    answer.downloads++;
     exchange.onClose((complete) => {
+      answer.downloads--;
       if (complete && exchange.method === "GET" && exchange.header("range") === undefined)
         answer.unfetched.delete(path);
       if (!answer.gone && answer.unfetched.size === 0 && !this.#fetched.has(answer.key)) {
@@ -135,47 +147,4 @@ export class Renditions {
     sendBytes(exchange, rendition.data, rendition.contentType);
     return true;
   }
-}
-
-/** Whether it is a GET or a HEAD; anything else is answered here. */
-export function isDownload(exchange: Exchange): boolean {
-  if (exchange.method === "GET" || exchange.method === "HEAD") return true;
-  exchange.answer(405, { allow: "GET, HEAD" }, "");
-  return false;
-}
-
-/** Answers a GET with bytes, whole or one range of them, with the headers that go with `/stream`. */
-export function sendBytes(exchange: Exchange, data: Uint8Array, contentType: string): void {
-  const headers = {
-    "content-type": contentType,
-    "access-control-allow-origin": "*",
-    "access-control-expose-headers": "Content-Length",
-    "cache-control": "max-age=5",
-    "accept-ranges": "bytes",
-  };
-  if (exchange.method === "HEAD") {
-    exchange.start(200, { ...headers, "content-length": data.length });
-    exchange.output.end();
-    return;
-  }
-  const range = /^bytes=(\d*)-(\d*)$/.exec(exchange.header("range") ?? "");
-  if (!range || (range[1] === "" && range[2] === "")) {
-    exchange.answer(200, headers, data);
-    return;
-  }
-  const first = range[1] === "" ? Math.max(0, data.length - Number(range[2])) : Number(range[1]);
-  const last = range[1] === "" || range[2] === "" ? data.length - 1 : Math.min(Number(range[2]), data.length - 1);
-  if (first > last) {
-    exchange.answer(416, { "content-range": `bytes */${data.length}` }, "");
-    return;
-  }
-  exchange.answer(
-    206,
-    { ...headers, "content-range": `bytes ${first}-${last}/${data.length}` },
-    data.subarray(first, last + 1),
-  );
-}
-
-export function answerNotFound(exchange: Exchange): void {
-  answerText(exchange, 404, "ErrNotFound");
 }

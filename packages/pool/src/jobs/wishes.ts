@@ -1,6 +1,6 @@
 import { MAX_SEGMENT_DURATION_MS, type Profile, type SegData } from "@openpool/protocol";
 
-/** The part of a segment that is wanted, in milliseconds from its start. */
+/** The part of a segment that is wanted, in milliseconds from its start. 0 at either end: no limit there. */
 export interface Clip {
   readonly fromMs: number;
   readonly toMs: number;

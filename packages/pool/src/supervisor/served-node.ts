@@ -44,7 +44,11 @@ export async function startServedNode(
         });
         scope.defer(() => removeAdminFile(options.dataDir, process.pid));
       },
-      drain: (signal) => node.drain(signal),
+      drain(signal) {
+        admin.leave();
+        pages?.leave();
+        return node.drain(signal);
+      },
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };
   } catch (cause) {

@@ -5,6 +5,7 @@ import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
 import { keptGet } from "@openpool/transcoder";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { announcedLength, type Body, fillBody, openBody } from "../bodies/body.ts";
+import { hostPortOf, isAllowedHost } from "../outbound/allowed-host.ts";
 
 /** Where a source may be fetched from. */
 export interface SourcePolicy {
@@ -24,8 +25,8 @@ export function sourceUrl(text: string, { address, allowedHosts }: SourcePolicy)
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || (url.protocol !== "https:" && url.protocol !== "http:")) return undefined;
   if (url.username !== "" || url.password !== "") return undefined;
-  if (allowedHosts.has(url.hostname.toLowerCase()) || allowedHosts.has(url.host.toLowerCase())) return url;
-  const own = url.host.toLowerCase() === formatHostPort(address).toLowerCase();
+  if (isAllowedHost(url, allowedHosts)) return url;
+  const own = hostPortOf(url) === formatHostPort(address).toLowerCase();
   if (!own && !url.pathname.startsWith("/stream/")) return undefined;
   return new URL(`https://${formatHostPort(address)}${url.pathname}${url.search}`);
 }

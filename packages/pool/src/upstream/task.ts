@@ -33,7 +33,7 @@ export type Notified =
   /** The session is over: its encoder can go. */
   | { readonly kind: "teardown"; readonly sessionId: string }
   /** A task that nobody can do; the text is what a stock transcoder answers. */
-  | { readonly kind: "refused"; readonly taskId: bigint; readonly text: string; readonly durationMs: number }
+  | { readonly kind: "refused"; readonly taskId: bigint; readonly text: string }
   /** Nothing that means anything. */
   | { readonly kind: "noise" };
 
@@ -47,12 +47,7 @@ export function readNotify(notify: NotifySegment): Notified {
   if (url === "") {
     return sessionId === "" || sessionId.length > MAX_SESSION_ID ? { kind: "noise" } : { kind: "teardown", sessionId };
   }
-  const refuse = (text: string): Notified => ({
-    kind: "refused",
-    taskId,
-    text,
-    durationMs: DEFAULT_SEGMENT_DURATION_MS,
-  });
+  const refuse = (text: string): Notified => ({ kind: "refused", taskId, text });
   if (!segData) return refuse("missing segment data");
   if (sessionId.length > MAX_SESSION_ID) return refuse(segmentText.invalidToken);
   const profiles = profilesOfSegment(segData);

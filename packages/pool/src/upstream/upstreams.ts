@@ -49,6 +49,8 @@ export class Upstreams implements AsyncDisposable {
   #expectedUntilMs = 0;
   #left = false;
   #saveDue = false;
+  /** How often this process was told to drain or to come back. */
+  #drainedTold = 0;
 
   private constructor(
     attached: AttachedOptions | undefined,
@@ -192,8 +194,26 @@ export class Upstreams implements AsyncDisposable {
     await store.putUpstream({ name, drainedAt: drained ? new Date(clock.now()).toISOString() : undefined });
     const data = { upstream: name };
     await store.append([drained ? { type: "upstream.drained", data } : { type: "upstream.undrained", data }]);
+    this.#drainedTold++;
+    this.#setDrained(told, drained);
+    this.refresh();
+  }
+
+  #setDrained(told: Told, drained: boolean): void {
+    if (told.door.drained === drained) return;
     told.door.drained = drained;
     told.telling.forget();
+  }
+
+  /** Takes over what another process of the pool was told: the one that goes may be asked still. */
+  async followDrained(): Promise<void> {
+    if (this.#told.length === 0) return;
+    const before = this.#drainedTold;
+    const records = await this.#deps.store.upstreams();
+    // What this one was told meanwhile may not be among them.
+    if (before !== this.#drainedTold) return;
+    const drained = new Set(records.filter((one) => one.drainedAt !== undefined).map((one) => one.name));
+    for (const told of this.#told) this.#setDrained(told, drained.has(told.door.name));
     this.refresh();
   }
 
@@ -202,12 +222,14 @@ export class Upstreams implements AsyncDisposable {
     this.#saveDue = true;
     this.#deps.clock.after(SAVE_AFTER_MS, () => {
       this.#saveDue = false;
-      if (!this.#left) void this.save();
+      void this.save();
     });
   }
 
   /** Keeps what is offered now to those that have taken it, for the process after this one. */
   async save(): Promise<void> {
+    // What it offers while it leaves is nothing; the process after it says more.
+    if (this.#left) return;
     const offers = this.#told.flatMap(({ door, telling: { told } }) =>
       told && door.registered ? [{ name: door.name, ...told, capabilities: told.capabilities.toString() }] : [],
     );

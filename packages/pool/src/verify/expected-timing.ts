@@ -1,10 +1,5 @@
 import { type Profile, PTS_PER_SECOND, PTS_WRAP, type VideoTrack } from "@openpool/protocol";
-
-/** The part of a segment that a job asks for, from its start. 0 at either end: no limit there. */
-export interface Clip {
-  readonly fromMs: number;
-  readonly toMs: number;
-}
+import type { Clip } from "../jobs/wishes.ts";
 
 export interface Range {
   readonly low: number;

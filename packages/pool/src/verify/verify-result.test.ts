@@ -50,7 +50,7 @@ function pixelsOf(data: Uint8Array): bigint {
 }
 
 function reasonOf(verdict: Verdict): string {
-  return verdict.kind === "invalid" ? verdict.reason : `valid: ${verdict.notes.join("; ")}`;
+  return verdict.kind === "invalid" ? verdict.reason : "valid";
 }
 
 /** Arguments, none of which has a space in it. */
@@ -152,7 +152,7 @@ describe("renditions of unmodified transcoders are valid, and their claims exact
     });
     const source = probeMedia(bytesOf(new URL(post.request.body.file, wire)));
     const verdict = verifyResult({ source, durationMs: 2_000, profiles, renditions });
-    expect(verdict).toMatchObject({ kind: "valid", claims: "exact", notes: [] });
+    expect(verdict).toMatchObject({ kind: "valid", claims: "exact" });
     if (verdict.kind === "valid")
       expect(verdict.renditions.map((one) => one.pixels)).toEqual(renditions.map((one) => one.claimedPixels));
   });
@@ -180,10 +180,10 @@ describe("what FFmpeg makes of a source as a stock transcoder does is valid", ()
   test.each(sources)("%s", (name) => {
     const { source, renditions } = made.get(name)!;
     const outputs = outputsFor(name);
-    expect(reasonOf(verify(source, outputs, renditions))).toMatch(/^valid: /);
+    expect(reasonOf(verify(source, outputs, renditions))).toBe("valid");
     // The same when nothing is known of the source.
     const unknown: MediaProbe = { kind: "unreadable", why: "it looks like FLV", foreign: true };
-    expect(reasonOf(verify(unknown, outputs, renditions))).toMatch(/^valid: /);
+    expect(reasonOf(verify(unknown, outputs, renditions))).toBe("valid");
   });
 });
 
@@ -221,7 +221,7 @@ describe("one source, many requests", () => {
     ["HEVC in MP4", profile(160, 90, { codec: "h265", container: "mp4" })],
   ])("%s", async (_name, wanted) => {
     const verdict = verify(source, [wanted], await transcoded(path, [wanted]));
-    expect(reasonOf(verdict)).toBe("valid: ");
+    expect(reasonOf(verdict)).toBe("valid");
   });
 
   test("VP8 and VP9 in the size of the source, in containers that hardly know them", async () => {
@@ -245,7 +245,7 @@ describe("one source, many requests", () => {
     const clip = { fromMs, toMs };
     const profiles = [profile(160, 90), profile(160, 90, { fps: 30 })];
     const renditions = await transcoded(path, profiles, clip);
-    expect(reasonOf(verify(source, profiles, renditions, { clip }))).toMatch(/^valid: /);
+    expect(reasonOf(verify(source, profiles, renditions, { clip }))).toBe("valid");
     if (toMs - fromMs > 200) expect(verify(source, profiles, renditions).kind).toBe("invalid");
   });
 
@@ -254,7 +254,7 @@ describe("one source, many requests", () => {
     for (const offset of ["95385", "95413", "95442"]) {
       const soon = await ffmpegMade("ts", ["-copyts", "-i", sound, "-c", "copy", "-output_ts_offset", offset]);
       const verdict = verify(probeMedia(bytesOf(soon)), wanted, await transcoded(soon, wanted));
-      expect(reasonOf(verdict)).toBe("valid: ");
+      expect(reasonOf(verdict)).toBe("valid");
     }
   });
 
@@ -278,9 +278,7 @@ describe("one source, many requests", () => {
       "-muxpreload",
       "0",
     ]);
-    expect(reasonOf(verify(source, [profile(160, 90)], [bytesOf(quiet)]))).toBe(
-      "valid: the rendition: the source has sound, the rendition has none",
-    );
+    expect(reasonOf(verify(source, [profile(160, 90)], [bytesOf(quiet)]))).toBe("valid");
   });
 
   test("a rendition of another segment of the same stream is refused", async () => {
@@ -302,7 +300,7 @@ describe("dishonest and broken results are refused", () => {
   const withSecond = (data: Uint8Array): Verdict => verify(source, profiles, [good[0]!, data, good[2]!]);
 
   test("the good ones are not", () => {
-    expect(verify(source, profiles, good)).toMatchObject({ kind: "valid", claims: "exact", notes: [] });
+    expect(verify(source, profiles, good)).toMatchObject({ kind: "valid", claims: "exact" });
   });
 
   test("fewer or more renditions than profiles", () => {

@@ -8,9 +8,9 @@ import {
   PTS_WRAP,
   type VideoTrack,
 } from "@openpool/protocol";
+import type { Clip } from "../jobs/wishes.ts";
 import { expectedSizes, isExpectedSize, knownSize, type Size } from "./expected-size.ts";
 import {
-  type Clip,
   clippedSpanMs,
   distanceMs,
   expectedFrames,
@@ -58,8 +58,6 @@ export type Verdict =
       readonly kind: "valid";
       readonly renditions: readonly MeasuredRendition[];
       readonly claims: Claims;
-      /** Oddities that are no reason to refuse, in words for the worker's page. */
-      readonly notes: readonly string[];
     }
   | {
       readonly kind: "invalid";
@@ -142,12 +140,11 @@ export function verifyResult(result: ResultToVerify): Verdict {
   }
   const source = judgeSource(result.source);
   const measured: MeasuredRendition[] = [];
-  const notes: string[] = [];
   for (const [index, profile] of profiles.entries()) {
     const uploaded = renditions[index];
     if (!uploaded) continue;
     const name = profiles.length > 1 ? `rendition ${index + 1} of ${profiles.length}` : "the rendition";
-    const checked = checkRendition(uploaded, profile, source, result, (note) => notes.push(`${name}: ${note}`));
+    const checked = checkRendition(uploaded, profile, source, result);
     if (typeof checked === "string") {
       return { kind: "invalid", rendition: index, reason: `${name} (${requestOf(profile)}): ${checked}` };
     }
@@ -156,7 +153,7 @@ export function verifyResult(result: ResultToVerify): Verdict {
     }
     measured.push(checked);
   }
-  return { kind: "valid", renditions: measured, claims: compareClaims(measured), notes };
+  return { kind: "valid", renditions: measured, claims: compareClaims(measured) };
 }
 
 function requestOf(profile: Profile): string {
@@ -200,7 +197,6 @@ function checkRendition(
   profile: Profile,
   source: Source,
   { source: sourceProbe, clip, durationMs }: ResultToVerify,
-  note: (text: string) => void,
 ): MeasuredRendition | string {
   if (data.length < MIN_RENDITION_BYTES) return `it has only ${data.length} bytes`;
   const probe = probeMedia(data);
@@ -215,7 +211,6 @@ function checkRendition(
   for (const problem of probe.problems) {
     const words = damage.get(problem);
     if (words) return words;
-    note(problem);
   }
   if (video.frames === 0) return "it has no pictures";
   if (video.width === 0 || video.height === 0) return "the video does not tell its size";
@@ -225,12 +220,9 @@ function checkRendition(
     checkSize(video, profile, source) ??
     checkCopy(probe.container, video, sourceProbe) ??
     (source.reliable && source.video
-      ? (checkFrames(video, profile, source.video, clip, note) ?? checkTimes(video, profile, source.video, clip))
+      ? (checkFrames(video, profile, source.video, clip) ?? checkTimes(video, profile, source.video, clip))
       : checkPlausible(video, profile, source.video, durationMs));
   if (refused !== undefined) return refused;
-  if (sourceProbe.kind === "media" && sourceProbe.audio?.firstPts !== undefined && !clip && !probe.audio) {
-    note("the source has sound, the rendition has none");
-  }
   return {
     pixels: BigInt(video.frames) * BigInt(video.width * video.height),
     width: video.width,
@@ -266,14 +258,10 @@ function checkFrames(
   profile: Profile,
   source: VideoTrack,
   clip: Clip | undefined,
-  note: (text: string) => void,
 ): string | undefined {
   const { low, high } = expectedFrames(source, profile, clip, !source.keyframeFirst);
   if (video.frames < low) return `it has ${video.frames} pictures, at least ${low} were expected`;
   if (video.frames > high) return `it has ${video.frames} pictures, at most ${high} were expected`;
-  if (profile.fps === 0 && !clip && video.frames !== source.frames) {
-    note(`${video.frames} pictures of ${source.frames} in the source`);
-  }
   return undefined;
 }
 

@@ -13,8 +13,8 @@ const SNAPSHOT = "drained-rigs";
 export class DrainedRigs {
   readonly #deps: DrainedRigsDeps;
   #known: ReadonlyMap<string, RigName> = new Map();
-  /** Written one after the other, so that the last word stays. */
-  #writing: Promise<void> = Promise.resolve();
+  /** Read and written one after the other, so that the last word stays. */
+  #last: Promise<void> = Promise.resolve();
 
   private constructor(deps: DrainedRigsDeps) {
     this.#deps = deps;
@@ -27,12 +27,17 @@ export class DrainedRigs {
     return rigs;
   }
 
-  /** Takes over what was said to the process before this one, which may have been asked while this one started. */
-  async follow(): Promise<void> {
-    const saved = await this.#saved();
-    for (const [name, rig] of saved) if (!this.#known.has(name)) this.#deps.desk.drainRig(rig);
-    for (const [name, rig] of this.#known) if (!saved.has(name)) this.#deps.desk.undrainRig(rig);
-    this.#known = saved;
+  /**
+   * Takes over what was said to another process of the pool: the one before this may have been asked while this one
+   * started, and is asked still by who keeps a connection to it.
+   */
+  follow(): Promise<void> {
+    return this.#inTurn(async () => {
+      const saved = await this.#saved();
+      for (const [name, rig] of saved) if (!this.#known.has(name)) this.#deps.desk.drainRig(rig);
+      for (const [name, rig] of this.#known) if (!saved.has(name)) this.#deps.desk.undrainRig(rig);
+      this.#known = saved;
+    });
   }
 
   /** Resolves when a restart would not forget it. */
@@ -48,15 +53,18 @@ export class DrainedRigs {
 
   /** On what is saved, not on what this process knows: another one may have been told more. */
   #change(change: (drained: Map<string, RigName>) => void): Promise<void> {
-    const write = async (): Promise<void> => {
+    return this.#inTurn(async () => {
       const drained = await this.#saved();
       change(drained);
       await this.#deps.store.putSnapshot(SNAPSHOT, { v: 1, rigs: [...drained.keys()] });
       this.#known = drained;
-    };
-    const written = this.#writing.then(write);
-    this.#writing = written.catch(() => {});
-    return written;
+    });
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
+    return turn;
   }
 
   async #saved(): Promise<Map<string, RigName>> {

@@ -1,6 +1,6 @@
 import { type Clock, feeWei } from "@openpool/base";
 import { SESSION_IDLE_MS } from "@openpool/protocol";
-import type { Job, JobOutcome } from "../jobs/job.ts";
+import type { Job, JobOutcome } from "./job.ts";
 
 /** What one sender of segments asked for and was charged since this process started. */
 export interface SenderDemand {

@@ -1,7 +1,7 @@
 import { stoppedClock } from "@openpool/base";
 import type { RigName } from "@openpool/protocol";
 import { expect, test } from "vitest";
-import type { Job, JobOutcome, JobRendition } from "../jobs/job.ts";
+import type { Job, JobOutcome, JobRendition } from "./job.ts";
 import { Demand } from "./demand.ts";
 
 const price = { pricePerUnitWei: 3n, pixelsPerUnit: 2n };
