@@ -123,7 +123,7 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #newJobId: () => string;
   readonly #sessions: Sessions;
   readonly #streams = new Map<string, Stream>();
-  /** The newest stream of each manifest id. */
+  /** The newest stream of each manifest id that one began with. */
   readonly #byManifest = new Map<string, string>();
   readonly #tasks = new Map<bigint, RunningTask>();
   readonly #price: PriceReader;
@@ -477,7 +477,8 @@ export class UpstreamDoor implements AsyncDisposable {
       // It began before anybody could say what it pays.
       if (known.quote.source === "configured") known.quote = this.#price.quote;
     } else this.#streams.set(key, { manifest, quote: this.#price.quote, lastSeq: task.seq, on });
-    this.#byManifest.set(manifest, key);
+    // One each: a session that goes on under ever new ids must not be remembered under all of them.
+    this.#byManifest.set(known?.manifest ?? manifest, key);
     const session = this.#sessions.of(sessionId, key);
     this.#peak.sessions = Math.max(this.#peak.sessions, this.sessions);
     return session;
