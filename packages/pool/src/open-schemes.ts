@@ -64,8 +64,7 @@ export interface SchemesAtWorkDeps extends SchemesDeps {
 /** Schemes, hooks, income and solvency of a running pool. */
 export interface SchemesAtWork extends AsyncDisposable {
   readonly port: SchemesPort;
-  /** Fresh, or some seconds old. Rejects when the database does not answer. */
-  /** `soon`: as it was some seconds ago at most. Default: soon. */
+  /** As it is now, or (`soon`, the default) was some seconds ago at most. Rejects when the database does not answer. */
   solvency(now?: "now" | "soon"): Promise<SolvencyReport>;
   /** What came in, for the public pages. */
   income(): Promise<{

@@ -47,7 +47,7 @@ export class AccountWatch {
     // What is being paid is owed to nobody and still in the account.
     if (isPaying || payer === undefined) return true;
     try {
-      await this.weigh(await gather(rules, payer, this.#deps), payer);
+      await this.weigh(await gather(rules, payer, this.#deps, "nobody"), payer);
     } catch (error) {
       logger.debug("the paying account could not be looked at", { error: errorText(error) });
     }

@@ -7,6 +7,7 @@ import {
   type MeasuredTransfers,
   type PlanInput,
   type PlanRules,
+  whyNotDue,
   wishOf,
 } from "./planner.ts";
 import type { Calls, Chain, Payee, PayoutStore } from "./ports.ts";
@@ -25,8 +26,16 @@ export interface GatherDeps {
 /** What books and chain say of those who are owed something: what a plan is made from. */
 export type Gathered = Pick<PlanInput, "payable" | "records" | "assets" | "gas" | "gasBalanceWei">;
 
-/** Reads what a plan is made from. An asset that nobody can be paid in now keeps the others from nothing. */
-export async function gather(rules: PlanRules, payer: WorkerAddress, deps: GatherDeps): Promise<Gathered> {
+/**
+ * Reads what a plan is made from. An asset that nobody can be paid in now keeps the others from nothing. `lookUp`: whom the
+ * chain is asked about, each with questions of its own: all whose time has come, or nobody where just the account is weighed.
+ */
+export async function gather(
+  rules: PlanRules,
+  payer: WorkerAddress,
+  deps: GatherDeps,
+  lookUp: "due" | "nobody" = "due",
+): Promise<Gathered> {
   const { store, chain } = deps;
   const payable = await store.payable();
   const records = new Map((await store.payees()).map((one) => [one.worker, one]));
@@ -39,11 +48,12 @@ export async function gather(rules: PlanRules, payer: WorkerAddress, deps: Gathe
     ["eth", new Set()],
     [rules.asset, new Set()],
   ]);
-  for (const { worker } of payable) {
-    const { payTo, asset } = wishOf(worker, records, rules);
+  for (const one of payable) {
+    const { payTo, asset } = wishOf(one.worker, records, rules);
     if (asset !== rules.asset && !rules.choices.includes(asset)) continue;
     const of = addresses.get(asset) ?? new Set();
-    addresses.set(asset, of.add(payTo));
+    const isDue = lookUp === "due" && whyNotDue(one, records.get(one.worker), rules) === undefined;
+    addresses.set(asset, isDue ? of.add(payTo) : of);
   }
   const assets = new Map<Asset, AssetNow | { readonly problem: string }>();
   for (const [asset, payees] of addresses) {

@@ -104,6 +104,23 @@ test("a payout that would pay who was held since it was planned is not handed ou
   await pool.engine.exportRun(next.run?.id ?? "", "safe");
 });
 
+test("a payout that would pay who changed its address since it was planned is not handed out", async () => {
+  const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
+  await using pool = await open({
+    rules: { method: "safe" },
+    settings: { safe: safe.address },
+    deps: { signedBy: async () => true },
+  });
+  const [worker, payTo] = [await pool.owe(newWorker(), 7_200n), newWorker()];
+  const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+  const limits = { thresholdWei: 0n, maxGasPriceWei: 0n, maxGasSharePpm: 0n };
+  await pool.engine.requestPayTo({ worker, payTo, asset: "pool", ...limits, nonce: 1n, signature: "0x" });
+  await pool.engine.step();
+  await expect(pool.engine.exportRun(id, "safe")).rejects.toThrow(
+    new RegExp(`payout/wrong-state.*would pay ${worker}, and it is to be paid at ${payTo} by now.*: cancel it`),
+  );
+});
+
 test("a payout that the multisig shall not make is cancelled by it on the chain, and owed again", async () => {
   const safe = signerOfKey(parseKey(local.richKeys[2] ?? ""));
   await using pool = await open({ rules: { method: "safe" }, settings: { safe: safe.address } });

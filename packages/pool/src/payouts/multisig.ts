@@ -1,5 +1,6 @@
 import { type PayoutContext, payerOf } from "./context.ts";
 import { exportRun } from "./export.ts";
+import { whyNotAsPlanned } from "./planner.ts";
 import type { Settlement } from "./ports.ts";
 import { notIn } from "./refusals.ts";
 import { batchIdOf, groupByAsset, settleBatch, unpaidPlaces } from "./settlement.ts";
@@ -31,7 +32,8 @@ export class Multisig {
 
   /** Makes a run the multisig's. */
   async #handOver({ run: { id, state }, lines }: RunDetail): Promise<void> {
-    const { store } = this.#context.deps;
+    const { settings, deps } = this.#context;
+    const { store } = deps;
     if (state === "exported") return;
     if (state !== "approved") {
       throw notIn(
@@ -46,12 +48,13 @@ export class Multisig {
     if (why !== undefined) throw notIn(id, `is not handed out while payouts stand still: ${why}`);
     // Nothing is taken out of it: what the chain says of a batch names places, and books that were set back to a moment
     // before that would count them otherwise.
-    const stopped = new Map((await store.payees()).map((one) => [one.worker, one.stopped]));
-    const [first] = lines.filter((line) => line.state === "planned" && stopped.get(line.worker) !== undefined);
-    if (first) {
+    const records = new Map((await store.payees()).map((one) => [one.worker, one]));
+    for (const line of lines.filter((one) => one.state === "planned")) {
+      const changed = whyNotAsPlanned(line, records, settings.rules);
+      if (changed === undefined) continue;
       throw notIn(
         id,
-        `would pay ${first.worker}, and ${stopped.get(first.worker)}: cancel it (\`openpool payouts cancel ${id}\`), and plan again`,
+        `would pay ${line.worker}, and ${changed}: cancel it (\`openpool payouts cancel ${id}\`), and plan again`,
       );
     }
     if (!(await store.markExported(id))) throw notIn(id, "is not approved any more");

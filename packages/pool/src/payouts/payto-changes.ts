@@ -19,7 +19,8 @@ export async function requestPayTo({ settings, deps }: PayoutContext, request: P
   const requestedAtMs = deps.clock.now();
   const effectiveAtMs = requestedAtMs + settings.payToDelayMs;
   const change: PayToChange = { ...wish, requestedAtMs, effectiveAtMs, state: "waiting" };
-  if (await deps.store.addPayToChange(change, signature)) return change;
+  const stands = await deps.store.addPayToChange(change, signature);
+  if (stands) return stands;
   throw new PoolError(
     { code: "payto/old-nonce" },
     "A change with this nonce or a higher one was asked for before: sign one with a higher nonce.",

@@ -74,11 +74,14 @@ test("everybody who is owed something is either paid all of it or told why not",
           input(owed, rules, { assets: new Map([["eth", ether(owed, { balance })]]), gasBalanceWei: balance }),
         );
         const paid = new Map(plan.lines.map((line) => [line.worker, line]));
-        const waits = new Set(plan.waiting.map((one) => one.worker));
+        const waits = new Map(plan.waiting.map((one) => [one.worker, one]));
         for (const [i, wei] of owed.entries()) {
           const line = paid.get(worker(i));
-          expect(Number(line !== undefined) + Number(waits.has(worker(i)))).toBe(wei > 0n ? 1 : 0);
-          if (line) expect([line.amountWei, line.sendAmount + line.gasShareWei]).toEqual([wei, wei]);
+          const waiting = waits.get(worker(i));
+          expect((line?.amountWei ?? 0n) + (waiting?.owedWei ?? 0n)).toBe(wei);
+          // In parts only where nothing else would ever do.
+          if (line && waiting) expect(wei > (rules.dailyCapWei ?? wei) && waiting.code === "daily-cap").toBe(true);
+          if (line) expect(line.sendAmount + line.gasShareWei).toBe(line.amountWei);
         }
         const total = plan.lines.reduce((sum, line) => sum + line.amountWei, 0n);
         expect(plan.run?.totalWei ?? 0n).toBe(total);
@@ -164,4 +167,21 @@ describe("the way to pay", () => {
     expect([plan.run, plan.waiting.length]).toEqual([undefined, 20]);
     expect(plan.waiting[0]?.reason).toBe("gas costs 0.00000001 gwei, the limit is 0.000000009");
   });
+});
+
+test("who is owed more than the daily cap is paid in parts, with what the others leave of it, and no part is too small", () => {
+  const rules = { dailyCapWei: 100n, minimumWei: 20n };
+  const planOf = (owed: readonly bigint[], plannedWei: bigint) => {
+    const { lines, waiting, mayPass } = makePlan(input(owed, rules, { plannedWei }));
+    const amounts = new Map(lines.map((line) => [line.worker, line.amountWei]));
+    return { paid: owed.map((_one, i) => amounts.get(worker(i)) ?? 0n), waiting, mayPass };
+  };
+  expect(planOf([250n, 40n, 30n], 0n)).toMatchObject({
+    paid: [30n, 40n, 30n],
+    waiting: [{ worker: worker(0), owedWei: 220n, code: "daily-cap" }],
+    mayPass: true,
+  });
+  expect(planOf([250n], 0n).paid).toEqual([100n]);
+  expect(planOf([250n], 81n).paid).toEqual([0n]);
+  expect(planOf([100n], 1n).paid, "all of it fits into another day").toEqual([0n]);
 });

@@ -165,6 +165,20 @@ export function wishOf(
   return { payTo, asset: asset === "pool" ? rules.asset : asset };
 }
 
+/** Why a line may not be paid as it was planned, by what its worker and the operator want by now; undefined: it may. */
+export function whyNotAsPlanned(
+  { worker, payTo, asset }: PayoutLine,
+  records: ReadonlyMap<WorkerAddress, PayeeRecord>,
+  rules: Pick<PlanRules, "asset">,
+): string | undefined {
+  const stopped = records.get(worker)?.stopped;
+  if (stopped !== undefined) return stopped;
+  const wish = wishOf(worker, records, rules);
+  if (wish.payTo !== payTo) return `it is to be paid at ${wish.payTo} by now, and was planned for ${payTo}`;
+  if (wish.asset !== asset) return `it is to be paid in ${wish.asset} by now, and was planned in ${asset}`;
+  return undefined;
+}
+
 /** Decides who is paid how much and how, and says of everybody else why not. */
 export function makePlan(input: PlanInput): Plan {
   const { rules, gas } = input;
@@ -200,27 +214,30 @@ export function makePlan(input: PlanInput): Plan {
   let gasLeftWei = input.gasBalanceWei;
   let safeGas = 0n;
   const plannedUnits = new Map<Asset, bigint>();
-  for (const candidate of candidates) {
+  for (const candidate of inTurn(candidates, rules)) {
     const { asset, now, owedWei, record } = candidate;
+    const capLeftWei =
+      rules.dailyCapWei === undefined ? owedWei : leftOf(rules.dailyCapWei, input.plannedWei + totalWei);
+    const amountWei = withinCap(candidate, capLeftWei, rules);
+    if (amountWei === 0n) {
+      wait(candidate, capped(rules, "would be passed"));
+      continue;
+    }
     const { method, reason, gasUnits } = methods(candidate);
     if (rules.method === "safe" && method !== "safe") {
       wait(candidate, not("way-to-pay", "it cannot be paid in a batch, and the multisig pays batches only"));
       continue;
     }
     const gasWei = gasUnits * gas.nowWei;
-    const dear = gasTakesTooMuch(gasWei, owedWei, rules, record);
+    const dear = gasTakesTooMuch(gasWei, amountWei, rules, record);
     if (dear !== undefined) {
       wait(candidate, not("gas", dear));
       continue;
     }
     const gasShareWei = rules.gasBorneBy === "worker" ? gasWei : 0n;
-    const sendAmount = owedWei > gasShareWei ? inAsset(owedWei - gasShareWei, now.price) : 0n;
+    const sendAmount = amountWei > gasShareWei ? inAsset(amountWei - gasShareWei, now.price) : 0n;
     if (sendAmount === 0n) {
       wait(candidate, not("nothing-left", "nothing would be left after gas and rounding"));
-      continue;
-    }
-    if (rules.dailyCapWei !== undefined && input.plannedWei + totalWei + owedWei > rules.dailyCapWei) {
-      wait(candidate, not("daily-cap", `the daily cap of ${formatEth(rules.dailyCapWei)} ETH would be passed`));
       continue;
     }
     // Room for prices that rise, and for payees whose code costs more than it showed.
@@ -248,14 +265,14 @@ export function makePlan(input: PlanInput): Plan {
       safeGas += gasUnits + SAFE_PAYEE_ROOM;
     }
     gasLeftWei -= spendWei;
-    totalWei += owedWei;
+    totalWei += amountWei;
     plannedUnits.set(asset, units);
     lines.push({
       id: input.newId(),
       run,
       worker: candidate.worker,
       payTo: candidate.payTo,
-      amountWei: owedWei,
+      amountWei,
       gasShareWei,
       sendAmount,
       asset,
@@ -271,6 +288,7 @@ export function makePlan(input: PlanInput): Plan {
       finishedAtMs: undefined,
       fiat: input.fiat,
     });
+    if (amountWei < owedWei) wait({ ...candidate, owedWei: owedWei - amountWei }, capped(rules, "keeps back the rest"));
   }
   if (lines.length === 0) {
     return refuse(owing.length === 0 ? "nobody is owed anything" : "nobody can be paid now: see the reasons");
@@ -329,8 +347,55 @@ interface Candidate extends Payable {
   readonly record: PayeeRecord | undefined;
 }
 
+/** Whoever is owed more than the daily cap gets what the others leave of it: else nobody would be paid for days but it. */
+function inTurn(candidates: readonly Candidate[], { dailyCapWei: cap }: PlanRules): readonly Candidate[] {
+  const isLarge = ({ owedWei }: Candidate): boolean => cap !== undefined && owedWei > cap;
+  return [...candidates.filter((one) => !isLarge(one)), ...candidates.filter(isLarge)];
+}
+
+/** What of an amount may be paid now: all of it, or a part where it is more than the cap of a whole day; 0: nothing. */
+function withinCap({ worker, owedWei, record }: Candidate, leftWei: bigint, rules: PlanRules): bigint {
+  if (owedWei <= leftWei) return owedWei;
+  const isPart = rules.dailyCapWei !== undefined && owedWei > rules.dailyCapWei;
+  return isPart && leftWei >= thresholdOf(worker, record, rules).wei ? leftWei : 0n;
+}
+
+const leftOf = (capWei: bigint, usedWei: bigint): bigint => (capWei > usedWei ? capWei - usedWei : 0n);
+
+function capped({ dailyCapWei = 0n }: PlanRules, what: string): Obstacle {
+  return not("daily-cap", `the daily cap of ${formatEth(dailyCapWei)} ETH ${what}`);
+}
+
 function oldestFirst(a: Payable, b: Payable): number {
   return a.oldestOwedAtMs - b.oldestOwedAtMs || (a.worker < b.worker ? -1 : 1);
+}
+
+/** From how much on a worker is paid. */
+function thresholdOf(
+  worker: WorkerAddress,
+  record: PayeeRecord | undefined,
+  rules: Pick<PlanRules, "minimumWei" | "minimumOf">,
+): { readonly wei: bigint; readonly itsOwn: boolean } {
+  const minimumWei = rules.minimumOf?.(worker) ?? rules.minimumWei;
+  const itsOwn = record !== undefined && record.thresholdWei > minimumWei;
+  return { wei: itsOwn ? record.thresholdWei : minimumWei, itsOwn };
+}
+
+/** Why somebody is not to be paid yet, whatever the chain says; undefined: it may be. */
+export function whyNotDue(
+  { worker, owedWei }: Payable,
+  record: PayeeRecord | undefined,
+  rules: Pick<PlanRules, "minimumWei" | "minimumOf">,
+): Obstacle | undefined {
+  if (record?.stopped !== undefined) return not("stopped", `${record.stopped}: openpool workers release ${worker}`);
+  if (record?.held !== undefined)
+    return not("failed-before", `its last payment failed (${record.held}): openpool payouts retry ${worker}`);
+  const { wei, itsOwn } = thresholdOf(worker, record, rules);
+  if (owedWei >= wei) return undefined;
+  return not(
+    "below-minimum",
+    `${formatEth(owedWei)} ETH are less than ${formatEth(wei)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
+  );
 }
 
 /** Somebody who can be paid, or why not. */
@@ -338,18 +403,8 @@ function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanI
   const { worker, owedWei } = one;
   const record = records.get(worker);
   const { payTo, asset } = wishOf(worker, records, rules);
-  if (record?.stopped !== undefined) return not("stopped", `${record.stopped}: openpool workers release ${worker}`);
-  if (record?.held !== undefined)
-    return not("failed-before", `its last payment failed (${record.held}): openpool payouts retry ${worker}`);
-  const minimumWei = rules.minimumOf?.(worker) ?? rules.minimumWei;
-  const itsOwn = record !== undefined && record.thresholdWei > minimumWei;
-  const threshold = itsOwn ? record.thresholdWei : minimumWei;
-  if (owedWei < threshold) {
-    return not(
-      "below-minimum",
-      `${formatEth(owedWei)} ETH are less than ${formatEth(threshold)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
-    );
-  }
+  const notDue = whyNotDue(one, record, rules);
+  if (notDue) return notDue;
   if (record !== undefined && record.maxGasPriceWei > 0n && gas.nowWei > record.maxGasPriceWei) {
     return not("gas", `${gasIsDear(gas.nowWei, record.maxGasPriceWei)}, as it wants it`);
   }

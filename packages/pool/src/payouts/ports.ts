@@ -141,7 +141,7 @@ export interface Chain {
   send(raw: Hex): Promise<readonly string[]>;
 }
 
-/** The bytes of calls, and signatures that are checked without a chain. */
+/** The bytes of calls. */
 export interface Calls {
   payEth(batch: Hex, payments: readonly Payment[]): Hex;
   payToken(batch: Hex, token: WorkerAddress, payments: readonly Payment[]): Hex;
@@ -278,7 +278,7 @@ export interface PayoutStore {
   payable(): Promise<readonly Payable[]>;
   payees(): Promise<readonly PayeeRecord[]>;
   control(): Promise<Control>;
-  /** Sums planned since a time, of runs that were not cancelled. */
+  /** What lines come to that were planned since a time, without those whose money is owed again. */
   plannedSince(atMs: number): Promise<bigint>;
   /**
    * Writes a run with its lines and moves owed → paying. False where the books have moved since: a worker is owed less
@@ -292,12 +292,8 @@ export interface PayoutStore {
   openRuns(): Promise<readonly RunDetail[]>;
   /** Every account of a chain that the books know: that was to pay something, or was looked at. */
   accounts(chainId: number): Promise<ReadonlyMap<WorkerAddress, AccountNonces>>;
-  /** Which nonces from this one on have an intent or another booked payment, as their numbers and hashes. */
-  knownTransactions(
-    chainId: number,
-    payer: WorkerAddress,
-    from: number,
-  ): Promise<{ readonly nonces: ReadonlySet<number>; readonly hashes: ReadonlySet<Hex> }>;
+  /** Hashes of what was signed with nonces from this one on, and of other payments that are booked. */
+  knownTransactions(chainId: number, payer: WorkerAddress, from: number): Promise<ReadonlySet<Hex>>;
   /** The multisigs that ever were to pay a run, and the batch contracts of these runs. */
   multisigs(
     chainId: number,
@@ -359,8 +355,8 @@ export interface PayoutStore {
   /** Holds a worker's payouts back, or releases them: what is held for a ban, too. */
   hold(worker: WorkerAddress, reason: string | undefined): Promise<void>;
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;
-  /** False where the nonce is not higher than the worker's last. */
-  addPayToChange(change: PayToChange, signature: Hex): Promise<boolean>;
+  /** The change as it stands, also where it was asked for before; undefined where the nonce is not higher than the worker's last. */
+  addPayToChange(change: PayToChange, signature: Hex): Promise<PayToChange | undefined>;
   cancelPayToChanges(worker: WorkerAddress, atMs: number): Promise<void>;
   /** Puts changes in force whose time has come. */
   applyPayToChanges(nowMs: number): Promise<void>;

@@ -150,7 +150,7 @@ async function findOf(
   for (const transaction of made) {
     const { hash, nonce, block } = transaction;
     // What was one of our own, after all, is settled by now.
-    if (known.hashes.has(hash)) continue;
+    if (known.has(hash)) continue;
     const said = await explain(transaction, payer);
     if ("why" in said) {
       unexplained.push(...said.why.map((why) => `${hash} (nonce ${nonce}, block ${block}) ${why}`));
@@ -211,7 +211,7 @@ async function unknownTransactions(
       if (nonce === 0 && !seen.has(nonce) && (await chain.payees([payer], "eth")).get(payer)?.isContract) continue;
       if (!seen.has(nonce)) throw new Error(`no block was found that has its transaction with nonce ${nonce}`);
     }
-    return made.filter(({ hash }) => !known.hashes.has(hash));
+    return made.filter(({ hash }) => !known.has(hash));
   } catch (cause) {
     throw unreadable(`what ${payer} did lately`, cause);
   }

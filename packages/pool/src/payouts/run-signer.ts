@@ -1,7 +1,7 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import { haltPayouts, type PayoutContext, type PayoutDeps, type PayoutSettings, type Waits } from "./context.ts";
 import { type Draft, draftTransactions } from "./drafts.ts";
-import { gasTakesTooMuch } from "./planner.ts";
+import { gasTakesTooMuch, whyNotAsPlanned } from "./planner.ts";
 import type { AccountNonces, GasPrices, Signer } from "./ports.ts";
 import type { PayoutIntent, PayoutLine, RunDetail } from "./types.ts";
 
@@ -109,13 +109,13 @@ export class RunSigner {
     const { batchContract } = rules;
     const { id: run } = detail.run;
     const records = new Map((await store.payees()).map((one) => [one.worker, one]));
-    // Held back since the plan was made.
-    const stopped = lines.flatMap(({ id: line, worker }) => {
-      const reason = records.get(worker)?.stopped;
-      return reason === undefined ? [] : [{ line, reason, hold: false }];
+    // What changed since the plan was made is planned anew.
+    const dropped = lines.flatMap((line) => {
+      const reason = whyNotAsPlanned(line, records, rules);
+      return reason === undefined ? [] : [{ line: line.id, reason, hold: false }];
     });
-    if (stopped.length > 0) await store.dropLines(run, stopped, clock.now());
-    const going = lines.filter((line) => records.get(line.worker)?.stopped === undefined);
+    if (dropped.length > 0) await store.dropLines(run, dropped, clock.now());
+    const going = lines.filter(({ id }) => !dropped.some((one) => one.line === id));
     const tooDear = (line: PayoutLine, gas: bigint): string | undefined =>
       gasTakesTooMuch(gas * prices.nowWei, line.amountWei, rules, records.get(line.worker));
     const draftRules = { batchSize, batchContract, tooDear, maxFeeWei: prices.maxFeeWei };

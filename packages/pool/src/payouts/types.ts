@@ -99,7 +99,7 @@ export type WaitingCode =
   | "run-full"
   | "no-funds";
 
-/** A worker that a plan leaves out, and why. */
+/** What a plan leaves out of what a worker is owed, and why. */
 export interface Waiting {
   readonly worker: WorkerAddress;
   readonly owedWei: bigint;

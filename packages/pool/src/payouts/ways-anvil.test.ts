@@ -63,9 +63,10 @@ async function wish(
   };
   const place = { pool: POOL_NAME, chainId: world.local.chainId };
   const signature: Hex = await account.signTypedData(payToTypedData(request, place));
-  await pool.engine.requestPayTo({ ...request, signature });
+  const change = await pool.engine.requestPayTo({ ...request, signature });
   // It counts with the next step.
   await pool.engine.step();
+  return change;
 }
 
 /** A token, of which the pool has plenty. */
@@ -353,6 +354,49 @@ describe("gas", () => {
   });
 });
 
+describe("a change of address", () => {
+  test("since the plan counts: the money is paid at the new one, by the next plan", async () => {
+    await using pool = await open({ rules: { approvalAboveWei: 1n } });
+    const [moved, payTo] = [newSigner(), world.newWorker()];
+    await pool.owe(moved.worker, 4_301n);
+    const other = await pool.owe(world.newWorker(), 4_302n);
+    const first = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    await wish(pool, moved, { payTo });
+    await pool.engine.approve(first, "ada");
+    await pool.finish();
+    expect([await pool.chain.balance(moved.worker), await pool.chain.balance(other)]).toEqual([0n, 4_302n]);
+    const line = (await pool.engine.run(first))?.lines.find((one) => one.worker === moved.worker);
+    expect(line).toMatchObject({ state: "returned", reason: expect.stringContaining(`paid at ${payTo} by now`) });
+    await pool.engine.approve((await pool.engine.plan({ dryRun: false })).run?.id ?? "", "ada");
+    await pool.finish();
+    expect(await pool.chain.balance(payTo)).toBe(4_301n);
+  });
+
+  test("is not held for a payment that fails at the old one", async () => {
+    const refuses = (await deployTestContract(world.local, "Refuses")).address;
+    await using pool = await open();
+    const mover = newSigner();
+    await wish(pool, mover, { payTo: refuses });
+    await pool.owe(mover.worker, 5_000n);
+    await pool.engine.plan({ dryRun: false });
+    // Signed at the old address, and in force before the chain has decided.
+    await pool.engine.step();
+    await wish(pool, mover, { payTo: mover.worker }, 2n);
+    await pool.finish();
+    expect((await pool.engine.payees()).find((one) => one.worker === mover.worker)?.stopped).toBe(false);
+    expect((await pool.engine.plan({ dryRun: true })).lines[0]).toMatchObject({ payTo: mover.worker });
+  });
+
+  test("that was cancelled stays so when its signature comes again", async () => {
+    await using pool = await open({ settings: { payToDelayMs: 60_000 } });
+    const mover = newSigner();
+    const payTo = world.newWorker();
+    expect(await wish(pool, mover, { payTo })).toMatchObject({ state: "waiting" });
+    await pool.engine.cancelPayTo(mover.worker);
+    expect(await wish(pool, mover, { payTo })).toMatchObject({ state: "cancelled" });
+  });
+});
+
 describe("payees that nobody wants to meet", () => {
   test.each(["Refuses", "Burns"] as const)(
     "%s: its money stays owed, it is told, and others are paid",
@@ -433,6 +477,25 @@ describe("the account", () => {
     await pool.owe(world.newWorker(), 5_000n);
     await pool.engine.plan({ dryRun: true });
     expect((await pool.engine.status()).warnings).toEqual([expect.stringContaining("more than 10 payouts need")]);
+  });
+
+  test("is weighed without a question about anybody: who is paid is looked up for a plan, and only whose time has come", async () => {
+    const asked: WorkerAddress[][] = [];
+    await using pool = await open({ terms: { minimumWei: 5_000n } });
+    const payees: typeof pool.chain.payees = (addresses, asset) => {
+      asked.push([...addresses]);
+      return pool.chain.payees(addresses, asset);
+    };
+    await pool.store[Symbol.asyncDispose]();
+    const watched = pool.openEngine({ deps: { chain: { ...pool.chain, payees } } });
+    const due = await pool.owe(world.newWorker(), 5_000n);
+    await pool.owe(world.newWorker(), 4_999n);
+    await watched.engine.step();
+    expect((await watched.engine.status()).floats).toHaveLength(1);
+    expect(asked.flat()).toEqual([]);
+    await watched.engine.plan({ dryRun: true });
+    expect(asked.flat()).toEqual([due]);
+    await watched.store[Symbol.asyncDispose]();
   });
 
   test("is never paid itself, nor is an address that nobody can hold", async () => {

@@ -276,10 +276,11 @@ export class PayoutBookings {
       back.push(line);
       await postEntries(client, [this.move(line, "returned", terms, atMs, "paying", "owed")]);
       if (!hold) continue;
+      // Of an address that is not the worker's any more it says nothing about the new one.
       await client.query(
-        `insert into openpool.payout_payees (worker, held) values ($1, $2)
-         on conflict (worker) do update set held = excluded.held`,
-        [row.worker, reason],
+        `insert into openpool.payout_payees as p (worker, held) values ($1, $2)
+         on conflict (worker) do update set held = excluded.held where coalesce(p.pay_to, p.worker) = $3`,
+        [row.worker, reason, line.payTo],
       );
     }
     return back;

@@ -157,13 +157,9 @@ export class PgPayoutReader implements AsyncDisposable {
     return rows.map(({ worker }) => worker);
   }
 
-  async knownTransactions(
-    chainId: number,
-    payer: WorkerAddress,
-    from: number,
-  ): ReturnType<PayoutStore["knownTransactions"]> {
-    const rows = await this.#pool.query<{ nonce: string; hash: Hex }>(
-      `select i.nonce, t.hash from openpool.payout_intents i join openpool.payout_transactions t on t.intent = i.id
+  async knownTransactions(chainId: number, payer: WorkerAddress, from: number): Promise<ReadonlySet<Hex>> {
+    const signed = await this.#pool.query<{ hash: Hex }>(
+      `select t.hash from openpool.payout_intents i join openpool.payout_transactions t on t.intent = i.id
        where i.chain_id = $1 and i.payer = $2 and i.nonce >= $3`,
       [chainId, payer, from],
     );
@@ -172,10 +168,7 @@ export class PgPayoutReader implements AsyncDisposable {
        where r.chain_id = $1 and r.payer = $2 and l.intent is null and l.tx_hash is not null`,
       [chainId, payer],
     );
-    return {
-      nonces: new Set(rows.map(({ nonce }) => Number(nonce))),
-      hashes: new Set([...rows, ...found].map(({ hash }) => hash)),
-    };
+    return new Set([...signed, ...found].map(({ hash }) => hash));
   }
 
   async multisigs(chainId: number): ReturnType<PayoutStore["multisigs"]> {

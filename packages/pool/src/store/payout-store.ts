@@ -377,15 +377,15 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
     });
   }
 
-  addPayToChange(change: PayToChange, signature: Hex): Promise<boolean> {
+  addPayToChange(change: PayToChange, signature: Hex): Promise<PayToChange | undefined> {
     return this.#write(async ({ client, tell }) => {
-      const { rows } = await client.query<{ nonce: string; signature: string }>(
-        "select nonce, signature from openpool.payto_changes where worker = $1 order by nonce desc limit 1 for update",
+      const { rows } = await client.query<ChangeRow & { signature: string }>(
+        "select * from openpool.payto_changes where worker = $1 order by nonce desc limit 1 for update",
         [change.worker],
       );
       const [last] = rows;
-      if (last && BigInt(last.nonce) === change.nonce && last.signature === signature) return true;
-      if (last && BigInt(last.nonce) >= change.nonce) return false;
+      if (last && BigInt(last.nonce) === change.nonce && last.signature === signature) return toChange(last);
+      if (last && BigInt(last.nonce) >= change.nonce) return undefined;
       await client.query(
         "update openpool.payto_changes set state = 'replaced' where worker = $1 and state = 'waiting'",
         [change.worker],
@@ -415,7 +415,7 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
       const { effectiveAtMs, worker } = change;
       const paidTo = inForce[0]?.pay_to ?? worker;
       tell({ type: "payto.requested", worker, data: { ...wishedIn(change), effectiveAtMs, paidTo } });
-      return true;
+      return change;
     });
   }
 

@@ -314,14 +314,10 @@ export class MemoryPayoutStore implements PayoutStore {
     return [...this.books.keys()];
   }
 
-  async knownTransactions(
-    chainId: number,
-    payer: WorkerAddress,
-    from: number,
-  ): ReturnType<PayoutStore["knownTransactions"]> {
+  async knownTransactions(chainId: number, payer: WorkerAddress, from: number): Promise<ReadonlySet<Hex>> {
     const known = this.intents.filter((one) => one.chainId === chainId && one.payer === payer && one.nonce >= from);
     const hashes = known.flatMap((one) => one.transactions.map(({ hash }) => hash));
-    return { nonces: new Set(known.map(({ nonce }) => nonce)), hashes: new Set([...hashes, ...this.#found]) };
+    return new Set([...hashes, ...this.#found]);
   }
 
   async multisigs(chainId: number): ReturnType<PayoutStore["multisigs"]> {
@@ -416,9 +412,7 @@ export class MemoryPayoutStore implements PayoutStore {
     return [];
   }
 
-  async addPayToChange(): Promise<boolean> {
-    return false;
-  }
+  async addPayToChange(): Promise<undefined> {}
 
   async cancelPayToChanges(): Promise<void> {}
 
