@@ -120,7 +120,7 @@ const port: PublicPort = {
     halts: () => ledger.halts(),
     statement: (...args) => ledger.statement(...args),
     statementSums: (...args) => ledger.statementSums(...args),
-    oldestHeldReleaseMs: (worker, holdMs) => ledger.nextReleaseMs(worker, holdMs),
+    nextReleaseMs: (worker) => ledger.nextReleaseMs(worker),
   },
   payouts: createPayoutsView({
     port: payer,

@@ -10,7 +10,7 @@ import { openScope, silentLogger, systemClock } from "@openpool/base";
 import { AlertReader } from "../packages/pool/src/alerts/reader.ts";
 import { defaultTerms } from "../packages/pool/src/ledger/terms-keeper.ts";
 import { TermsBook } from "../packages/pool/src/ledger/terms.ts";
-import { bookUnit } from "../packages/pool/src/ledger/unit.ts";
+import { createJobBooker } from "../packages/pool/src/ledger/schemes/index.ts";
 import { LedgerReader } from "../packages/pool/src/store/ledger-reader.ts";
 import { openRollups, openStore, PgAlertStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
 import { benchCredit, benchWorkers, cpuOf, loadNow, report, round } from "./measure.ts";
@@ -46,7 +46,8 @@ const results: Record<string, unknown> = {};
   }
 
   const readers = {
-    books: (): AsyncDisposable => new LedgerReader(connection, { ...deps, terms, bookJob: bookUnit, onAppended }),
+    books: (): AsyncDisposable =>
+      new LedgerReader(connection, { ...deps, terms, bookJob: createJobBooker(terms), onAppended }),
     sums: (): Promise<AsyncDisposable> => openRollups(connection, { ...deps, onAppended }),
     async alerts(): Promise<AsyncDisposable> {
       const scope = openScope();

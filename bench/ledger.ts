@@ -10,7 +10,7 @@ import { silentLogger, systemClock } from "@openpool/base";
 import type { ClientBase } from "pg";
 import { defaultTerms } from "../packages/pool/src/ledger/terms-keeper.ts";
 import { TermsBook } from "../packages/pool/src/ledger/terms.ts";
-import { bookUnit } from "../packages/pool/src/ledger/unit.ts";
+import { createJobBooker } from "../packages/pool/src/ledger/schemes/index.ts";
 import { LedgerReader } from "../packages/pool/src/store/ledger-reader.ts";
 import { openClient } from "../packages/pool/src/store/testing/open-client.ts";
 import { openStore, PgLedgerStore, rebuildLedger, startManagedPostgres } from "../packages/pool/src/store/index.ts";
@@ -72,7 +72,12 @@ const results: Record<string, unknown> = {};
   let server = 0;
   {
     // As a pool that was away and catches up.
-    const reader = new LedgerReader(connection, { ...deps, terms, bookJob: bookUnit, onAppended: () => () => {} });
+    const reader = new LedgerReader(connection, {
+      ...deps,
+      terms,
+      bookJob: createJobBooker(terms),
+      onAppended: () => () => {},
+    });
     await using _reader = reader;
     while (reader.progress.jobsBooked < jobs) await new Promise((resolve) => setTimeout(resolve, 5));
     bookMs = performance.now() - begin;
@@ -93,7 +98,7 @@ const results: Record<string, unknown> = {};
   const from = performance.now();
   const result = await rebuildLedger(connection, {
     terms,
-    bookJob: bookUnit,
+    bookJob: createJobBooker(terms),
     verify: false,
     nowMs,
     onProgress: ({ jobs: done }) => {
@@ -116,7 +121,7 @@ const results: Record<string, unknown> = {};
     await using _reader = new LedgerReader(connection, {
       ...deps,
       terms,
-      bookJob: bookUnit,
+      bookJob: createJobBooker(terms),
       onAppended: (callback) => store.onAppended(callback),
     });
     const waits: number[] = [];

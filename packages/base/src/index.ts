@@ -2,6 +2,7 @@ export { addressGroup } from "./address-group.ts";
 export { formatEth, formatGwei, formatUnits } from "./amount.ts";
 export { createBackoff, type Backoff, type BackoffOptions } from "./backoff.ts";
 export { stoppedClock, systemClock, type Clock, type StoppedClock } from "./clock.ts";
+export { csvLine } from "./csv.ts";
 export { errorCode, errorText, PoolError } from "./error.ts";
 export { createEventBudget } from "./event-budget.ts";
 export { silentLogger, type LogFields, type Logger } from "./log.ts";

@@ -126,7 +126,7 @@ describe("a worker's settings", () => {
     for (const [flag, value, problem] of [
       ["--address", "0x12", "40 hex digits"],
       ["--address", `0x${"0".repeat(40)}`, "zero address"],
-      ["--address", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD".replace("5aA", "5AA"), "mistyped"],
+      ["--address", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD".replace("5aA", "5AA"), "typo"],
       ["--name", "my rig", "letters, digits"],
       ["--pool", "::", "HOST:PORT"],
       ["--devices", "gpu", "is no device"],

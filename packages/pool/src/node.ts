@@ -529,7 +529,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           halts: () => books.store.halts(),
           statement: (...args) => books.store.statement(...args),
           statementSums: (...args) => books.store.statementSums(...args),
-          oldestHeldReleaseMs: (worker, holdMs) => books.store.nextReleaseMs(worker, holdMs),
+          nextReleaseMs: (worker) => books.store.nextReleaseMs(worker),
           lastCheck() {
             const last = books.port.lastCheck();
             return last && { atMs: last.atMs, differences: last.violations.map((one) => one.message) };

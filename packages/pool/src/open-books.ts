@@ -59,7 +59,6 @@ export async function openBooks(
       await TermsKeeper.open(wanted, {
         clock,
         store: ledger,
-        record: (type, data) => store.append([{ type, data }]),
         checkScheme,
       }),
     );
@@ -180,20 +179,7 @@ export async function openBooks(
       balances: () => ledger.balances(),
       statement: (...args) => ledger.statement(...args),
       statementSums: (...args) => ledger.statementSums(...args),
-      async adjust(adjustment) {
-        const done = await ledger.adjust({ ...adjustment, termsVersion: terms.current.version });
-        // Asked for again, because its answer got lost.
-        if (done.repeated) return done;
-        const { worker, amountWei, reason, corrects } = adjustment;
-        await store.append([
-          {
-            type: "ledger.adjusted",
-            worker,
-            data: { entry: done.entry, amountWei: amountWei.toString(), reason, corrects },
-          },
-        ]);
-        return done;
-      },
+      adjust: (adjustment) => ledger.adjust({ ...adjustment, termsVersion: terms.current.version }),
       check: (whole) => checker.check(whole),
       lastCheck: () => checker.last,
       halts: () => ledger.halts(),

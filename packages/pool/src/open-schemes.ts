@@ -98,10 +98,11 @@ export async function startSchemes(
   const scope = openScope();
   const kept = rules.store;
   const terms = (): Terms => books.terms.current;
-  const now = (): { nowMs: number; terms: Terms; sharing: boolean } => ({
+  const now = () => ({
     nowMs: clock.now(),
     terms: terms(),
-    sharing: sharesIncome(terms()),
+    // Income is of the time of its block, whenever it is read.
+    sharing: (atMs: number) => sharesIncome(books.terms.book.at(atMs)),
   });
   const tell = (event: NewEvent): Promise<void> =>
     store.append([event]).catch((error: unknown) => {
@@ -135,7 +136,7 @@ export async function startSchemes(
     new SchemeKeeper({
       clock,
       logger,
-      terms,
+      terms: books.terms.book,
       readyWorkers,
       incomeReadTo: () => (reader ? reader.readToMs : "always"),
       store: kept,

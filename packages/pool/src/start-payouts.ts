@@ -131,7 +131,11 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
     return {
       port: engine,
       // What the books keep of a payment is the hash that a receipt had.
-      chain: { chainId: options.chainId, receiptOf: (hash) => chain.finalReceipt(hash as Hex) },
+      chain: {
+        chainId: options.chainId,
+        receiptOf: (hash) => chain.finalReceipt(hash as Hex),
+        hashesIn: async (block) => (await chain.transactionsIn(block, undefined)).map(({ hash }) => hash),
+      },
       signatures,
       payToDocument: (change) => payToJson(change, place),
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),

@@ -1,3 +1,4 @@
+export { addressValue } from "./address-value.ts";
 export { decodeBase64 } from "./base64.ts";
 export { bytesToHex, hexToBytes, minBytes } from "./bytes.ts";
 export {

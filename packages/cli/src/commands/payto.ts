@@ -1,13 +1,12 @@
 import { BadValue, formatGwei, percentValue } from "@openpool/base";
 import { type AssetChoice, payToDocument } from "@openpool/pool";
-import type { WorkerAddress } from "@openpool/protocol";
+import { addressValue, type WorkerAddress } from "@openpool/protocol";
 import type { Command } from "commander";
 import { z } from "zod";
 import type { AdminClient } from "../admin-client.ts";
 import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
-import { addressValue } from "../settings/worker-options.ts";
 import { formatTable } from "../text/table.ts";
 import { formatEth } from "../text/words.ts";
 import { payoutsSchema } from "./payouts.ts";

@@ -1,10 +1,10 @@
 import { BadValue } from "@openpool/base";
+import { addressValue } from "@openpool/protocol";
 import type { Command } from "commander";
 import { z } from "zod";
 import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
-import { addressValue } from "../settings/worker-options.ts";
 import { formatTable } from "../text/table.ts";
 
 const workersSchema = z.object({

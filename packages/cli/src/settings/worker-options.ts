@@ -13,32 +13,8 @@ import {
   type ValueKind,
 } from "@openpool/base";
 import { poolOptions } from "@openpool/pool";
-import {
-  type AddressProblem,
-  DEFAULT_RIG,
-  formatRig,
-  isAddressProblem,
-  isRigName,
-  parseAddress,
-  type WorkerAddress,
-} from "@openpool/protocol";
+import { addressValue, DEFAULT_RIG, formatRig, isRigName } from "@openpool/protocol";
 import { parseDevices, parsePoolAddress, type WorkerOptions } from "@openpool/worker";
-
-const addressProblems: Readonly<Record<AddressProblem, string>> = {
-  "not-an-address": "is not a payout address: 0x and 40 hex digits",
-  "zero-address": "is the zero address: what it earns would be lost",
-  "bad-checksum": "is mistyped: its upper and lower case letters do not fit its digits",
-};
-
-export const addressValue: ValueKind<WorkerAddress> = {
-  placeholder: "0xADDRESS",
-  allowed: "an Ethereum address",
-  parse(text) {
-    const address = parseAddress(text);
-    return isAddressProblem(address) ? new BadValue(addressProblems[address as AddressProblem]) : address;
-  },
-  format: (value) => value,
-};
 
 const rigNameValue: ValueKind<string> = {
   placeholder: "NAME",

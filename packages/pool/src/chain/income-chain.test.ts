@@ -79,6 +79,44 @@ function openBooks(from: IncomeChain, fromBlock: number | undefined, maxBlocks =
   };
 }
 
+interface RpcRequest {
+  readonly method: string;
+  readonly params: readonly unknown[];
+}
+
+/** The chain by way of a node that may answer with an error of its own. */
+async function openWatched(errorOf: (request: RpcRequest) => { code: number; message: string } | undefined) {
+  const server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+    request.on("end", () => {
+      const { id, ...asked } = JSON.parse(body) as RpcRequest & { readonly id: number };
+      const error = errorOf(asked);
+      if (error) response.end(JSON.stringify({ jsonrpc: "2.0", id, error }));
+      else {
+        void fetch(anvil.url, { method: "POST", headers: { "content-type": "application/json" }, body })
+          .then((answer) => answer.text())
+          .then((text) => response.end(text));
+      }
+    });
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    chain: openIncomeChain({
+      rpcUrls: [`http://127.0.0.1:${port}`],
+      quorum: undefined,
+      orchestrator,
+      controller: livepeer.address,
+      confirmations: 0,
+    }),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
 const startBlock = async (): Promise<number> => (await chain.finalBlock()) + 1;
 
 describe("the income of an orchestrator", () => {
@@ -121,6 +159,31 @@ describe("the income of an orchestrator", () => {
     await livepeer.redeem({ sender: gateway, recipient: orchestrator, faceWei: 1_000n, paidWei: 1_000n });
     await books.catchUp();
     expect(books.events.map(({ data }) => data["keptWei"])).toEqual(["900", "100"]);
+  });
+
+  test.each([
+    ["missing trie node 12ab (path )", -32000],
+    ["state at block #7 is pruned", -32603],
+    ["historical state 0x12 is not available", -32000],
+    ["project ID does not have access to archive state", -32002],
+    ["No state available for block 0x7", -32002],
+  ])("is counted with today's cut where the node keeps no state of that block: %s", async (message, code) => {
+    await using watched = await openWatched(({ method, params }) =>
+      method === "eth_call" && params[1] !== "latest" ? { code, message } : undefined,
+    );
+    expect(await watched.chain.feeCut(await chain.finalBlock())).toMatchObject({ from: "latest" });
+  });
+
+  test.each([
+    ["too many requests", 429],
+    ["daily request count exceeded", -32005],
+    ["header not found", -32000],
+    ["internal error", -32603],
+  ])("waits for the cut of its own block while the node has other trouble: %s", async (message, code) => {
+    await using watched = await openWatched(({ method, params }) =>
+      method === "eth_call" && params[1] !== "latest" ? { code, message } : undefined,
+    );
+    await expect(watched.chain.feeCut(await chain.finalBlock())).rejects.toThrow(/payout\/no-quorum/);
   });
 
   test("has nothing by stake in a round in which it was claimed already", async () => {
@@ -242,32 +305,11 @@ describe("reading the chain", () => {
 
   test("asks for just the events that Livepeer's contracts on Arbitrum One write", async () => {
     const asked: unknown[] = [];
-    const server = createServer((request, response) => {
-      let body = "";
-      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      request.on("end", () => {
-        const { method, params } = JSON.parse(body) as { readonly method: string; readonly params: readonly unknown[] };
-        if (method === "eth_getLogs") asked.push((params[0] as { readonly topics: unknown }).topics);
-        void fetch(anvil.url, { method: "POST", headers: { "content-type": "application/json" }, body })
-          .then((answer) => answer.text())
-          .then((text) => response.end(text));
-      });
+    await using watched = await openWatched(({ method, params }) => {
+      if (method === "eth_getLogs") asked.push((params[0] as { readonly topics: unknown }).topics);
+      return undefined;
     });
-    await once(server.listen(0, "127.0.0.1"), "listening");
-    try {
-      const { port } = server.address() as AddressInfo;
-      const watched = openIncomeChain({
-        rpcUrls: [`http://127.0.0.1:${port}`],
-        quorum: undefined,
-        orchestrator,
-        controller: livepeer.address,
-        confirmations: 0,
-      });
-      await watched.logs(0, 1);
-    } finally {
-      server.closeAllConnections();
-      server.close();
-    }
+    await watched.chain.logs(0, 1);
     const me = `0x${"0".repeat(24)}${orchestrator.slice(2).toLowerCase()}`;
     expect(asked.map((one) => JSON.stringify(one)).sort()).toEqual(
       [

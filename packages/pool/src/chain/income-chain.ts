@@ -21,7 +21,7 @@ import { getBalance, getBlock, getBlockNumber, getChainId, readContract } from "
 import { ownStakeInRound } from "../income/own-stake.ts";
 import type { FeeCut, IncomeChain, IncomeLog, OrchestratorStanding } from "../income/types.ts";
 import { majorityOf, openAgreement } from "./agreement.ts";
-import { nodeName, rpcClient } from "./viem-node.ts";
+import { nodeErrorText, nodeName, rpcClient } from "./viem-node.ts";
 
 /** Where Livepeer's contracts are found, by chain; on other chains the operator names the controller. */
 const CONTROLLERS: Readonly<Record<number, Address>> = {
@@ -29,6 +29,10 @@ const CONTROLLERS: Readonly<Record<number, Address>> = {
 };
 
 const TIMEOUT_MS = 20_000;
+
+/** How nodes say that they keep no state of a block so old. */
+const LACKS_STATE =
+  /missing trie node|prun|archiv|historical|no state|state\b.{0,80}\b(?:not|un)[ -]?(?:available|found|exist)|older than/i;
 
 const controllerAbi = parseAbi(["function getContract(bytes32 id) view returns (address)"]);
 const brokerEvents = parseAbi([
@@ -85,10 +89,17 @@ export function openIncomeChain(options: IncomeChainOptions): IncomeChain {
     block: (number) => agreed((node) => node.block(number)),
     logs: (fromBlock, toBlock) => agreed((node) => node.logs(fromBlock, toBlock)),
     async feeCut(block) {
+      let without = 0;
       try {
-        return await agreed((node) => node.feeCut(block));
-      } catch {
-        // Most nodes keep the state of the last blocks only.
+        return await agreed((node) =>
+          node.feeCut(block).catch((error: unknown) => {
+            if (LACKS_STATE.test(nodeErrorText(error))) without++;
+            throw error;
+          }),
+        );
+      } catch (error) {
+        // Most nodes keep the state of the last blocks only. Whatever else it is passes: the block is read again then.
+        if (nodes.length - without >= quorum) throw error;
         return agreed((node) => node.feeCut("latest"));
       }
     },

@@ -14,8 +14,8 @@ export interface ChainNode {
   blockHash(number: number): Promise<Hex | undefined>;
   /** When a block was made, unix ms. */
   blockTime(number: number): Promise<number>;
-  /** What an account did in a block. */
-  transactionsIn(number: number, account: WorkerAddress): Promise<readonly MadeTransaction[]>;
+  /** What an account, or undefined: everybody, did in a block. */
+  transactionsIn(number: number, account: WorkerAddress | undefined): Promise<readonly MadeTransaction[]>;
   transactionCount(account: WorkerAddress, at: "latest" | number): Promise<number>;
   /** Batches that a batch contract did, in blocks from the first to the last. */
   batchesIn(contract: WorkerAddress, first: number, last: number): Promise<readonly BatchDone[]>;

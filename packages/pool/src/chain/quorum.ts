@@ -178,8 +178,10 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
         return { kind: "mined", final: canonical && receipt.blockNumber <= final, receipt };
       });
       const fate = judge(sights);
-      if (fate.kind === "mined") return fate.final ? fate.receipt : { none: "its block is not final yet" };
-      return { none: "the chain does not know it" };
+      if (fate.kind === "mined")
+        return fate.final ? fate.receipt : { none: "its block is not final yet", agreed: false };
+      if (fate.kind === "unsure") return { none: fate.why, agreed: false };
+      return { none: "the chain does not know it", agreed: true };
     },
     async gasPrices() {
       const answers = await ask(async (node) => ({ base: await node.baseFee(), tip: await node.tip() }));

@@ -1,5 +1,5 @@
-import { BadValue, integerValue, option, type OptionProblem, type OptionValues, type ValueKind } from "@openpool/base";
-import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { integerValue, option, type OptionProblem, type OptionValues } from "@openpool/base";
+import { addressValue, type WorkerAddress } from "@openpool/protocol";
 
 /** Where income is read from. */
 export interface IncomeOptions {
@@ -14,16 +14,6 @@ export interface IncomeOptions {
   /** How many blocks behind the newest one a block is final; undefined: what the chain itself calls final. */
   readonly confirmations: number | undefined;
 }
-
-const addressValue: ValueKind<WorkerAddress> = {
-  placeholder: "0xADDRESS",
-  allowed: "an Ethereum address",
-  parse(text) {
-    const parsed = parseAddress(text);
-    return isAddressProblem(parsed) ? new BadValue(`is no address: check it for a typo (${parsed})`) : parsed;
-  },
-  format: (value) => value,
-};
 
 /** The settings of reading income from the chain. */
 export const incomeOptionDefinitions = {

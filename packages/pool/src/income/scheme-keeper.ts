@@ -1,13 +1,12 @@
 import { type Clock, errorText, type Logger } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { readScheme, sharesIncome, type UptimeBonus } from "../ledger/schemes/index.ts";
-import { everyTerms, type Terms } from "../ledger/terms.ts";
+import { everyTerms, type Terms, type TermsBook } from "../ledger/terms.ts";
 
 export interface SchemeKeeperDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The terms in force. */
-  readonly terms: () => Terms;
+  readonly terms: Pick<TermsBook, "at" | "versions">;
   /** Workers that could take work now and whose last results passed their checks. */
   readonly readyWorkers: () => readonly WorkerAddress[];
   /** Income up to when was read; `always` where none is read from a chain. */
@@ -55,6 +54,15 @@ export function periodMsOf(terms: Terms): number | undefined {
   return Math.min(...periods);
 }
 
+interface Slot {
+  /** As it was promised when the slot began. */
+  readonly uptime: UptimeBonus;
+  readonly number: number;
+  readonly ready: ReadonlySet<WorkerAddress>;
+}
+/** While the database does not answer, so many slots wait to be booked; those after them are not given out. */
+const MAX_WAITING_SLOTS = 1_000;
+
 /**
  * Does what schemes do at a time of their own: settles periods that are over, and gives out the slots of the uptime bonus.
  * What was done is in the books, so that it is done once whatever is restarted.
@@ -62,7 +70,9 @@ export function periodMsOf(terms: Terms): number | undefined {
 export class SchemeKeeper implements AsyncDisposable {
   readonly #deps: SchemeKeeperDeps;
   readonly #startedMs: number;
-  #slot: { readonly number: number; readonly slotMs: number; ready: ReadonlySet<WorkerAddress> } | undefined;
+  #slot: Slot | undefined;
+  /** Slots that are over and not booked, the oldest first. */
+  readonly #over: Slot[] = [];
   #day: number | undefined;
   #lastPeriod: string | undefined;
   #cancel = (): void => {};
@@ -87,8 +97,8 @@ export class SchemeKeeper implements AsyncDisposable {
   async look(): Promise<void> {
     const { clock, logger, terms } = this.#deps;
     try {
-      const inForce = terms();
       const nowMs = clock.now();
+      const inForce = terms.at(nowMs);
       const day = Math.floor(nowMs / DAY_MS);
       if (day !== this.#day) await this.#deps.keepDay();
       this.#day = day;
@@ -103,7 +113,9 @@ export class SchemeKeeper implements AsyncDisposable {
   }
 
   async #lookAtPeriod(terms: Terms, nowMs: number): Promise<void> {
-    const periodMs = periodMsOf(terms);
+    // Terms that share no income any more leave what was not settled under those before them.
+    const before = this.#deps.terms.versions.findLast((one) => one.effectiveAtMs <= nowMs && sharesIncome(one));
+    const periodMs = periodMsOf(terms) ?? (before && periodMsOf(before));
     if (periodMs === undefined) return;
     const { store, logger, incomeReadTo, tell } = this.#deps;
     const over = periodStart(nowMs - periodMs, periodMs);
@@ -130,27 +142,36 @@ export class SchemeKeeper implements AsyncDisposable {
   async #lookAtSlot(terms: Terms, nowMs: number): Promise<void> {
     // The budget is the pool's: no override has one of its own.
     const { uptime } = readScheme(terms.scheme, terms.schemeOptions);
-    if (!uptime) {
-      this.#slot = undefined;
-      return;
-    }
-    const number = Math.floor(nowMs / uptime.slotMs);
     const last = this.#slot;
-    if (last && last.slotMs === uptime.slotMs && last.number < number) {
+    if (last && (last.number + 1) * last.uptime.slotMs <= nowMs) {
+      if (this.#over.length < MAX_WAITING_SLOTS) this.#over.push(last);
       this.#slot = undefined;
-      const outcome = await this.#deps.store.bookUptime(uptime, last.number, [...last.ready].sort(), { nowMs, terms });
-      if (outcome === "booked") {
-        const slot = new Date(last.number * uptime.slotMs).toISOString();
-        await this.#deps.tell({ type: "uptime.given", data: { slot, workers: last.ready.size } });
-      }
     }
-    if (this.#deps.clock.monotonicMs() - this.#startedMs < SETTLE_IN_MS) return;
+    if (!uptime) this.#slot = undefined;
+    else if (this.#deps.clock.monotonicMs() - this.#startedMs >= SETTLE_IN_MS) this.#noteReady(uptime, nowMs);
+    await this.#bookSlots(terms, nowMs);
+  }
+
+  #noteReady(uptime: UptimeBonus, nowMs: number): void {
+    const number = Math.floor(nowMs / uptime.slotMs);
     const ready = new Set(this.#deps.readyWorkers());
-    const current = this.#slot;
+    const slot = this.#slot;
     this.#slot =
-      current?.number === number && current.slotMs === uptime.slotMs
-        ? { ...current, ready: new Set([...current.ready].filter((worker) => ready.has(worker))) }
-        : { number, slotMs: uptime.slotMs, ready };
+      slot?.number === number && slot.uptime.slotMs === uptime.slotMs
+        ? { ...slot, ready: new Set([...slot.ready].filter((worker) => ready.has(worker))) }
+        : { uptime, number, ready };
+  }
+
+  async #bookSlots(terms: Terms, nowMs: number): Promise<void> {
+    const { store, tell } = this.#deps;
+    for (let slot = this.#over[0]; slot; slot = this.#over[0]) {
+      const { uptime, number, ready } = slot;
+      const outcome = await store.bookUptime(uptime, number, [...ready].sort(), { nowMs, terms });
+      this.#over.shift();
+      if (outcome !== "booked") continue;
+      const at = new Date(number * uptime.slotMs).toISOString();
+      await tell({ type: "uptime.given", data: { slot: at, workers: ready.size } });
+    }
   }
 
   /** The workers are being let go: from now on their absence says nothing about them. */

@@ -4,14 +4,14 @@ import { describe, expect, test } from "vitest";
 import { bookCredits } from "./book-credits.ts";
 import { creditFor } from "./credit-for.ts";
 import type { CreditEvent } from "./decode-credit.ts";
+import { createJobBooker } from "./schemes/index.ts";
 import { defaultTerms } from "./terms-keeper.ts";
 import { TermsBook } from "./terms.ts";
-import { bookUnit } from "./unit.ts";
 
 const workers = ["11", "22", "33"].map((byte) => parseAddress(`0x${byte.repeat(20)}`) as WorkerAddress);
 const [ada, bob] = workers as [WorkerAddress, WorkerAddress];
 const terms = new TermsBook([{ version: 1, effectiveAtMs: 0, announcedAtMs: 0, ...defaultTerms, holdMs: 0 }]);
-const rules = { terms, bookJob: bookUnit, openSinceMs: 0 };
+const rules = { terms, bookJob: createJobBooker(terms), openSinceMs: 0 };
 
 function event(i: number, worker: WorkerAddress, pixels: bigint, change: Record<string, unknown> = {}): CreditEvent {
   const price = { pricePerUnitWei: 1n, pixelsPerUnit: 1n };
@@ -46,11 +46,14 @@ test.each([
 ])("a fee of %s wei books %s for the pool and %s for the worker", (fee, commission, earned) => {
   const { entries, lines } = bookCredits([event(1, ada, fee)], rules);
   expect(entries).toHaveLength(1);
-  expect(Object.fromEntries(entries[0]!.postings.map(({ account, amountWei }) => [account, amountWei]))).toEqual({
+  const expected = Object.entries({
     "source:gateway": -fee,
     "pool:commission": commission,
     [`worker:${ada}:held`]: earned,
-  });
+  }).filter(([, wei]) => wei !== 0n);
+  expect(Object.fromEntries(entries[0]!.postings.map(({ account, amountWei }) => [account, amountWei]))).toEqual(
+    Object.fromEntries(expected),
+  );
   expect(lines.map((line) => line.amountWei)).toEqual([earned]);
 });
 
@@ -142,4 +145,13 @@ test.each([
   ["job", { job: undefined }],
 ])("a credit without a usable %s stops the books", (_field, change) => {
   expect(() => bookCredits([event(1, ada, 4n, change)], rules)).toThrow("[ledger/bad-event]");
+});
+
+test("a credit under terms that are not known here is booked by nobody until they are", () => {
+  const credits = [event(1, ada, 4n, { termsVersion: 2 })];
+  expect(() => bookCredits(credits, rules)).toThrow(/terms\/unknown-version.*2/);
+  const known = new TermsBook([...terms.versions, { ...terms.version(1), version: 2, effectiveAtMs: 1_000 }]);
+  expect(bookCredits(credits, { ...rules, terms: known, bookJob: createJobBooker(known) }).lines[0]?.termsVersion).toBe(
+    2,
+  );
 });

@@ -55,7 +55,8 @@ function creditUnderTerms(
   book: TermsBook,
 ): { readonly job: CreditedJob; readonly version: Terms; readonly terms: WorkerTerms } {
   const { job, termsVersion } = decodeCredit(event);
-  const version = termsVersion !== undefined && book.has(termsVersion) ? book.version(termsVersion) : book.at(job.atMs);
+  // Terms that another node announced may not be known here yet: then this is tried again.
+  const version = termsVersion === undefined ? book.at(job.atMs) : book.version(termsVersion);
   return { job, version, terms: book.of(version, job.worker) };
 }
 

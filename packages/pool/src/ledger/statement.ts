@@ -1,3 +1,4 @@
+import { csvLine } from "@openpool/base";
 /** A row of a statement, as the store gives it; `docs/money.md` explains every column. */
 export interface StatementEntry {
   readonly id: string;
@@ -62,14 +63,12 @@ function referenceOf({ data }: StatementEntry): string | undefined {
 
 /** The first line of a CSV. */
 export function statementCsvHead(): string {
-  return `${statementColumns.join(",")}\r\n`;
+  return `${csvLine(statementColumns)}\r\n`;
 }
 
 /** One line of a CSV (RFC 4180). */
 export function statementCsvLine(row: StatementEntry): string {
-  return `${Object.values(columns)
-    .map((cell) => csvCell(cell(row)))
-    .join(",")}\r\n`;
+  return `${csvLine(Object.values(columns).map((cell) => cell(row)))}\r\n`;
 }
 
 /** The same columns as JSON: wei and pixels as decimal strings, what does not apply left out. */
@@ -79,11 +78,4 @@ export function statementJson(row: StatementEntry): Record<string, unknown> {
     return [name, typeof value === "bigint" ? value.toString() : value];
   });
   return { ...Object.fromEntries(all.filter(([, value]) => value !== undefined)), details: row.data };
-}
-
-/** Quoted where it must be. Text that a spreadsheet would run as a formula is made harmless: reasons are typed by people. */
-function csvCell(value: Cell): string {
-  if (value === undefined) return "";
-  const text = typeof value === "string" && /^[=+@\t\r-]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

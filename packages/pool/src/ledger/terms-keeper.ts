@@ -6,7 +6,6 @@ import {
   type Terms,
   TermsBook,
   type TermsDocument,
-  termsDocumentJson,
   TermsError,
 } from "./terms.ts";
 
@@ -30,13 +29,11 @@ const RELOAD_MS = 15_000;
 
 export interface TermsKeeperDeps {
   readonly clock: Clock;
-  /** Where versions are kept. */
   readonly store: {
     terms(): Promise<readonly Terms[]>;
+    /** Keeps a version, and tells the event log of it in one step. */
     addTerms(terms: Terms): Promise<void>;
   };
-  /** Appends the fact that there is a new version. */
-  record(type: "terms.announced", data: Readonly<Record<string, unknown>>): Promise<void>;
   /** Throws what is wrong with the parameters of a scheme, or that there is no such scheme. */
   checkScheme(scheme: string, options: Readonly<Record<string, unknown>>): void;
 }
@@ -110,11 +107,6 @@ export class TermsKeeper implements AsyncDisposable {
   async #add(terms: Terms): Promise<void> {
     await this.#deps.store.addTerms(terms);
     await this.reload();
-    await this.#deps.record("terms.announced", {
-      version: terms.version,
-      effectiveAt: new Date(terms.effectiveAtMs).toISOString(),
-      terms: termsDocumentJson(terms),
-    });
   }
 
   #check(document: TermsDocument): void {

@@ -1,4 +1,4 @@
-import { formatEth, PoolError } from "@openpool/base";
+import { csvLine, formatEth, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Calls } from "./ports.ts";
 import { batchIdOf, groupByAsset } from "./settlement.ts";
@@ -34,7 +34,7 @@ export function exportRun(detail: RunDetail, format: ExportFormat, tools: Export
     case "json":
       return `${JSON.stringify(withoutRaw(detail), (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value), 2)}\n`;
     case "csv":
-      return [CSV_COLUMNS.join(","), ...detail.lines.map(csvRow)].map((row) => `${row}\n`).join("");
+      return [csvLine(CSV_COLUMNS), ...detail.lines.map(csvRow)].map((row) => `${row}\n`).join("");
     case "safe":
     case "safe-cancel":
       return `${JSON.stringify(safeFile(detail, tools, format), undefined, 2)}\n`;
@@ -54,7 +54,7 @@ export function withoutRaw({ run, lines, intents }: RunDetail): object {
 }
 
 function csvRow(line: PayoutLine): string {
-  const cells = [
+  return csvLine([
     line.run,
     line.id,
     line.worker,
@@ -65,16 +65,9 @@ function csvRow(line: PayoutLine): string {
     line.sendAmount,
     line.method,
     line.state,
-    line.txHash ?? "",
-    line.reason ?? "",
-  ];
-  return cells.map((cell) => csvCell(String(cell))).join(",");
-}
-
-/** Quoted where it has to be; text that a spreadsheet would run as a formula gets an apostrophe. */
-function csvCell(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+    line.txHash,
+    line.reason,
+  ]);
 }
 
 interface SafeTransaction {

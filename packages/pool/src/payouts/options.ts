@@ -12,7 +12,7 @@ import {
   percentValue,
   type ValueKind,
 } from "@openpool/base";
-import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { addressValue, isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
 import type { Asset } from "./types.ts";
 
 /** What the payouts of a pool are told. */
@@ -79,16 +79,6 @@ export const finalityValue: ValueKind<"finalized" | number> = {
     if (text === "finalized") return text;
     const blocks = /^\d{1,6}$/.test(text) ? Number(text) : 0;
     return blocks >= 1 ? blocks : new BadValue("is neither finalized nor a number of blocks from 1 on");
-  },
-  format: String,
-};
-
-const addressValue: ValueKind<WorkerAddress> = {
-  placeholder: "0xADDRESS",
-  allowed: "an address",
-  parse(text) {
-    const parsed = parseAddress(text);
-    return isAddressProblem(parsed) ? new BadValue("is no address: check it for a typo") : parsed;
   },
   format: String,
 };

@@ -113,8 +113,8 @@ export interface Chain {
   nonceAt(account: WorkerAddress, atMs: number): Promise<number>;
   /** The transactions that an account made since a time and by now: nonces from `from` on, below `to`. */
   madeSince(account: WorkerAddress, atMs: number, from: number, to: number): Promise<readonly MadeTransaction[]>;
-  /** What an account did in a block. */
-  transactionsIn(block: number, account: WorkerAddress): Promise<readonly MadeTransaction[]>;
+  /** What an account, or undefined: everybody, did in a block. */
+  transactionsIn(block: number, account: WorkerAddress | undefined): Promise<readonly MadeTransaction[]>;
   /** Which batches a batch contract did since a time, for whom, and in which transactions. */
   batchesSince(contract: WorkerAddress, atMs: number): Promise<readonly BatchDone[]>;
   fate(account: WorkerAddress, nonce: number, hashes: readonly Hex[]): Promise<NonceFate>;
@@ -135,8 +135,11 @@ export interface Chain {
   hasBatchContract(address: WorkerAddress): Promise<boolean>;
   /** Whether a batch contract has taken this batch of a payer: paid or cancelled. */
   isBatchDone(contract: WorkerAddress, payer: WorkerAddress, batch: Hex): Promise<boolean>;
-  /** The receipt of anybody's transaction, once it is final; else why there is none. */
-  finalReceipt(hash: Hex): Promise<Receipt | { readonly none: string }>;
+  /**
+   * The receipt of anybody's transaction, once it is final; else why there is none. `agreed`: enough nodes know of none, who
+   * may have forgotten it; otherwise they cannot tell yet.
+   */
+  finalReceipt(hash: Hex): Promise<Receipt | { readonly none: string; readonly agreed: boolean }>;
   /** Hands a transaction to every node. What they say decides nothing; it is for people. */
   send(raw: Hex): Promise<readonly string[]>;
 }

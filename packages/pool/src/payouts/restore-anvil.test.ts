@@ -9,7 +9,7 @@ import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
 import { deployTestContract } from "../chain/testing/deploy-test-contract.ts";
 import { TermsBook } from "../ledger/terms.ts";
 import { poolAccounts, workerAccount } from "../ledger/types.ts";
-import { bookUnit } from "../ledger/unit.ts";
+import { createJobBooker } from "../ledger/schemes/index.ts";
 import { restoreBackup, writeBackup } from "../store/backup.ts";
 import { checkLedger } from "../store/ledger-check.ts";
 import { PgLedgerStore, postEntries } from "../store/ledger-store.ts";
@@ -133,7 +133,8 @@ async function openPayouts(
       for (const worker of workers) {
         expect([worker, (await ledger.balance(worker)).paidWei]).toEqual([worker, await chain.balance(worker)]);
       }
-      const rules = { terms: new TermsBook([termsVersion(1)]), bookJob: bookUnit };
+      const terms = new TermsBook([termsVersion(1)]);
+      const rules = { terms, bookJob: createJobBooker(terms) };
       expect((await checkLedger(client, rules, undefined)).violations).toEqual([]);
     },
     async [Symbol.asyncDispose]() {

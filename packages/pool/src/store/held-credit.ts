@@ -15,7 +15,7 @@ const MONTH_MS = 32 * 24 * 60 * 60 * 1000;
 const MINUTE_MS = 60_000;
 
 /**
- * A worker's credit for a job, if it is still held; undefined if it is not. Nothing is released until the caller's
+ * A worker's credit for a job (a UUID), if it is still held; undefined if it is not. Nothing is released until the caller's
  * transaction ends.
  */
 export async function lockHeldCredit(
@@ -29,7 +29,7 @@ export async function lockHeldCredit(
     "select released_through::text as through from openpool.ledger_cursor for update",
   );
   const { rows: credits } = await client.query<{ event: string }>(
-    "select event from openpool.credits where job::text = $1",
+    "select event from openpool.credits where job = $1::uuid",
     [job],
   );
   const [credit] = credits;

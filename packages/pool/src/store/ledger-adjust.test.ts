@@ -33,9 +33,17 @@ test("an adjustment names its reason and what it corrects, and never takes more 
   const refused = (change: object): Promise<unknown> =>
     ledger.adjust({ worker: ada, amountWei: 1n, reason: "why not", termsVersion: 1, ...change });
   await expect(refused({ amountWei: -2_001n })).rejects.toMatchObject({ info: { code: "ledger/negative-balance" } });
+  await expect(refused({ corrects: "that job" })).rejects.toMatchObject({ info: { code: "ledger/unknown-entry" } });
   await expect(refused({ corrects: newJob() })).rejects.toMatchObject({ info: { code: "ledger/unknown-entry" } });
   await expect(refused({ reason: " " })).rejects.toMatchObject({ info: { code: "ledger/bad-adjustment" } });
   expect((await ledger.balance(ada)).owedWei).toBe(2_000n);
+  // The log has what was booked, and nothing of what was not.
+  expect(await store.events({ types: ["ledger.adjusted"], limit: 10 })).toMatchObject([
+    {
+      worker: ada,
+      data: { entry: rows[0]?.id, amountWei: "-1000", reason: "half of it was black", corrects: credit.job },
+    },
+  ]);
 });
 
 test("an adjustment with a key is booked once, however often it is asked for", async () => {

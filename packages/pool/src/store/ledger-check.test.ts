@@ -120,18 +120,24 @@ test("asks the chain about what was paid: a transaction that is not there, did n
   await world.catchUp();
   await pay(world, ada, 1_000n, clock.now(), true);
   await client.query("update openpool.payout_lines set block = 7");
+  let blockHolds: readonly string[] | undefined = ["0x11"];
   type Receipt = Awaited<ReturnType<PaidChain["receiptOf"]>>;
   const look = (receipt: Receipt | Error, { chainId = 1, after }: { chainId?: number; after?: bigint } = {}) => {
     const receiptOf = async (): Promise<Receipt> => {
       if (receipt instanceof Error) throw receipt;
       return receipt;
     };
-    return checkLedger(client, { ...world.rules, chain: () => ({ chainId, receiptOf }) }, after);
+    const hashesIn = async (block: number): Promise<readonly string[]> => {
+      if (block !== 7 || blockHolds === undefined) throw new Error(`no block ${block}`);
+      return blockHolds;
+    };
+    return checkLedger(client, { ...world.rules, chain: () => ({ chainId, receiptOf, hashesIn }) }, after);
   };
   const fine = { blockNumber: 7, succeeded: true };
+  const unknown = { none: "the chain does not know it", agreed: true };
   expect(await look(fine)).toMatchObject({ violations: [], transactions: 1 });
   for (const [receipt, why] of [
-    [{ none: "the chain does not know it" }, "the chain does not know it"],
+    [unknown, "it is not in block 7, and was there"],
     [{ ...fine, succeeded: false }, "it did nothing"],
     [{ ...fine, blockNumber: 8 }, "it is in block 8 and was in 7"],
   ] as const) {
@@ -139,9 +145,21 @@ test("asks the chain about what was paid: a transaction that is not there, did n
     expect((await look(receipt)).violations).toEqual([{ check: "chain", message }]);
   }
   // Another chain's payments are none of its business, and nodes that do not answer prove nothing.
-  expect(await look({ none: "what?" }, { chainId: 2 })).toMatchObject({ violations: [], transactions: 0 });
-  expect(await look({ none: "what?" }, { after: 0n })).toMatchObject({ violations: [] });
+  expect(await look(unknown, { chainId: 2 })).toMatchObject({ violations: [], transactions: 0 });
+  expect(await look(unknown, { after: 0n })).toMatchObject({ violations: [] });
   expect(await look(new Error("no quorum"))).toMatchObject({ violations: [], chainProblem: "no quorum" });
+  // Nor do nodes that lag, disagree, or have thrown receipts away.
+  const unsure = { violations: [], transactions: 0 };
+  expect(await look({ none: "they do not agree", agreed: false })).toMatchObject({
+    ...unsure,
+    chainProblem: "transaction 0x12: they do not agree",
+  });
+  blockHolds = undefined;
+  expect(await look(unknown)).toMatchObject({ ...unsure, chainProblem: "no block 7" });
+  blockHolds = ["0x11", "0x12"];
+  expect(await look(unknown)).toMatchObject({ violations: [], transactions: 1, chainProblem: undefined });
+  await client.query("update openpool.payout_lines set block = null");
+  expect(await look(unknown)).toMatchObject({ ...unsure, chainProblem: `transaction 0x12: ${unknown.none}` });
 });
 
 test("of what is new looks at that alone, and goes on where it was", async () => {
@@ -166,4 +184,32 @@ test("of what is new looks at that alone, and goes on where it was", async () =>
   await world.catchUp();
   await using checker = open();
   await vi.waitFor(async () => expect(await checker.check(false)).toMatchObject({ jobs: 2, violations: [] }));
+});
+
+test("while payouts are halted everything is looked at again, but less and less often", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, ledger, connection, client } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  await client.query("update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account like 'worker:%'");
+  await using checker = new LedgerChecker(connection, {
+    ...world.rules,
+    logger: silentLogger,
+    clock,
+    ledger,
+    record: async () => {},
+  });
+  const wholeAtMs = new Set<number>();
+  await vi.waitFor(
+    () => {
+      if (checker.last?.whole) wholeAtMs.add(checker.last.atMs);
+      clock.advance(5_000);
+      expect(wholeAtMs.size).toBe(4);
+    },
+    { timeout: 30_000, interval: 20 },
+  );
+  const times = [...wholeAtMs];
+  const gaps = times.slice(1).map((atMs, i) => atMs - (times[i] ?? 0));
+  for (const [i, gap] of gaps.entries()) expect(gap).toBeGreaterThanOrEqual(20_000 * 2 ** (i + 1));
 });

@@ -36,10 +36,17 @@ export interface CheckReport {
 /** The chain that is paid on. */
 export interface PaidChain {
   readonly chainId: number;
-  /** What it has of a transaction, once that is final; else why there is nothing. Rejects where nodes do not answer. */
+  /**
+   * What it has of a transaction, once that is final; else why there is nothing, and whether its nodes agree about that.
+   * Rejects where nodes do not answer.
+   */
   receiptOf(
     hash: string,
-  ): Promise<{ readonly blockNumber: number; readonly succeeded: boolean } | { readonly none: string }>;
+  ): Promise<
+    { readonly blockNumber: number; readonly succeeded: boolean } | { readonly none: string; readonly agreed: boolean }
+  >;
+  /** The transactions of a block. Rejects where nodes do not have it, or do not agree. */
+  hashesIn(block: number): Promise<readonly string[]>;
 }
 
 export interface CheckRules {
@@ -191,28 +198,43 @@ async function compareWithChain(
 ): Promise<Pick<CheckReport, "violations" | "transactions" | "chainProblem">> {
   const violations: Violation[] = [];
   let transactions = 0;
-  for (const { hash, block, lines } of paid) {
+  let chainProblem: string | undefined;
+  for (const one of paid) {
     signal?.throwIfAborted();
     try {
-      const receipt = await chain.receiptOf(hash);
-      const wrong =
-        "none" in receipt
-          ? receipt.none
-          : !receipt.succeeded
-            ? "it did nothing"
-            : block !== null && Number(block) !== receipt.blockNumber
-              ? `it is in block ${receipt.blockNumber} and was in ${block}`
-              : undefined;
+      const found = await lookUp(one, chain);
+      if ("unsure" in found) {
+        chainProblem ??= `transaction ${one.hash}: ${found.unsure}`;
+        continue;
+      }
       transactions++;
-      if (wrong === undefined) continue;
-      const message = `${lines} payments are booked as made in transaction ${hash}, and by the chain: ${wrong}`;
+      if (found.wrong === undefined) continue;
+      const message = `${one.lines} payments are booked as made in transaction ${one.hash}, and by the chain: ${found.wrong}`;
       violations.push({ check: "chain", message });
       if (violations.length >= MAX_TOLD) break;
     } catch (error) {
-      return { violations, transactions, chainProblem: errorText(error) };
+      chainProblem = errorText(error);
+      break;
     }
   }
-  return { violations, transactions };
+  return { violations, transactions, chainProblem };
+}
+
+/** What is wrong with a transaction by what its nodes agree about; `unsure`: nobody can say whether anything is. */
+async function lookUp(
+  { hash, block }: PaidTransaction,
+  chain: PaidChain,
+): Promise<{ readonly wrong: string | undefined } | { readonly unsure: string }> {
+  const receipt = await chain.receiptOf(hash);
+  if (!("none" in receipt)) {
+    if (!receipt.succeeded) return { wrong: "it did nothing" };
+    const moved = block !== null && Number(block) !== receipt.blockNumber;
+    return { wrong: moved ? `it is in block ${receipt.blockNumber} and was in ${block}` : undefined };
+  }
+  if (!receipt.agreed || block === null) return { unsure: receipt.none };
+  // Nodes that lag do not know it yet, and others forget receipts: what its block holds shows which it is.
+  const isThere = (await chain.hashesIn(Number(block))).includes(hash);
+  return { wrong: isThere ? undefined : `it is not in block ${block}, and was there` };
 }
 
 /** Every wei that was paid has its payout line with a transaction, and the other way round. */
@@ -323,6 +345,8 @@ export const CHECK_HALT = "ledger-check";
 /** How often what is new is checked, and how often everything. */
 const EVERY_MS = 20_000;
 const WHOLE_EVERY_MS = 6 * 60 * 60 * 1000;
+/** While payouts are halted, everything is looked at after as long again each time, and after so long at most. */
+const MAX_RETRY_MS = 60 * 60 * 1000;
 
 export interface LedgerCheckerDeps extends CheckRules {
   readonly logger: Logger;
@@ -349,6 +373,7 @@ export class LedgerChecker implements AsyncDisposable {
    * for only that can lift the halt.
    */
   #isHalted = false;
+  #retryMs = EVERY_MS;
 
   constructor(connection: PgConnection, deps: LedgerCheckerDeps) {
     this.#connection = connection;
@@ -392,7 +417,10 @@ export class LedgerChecker implements AsyncDisposable {
     if (report.chainProblem !== undefined) {
       logger.warn("the books could not all be compared with the chain", { error: report.chainProblem });
     }
-    if (whole) this.#wholeAtMs = clock.monotonicMs();
+    if (whole) {
+      this.#wholeAtMs = clock.monotonicMs();
+      this.#retryMs = report.violations.length === 0 ? EVERY_MS : Math.min(2 * this.#retryMs, MAX_RETRY_MS);
+    }
     const halted = (await ledger.halts()).some((halt) => halt.name === CHECK_HALT);
     const [first] = report.violations;
     this.#isHalted = first !== undefined || (halted && !whole);
@@ -416,7 +444,7 @@ export class LedgerChecker implements AsyncDisposable {
     this.#cancel = this.#deps.clock.after(EVERY_MS, () => {
       const { clock, logger } = this.#deps;
       this.#wholeAtMs ??= clock.monotonicMs();
-      const whole = clock.monotonicMs() - this.#wholeAtMs >= WHOLE_EVERY_MS || this.#isHalted;
+      const whole = clock.monotonicMs() - this.#wholeAtMs >= (this.#isHalted ? this.#retryMs : WHOLE_EVERY_MS);
       this.check(whole)
         .catch((error: unknown) => {
           if (!this.#stopped.signal.aborted) logger.warn("the books could not be checked", { error: errorText(error) });

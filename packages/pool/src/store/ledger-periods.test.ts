@@ -1,12 +1,17 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { stoppedClock } from "@openpool/base";
-import { expect, test } from "vitest";
+import { Client } from "pg";
+import { expect, test, vi } from "vitest";
 import { TermsBook } from "../ledger/terms.ts";
+import { createJobBooker } from "../ledger/schemes/index.ts";
+import { hashOfHook } from "../hooks/read-module.ts";
 import { closePeriods } from "./ledger-periods.ts";
+import { clientConfig } from "./pg-connection.ts";
 import { pruneMonth } from "./retention.ts";
+import { PgSchemeStore } from "./scheme-store.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { ada, bob, creditOf } from "./testing/sample-credit.ts";
 
@@ -168,4 +173,73 @@ test("a clock that jumps ahead closes no month that goes on, and makes nobody wa
   await world.catchUp();
   expect((await world.check()).violations).toEqual([]);
   expect((await world.rebuild(true)).differences).toEqual([]);
+});
+
+test("keeps a month whose fees wait for a hook, and writes no file of it, until they are shared", async () => {
+  const clock = stoppedClock(t0);
+  const hash = hashOfHook("export {}");
+  const terms = new TermsBook([termsVersion(1, { scheme: "hook", schemeOptions: { hook: hash } })]);
+  const bookJob = createJobBooker(terms, {
+    share: async (_hash, jobs) => jobs.map(() => ({ kind: "failed", hash, why: "a test" })),
+    notes: async (_hash, jobs) => jobs.map(() => undefined),
+  });
+  await using world = await openLedgerWorld(clock, terms, bookJob);
+  await using schemes = new PgSchemeStore(world.connection, { clock });
+  const dir = await mkdtemp(join(tmpdir(), "openpool-exports-"));
+  try {
+    await world.store.credit(creditOf(ada, "one", 4n));
+    await world.catchUp();
+    expect(await closePeriods(world.client, t0 + 5 * DAY)).toEqual(["2026-01"]);
+    await expect(pruneMonth(world.connection, "2026-01", dir, clock.now())).rejects.toThrow(/wait for a hook/);
+    expect(await readdir(dir)).toEqual([]);
+    const [held] = await schemes.heldJobs(10);
+    expect(held && (await schemes.releaseHeld(held, undefined, { nowMs: t0, terms: terms.version(1) }))).toBe(true);
+    expect(await pruneMonth(world.connection, "2026-01", dir, clock.now())).toMatchObject({ month: "2026-01" });
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+test("waits for who reads the log and keeps nobody from appending meanwhile; an export that fits is not made again", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, client, connection } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  clock.advance(5 * DAY);
+  await closePeriods(client, clock.now());
+  const dir = await mkdtemp(join(tmpdir(), "openpool-exports-"));
+  const prune = () => pruneMonth(connection, "2026-01", dir, clock.now());
+  const reader = new Client(clientConfig(connection, "openpool test reader"));
+  await reader.connect();
+  try {
+    await reader.query("begin");
+    await reader.query("select count(*) from openpool.events");
+    const pruning = prune().then(
+      () => "pruned",
+      (error: unknown) => String(error),
+    );
+    await vi.waitFor(
+      async () => {
+        const { rowCount } = await client.query(
+          "select from pg_locks where mode = 'AccessExclusiveLock' and not granted and relation = 'openpool.events'::regclass",
+        );
+        expect(rowCount).toBe(1);
+      },
+      { timeout: 20_000, interval: 20 },
+    );
+    const first = await Promise.race([
+      pruning,
+      store.append([{ type: "fact", data: { n: 1 } }]).then(() => "appended"),
+    ]);
+    expect(first).toBe("appended");
+    expect(await pruning).toMatch(/store\/not-prunable.*read without a break/);
+    const { ino } = await stat(join(dir, "events-2026-01.jsonl.gz"));
+    await reader.query("rollback");
+    const { file } = await prune();
+    expect((await stat(file)).ino).toBe(ino);
+  } finally {
+    await reader.end();
+    await rm(dir, { recursive: true, force: true });
+  }
 });

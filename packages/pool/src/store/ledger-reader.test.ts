@@ -2,7 +2,6 @@ import { silentLogger, type StoppedClock, stoppedClock, systemClock } from "@ope
 import { expect, test, vi } from "vitest";
 import { createJobBooker } from "../ledger/schemes/index.ts";
 import { TermsBook } from "../ledger/terms.ts";
-import { bookUnit } from "../ledger/unit.ts";
 import { checkLedger } from "./ledger-check.ts";
 import { LedgerReader } from "./ledger-reader.ts";
 import { rebuildLedger } from "./ledger-rebuild.ts";
@@ -80,6 +79,21 @@ test("what was earned is held for the hold time, then owed", async () => {
   expect((await ledger.payable()).map((one) => one.worker).toSorted()).toEqual([ada, bob].toSorted());
 });
 
+test("what is released next is the first whose time has come, not the oldest", async () => {
+  const clock = stoppedClock(t0);
+  const terms = new TermsBook([
+    termsVersion(1, { holdMs: 48 * HOUR }),
+    termsVersion(2, { holdMs: 2 * HOUR, effectiveAtMs: clock.now() + 1 }),
+  ]);
+  await using world = await openLedgerWorld(clock, terms);
+  expect(await world.ledger.nextReleaseMs(ada)).toBeUndefined();
+  await world.store.credit(creditOf(ada, "one", 4n));
+  clock.advance(1);
+  await world.store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  expect(await world.ledger.nextReleaseMs(ada)).toBe(Date.parse(t0) + 2 * HOUR + 60_000);
+});
+
 test("a clock that ran ahead releases what it must, is not believed for longer, and the books stay the same made anew", async () => {
   let nowMs = Date.parse(t0) + 1_000;
   const clock = { ...systemClock, now: () => nowMs };
@@ -104,10 +118,11 @@ test("a clock that ran ahead releases what it must, is not believed for longer, 
   const books = async () => ({
     ada: await ledger.balance(ada),
     states: (await ledger.statement(ada, {}, undefined, 10)).rows.map((row) => row.state),
-    next: await ledger.nextReleaseMs(ada, 2 * HOUR),
-    violations: (await checkLedger(client, { terms, bookJob: bookUnit }, undefined)).violations,
-    differences: (await rebuildLedger(connection, { terms, bookJob: bookUnit, verify: true, nowMs: clock.now }))
-      .differences,
+    next: await ledger.nextReleaseMs(ada),
+    violations: (await checkLedger(client, { terms, bookJob: createJobBooker(terms) }, undefined)).violations,
+    differences: (
+      await rebuildLedger(connection, { terms, bookJob: createJobBooker(terms), verify: true, nowMs: clock.now })
+    ).differences,
   });
   const expected = {
     ada: { heldWei: 6_000n, owedWei: 3_000n, payingWei: 0n, paidWei: 0n },
@@ -117,7 +132,7 @@ test("a clock that ran ahead releases what it must, is not believed for longer, 
     differences: [],
   };
   expect(await books()).toEqual(expected);
-  await rebuildLedger(connection, { terms, bookJob: bookUnit, verify: false, nowMs: clock.now });
+  await rebuildLedger(connection, { terms, bookJob: createJobBooker(terms), verify: false, nowMs: clock.now });
   expect(await books()).toEqual(expected);
   // Corrections go where the money is.
   const correct = (job: string) =>
@@ -157,7 +172,7 @@ test("two that read the same log book every credit once", async () => {
       logger: silentLogger,
       clock: systemClock,
       terms,
-      bookJob: bookUnit,
+      bookJob: createJobBooker(terms),
       onAppended: (callback) => store.onAppended(callback),
     });
   await using one = open();
@@ -165,8 +180,14 @@ test("two that read the same log book every credit once", async () => {
   for (let i = 0; i < 20; i++) {
     await Promise.all(Array.from({ length: 10 }, () => store.credit(creditOf(ada, "one", 4n))));
   }
-  await vi.waitFor(async () => expect((await ledger.balance(ada)).owedWei).toBe(600_000n), { timeout: 10_000 });
-  expect(one.progress.jobsBooked + two.progress.jobsBooked).toBe(200);
+  await vi.waitFor(
+    async () => {
+      expect((await ledger.balance(ada)).owedWei).toBe(600_000n);
+      // Who booked the last of them notes that behind the commit.
+      expect(one.progress.jobsBooked + two.progress.jobsBooked).toBe(200);
+    },
+    { timeout: 10_000 },
+  );
 });
 
 test("an event that cannot be booked stops the books before it, and payouts, until it can", async () => {
@@ -179,7 +200,7 @@ test("an event that cannot be booked stops the books before it, and payouts, unt
     clock: systemClock,
     terms,
     bookJob(job, its) {
-      const booking = bookUnit(job, its);
+      const booking = createJobBooker(terms)(job, its);
       return broken ? { ...booking, postings: booking.postings.slice(1) } : booking;
     },
     onAppended: (callback) => store.onAppended(callback),
@@ -211,7 +232,7 @@ test("books that do not go on for a minute, whatever the reason, halt payouts un
     logger: silentLogger,
     clock,
     terms,
-    bookJob: bookUnit,
+    bookJob: createJobBooker(terms),
     onAppended: (callback) => store.onAppended(callback),
     async onStuck(reason) {
       const atMs = clock.monotonicMs();
@@ -254,7 +275,7 @@ test("a run that is too much at once goes through in parts, and what comes befor
     clock,
     terms,
     bookJob(job, its) {
-      const booking = bookUnit(job, its);
+      const booking = createJobBooker(terms)(job, its);
       return job.job === broken ? { ...booking, postings: booking.postings.slice(1) } : booking;
     },
     onAppended: (callback) => store.onAppended(callback),
@@ -268,5 +289,5 @@ test("a run that is too much at once goes through in parts, and what comes befor
   await untilItIs(clock, async () => (await booked()).length === 12);
   expect(await booked()).toEqual(credits.map(({ job }) => job));
   await client.query("drop trigger three_at_most on openpool.ledger_lines");
-  expect((await checkLedger(client, { terms, bookJob: bookUnit }, undefined)).violations).toEqual([]);
+  expect((await checkLedger(client, { terms, bookJob: createJobBooker(terms) }, undefined)).violations).toEqual([]);
 }, 120_000);

@@ -104,7 +104,7 @@ test("whatever schemes, terms, corrections and deaths come, the books sum, and m
       await using world = await openLedgerWorld(clock, terms, bookJob);
       const { store, ledger, connection } = world;
       await using kept = new PgSchemeStore(connection, { clock });
-      const time = () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: true });
+      const time = () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: () => true });
       const jobs: string[] = [];
       let count = 0;
       for (const one of steps) {
@@ -215,7 +215,7 @@ test("what a period gives out in the moment that the reader has just passed is h
   await using world = await openLedgerWorld(clock, terms, bookJob);
   const { store, ledger, connection } = world;
   await using kept = new PgSchemeStore(connection, { clock });
-  const time = { nowMs: t0, terms: terms.at(t0), sharing: true };
+  const time = { nowMs: t0, terms: terms.at(t0), sharing: () => true };
   await kept.addByHand({ ref: "bank", wei: 1_000n, pot: undefined, note: undefined }, time);
   await store.credit(creditOf(ada, "one", 1n));
   await world.catchUp();

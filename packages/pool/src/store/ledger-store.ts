@@ -4,11 +4,12 @@ import type { ClientBase } from "pg";
 import { parseTermsDocument, type Terms, type TermsDocument, termsDocumentJson } from "../ledger/terms.ts";
 import { type AccountBalance, type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { ClosedPeriod } from "./ledger-periods.ts";
+import { appendEvents } from "./append-events.ts";
 import { lockHeldCredit } from "./held-credit.ts";
 import { writeHeld } from "./ledger-writer.ts";
 import type { PgConnection } from "./pg-connection.ts";
 import { PgPool } from "./pg-pool.ts";
-import { createUuidV7 } from "./uuid.ts";
+import { createUuidV7, isUuid } from "./uuid.ts";
 
 /** A worker that could be paid now. */
 export interface Payable {
@@ -116,8 +117,8 @@ export interface LedgerStore extends AsyncDisposable {
   /** Workers to whom something is owed, the largest sum first. */
   payable(): Promise<readonly Payable[]>;
   balance(worker: WorkerAddress): Promise<AccountBalance>;
-  /** When the oldest credit that is held for its time becomes owed, unix ms; undefined when none is. */
-  nextReleaseMs(worker: WorkerAddress, holdMs: number): Promise<number | undefined>;
+  /** When the first of what is held for its time becomes owed, unix ms; undefined when nothing is. */
+  nextReleaseMs(worker: WorkerAddress): Promise<number | undefined>;
   /** Of all workers that ever had an account, by address. */
   balances(): Promise<ReadonlyMap<WorkerAddress, AccountBalance>>;
   totals(): Promise<LedgerTotals>;
@@ -320,6 +321,16 @@ function parseCursor(cursor: string): { readonly at: Date; readonly id: string }
   throw new LedgerError({ code: "ledger/bad-cursor" }, "That is no place in a statement: ask from its beginning.");
 }
 
+async function isEntryOrJob(client: ClientBase, id: string): Promise<boolean> {
+  if (!isUuid(id)) return false;
+  const { rows } = await client.query<{ known: boolean }>(
+    `select exists (select from openpool.ledger_entries where id = $1::uuid)
+       or exists (select from openpool.credits where job = $1::uuid) as known`,
+    [id],
+  );
+  return rows[0]?.known === true;
+}
+
 /** What was booked under a source by hand. */
 async function adjustedBefore(
   client: ClientBase,
@@ -373,18 +384,11 @@ export class PgLedgerStore implements LedgerStore {
     return rows.reduce((sum, row) => ({ ...sum, [`${row.state}Wei`]: BigInt(row.balance_wei) }), EMPTY);
   }
 
-  async nextReleaseMs(worker: WorkerAddress, holdMs: number): Promise<number | undefined> {
-    // Lines have no index on their release; those that are held are not older than the hold time, an hour allowed for terms
-    // that held for longer.
+  async nextReleaseMs(worker: WorkerAddress): Promise<number | undefined> {
     const [row] = await this.#pool.query<{ at: Date | null }>(
-      `select l.release_at as at from openpool.ledger_lines l, openpool.ledger_cursor c
-       where l.worker = (select id from openpool.ledger_workers where worker = $1)
-         and l.at >= coalesce(
-           case when isfinite(c.released_through) then c.released_through end - $2 * interval '1 millisecond', '-infinity')
-         and l.release_at > c.released_through and isfinite(l.release_at)
-         and not exists (select from openpool.ledger_released_early x where x.id = l.id and x.worker = l.worker)
-       order by l.at limit 1`,
-      [worker, holdMs + 3_600_000],
+      `select min(release_at) as at from openpool.ledger_holds
+       where worker = (select id from openpool.ledger_workers where worker = $1) and amount_wei > 0 and isfinite(release_at)`,
+      [worker],
     );
     return row?.at?.getTime();
   }
@@ -520,12 +524,7 @@ export class PgLedgerStore implements LedgerStore {
         );
       }
       if (corrects !== undefined) {
-        const { rows } = await client.query<{ known: boolean }>(
-          `select exists (select from openpool.ledger_entries where id::text = $1)
-             or exists (select from openpool.credits where job::text = $1) as known`,
-          [corrects],
-        );
-        if (!rows[0]?.known) {
+        if (!(await isEntryOrJob(client, corrects))) {
           throw new LedgerError(
             { code: "ledger/unknown-entry" },
             `There is no entry and no job ${corrects}; nothing was booked.`,
@@ -556,6 +555,8 @@ export class PgLedgerStore implements LedgerStore {
         throw new PoolError({ code: "store/conflict" }, `Another adjustment with the key ${key} is being booked.`);
       }
       if (held) await writeHeld(client, id, [{ ...held, worker, amountWei }]);
+      const data = { entry: id, amountWei, reason, corrects };
+      await appendEvents(client, [{ type: "ledger.adjusted", worker, data }], this.#clock.now(), this.#newId);
       return id;
     });
     return { entry: entryId, balance: await this.balance(worker), repeated: entryId !== id };
@@ -591,15 +592,15 @@ export class PgLedgerStore implements LedgerStore {
   }
 
   async addTerms({ version, effectiveAtMs, announcedAtMs, ...document }: Terms): Promise<void> {
-    await this.#pool.query(
-      "insert into openpool.terms (version, effective_at, announced_at, document) values ($1, $2, $3, $4)",
-      [
-        version,
-        new Date(effectiveAtMs),
-        new Date(announcedAtMs),
-        JSON.stringify(termsDocumentJson(document satisfies TermsDocument)),
-      ],
-    );
+    const terms = termsDocumentJson(document satisfies TermsDocument);
+    await this.#pool.transaction(async (client) => {
+      await client.query(
+        "insert into openpool.terms (version, effective_at, announced_at, document) values ($1, $2, $3, $4)",
+        [version, new Date(effectiveAtMs), new Date(announcedAtMs), JSON.stringify(terms)],
+      );
+      const data = { version, effectiveAt: new Date(effectiveAtMs).toISOString(), terms };
+      await appendEvents(client, [{ type: "terms.announced", data }], this.#clock.now(), this.#newId);
+    });
   }
 
   async halts(): Promise<readonly Halt[]> {

@@ -19,6 +19,7 @@ import { releasedEarly } from "./schema/15-released-early.ts";
 import { lateCredits } from "./schema/16-late-credits.ts";
 import { ownAlerts } from "./schema/19-own-alerts.ts";
 import { releasedBans } from "./schema/21-released-bans.ts";
+import { pruning } from "./schema/24-pruning.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -44,6 +45,7 @@ export const knownMigrations: readonly Migration[] = [
   lateCredits,
   ownAlerts,
   releasedBans,
+  pruning,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */

@@ -3,11 +3,17 @@ import type { Client } from "pg";
 import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { Findings, PayoutStore, Settlement } from "../payouts/ports.ts";
 import type { Halt, Hex, PayoutLine, PayoutRun, SignedTransaction } from "../payouts/types.ts";
+import type { TransactionEvent } from "./append-events.ts";
 import { postEntries } from "./ledger-store.ts";
-import type { PayoutEvent, PayoutTransaction } from "./payout-events.ts";
 import { type LineRow, type RunDetails, toLine } from "./payout-rows.ts";
 
 const HALT_PREFIX = "payout/";
+
+/** A transaction of the payouts, with what it tells the event log. */
+export interface PayoutTransaction {
+  readonly client: Client;
+  tell(event: TransactionEvent): void;
+}
 
 /** What payouts do to the books, inside the caller's transaction: lines and entries always together. */
 export class PayoutBookings {
@@ -413,18 +419,18 @@ export async function clearHalts(client: Client): Promise<void> {
   await client.query("delete from openpool.halts where starts_with(name, $1)", [HALT_PREFIX]);
 }
 
-export function paidEvent(line: PayoutLine): PayoutEvent {
+export function paidEvent(line: PayoutLine): TransactionEvent {
   return { type: "payout.paid", worker: line.worker, data: { ...factsOf(line), hash: line.txHash } };
 }
 
-export function returnedEvent(line: PayoutLine): PayoutEvent {
+export function returnedEvent(line: PayoutLine): TransactionEvent {
   return { type: "payout.returned", worker: line.worker, data: { ...factsOf(line), reason: line.reason } };
 }
 
-function factsOf({ id: line, run, amountWei, sendAmount, asset, payTo }: PayoutLine): PayoutEvent["data"] {
+function factsOf({ id: line, run, amountWei, sendAmount, asset, payTo }: PayoutLine): TransactionEvent["data"] {
   return { line, run, amountWei, sendAmount, asset, payTo };
 }
 
-function foundEvent({ worker, amountWei, payTo }: PayoutLine, hash: Hex): PayoutEvent {
+function foundEvent({ worker, amountWei, payTo }: PayoutLine, hash: Hex): TransactionEvent {
   return { type: "payout.found", worker, data: { amountWei, payTo, hash } };
 }

@@ -18,8 +18,8 @@ import {
 } from "./payout-rows.ts";
 import type { PgConnection } from "./pg-connection.ts";
 import { PgPool } from "./pg-pool.ts";
+import { isUuid } from "./uuid.ts";
 
-const UUID = /^[0-9a-f-]{36}$/;
 /** Lists are cut here, whatever is asked for. */
 const MOST = 10_000;
 /** Whoever resumes payouts waits so long for the books at most, and they are looked at so often. */
@@ -206,7 +206,7 @@ export class PgPayoutReader implements AsyncDisposable {
   }
 
   async run(id: string): Promise<RunDetail | undefined> {
-    if (!UUID.test(id)) return undefined;
+    if (!isUuid(id)) return undefined;
     const [row] = await this.#pool.query<RunRow>(`${RUNS} where r.id = $1`, [id]);
     return row && detailOf((sql, values) => this.#pool.query(sql, values), row);
   }
@@ -220,7 +220,7 @@ export class PgPayoutReader implements AsyncDisposable {
   }
 
   async line(id: string): Promise<PayoutLine | undefined> {
-    if (!UUID.test(id)) return undefined;
+    if (!isUuid(id)) return undefined;
     const [row] = await this.#pool.query<LineRow>(`${LINES} where l.id = $1`, [id]);
     return row && toLine(row);
   }

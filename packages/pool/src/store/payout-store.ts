@@ -22,10 +22,11 @@ import {
   insertRun,
   paidEvent,
   PayoutBookings,
+  type PayoutTransaction,
   returnedEvent,
   termsVersion,
 } from "./payout-bookings.ts";
-import { appendEvents, type PayoutEvent, type PayoutTransaction } from "./payout-events.ts";
+import { appendEvents, type TransactionEvent } from "./append-events.ts";
 import { PgPayoutReader } from "./payout-reader.ts";
 import { type ChangeRow, detailOf, type LineRow, type RunRow, RUNS, toChange, toLine } from "./payout-rows.ts";
 import type { PgConnection } from "./pg-connection.ts";
@@ -460,7 +461,7 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
   #write<T>(work: (transaction: PayoutTransaction) => Promise<T>): Promise<T> {
     const { clock, newId } = this.#deps;
     return this.#leader.transaction(async (client) => {
-      const events: PayoutEvent[] = [];
+      const events: TransactionEvent[] = [];
       const result = await work({ client, tell: (event) => void events.push(event) });
       await appendEvents(client, events, clock.now(), newId);
       return result;
@@ -482,6 +483,12 @@ async function plannedOf(client: PayoutTransaction["client"], run: string): Prom
   return rows.map(toLine);
 }
 
-function wishedIn({ payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm }: PayToChange): PayoutEvent["data"] {
+function wishedIn({
+  payTo,
+  thresholdWei,
+  asset,
+  maxGasPriceWei,
+  maxGasSharePpm,
+}: PayToChange): TransactionEvent["data"] {
   return { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm };
 }

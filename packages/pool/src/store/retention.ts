@@ -62,24 +62,47 @@ export async function exportMonth(
   });
 }
 
-/** Exports a month and takes it out of the log. @throws PoolError `store/not-prunable`, and why. */
+/** Exports a month, unless that was done before, and takes it out of the log. @throws PoolError `store/not-prunable`, and why. */
 export async function pruneMonth(
   connection: PgConnection,
   month: string,
   dir: string,
   nowMs: number,
 ): Promise<EventExport> {
-  const exported = await exportMonth(connection, month, dir, nowMs);
+  if (!MONTH.test(month)) throw notPrunable(`${month} is no month`);
   return withClient(connection, "retention", async (client) => {
-    try {
-      // Whoever reads the log longer than that is waited for another time.
-      await client.query("set lock_timeout = '5s'");
-      await client.query("select openpool.drop_events_month($1::date)", [`${month}-01`]);
-    } catch (cause) {
-      throw errorCode(cause) === "OP004" ? notPrunable(errorText(cause), cause) : cause;
-    }
+    const ask = async (what: "check_events_month" | "drop_events_month"): Promise<void> => {
+      try {
+        await client.query(`select openpool.${what}($1::date)`, [`${month}-01`]);
+      } catch (cause) {
+        throw errorCode(cause) === "OP004" ? notPrunable(errorText(cause), cause) : cause;
+      }
+    };
+    await ask("check_events_month");
+    const exported = (await exportedBefore(client, month)) ?? (await exportMonth(connection, month, dir, nowMs));
+    await ask("drop_events_month");
     return exported;
   });
+}
+
+/** A month's export that holds all that the log has of it, and whose file is what was written; undefined: there is none. */
+async function exportedBefore(client: Client, month: string): Promise<EventExport | undefined> {
+  const { rows } = await client.query<{ file: string; rows: string; sha256: string }>(
+    `select x.file, x.rows, x.sha256 from openpool.event_exports x join openpool.ledger_periods p on p.period = x.month
+     where x.month = $1 and x.last_position =
+       (select max(e.position) from openpool.events e where e.time >= p.starts_at and e.time < p.ends_at)`,
+    [month],
+  );
+  const [found] = rows;
+  if (!found) return undefined;
+  const { file } = found;
+  try {
+    if (!(await isWhole({ month, ...found }))) return undefined;
+  } catch (error) {
+    if (error instanceof PoolError && error.info.code === "store/export-damaged") return undefined;
+    throw error;
+  }
+  return { month, file, rows: Number(found.rows) };
 }
 
 async function* eventsBetween(client: Client, from: Date, to: Date): AsyncGenerator<ExportedEvent> {
@@ -114,17 +137,14 @@ async function* eventsBetween(client: Client, from: Date, to: Date): AsyncGenera
   await client.query("close exported");
 }
 
-/** Reads the credits of an exported month in pieces; undefined where its file is not there any more. */
-export async function exportedCredits({
-  month,
-  file,
-  sha256,
-}: {
+interface WrittenExport {
   readonly month: string;
   readonly file: string;
   readonly sha256: string;
-}): Promise<AsyncGenerator<readonly ExportedEvent[]> | undefined> {
-  // All of it is read before anything of it is used.
+}
+
+/** Whether an export's file is there, read to its end. @throws PoolError `store/export-damaged` where it is another one. */
+async function isWhole({ month, file, sha256 }: WrittenExport): Promise<boolean> {
   try {
     for await (const part of readEventExport(file, month)) {
       if (!("sha256" in part)) continue;
@@ -136,9 +156,19 @@ export async function exportedCredits({
       }
     }
   } catch (error) {
-    if (error instanceof PoolError && errorCode(error.cause) === "ENOENT") return undefined;
+    if (error instanceof PoolError && errorCode(error.cause) === "ENOENT") return false;
     throw error;
   }
+  return true;
+}
+
+/** Reads the credits of an exported month in pieces; undefined where its file is not there any more. */
+export async function exportedCredits(
+  written: WrittenExport,
+): Promise<AsyncGenerator<readonly ExportedEvent[]> | undefined> {
+  // All of it is read before anything of it is used.
+  if (!(await isWhole(written))) return undefined;
+  const { month, file } = written;
   return (async function* () {
     let piece: ExportedEvent[] = [];
     for await (const part of readEventExport(file, month)) {

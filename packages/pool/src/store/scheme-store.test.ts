@@ -22,7 +22,7 @@ async function openWorld(terms: TermsBook, hooks?: JobHooks, clock = stoppedCloc
     ...world,
     clock,
     schemes,
-    now: () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: true }),
+    now: () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: () => true }),
     balances: async () => {
       const accounts = await world.ledger.accounts();
       expect([...accounts.values()].reduce((a, b) => a + b, 0n)).toBe(0n);
@@ -131,7 +131,7 @@ test("income is booked once a reference, and taken back with its block", async (
   const terms = new TermsBook([termsVersion(1)]);
   await using world = await openWorld(terms);
   const { schemes, now } = world;
-  const time = { ...now(), sharing: false };
+  const time = { ...now(), sharing: () => false };
   await schemes.commitIncome("x", [ticket("1:a:0", 100n, 90n, 7), ticket("1:b:0", 50n, 50n, 9)], progress(9), time);
   await schemes.commitIncome("x", [ticket("1:a:0", 100n, 90n, 7)], progress(9), time);
   expect((await world.balances()).get("pool:income:tickets")).toBe(140n);
@@ -148,7 +148,7 @@ test("income comes back with the fork that it was in, as often as the chain retu
   const terms = new TermsBook([termsVersion(1)]);
   await using world = await openWorld(terms);
   const { schemes, now } = world;
-  const time = { ...now(), sharing: false };
+  const time = { ...now(), sharing: () => false };
   for (let i = 0; i < 3; i++) {
     expect(await schemes.knownRefs(["1:a:0"])).toEqual(new Set());
     await schemes.commitIncome("x", [ticket("1:a:0", 100n)], progress(9), time);
@@ -165,8 +165,8 @@ test("income by hand is refused the second time, and nothing is booked", async (
   await using world = await openWorld(terms);
   const { schemes, now } = world;
   const entry = { ref: "invoice 7", wei: 5n, pot: undefined, note: "March" } as const;
-  await schemes.addByHand(entry, { ...now(), sharing: false });
-  await expect(schemes.addByHand({ ...entry, wei: 6n }, { ...now(), sharing: false })).rejects.toThrow(
+  await schemes.addByHand(entry, { ...now(), sharing: () => false });
+  await expect(schemes.addByHand({ ...entry, wei: 6n }, { ...now(), sharing: () => false })).rejects.toThrow(
     /income\/already-there/,
   );
   expect((await world.balances()).get("pool:income:other")).toBe(5n);

@@ -80,6 +80,11 @@ interface BookingTime {
   readonly terms: Terms;
 }
 
+interface IncomeTime extends BookingTime {
+  /** Whether workers share what came in at a moment, unix ms. */
+  readonly sharing: (atMs: number) => boolean;
+}
+
 /** A row `l` whose hook failed, and which was not shared since. Of a fee of nothing there is nothing to share. */
 const WAITS_FOR_HOOK = `l.scheme = 'hook-held' and l.fee_wei > 0
   and not exists (select from openpool.ledger_entries k where k.source = 'hook-released/' || l.job)`;
@@ -140,7 +145,7 @@ export class PgSchemeStore implements AsyncDisposable {
     name: string,
     events: readonly IncomeEvent[],
     progress: IncomeProgress,
-    time: BookingTime & { readonly sharing: boolean },
+    time: IncomeTime,
   ): Promise<void> {
     await this.#inTransaction(async (client) => {
       for (const event of events) {
@@ -168,7 +173,7 @@ export class PgSchemeStore implements AsyncDisposable {
       readonly pot: "segment" | "uptime" | undefined;
       readonly note: string | undefined;
     },
-    time: BookingTime & { readonly sharing: boolean },
+    time: IncomeTime,
   ): Promise<void> {
     const added = await this.#inTransaction((client) =>
       this.#add(
@@ -194,11 +199,7 @@ export class PgSchemeStore implements AsyncDisposable {
     );
   }
 
-  async #add(
-    client: PoolClient,
-    record: IncomeRecord,
-    { nowMs, terms, sharing }: BookingTime & { readonly sharing: boolean },
-  ): Promise<boolean> {
+  async #add(client: PoolClient, record: IncomeRecord, { nowMs, terms, sharing }: IncomeTime): Promise<boolean> {
     // What was taken back with its block comes again where the chain returns to its first fork: then it counts again.
     const { rowCount } = await client.query(
       `insert into openpool.income as i (ref, kind, at, gross_wei, kept_wei, face_wei, block, data)
@@ -216,7 +217,7 @@ export class PgSchemeStore implements AsyncDisposable {
       ],
     );
     if (rowCount === 0) return false;
-    const booking = bookingOf(record, sharing);
+    const booking = bookingOf(record, sharing(record.atMs));
     if (booking) {
       const again = await this.#timesReverted(client, record.ref);
       await this.#post(client, `income/${record.ref}${again}`, booking, { nowMs, terms });
@@ -446,10 +447,10 @@ export class PgSchemeStore implements AsyncDisposable {
          select l.* from openpool.ledger_lines l where ${WAITS_FOR_HOOK}
          order by l.at, l.id limit $1
        ) l
-         -- An id begins with its moment, so only some milliseconds of the log are looked at.
+         -- Only a day of the log is looked at for each.
          join lateral (
-           select * from openpool.events e where e.id = l.id and e.type = 'job.credited' and e.time >= l.at - interval '32 days'
-             and e.time <= l.at + interval '1 second'
+           select * from openpool.events e where e.id = l.id and e.type = 'job.credited'
+             and e.time between openpool.moment_of(l.id) - interval '1 day' and openpool.moment_of(l.id) + interval '1 minute'
          ) e on true
        order by l.at, l.id`,
       [Math.max(1, Math.min(limit, 1_000))],

@@ -35,3 +35,8 @@ export function createUuidV7(now: () => number): () => string {
     return id;
   };
 }
+
+/** Whether the database takes a text for a UUID, written as we write them. */
+export function isUuid(text: string): boolean {
+  return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/.test(text);
+}

@@ -29,7 +29,7 @@ export async function moneyOf(context: Context, worker: WorkerAddress): Promise<
   if (accounts === undefined) {
     return { payTo, balance: null, nextPayout: NO_PAYOUTS, unpaid: [] };
   }
-  const oldestHeldMs = accounts.heldWei > 0n ? await books?.oldestHeldReleaseMs?.(worker, terms.holdMs) : undefined;
+  const oldestHeldMs = accounts.heldWei > 0n ? await books?.nextReleaseMs?.(worker) : undefined;
   const unpaidWei = accounts.heldWei + accounts.owedWei + accounts.payingWei;
   const balance: Balance = {
     ...context.age(nowMs),

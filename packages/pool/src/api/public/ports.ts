@@ -109,8 +109,8 @@ export interface PoolFacts {
 export type BooksView = Pick<LedgerStore, "balance" | "totals" | "halts" | "statement" | "statementSums"> & {
   /** What the last check of the books found; undefined before the first. */
   readonly lastCheck?: () => { readonly atMs: number; readonly differences: readonly string[] } | undefined;
-  /** When the oldest credit that is held becomes owed; undefined when none is. */
-  readonly oldestHeldReleaseMs?: (worker: WorkerAddress, holdMs: number) => Promise<number | undefined>;
+  /** When the first of what is held becomes owed; undefined when nothing is. */
+  readonly nextReleaseMs?: (worker: WorkerAddress) => Promise<number | undefined>;
 };
 
 /** What really came in, once the pool knows how to look. */

@@ -1,3 +1,4 @@
+import { csvLine } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { StatementRow } from "../../store/ledger-store.ts";
 import type { BooksView } from "./ports.ts";
@@ -29,17 +30,10 @@ export const STATEMENT_COLUMNS = [
 
 const PAGE = 1_000;
 
-/** What a spreadsheet would take for a formula begins with a quote, and what has commas stands in quotes. */
-function cell(value: string): string {
-  const safe = /^[=+\-@\t\r]/.test(value) && !/^-?\d+$/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-}
-
 function line(row: StatementRow): string {
-  const text = (value: unknown): string => (value === undefined || value === null ? "" : String(value));
   const data = row.data ?? {};
   const hash = data["transaction"] ?? data["hash"] ?? data["txHash"];
-  const values: readonly unknown[] = [
+  return `${csvLine([
     row.id,
     new Date(row.atMs).toISOString(),
     row.kind,
@@ -61,8 +55,7 @@ function line(row: StatementRow): string {
     typeof data["reason"] === "string" ? data["reason"].slice(0, 300) : undefined,
     row.ethPrice?.perEth,
     row.ethPrice?.currency,
-  ];
-  return `${values.map((value) => cell(text(value))).join(",")}\r\n`;
+  ])}\r\n`;
 }
 
 /** A worker's statement as CSV, page by page, so that a long one never lies in memory. */

@@ -1,7 +1,7 @@
 import { Client } from "pg";
+import { createJobBooker } from "../../ledger/schemes/index.ts";
 import { type Terms, TermsBook, type TermsDocument } from "../../ledger/terms.ts";
 import { type BookJob } from "../../ledger/types.ts";
-import { bookUnit } from "../../ledger/unit.ts";
 import { checkLedger } from "../ledger-check.ts";
 import { ledgerStep, type LedgerStep } from "../ledger-reader.ts";
 import { rebuildLedger } from "../ledger-rebuild.ts";
@@ -34,7 +34,7 @@ export type LedgerWorld = Awaited<ReturnType<typeof openLedgerWorld>>;
 export async function openLedgerWorld(
   clock: { now(): number; monotonicMs(): number; after(ms: number, f: () => void): () => void },
   terms = new TermsBook([termsVersion(1)]),
-  bookJob: BookJob = bookUnit,
+  bookJob: BookJob = createJobBooker(terms),
 ) {
   const store = await openTestStore({ clock });
   const { connection } = store.database;
