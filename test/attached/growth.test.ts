@@ -1,161 +1,189 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { openScope } from "@openpool/base";
-import { expect, test } from "vitest";
-import { ADA, BOB, startTestPool, testClock, UNHURRIED_MS, until } from "../e2e/pool.ts";
-import { behaviours, SOFTWARE_CAPABILITIES } from "../peers/fake-transcoder.ts";
+import { SESSION_IDLE_MS } from "@openpool/protocol";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ADA, BOB, startTestPool, testClock, type TestPool, UNHURRIED_MS, until } from "../e2e/pool.ts";
+import { behaviours, type FakeTranscoder, SOFTWARE_CAPABILITIES } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
-import { startStockOrchestrator, type Transcoded } from "../peers/stock-orchestrator.ts";
+import { startStockOrchestrator, type StockOrchestrator, type Transcoded } from "../peers/stock-orchestrator.ts";
 import { attachedTo, SECRET, writeSecret } from "./pool.ts";
 
 /** The smallest rendition is a source as good as any: this is about places, not throughput. */
 const source = readyRenditions[0]!.data;
 const profiles = readyProfiles.slice(0, 1);
+/** Between the segments of a stream. */
+const PACE_MS = 100;
 const FIRST_PLACES = 4;
 const MORE_PLACES = 3;
+const ALL_PLACES = FIRST_PLACES + MORE_PLACES;
 const FULL = { kind: "error", text: "no transcoders available" };
 /** In which a place is kept for who ends one stream and begins the next. */
 const PEAKS_MS = 11_000;
+const NO_COMPLAINTS = { ejected: 0, unknownResults: 0, duplicateResults: 0, unauthorized: 0, broken: 0 };
 
+const clock = testClock();
+const opened: AsyncDisposable[] = [];
+let orchestrator: StockOrchestrator;
+let pool: TestPool;
+let names = 0;
+
+beforeAll(async () => {
+  opened.push((orchestrator = await startStockOrchestrator({ secret: SECRET, keepBodies: false })));
+  const secret = await writeSecret();
+  opened.push(secret);
+  const attached = attachedTo({ main: orchestrator }, secret.file, { gateways: false });
+  opened.push((pool = await startTestPool({ attached }, { clock })));
+});
+afterAll(async () => {
+  for (const one of opened.reverse()) await one[Symbol.asyncDispose]();
+});
+
+const status = () => pool.running.node.admin.status().upstreams[0];
+/** The capacities of all registrations, oldest first. */
+const untilOffered = async (...capacities: readonly number[]): Promise<void> => {
+  const offered = () => String(orchestrator.live.map(({ capacity }) => capacity));
+  await until(() => offered() === String(capacities), 60_000);
+  // The pool knows a little later that it was taken.
+  await until(() => (status()?.capacity ?? 0) === capacities.reduce((sum, one) => sum + one, 0), 60_000);
+};
+const inAll = (what: "capacity" | "load"): number => orchestrator.live.reduce((sum, one) => sum + one[what], 0);
+const transcode = (session: string, seq = 0): Promise<Transcoded> =>
+  orchestrator.transcode({ session, seq, source, profiles, durationMs: UNHURRIED_MS });
+
+/** How often the pool came and left, to whoever reads its events: they are written a little later. */
+const comings = async () => {
+  const joined = (await pool.events("upstream.joined")).length;
+  const left = (await pool.events("upstream.left")).length;
+  return { joined, left, hereNow: joined === left + 1 };
+};
+
+/** One that sends segment after segment. */
 interface Stream {
-  readonly session: string;
   readonly outcomes: Transcoded[];
   /** It rests while this is set, as between two segments. */
   resting: boolean;
 }
 
-/** A pool whose orchestrator has filled all of its places with streams that run. */
+/** All places that the pool offers are taken by streams that run. */
 async function startFull() {
-  const scope = openScope();
-  try {
-    const clock = testClock();
-    const orchestrator = scope.use(await startStockOrchestrator({ secret: SECRET, keepBodies: false, price: "1" }));
-    const secret = scope.use(await writeSecret());
-    const attached = attachedTo({ main: orchestrator }, secret.file, { gateways: false });
-    const pool = scope.use(await startTestPool({ attached }, { clock }));
-    const join = (rig: string, capacity: number, capabilities = SOFTWARE_CAPABILITIES) =>
-      pool.transcoder({ secret: rig, capacity, capabilities, behaviour: behaviours.after(20) });
-    const offered = (): readonly number[] => orchestrator.live.map(({ capacity }) => capacity);
-    const order = (session: string, seq: number) =>
-      orchestrator.transcode({ session, seq, source, profiles, durationMs: UNHURRIED_MS });
-
-    const streams: Stream[] = [];
-    const runs: Promise<void>[] = [];
-    let running = true;
-    const open = (session: string): Stream => {
-      const stream: Stream = { session, outcomes: [], resting: false };
-      const run = async (): Promise<void> => {
-        for (let seq = 0; running; seq++) {
-          await until(() => !stream.resting || !running, 60_000);
-          const outcome = await order(session, seq);
-          stream.outcomes.push(outcome);
-          // Without a place the answer is there at once: a gateway comes back with its next segment only.
-          if (outcome.kind === "error") await sleep(100);
-        }
-      };
-      streams.push(stream);
-      runs.push(run());
-      return stream;
+  const streams: Stream[] = [];
+  const runs: Promise<void>[] = [];
+  const rigs: FakeTranscoder[] = [];
+  const sessions: string[] = [];
+  let running = true;
+  const session = (): string => {
+    const id = `session${names++}`;
+    sessions.push(id);
+    return id;
+  };
+  const join = async (owner: string, capacity: number, capabilities = SOFTWARE_CAPABILITIES) => {
+    const secret = `${owner}.rig${names++}`;
+    const rig = await pool.transcoder({ secret, capacity, capabilities, behaviour: behaviours.after(20) });
+    rigs.push(rig);
+    return rig;
+  };
+  const open = (): Stream => {
+    const stream: Stream = { outcomes: [], resting: false };
+    const id = session();
+    const run = async (): Promise<void> => {
+      for (let seq = 0; running; await sleep(PACE_MS)) {
+        if (!stream.resting) stream.outcomes.push(await transcode(id, seq++));
+      }
     };
-    /** Every stream that runs has a few more segments behind it. */
-    const goOn = async (): Promise<void> => {
-      const before = streams.map(({ outcomes }) => outcomes.length);
-      await until(
-        () => streams.every(({ outcomes, resting }, i) => resting || outcomes.length >= before[i]! + 3),
-        30_000,
-      );
-    };
-    await join(`${ADA}.first`, FIRST_PLACES);
-    await until(() => String(offered()) === String(FIRST_PLACES), 60_000);
-    for (let i = 0; i < FIRST_PLACES; i++) open(`full${i}`);
-    await goOn();
-    expect(await order("late", 0)).toMatchObject(FULL);
-    return {
-      orchestrator,
-      pool,
-      clock,
-      join,
-      open,
-      order,
-      goOn,
-      offered,
-      /** A rig came, and the first of its places is taken by as many streams. */
-      async grow(taken: number) {
-        const rig = await join(`${BOB}.more`, MORE_PLACES);
-        await until(() => String(offered()) === String([FIRST_PLACES, MORE_PLACES]), 60_000);
-        const more = Array.from({ length: taken }, (_, i) => open(`more${i}`));
-        await goOn();
-        return { rig, streams: more };
-      },
-      /** All is well with every stream, and with the orchestrator. */
-      async expectNothingLost(): Promise<void> {
-        await goOn();
-        expect(streams.flatMap(({ outcomes }) => outcomes.filter(({ kind }) => kind !== "done"))).toEqual([]);
-        expect(orchestrator.complaints).toEqual({
-          ejected: 0,
-          unknownResults: 0,
-          duplicateResults: 0,
-          unauthorized: 0,
-          broken: 0,
-        });
-        expect(await pool.events("upstream.joined")).toHaveLength(1);
-        expect(await pool.events("upstream.left")).toEqual([]);
-      },
-      status: () => pool.running.node.admin.status().upstreams[0],
-      async [Symbol.asyncDispose]() {
-        running = false;
-        await Promise.all(runs);
-        await scope[Symbol.asyncDispose]();
-      },
-    };
-  } catch (error) {
-    await scope[Symbol.asyncDispose]();
-    throw error;
-  }
+    streams.push(stream);
+    runs.push(run());
+    return stream;
+  };
+  /** Every stream that runs has some more segments behind it. */
+  const goOn = async (): Promise<void> => {
+    const before = streams.map(({ outcomes }) => outcomes.length);
+    await until(
+      () => streams.every(({ outcomes, resting }, i) => resting || outcomes.length >= before[i]! + 3),
+      60_000,
+    );
+  };
+  await join(ADA, FIRST_PLACES);
+  await untilOffered(FIRST_PLACES);
+  await until(async () => (await comings()).hereNow, 60_000);
+  const before = await comings();
+  for (let i = 0; i < FIRST_PLACES; i++) open();
+  await goOn();
+  expect(await transcode(session())).toMatchObject(FULL);
+  return {
+    session,
+    join,
+    goOn,
+    /** A rig comes, and so many streams with it. */
+    async grow(taken: number) {
+      const rig = await join(BOB, MORE_PLACES);
+      await untilOffered(FIRST_PLACES, MORE_PLACES);
+      const more = Array.from({ length: taken }, open);
+      await goOn();
+      return { rig, streams: more };
+    },
+    /** All is well with every stream and with the orchestrator; to whoever reads the events nothing happened. */
+    async expectNothingLost(): Promise<void> {
+      await goOn();
+      expect(streams.flatMap(({ outcomes }) => outcomes.filter(({ kind }) => kind !== "done"))).toEqual([]);
+      expect(orchestrator.complaints).toEqual(NO_COMPLAINTS);
+      expect(await comings()).toEqual(before);
+    },
+    async [Symbol.asyncDispose]() {
+      running = false;
+      await Promise.all(runs);
+      for (const one of sessions) orchestrator.endSession(one);
+      for (const one of rigs) await one[Symbol.asyncDispose]();
+      // Nothing of it is there for the next one, not even the memory of what came and went.
+      await until(() => {
+        clock.skip(1_000);
+        return orchestrator.live.length === 0;
+      }, 60_000);
+      clock.skip(SESSION_IDLE_MS + 1_000);
+      await until(() => status()?.sessions === 0, 60_000);
+    },
+  };
 }
 
 test("a full orchestrator whose pool grows has the new places for new streams, and no stream that runs loses its own", async () => {
   await using full = await startFull();
-  const { orchestrator, order } = full;
   const [first] = orchestrator.live;
   await full.grow(0);
-  const fresh = await Promise.all(Array.from({ length: MORE_PLACES + 2 }, (_, i) => order(`new${i}`, 0)));
+  const fresh = await Promise.all(Array.from({ length: MORE_PLACES + 2 }, () => transcode(full.session())));
   expect(fresh.filter(({ kind }) => kind === "done")).toHaveLength(MORE_PLACES);
   for (const one of fresh) if (one.kind !== "done") expect(one).toMatchObject(FULL);
   expect(first).toMatchObject({ live: true, load: FIRST_PLACES });
-  await until(() => full.status()?.capacity === FIRST_PLACES + MORE_PLACES);
+  expect(status()).toMatchObject({ state: "registered", capacity: ALL_PLACES });
   await full.expectNothingLost();
 }, 240_000);
 
 test("what was added goes again with its worker when nobody is on it any more, and no stream that runs is moved", async () => {
   await using full = await startFull();
-  const { orchestrator } = full;
   const [first] = orchestrator.live;
   const { rig } = await full.grow(0);
-  expect(await full.order("short", 0)).toMatchObject({ kind: "done" });
+  const short = full.session();
+  expect(await transcode(short)).toMatchObject({ kind: "done" });
   expect(orchestrator.live[1]?.load).toBe(1);
-  orchestrator.endSession("short");
+  orchestrator.endSession(short);
   await rig[Symbol.asyncDispose]();
   await full.goOn();
-  full.clock.skip(PEAKS_MS);
-  await until(() => String(full.offered()) === String(FIRST_PLACES), 60_000);
+  clock.skip(PEAKS_MS);
+  await untilOffered(FIRST_PLACES);
   expect(first).toMatchObject({ live: true, load: FIRST_PLACES });
   await full.expectNothingLost();
 }, 240_000);
 
 test("a worker with more capabilities is told by one registration for all, and every stream moves over to it", async () => {
   await using full = await startFull();
-  const { orchestrator } = full;
   await full.grow(1);
-  await full.join(`${BOB}.hevc`, 1, SOFTWARE_CAPABILITIES | (1n << 15n));
-  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES + 1), 60_000);
-  expect(((orchestrator.live[0]?.capabilities ?? 0n) >> 15n) & 1n).toBe(1n);
-  await until(() => orchestrator.live[0]?.load === FIRST_PLACES + 1, 60_000);
+  await full.join(BOB, 1, SOFTWARE_CAPABILITIES | (1n << 15n));
+  await untilOffered(ALL_PLACES + 1);
+  const [only] = orchestrator.live;
+  expect(((only?.capabilities ?? 0n) >> 15n) & 1n).toBe(1n);
+  await until(() => only?.load === FIRST_PLACES + 1, 60_000);
   await full.expectNothingLost();
 }, 240_000);
 
 test("one of several connections that is lost is made again, and streams on the others do not notice", async () => {
   await using full = await startFull();
-  const { orchestrator } = full;
   const [first] = orchestrator.live;
   const { streams: more } = await full.grow(2);
   // No segment of theirs comes in the short time in which the orchestrator has no place for it.
@@ -163,26 +191,34 @@ test("one of several connections that is lost is made again, and streams on the 
   await full.goOn();
   const lost = orchestrator.live[1];
   lost?.drop();
-  await until(() => lost?.live === false && orchestrator.live.length === 2, 60_000);
-  expect(full.offered()).toEqual([FIRST_PLACES, MORE_PLACES]);
+  await until(() => lost?.live === false, 60_000);
+  await untilOffered(FIRST_PLACES, MORE_PLACES);
   for (const one of more) one.resting = false;
   await full.expectNothingLost();
-  expect(orchestrator.live.map(({ load }) => load)).toEqual([FIRST_PLACES, 2]);
   expect(first?.live).toBe(true);
+  expect(orchestrator.live.map(({ load }) => load)).toEqual([FIRST_PLACES, more.length]);
 }, 240_000);
 
-test("when all are lost one is enough for everything, and streams go on over it", async () => {
+test("when all are lost, or left by the operator, everything comes back, and streams go on over it", async () => {
   await using full = await startFull();
-  const { orchestrator, pool } = full;
-  await full.grow(2);
-  await orchestrator.restart();
-  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES), 60_000);
-  await until(() => orchestrator.live[0]?.load === FIRST_PLACES + 2, 60_000);
-  await full.goOn();
-  await pool.running.node.admin.setUpstreamDrained("main", true);
-  await until(() => orchestrator.live.length === 0, 60_000);
-  await pool.running.node.admin.setUpstreamDrained("main", false);
-  await until(() => String(full.offered()) === String(FIRST_PLACES + MORE_PLACES), 60_000);
-  const { ejected, unknownResults, duplicateResults } = orchestrator.complaints;
-  expect({ ejected, unknownResults, duplicateResults }).toEqual({ ejected: 0, unknownResults: 0, duplicateResults: 0 });
+  const { streams: more } = await full.grow(2);
+  const { admin } = pool.running.node;
+  for (const interruption of [
+    () => orchestrator.restart(),
+    async () => {
+      await admin.setUpstreamDrained("main", true);
+      await until(() => orchestrator.live.length === 0, 60_000);
+      await admin.setUpstreamDrained("main", false);
+    },
+  ]) {
+    await interruption();
+    await until(() => inAll("capacity") === ALL_PLACES && inAll("load") === FIRST_PLACES + more.length, 60_000);
+    await full.goOn();
+    const { ejected, unknownResults, duplicateResults } = orchestrator.complaints;
+    expect({ ejected, unknownResults, duplicateResults }).toEqual({
+      ejected: 0,
+      unknownResults: 0,
+      duplicateResults: 0,
+    });
+  }
 }, 240_000);
