@@ -59,6 +59,8 @@ test("a worker joins, sees its rig arrive, and then its first credit", async () 
   await world.stream("first", 1);
   const credit = page.locator("[data-step=credit] [data-wei]");
   await credit.waitFor();
+  // Its going moves the page, perhaps between the press and the release of a button.
+  await page.getByText("No work is taken.").waitFor({ state: "detached" });
   await page.getByRole("link", { name: "Your page" }).click();
   await page.waitForURL(`**/w/${ADA}`);
   await settle(page);

@@ -68,6 +68,30 @@ describe("every page with the real data of a running pool", () => {
   );
 });
 
+test("what comes late moves nothing on the first page", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const parts = ["**/v1/rigs?**", "**/v1/solvency", "**/v1/pool"];
+  const open: (() => void)[] = [];
+  for (const part of parts) {
+    const opened = new Promise<void>((resolve) => open.push(resolve));
+    await page.route(part, async (route) => {
+      await opened;
+      await route.continue();
+    });
+  }
+  await page.goto(`${world.url}/`);
+  for (const [i, part] of parts.entries()) {
+    const arrived = page.waitForResponse(part);
+    open[i]?.();
+    await arrived;
+    await page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))");
+  }
+  await settle(page);
+  await page.getByText("Where the money is").waitFor();
+  expect(await shifts(page)).toBeLessThan(0.01);
+});
+
 test("every amount on a page carries its exact wei, and they are those of the books", async () => {
   await using watched = await openPage(browser);
   await visit(watched, `${world.url}/w/${ADA}`);

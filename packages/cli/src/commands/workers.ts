@@ -155,6 +155,7 @@ function listText(answer: unknown): string {
     one.createdAt,
     one.revokedAt === undefined ? "valid" : `revoked ${one.revokedAt}`,
   ]);
+  if (workerRows.length === 0 && credentialRows.length === 0) return "there are none\n";
   return [
     workerRows.length === 0 ? "" : formatTable(["WORKER", "STATE", "NOTE"], workerRows),
     credentialRows.length === 0 ? "" : formatTable(["CREDENTIAL", "RIG", "ISSUED", "STATE"], credentialRows),

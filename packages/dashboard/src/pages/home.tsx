@@ -1,4 +1,4 @@
-import type { PoolAnswer, SolvencyAnswer } from "@openpool/protocol";
+import type { PoolAnswer, RigSummary, SolvencyAnswer } from "@openpool/protocol";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
@@ -25,26 +25,40 @@ export function HomePage(): ReactNode {
   useLive();
   const pool = useQuery(queries.pool());
   const solvency = useQuery(queries.solvency());
+  const rigs = useQuery(queries.rigs({ limit: RIGS_SHOWN }));
+  // All at once: what comes later would push away what somebody reads already.
+  if ([pool, solvency, rigs].some(({ data, error }) => data === undefined && error === null)) {
+    return (
+      <div className="mt-11 grid gap-9">
+        <Skeleton lines={2} height={34} />
+        <Skeleton lines={8} height={38} />
+      </div>
+    );
+  }
   return (
     <>
-      <Loaded of={pool} lines={2} height={34}>
-        {(answer) => <Opening pool={answer} />}
-      </Loaded>
+      <Loaded of={pool}>{(answer) => <Opening pool={answer} />}</Loaded>
       <div className="mb-9">
         <Lookup large />
       </div>
-      {pool.data === undefined ? <Skeleton lines={3} height={38} /> : <Figures pool={pool.data} />}
+      {pool.data !== undefined && <Figures pool={pool.data} />}
       <Section
         title={text.homePage.money}
         note={text.homePage.moneyNote}
         end={solvency.data !== undefined && <Balanced solvency={solvency.data} />}
       >
-        <Loaded of={solvency} lines={2}>
-          {(answer) => <Money solvency={answer} pool={pool.data} />}
-        </Loaded>
+        <Loaded of={solvency}>{(answer) => <Money solvency={answer} pool={pool.data} />}</Loaded>
       </Section>
       <section className="section two">
-        <TopRigs pool={pool.data} />
+        <Section
+          bare
+          title={text.rigs.title}
+          note={text.homePage.rigsNote}
+          end={<Link to="/workers">{rigs.data === undefined ? text.rigs.all : text.rigs.allOf(rigs.data.total)}</Link>}
+        >
+          <Loaded of={rigs}>{({ items }) => <TopRigs rigs={items} />}</Loaded>
+          {pool.data !== undefined && <Devices devices={pool.data.live.devices} />}
+        </Section>
         <Section
           bare
           title={text.terms.title}
@@ -225,31 +239,17 @@ function Money({
   );
 }
 
-function TopRigs({ pool }: { readonly pool: PoolAnswer | undefined }): ReactNode {
-  const rigs = useQuery(queries.rigs({ limit: RIGS_SHOWN }));
-  return (
-    <Section
-      bare
-      title={text.rigs.title}
-      note={text.homePage.rigsNote}
-      end={<Link to="/workers">{rigs.data === undefined ? text.rigs.all : text.rigs.allOf(rigs.data.total)}</Link>}
-    >
-      <Loaded of={rigs}>
-        {({ items }) => {
-          if (items.length === 0)
-            return (
-              <Empty title={text.rigs.none}>
-                <Link to="/join">{text.rigs.noneAction}</Link>
-              </Empty>
-            );
-          const { name, state, spark, speed, earned } = rigColumns(items);
-          const columns = [withDevice(name), state, { ...spark, quiet: true }, speed, { ...earned, head: text.eth }];
-          return <Table rows={items} columns={columns} rowKey={(rig) => rig.name} />;
-        }}
-      </Loaded>
-      {pool !== undefined && <Devices devices={pool.live.devices} />}
-    </Section>
-  );
+function TopRigs({ rigs }: { readonly rigs: readonly RigSummary[] }): ReactNode {
+  if (rigs.length === 0) {
+    return (
+      <Empty title={text.rigs.none}>
+        <Link to="/join">{text.rigs.noneAction}</Link>
+      </Empty>
+    );
+  }
+  const { name, state, spark, speed, earned } = rigColumns(rigs);
+  const columns = [withDevice(name), state, { ...spark, quiet: true }, speed, { ...earned, head: text.eth }];
+  return <Table rows={rigs} columns={columns} rowKey={(rig) => rig.name} />;
 }
 
 /** What the rigs that are online work with: most rigs first. */

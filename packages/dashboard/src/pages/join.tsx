@@ -265,7 +265,7 @@ function Steps({
         </li>
         <li>
           <span className={`state ${credited ? "" : "off"}`} data-step="credit">
-            {credited ? text.join.credited(<Eth wei={found.earned24hWei} unit />) : text.join.notCredited}
+            <span>{credited ? text.join.credited(<Eth wei={found.earned24hWei} unit />) : text.join.notCredited}</span>
           </span>{" "}
           {credited && (
             <span className="text-soft">

@@ -139,8 +139,8 @@ function Figures({ rig }: { readonly rig: RigAnswer }): ReactNode {
         />
         <Figure
           title={text.rig.now}
-          value={text.rig.streamsNow(rig.streams, rig.capacity)}
-          note={text.rig.inFlight(rig.jobsInFlight)}
+          value={rig.state === "offline" ? text.none : text.rig.streamsNow(rig.streams, rig.capacity)}
+          note={rig.state === "offline" ? text.state.offline : text.rig.inFlight(rig.jobsInFlight)}
         />
         <Figure
           title={text.rig.success}
@@ -291,16 +291,18 @@ function Machine({ rig: { machine, capabilities } }: { readonly rig: RigAnswer }
   const columns: readonly Column<Device>[] = [
     {
       head: text.rigs.device,
-      cell: ({ model, count, driver, memoryMib }) => (
+      cell: ({ model, count, driver, memoryMib, encoders }) => (
         <>
           <span className="wrap-anywhere">{count > 1 ? `${count} × ${model}` : model}</span>
           <span className="sub">
             {[driver && text.rig.driver(driver), memoryMib && text.rig.memory(memoryMib)].filter(Boolean).join(", ")}
           </span>
+          {/* The column of its own has no room on a phone. */}
+          <span className="sub wrap-anywhere sm:hidden">{encoders.join(", ")}</span>
         </>
       ),
     },
-    { head: text.rig.encoders, className: "wrap-anywhere", cell: ({ encoders }) => encoders.join(", ") },
+    { head: text.rig.encoders, className: "hide-s wrap-anywhere", cell: ({ encoders }) => encoders.join(", ") },
     { head: text.rig.decoders, className: "hide-m wrap-anywhere", cell: ({ decoders }) => decoders.join(", ") },
     {
       head: text.rig.measuredCapacity,
@@ -341,7 +343,7 @@ function Preflight({ rig }: { readonly rig: RigAnswer }): ReactNode {
                   {check.name} {check.passed ? text.rig.passed : text.rig.notPassed}
                 </span>
                 {!check.passed && (
-                  <span className="sub wrap-anywhere text-soft">
+                  <span className="block pl-[15px] wrap-anywhere text-soft">
                     {check.detail} {check.action}
                   </span>
                 )}

@@ -69,6 +69,10 @@ export function Loaded<Answer>(props: {
   const { data, error, refetch } = props.of;
   if (data !== undefined) return props.children(data);
   if (error === null) return <Skeleton lines={props.lines ?? 4} height={props.height ?? 20} />;
+  // Trying again would not help.
+  if (error instanceof ApiProblem && error.code.endsWith("/not-configured")) {
+    return <p className="text-soft">{error.message}</p>;
+  }
   return (
     <Empty title={text.failed.title}>
       {error instanceof ApiProblem ? error.message : text.failed.unreachable}{" "}

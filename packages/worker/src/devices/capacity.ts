@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { type Clock, errorText, type Logger } from "@openpool/base";
+import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
 import type { Profile } from "@openpool/protocol";
 import type { Transcoder } from "../transcode/transcoder.ts";
 import { type Device, deviceName } from "./device.ts";
@@ -15,6 +15,9 @@ export interface Capacity {
   readonly realTimeFactor: number;
   readonly measuredAt: string;
 }
+
+/** Nothing could be measured. */
+export type CapacityFailure = { readonly code: "worker/not-measured" };
 
 /** Raised when what is measured changes, so that kept results of older releases are not used. */
 const CACHE_VERSION = 1;
@@ -66,7 +69,13 @@ async function makeSource(build: FfmpegBuild, dir: string, signal: AbortSignal):
     cwd: dir,
     signal,
   });
-  if (run.code !== 0) throw new Error(`FFmpeg could not make the benchmark's source: ${run.stderr.trim()}`);
+  if (run.code !== 0) {
+    const why = run.stderr.trim() || `it took longer than ${STEP_TIMEOUT_MS / 1000} s, so this machine is very busy`;
+    throw new PoolError<CapacityFailure>(
+      { code: "worker/not-measured" },
+      `FFmpeg could not make the benchmark's source: ${why}. Try again later, or name the number of streams with --max-sessions.`,
+    );
+  }
   return await readFile(join(dir, "bench.ts"));
 }
 

@@ -85,9 +85,11 @@ function Wish({
     <dl className="facts">
       <dt>{words.to}</dt>
       <dd>
-        <span className="mono" title={wish.payTo}>
-          {wish.payTo === worker ? words.own : wish.payTo}
-        </span>{" "}
+        {wish.payTo === worker ? (
+          <span title={wish.payTo}>{words.own}</span>
+        ) : (
+          <span className="mono">{wish.payTo}</span>
+        )}{" "}
         <CopyButton value={wish.payTo} label={text.address} className="link small" />
       </dd>
       <dt>{words.from}</dt>
