@@ -470,7 +470,7 @@ export const text = {
     notHere: (rig: string) => `Waiting for ${rig} …`,
     gone: (rig: string) => `${rig} was here and is offline,`,
     here: (rig: string) => `${rig} is here.`,
-    credited: (eth: ReactNode) => <>It is credited: a fee share of {eth} in 24 h</>,
+    credited: (eth: ReactNode) => <>Credited: a fee share of {eth} in 24 h</>,
     notCredited: "Waiting for its first segment …",
     yourPage: "Your page",
     check: "It does not appear?",

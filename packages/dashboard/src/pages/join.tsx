@@ -264,7 +264,7 @@ function Steps({
           </span>
         </li>
         <li>
-          <span className={`state ${credited ? "" : "off"}`} data-step="credit">
+          <span className={`state whitespace-normal! ${credited ? "" : "off"}`} data-step="credit">
             <span>{credited ? text.join.credited(<Eth wei={found.earned24hWei} unit />) : text.join.notCredited}</span>
           </span>{" "}
           {credited && (
