@@ -3,6 +3,9 @@ import type { Fact, FactsMessage, LiveMessage, PoolAnswer } from "@openpool/prot
 import { useEffect, useEffectEvent } from "react";
 import { paths, withQuery } from "./client.ts";
 
+/** How often a page that is told the numbers of this moment asks for everything else about the pool. */
+const REST_EVERY_MS = 5_000;
+
 interface Listener {
   /** Also list this worker's segments. */
   readonly worker?: string | undefined;
@@ -26,6 +29,13 @@ export function useLive({ worker, onFacts }: Listener = {}): void {
     });
     source.addEventListener("facts", (event: MessageEvent<string>) => tell(JSON.parse(event.data) as FactsMessage));
     source.addEventListener("reset", () => void client.invalidateQueries());
-    return () => source.close();
+    // What comes every second puts off the next asking for good; the rest of the answer is asked for all the same.
+    const rest = setInterval(() => {
+      void client.invalidateQueries({ queryKey: [paths.pool()], exact: true }, { cancelRefetch: false });
+    }, REST_EVERY_MS);
+    return () => {
+      clearInterval(rest);
+      source.close();
+    };
   }, [client, worker]);
 }
