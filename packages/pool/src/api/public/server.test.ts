@@ -390,7 +390,7 @@ test("statements are CSV that no spreadsheet takes for a formula", async () => {
 });
 
 describe("pages", () => {
-  test("come from the built files, and every path without one is the program's", async () => {
+  test("come from the built files with the pool's name, and every path without one is the program's", async () => {
     const dir = await mkdtemp(join(tmpdir(), "openpool-pages-"));
     await mkdir(join(dir, "assets"));
     await writeFile(join(dir, "index.html"), "<!doctype html><title>pages</title>");
@@ -398,7 +398,7 @@ describe("pages", () => {
     await using served = await openWorld({ dashboardDir: dir });
     for (const path of ["/", `/w/${ada}`, `/w/${ada}/rig1.x`, "/join?address=x"]) {
       const page = await served.get(path);
-      expect([page.status, String(page.body)], path).toEqual([200, "<!doctype html><title>pages</title>"]);
+      expect([page.status, String(page.body)], path).toEqual([200, "<!doctype html><title>Example Pool</title>"]);
     }
     const script = await served.get("/assets/main-abc.js");
     expect(script.headers.get("cache-control")).toContain("immutable");
