@@ -27,6 +27,8 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 const deps = { logger: silentLogger, clock: systemClock };
+/** Other tests may have the machine for a while. */
+const patience = { timeout: 20_000 };
 const rendition = (path: string, bytes: number) => ({ path, contentType: "video/mp2t", data: randomBytes(bytes) });
 
 function put(spool: Spool, key: string, files: readonly ReturnType<typeof rendition>[]): Promise<void> {
@@ -96,12 +98,12 @@ test("takes no more room than it may, uses freed room first, and gives memory ba
   await put(spool, "never fetched", [rendition("/n", 10)]);
   clock.advance(SPOOL_KEEP_MS * 1.5);
   expect(spool.kept).toBe(0);
-  await expect.poll(() => statSync(file).size).toBeLessThan(100_000);
+  await expect.poll(() => statSync(file).size, patience).toBeLessThan(100_000);
   await expect
     .poll(async () => {
       await put(spool, "again", [rendition("/n", 10)]);
       return spool.kept;
-    })
+    }, patience)
     .toBe(1);
 });
 
@@ -124,11 +126,14 @@ test("a process that is killed at any moment leaves whole renditions or none", a
       stdio: ["ignore", "pipe", "inherit"],
     },
   );
-  await new Promise((resolve) => child.stdout.once("data", resolve));
-  await expect.poll(() => statSync(join(dir, "gen-9.spool")).size).toBeGreaterThan(5_000_000);
   const gone = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGKILL");
-  await gone;
+  try {
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    await expect.poll(() => statSync(join(dir, "gen-9.spool")).size, patience).toBeGreaterThan(5_000_000);
+  } finally {
+    child.kill("SIGKILL");
+    await gone;
+  }
   await using next = openSpool({ place, generation: 10 }, deps);
   let found = 0;
   for (let i = 0; i < 16; i++) {

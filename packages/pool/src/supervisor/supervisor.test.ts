@@ -189,12 +189,13 @@ describe("a crash", () => {
   });
 
   test("of a process that hangs is noticed, and the process replaced", async () => {
-    const pool = await start({}, { limits: { hangTimeoutMs: 1_000 } });
+    const pool = await start({}, { limits: { hangTimeoutMs: 4_000 } });
     const { port } = pool.listen;
     const before = pool.generation!;
     const hanging = ask(port, "/hang").catch(() => "cut");
     expect(await hanging).toBe("cut");
-    expect(await generationAt(port)).toBe(before + 1);
+    // One that the machine left no time may have been taken for hanging, too.
+    expect(await generationAt(port)).toBeGreaterThan(before);
   });
 });
 
