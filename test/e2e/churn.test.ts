@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
-import { startTestPool, type TestPool, until } from "./pool.ts";
+import { startTestPool, type TestPool, UNHURRIED_MS, until } from "./pool.ts";
 
 let pool: TestPool;
 beforeAll(async () => {
@@ -68,7 +68,8 @@ test("fifty workers that come and go at random cost twenty streams nothing, and 
         manifestId: `churn-${stream}`,
         seq,
         data: source,
-        durationMs: 2_000,
+        // Whoever leaves is noticed at once: nobody has to be late for it.
+        durationMs: UNHURRIED_MS,
         profiles,
         container: "mpegts",
       } as const;

@@ -234,7 +234,8 @@ describe("a session", () => {
       );
       expect(new Set((await Promise.all(posts)).map(({ status }) => status))).toEqual(new Set([403]));
     }
-    expect(fortress.status().sessions).toBe(before);
+    // Some of before may have gone idle meanwhile.
+    expect(fortress.status().sessions).toBeLessThanOrEqual(before);
   });
 
   test("is not lost to a wall clock that says its token has expired", async () => {

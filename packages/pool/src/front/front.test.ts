@@ -165,7 +165,7 @@ describe("a connection is closed that", () => {
 
 test("a request that takes long is left alone, on HTTP/1.1 and on h2", async () => {
   const waiting: Exchange[] = [];
-  const { port } = await open({ limits: { requestMs: 200, idleMs: 200, lookMs: 50 } }, (exchange) => {
+  const { port } = await open({ limits: { idleMs: 200, lookMs: 50 } }, (exchange) => {
     exchange.start(200);
     waiting.push(exchange);
   });
