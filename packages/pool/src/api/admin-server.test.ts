@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PoolError, silentLogger } from "@openpool/base";
@@ -158,6 +160,19 @@ describe("events", () => {
     port.append("job.credited");
     expect(JSON.parse((await chunks.read()).value!)).toMatchObject({ type: "job.credited" });
     reader.abort();
+    await expect.poll(() => port.listeners.size).toBe(0);
+  });
+
+  test("followed often over one connection are followed once, and by nobody when it is closed", async () => {
+    port.append("pool.started");
+    const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+    socket.write("GET /events?follow=1 HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20));
+    const [first] = (await once(socket, "data")) as [Buffer];
+    expect(first.toString()).toContain("200 OK");
+    // What comes behind them on the socket is answered by the time that this is.
+    await fetch(`${server.url}/status`);
+    expect(port.listeners.size).toBe(1);
+    socket.destroy();
     await expect.poll(() => port.listeners.size).toBe(0);
   });
 

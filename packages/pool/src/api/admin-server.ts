@@ -196,6 +196,8 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
   app.get("/workers", async (_request, reply) => json(reply, await port.workers()));
   app.get("/events", (request, reply) => {
     const query = parse(eventsQuery, request.query);
+    // Behind an unfinished answer an endless one never comes to its turn, and would never be told that its reader left.
+    if (query.follow && reply.raw.socket === null) throw new BadRequest("following needs a connection of its own");
     const types = query.type === undefined ? undefined : [query.type].flat().flatMap((text) => text.split(","));
     const end = AbortSignal.any([closing, goneSignal(reply)]);
     // Who follows learns at once that it works, and not with the first event.

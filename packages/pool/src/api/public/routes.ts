@@ -287,6 +287,11 @@ export async function routes(
       const worker = request.query.worker === undefined ? undefined : readAddress(request.query.worker);
       const last = request.headers["last-event-id"] ?? request.query.after;
       const after = typeof last === "string" && /^\d{1,18}$/.test(last) ? BigInt(last) : undefined;
+      const { raw } = reply;
+      // Behind an unfinished answer an endless one never comes to its turn, and would never be told that its reader left.
+      if (raw.socket === null || raw.destroyed) {
+        return sendProblem(reply, "api/bad-request", "A stream needs a connection of its own.") as never;
+      }
       const group = addressGroup(request.ip);
       const open = streams.get(group) ?? 0;
       if (open >= streamsPerAddress) {
@@ -294,7 +299,6 @@ export async function routes(
       }
       streams.set(group, open + 1);
       reply.hijack();
-      const { raw } = reply;
       raw.once("close", () => {
         const left = (streams.get(group) ?? 1) - 1;
         if (left > 0) streams.set(group, left);
@@ -310,7 +314,7 @@ export async function routes(
         // Proxies would collect the words otherwise.
         "x-accel-buffering": "no",
       });
-      raw.socket?.setNoDelay(true);
+      raw.socket.setNoDelay(true);
       hub.serve(raw, worker, after).catch((error: unknown) => {
         logger.error("an event stream failed", { error: String(error) });
         raw.destroy();
