@@ -1,4 +1,6 @@
 import { readFile } from "node:fs/promises";
+import { type IncomingMessage, request } from "node:http";
+import { json } from "node:stream/consumers";
 import { errorCode, errorText, type OptionValues, PoolError } from "@openpool/base";
 import { poolOptions, readAdminFile } from "@openpool/pool";
 import type { Command } from "commander";
@@ -53,34 +55,53 @@ export function noPool(dataDir: string): AdminClientError {
   );
 }
 
+interface Call {
+  readonly method?: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Without any limit of time, which `fetch` has: checking the books may take many minutes, and in a quiet pool nothing
+ * happens for hours. Each call has a connection of its own, so that none is sent to a pool that was there before.
+ */
+function send(url: string, { method = "GET", headers = {}, body, signal }: Call): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    request(url, { method, headers, agent: false, ...(signal && { signal }) }, resolve)
+      .on("error", reject)
+      .end(body);
+  });
+}
+
 /** @throws AdminClientError when no pool has said that it runs there. */
 export async function openAdminClient(dataDir: string): Promise<AdminClient> {
   const file = await readAdminFile(dataDir);
   if (!file) throw noPool(dataDir);
   const { url } = file;
-  const call = async (path: string, init: RequestInit): Promise<Response> => {
-    let answer: Response;
+  const call = async (path: string, how: Call = {}): Promise<IncomingMessage> => {
+    let answer: IncomingMessage;
     try {
-      answer = await fetch(`${url}${path}`, init);
+      answer = await send(`${url}${path}`, how);
     } catch (error) {
-      if (init.signal?.aborted) throw init.signal.reason;
-      const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+      if (how.signal?.aborted) throw how.signal.reason;
       throw new AdminClientError(
         { code: "cli/pool-unreachable", url },
-        `the pool of ${dataDir} does not answer at ${url} (${errorCode(cause) ?? errorText(cause)}): is it still running?`,
+        `the pool of ${dataDir} does not answer at ${url} (${errorCode(error) ?? errorText(error)}): is it still running?`,
         { cause: error },
       );
     }
-    if (answer.ok) return answer;
-    const refusal = refusalSchema.safeParse(await answer.json().catch(() => undefined));
-    const reason = refusal.success ? refusal.data.message : `HTTP status ${answer.status}`;
-    throw new AdminClientError({ code: "cli/refused", status: answer.status, reason }, `the pool refused: ${reason}`);
+    const { statusCode: status = 0 } = answer;
+    if (status >= 200 && status < 300) return answer;
+    const refusal = refusalSchema.safeParse(await json(answer).catch(() => undefined));
+    const reason = refusal.success ? refusal.data.message : `HTTP status ${status}`;
+    throw new AdminClientError({ code: "cli/refused", status, reason }, `the pool refused: ${reason}`);
   };
   return {
     dataDir,
     url,
     async get(path) {
-      return (await call(path, {})).json();
+      return json(await call(path));
     },
     async change(method, path, body) {
       const token = (await readFile(file.tokenFile, "utf8")).trim();
@@ -89,14 +110,15 @@ export async function openAdminClient(dataDir: string): Promise<AdminClient> {
         headers: { authorization: `Bearer ${token}`, ...(body ? { "content-type": "application/json" } : {}) },
         ...(body ? { body: JSON.stringify(body) } : {}),
       });
-      return answer.status === 204 ? undefined : answer.json();
+      if (answer.statusCode !== 204) return json(answer);
+      answer.resume();
+      return undefined;
     },
     async *lines(path, signal) {
-      const answer = await call(path, { signal });
-      if (!answer.body) return;
+      const answer = (await call(path, { signal })).setEncoding("utf8");
       let rest = "";
       try {
-        for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
+        for await (const chunk of answer) {
           const parts = (rest + chunk).split("\n");
           rest = parts.pop() ?? "";
           yield* parts;

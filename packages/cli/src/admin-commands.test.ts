@@ -213,10 +213,23 @@ describe("events", () => {
     });
   });
 
+  test("are followed up to a limit, and without a time from now on", async () => {
+    pool.append("rig.joined");
+    const limited = await operate(["events", "--follow", "--since", "2026-01-01T00:00:00Z", "--limit", "2", "--json"]);
+    expect(limited.code).toBe(0);
+    expect(limited.out.trimEnd().split("\n")).toHaveLength(2);
+    const stop = new AbortController();
+    const following = run(["events", "--follow"], { env: { OPENPOOL_DATA_DIR: dataDir }, stop: stop.signal });
+    await expect.poll(() => pool.listeners.size).toBe(1);
+    stop.abort();
+    // Everything in this log is of the past.
+    expect((await following).out).toBe("");
+  });
+
   test("are followed across a restart of the pool, none twice and none left out", async () => {
     const stop = new AbortController();
     let out = "";
-    const following = run(["events", "--follow", "--json"], {
+    const following = run(["events", "--follow", "--since", "2026-01-01T00:00:00Z", "--json"], {
       env: { OPENPOOL_DATA_DIR: dataDir },
       stop: stop.signal,
       out: async (text) => void (out += text),
@@ -313,6 +326,24 @@ test("a drain waits until the rig holds nothing, and says what it waits for", as
   expect(err).toContain("holds 1 sessions, and no other rig has room for them");
   expect(out).toBe(`${ada}.rig1 holds nothing any more\n`);
   expect(code).toBe(0);
+});
+
+test("a drain knows its rig in lower case too, and takes one that is not there for no empty one", async () => {
+  let looks = 0;
+  pool.status = () => {
+    const held = looks++ > 0 ? 0 : 1;
+    return { rigs: [{ ...pool.rig, sessions: held, jobsInFlight: held }] } as unknown as PoolStatus;
+  };
+  const typed = `${ada.toLowerCase()}.rig1`;
+  const waited = await operate(["rigs", "drain", "--wait", typed]);
+  expect(waited.err).toContain(`${typed} holds 1 sessions`);
+  expect(waited.out).toBe(`${typed} holds nothing any more\n`);
+  pool.status = () => ({ rigs: [] }) as unknown as PoolStatus;
+  expect(await operate(["rigs", "drain", "--wait", typed])).toMatchObject({
+    code: 1,
+    out: "",
+    err: expect.stringContaining(`does not know ${ada}.rig1 any more`),
+  });
 });
 
 test("doctor finds the running pool", async () => {

@@ -34,7 +34,7 @@ export function addEventsCommand({ program, run }: Registry): void {
     .option("--json", "one JSON object a line, as docs/events.md describes it")
     .option("--since <TIME>", "only what happened since: 2026-01-31T12:00:00Z, or 15m, 2h, 1d ago")
     .option("--type <TYPE>", "only events of this type; may be given several times", collect)
-    .option("--limit <N>", "at most so many")
+    .option("--limit <N>", "at most so many; following ends with the last of them")
     .addHelpText(
       "after",
       `
@@ -49,6 +49,7 @@ Examples:
       const flags = command.opts<EventFlags>();
       const query = readQuery(flags);
       let after: string | undefined;
+      let left = flags.limit === undefined ? Infinity : Number(flags.limit);
       let reached = false;
       let told = false;
       for (;;) {
@@ -56,13 +57,15 @@ Examples:
           const pool = await openAdminClient(dataDir);
           reached = true;
           if (after !== undefined) query.set("after", after);
+          if (left < Infinity) query.set("limit", String(left));
           for await (const line of pool.lines(`/events?${query}`, io.stop)) {
             told = false;
             const event = eventSchema.parse(JSON.parse(line));
             after = event.position;
+            left -= 1;
             await io.out(flags.json ? `${line}\n` : eventText(event));
           }
-          if (!flags.follow) return exitCode.ok;
+          if (!flags.follow || left === 0) return exitCode.ok;
         } catch (error) {
           if (io.stop.aborted) return exitCode.ok;
           // Whoever follows has seen the pool before: it is being restarted, most likely.
@@ -86,7 +89,9 @@ function readQuery(flags: EventFlags): URLSearchParams {
   const query = new URLSearchParams();
   const problems = [];
   if (flags.follow) query.set("follow", "1");
-  if (flags.since !== undefined) {
+  if (flags.since === undefined) {
+    if (flags.follow) query.set("since", new Date().toISOString());
+  } else {
     const since = parseSince(flags.since, Date.now());
     if (since === undefined) {
       problems.push({
@@ -101,7 +106,6 @@ function readQuery(flags: EventFlags): URLSearchParams {
     if (!/^[1-9]\d{0,5}$/.test(flags.limit)) {
       problems.push({ where: "--limit", problem: `${JSON.stringify(flags.limit)} is no number from 1 to 999999` });
     }
-    query.set("limit", flags.limit);
   }
   for (const type of flags.type ?? []) query.append("type", type);
   if (problems.length > 0) throw settingsError(problems);

@@ -1,3 +1,4 @@
+import { formatRig, parseOpenSecret } from "@openpool/protocol";
 import { z } from "zod";
 import { exitCode } from "../io.ts";
 import { addPoolGroup } from "../pool-group.ts";
@@ -74,12 +75,17 @@ lose a segment: until they end, or another rig joins.`,
       act(drain, 1, async (pool, io) => {
         await pool.change("POST", `/rigs/${encodeURIComponent(name)}/drain`);
         if (!drain.opts<{ wait?: boolean }>().wait) return `${name} is draining\n`;
+        // The pool took it, in whatever letters; its answers have it in one form.
+        const parsed = parseOpenSecret(name);
+        const wanted = typeof parsed === "string" ? name : formatRig(parsed);
         for (let said = ""; ;) {
           const all = rigsSchema.parse(await pool.get("/rigs"));
-          const rig = all.find(
-            (one) => `${one.worker}.${one.rig}` === name || (one.worker === name && one.rig === "default"),
-          );
-          if (!rig || (rig.sessions === 0 && rig.jobsInFlight === 0)) return `${name} holds nothing any more\n`;
+          const rig = all.find((one) => `${one.worker}.${one.rig}` === wanted);
+          if (!rig) {
+            io.err(`the pool does not know ${wanted} any more, so nobody can say what it holds\n`);
+            return { text: "", code: exitCode.failed };
+          }
+          if (rig.sessions === 0 && rig.jobsInFlight === 0) return `${name} holds nothing any more\n`;
           const room = all.some((one) => one.state === "connected" && one.sessions < one.capacity);
           const text = `${name} holds ${rig.sessions} sessions${room ? "" : ", and no other rig has room for them"}`;
           if (text !== said) io.err(`${(said = text)}\n`);
