@@ -127,6 +127,11 @@ function fingerprint(build: FfmpegBuild, { path, ...device }: Device): string {
   ]);
 }
 
+/** One without a finished segment says what went wrong then, and nothing of the device: it is measured again. */
+function isMeasured(capacity: Capacity | undefined): capacity is Capacity {
+  return capacity !== undefined && capacity.sessions >= 1 && capacity.realTimeFactor > 0;
+}
+
 interface Cache {
   readonly version: number;
   readonly entries: Readonly<Record<string, Capacity>>;
@@ -170,7 +175,7 @@ export async function measureCapacity(
     for (const { device, transcoder } of options.devices) {
       const key = fingerprint(ffmpeg, device);
       let capacity = entries[key];
-      if (!(capacity && capacity.sessions >= 1)) {
+      if (!isMeasured(capacity)) {
         logger.info("measuring what the device can do", { device: device.id });
         source ??= await makeSource(ffmpeg, dir, signal);
         const factor = await measure(transcoder, source, clock, signal);
@@ -179,7 +184,11 @@ export async function measureCapacity(
           realTimeFactor: Math.round(factor * 100) / 100,
           measuredAt: new Date(clock.now()).toISOString(),
         };
-        entries[key] = capacity;
+        if (isMeasured(capacity)) entries[key] = capacity;
+        else
+          logger.warn("no segment of the benchmark was finished; it is tried again at the next start", {
+            device: device.id,
+          });
       }
       capacities.set(device, capacity);
     }

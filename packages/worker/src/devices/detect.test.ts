@@ -81,7 +81,9 @@ test("of two cards the one that encodes is used, on a path that keeps frames on 
   const ffmpegPath = join(tempDir, "pretender");
   await writeFile(smi, `#!/bin/sh\necho '${gpu(0, "NVIDIA L4")}'; echo '${gpu(1, "NVIDIA H100")}'\n`, { mode: 0o755 });
   await writeFile(ffmpegPath, PRETENDER, { mode: 0o755 });
-  const { devices, findings } = await detectDevices({ ...options, nvidiaSmiPath: smi, ffmpegPath });
+  // However often a card is asked for, it is one device.
+  const asked = { ...options, devices: "nvidia,nvidia:0,0", nvidiaSmiPath: smi, ffmpegPath };
+  const { devices, findings } = await detectDevices(asked);
   expect(findings).toMatchObject([
     { device: "nvidia:0", usable: true, text: "works" },
     { device: "nvidia:1", usable: false, text: "no NVENC on this card for this codec" },

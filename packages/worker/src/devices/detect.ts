@@ -44,29 +44,35 @@ function namesOne(request: DeviceRequest): boolean {
   );
 }
 
+/** `taken`: devices that were asked for before, by render node or name; they are left out. */
 async function proveAll(
   request: DeviceRequest,
   options: DetectOptions,
   bench: Bench,
   sample: Sample,
   proof: SoftwareProof,
+  taken: Set<string>,
 ): Promise<Found> {
   const { candidates, findings: absent } = await candidatesFor(request, options, bench.build, bench.signal);
   const devices: Device[] = [];
   const findings = [...absent];
   let missing = namesOne(request) && absent.length > 0;
-  const taken = new Set<string>();
+  let elsewhere = false;
   for (const candidate of candidates) {
-    // One way to use a render node is enough: the first that works.
-    if (candidate.node !== undefined && taken.has(candidate.node)) continue;
+    // One way to use a device is enough: the first that works.
+    const place = candidate.node ?? candidate.id;
+    if (taken.has(place)) {
+      elsewhere = true;
+      continue;
+    }
     const { device, finding } = await proveDevice(candidate, bench, sample, proof);
     findings.push(finding);
     if (device) devices.push(device);
     else if (namesOne(request)) missing = true;
-    if (device && candidate.node !== undefined) taken.add(candidate.node);
+    if (device) taken.add(place);
   }
   const optional = request.kind === "auto" || request.kind === "cpu";
-  return { devices, findings, missing: missing || (!optional && devices.length === 0) };
+  return { devices, findings, missing: missing || (!optional && !elsewhere && devices.length === 0) };
 }
 
 function cpuDevice(build: FfmpegBuild, proof: SoftwareProof): Device | undefined {
@@ -120,8 +126,9 @@ export async function detectDevices(
 
     const devices: Device[] = [];
     let missing = false;
+    const taken = new Set<string>();
     for (const request of requests) {
-      const found = await proveAll(request, options, bench, sample, proof);
+      const found = await proveAll(request, options, bench, sample, proof, taken);
       devices.push(...found.devices);
       findings.push(...found.findings);
       missing ||= found.missing;
