@@ -26,6 +26,7 @@ import type {
   NextPayout,
   PayeeStanding,
   PayoutLine,
+  PageQuery,
   PayoutPort,
   PayoutRun,
   PayoutStatus,
@@ -170,16 +171,20 @@ export class PayoutEngine implements PayoutPort {
     return { atMs: schedule === undefined ? undefined : nextAtMs, schedule, timeZone, minimumWei };
   }
 
-  runs({ limit = 100 }: { readonly limit?: number } = {}): Promise<readonly PayoutRun[]> {
-    return this.#deps.store.runs(limit);
+  runs({ limit = 100, before }: PageQuery = {}): Promise<readonly PayoutRun[]> {
+    return this.#deps.store.runs(limit, before);
   }
 
   run(id: string): Promise<RunDetail | undefined> {
     return this.#deps.store.run(id);
   }
 
-  linesOf(worker: WorkerAddress, { limit = 100 }: { readonly limit?: number } = {}): Promise<readonly PayoutLine[]> {
-    return this.#deps.store.linesOf(worker, limit);
+  linesOf(worker: WorkerAddress, { limit = 100, before }: PageQuery = {}): Promise<readonly PayoutLine[]> {
+    return this.#deps.store.linesOf(worker, limit, before);
+  }
+
+  finalLines(worker: WorkerAddress): Promise<number> {
+    return this.#deps.store.finalLines(worker);
   }
 
   plan({ dryRun }: { readonly dryRun: boolean }): Promise<PlannedPayout> {

@@ -350,9 +350,13 @@ export interface PayoutStore {
   /** Keeps what ETH was worth on a day (`YYYY-MM-DD`, UTC), unless something was kept for it; answers whether it did. */
   keepFiat(day: string, price: FiatPrice): Promise<boolean>;
   setNextAt(nextAtMs: number | undefined, schedule: string | undefined): Promise<void>;
-  runs(limit: number): Promise<readonly PayoutRun[]>;
+  /** Newest first; behind the one with this id. */
+  runs(limit: number, before?: string): Promise<readonly PayoutRun[]>;
   run(id: string): Promise<RunDetail | undefined>;
-  linesOf(worker: WorkerAddress, limit: number): Promise<readonly PayoutLine[]>;
+  /** Newest first; behind the one with this id. */
+  linesOf(worker: WorkerAddress, limit: number, before?: string): Promise<readonly PayoutLine[]>;
+  /** How many of its lines are paid for good. */
+  finalLines(worker: WorkerAddress): Promise<number>;
   line(id: string): Promise<PayoutLine | undefined>;
   retry(worker: WorkerAddress): Promise<void>;
   /** Holds a worker's payouts back, or releases them: what is held for a ban, too. */

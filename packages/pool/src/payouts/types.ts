@@ -317,15 +317,24 @@ export interface PayeeStanding {
   readonly stopped: boolean;
 }
 
+/** Part of a list that is newest first. */
+export interface PageQuery {
+  readonly limit?: number;
+  /** Behind the one with this id; one that is not in the list has nothing behind it. */
+  readonly before?: string | undefined;
+}
+
 /** What API and commands may ask of the payouts. Refusals are `PoolError`s. Amounts are in wei. */
 export interface PayoutPort {
   status(): Promise<PayoutStatus>;
   next(): Promise<NextPayout>;
   /** Newest first. */
-  runs(query?: { readonly limit?: number }): Promise<readonly PayoutRun[]>;
+  runs(query?: PageQuery): Promise<readonly PayoutRun[]>;
   run(id: string): Promise<RunDetail | undefined>;
   /** Newest first. */
-  linesOf(worker: WorkerAddress, query?: { readonly limit?: number }): Promise<readonly PayoutLine[]>;
+  linesOf(worker: WorkerAddress, query?: PageQuery): Promise<readonly PayoutLine[]>;
+  /** How many of a worker's lines are paid for good. */
+  finalLines(worker: WorkerAddress): Promise<number>;
   /** `dryRun`: nothing is written. */
   plan(query: { readonly dryRun: boolean }): Promise<PlannedPayout>;
   approve(id: string, by: string): Promise<PayoutRun>;

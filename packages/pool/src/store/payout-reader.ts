@@ -200,8 +200,14 @@ export class PgPayoutReader implements AsyncDisposable {
     return rows.map((row) => ({ run: toRun(row), assets: row.assets }));
   }
 
-  async runs(limit: number): Promise<readonly PayoutRun[]> {
-    const rows = await this.#pool.query<RunRow>(`${RUNS} order by r.created_at desc limit $1`, [Math.min(limit, MOST)]);
+  async runs(limit: number, before?: string): Promise<readonly PayoutRun[]> {
+    if (before !== undefined && !UUID.test(before)) return [];
+    const rows = await this.#pool.query<RunRow>(
+      `${RUNS} where $2::uuid is null
+         or (r.created_at, r.id) < (select created_at, id from openpool.payout_runs where id = $2)
+       order by r.created_at desc, r.id desc limit $1`,
+      [Math.min(limit, MOST), before ?? null],
+    );
     return rows.map(toRun);
   }
 
@@ -211,12 +217,23 @@ export class PgPayoutReader implements AsyncDisposable {
     return row && detailOf((sql, values) => this.#pool.query(sql, values), row);
   }
 
-  async linesOf(worker: WorkerAddress, limit: number): Promise<readonly PayoutLine[]> {
+  async linesOf(worker: WorkerAddress, limit: number, before?: string): Promise<readonly PayoutLine[]> {
+    if (before !== undefined && !UUID.test(before)) return [];
     const rows = await this.#pool.query<LineRow>(
-      `${LINES} where l.worker = $1 order by l.planned_at desc, l.id desc limit $2`,
-      [worker, Math.min(limit, MOST)],
+      `${LINES} where l.worker = $1 and ($3::uuid is null
+         or (l.planned_at, l.id) < (select planned_at, id from openpool.payout_lines where id = $3))
+       order by l.planned_at desc, l.id desc limit $2`,
+      [worker, Math.min(limit, MOST), before ?? null],
     );
     return rows.map(toLine);
+  }
+
+  async finalLines(worker: WorkerAddress): Promise<number> {
+    const [row] = await this.#pool.query<{ lines: string }>(
+      "select count(*) as lines from openpool.payout_lines where worker = $1 and state = 'final'",
+      [worker],
+    );
+    return Number(row?.lines ?? 0);
   }
 
   async line(id: string): Promise<PayoutLine | undefined> {

@@ -1,6 +1,6 @@
 import { payoutLineSchema, payoutRunSchema, type WorkerAddress } from "@openpool/protocol";
 import { expect, test } from "vitest";
-import type { PayoutLine, PayoutPort, PayoutRun } from "../../payouts/types.ts";
+import type { PageQuery, PayoutLine, PayoutPort, PayoutRun } from "../../payouts/types.ts";
 import { ada, bob } from "../../store/testing/sample-credit.ts";
 import { createPayoutsView, fiatOf } from "./payout-view.ts";
 
@@ -53,16 +53,23 @@ const run = (n: number, state: PayoutRun["state"]): PayoutRun => ({
   notes: [],
 });
 
-function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?: string) {
+function page<T extends { readonly id: string }>(all: readonly T[], limit = 100, before?: string): readonly T[] {
+  const start = before === undefined ? 0 : all.findIndex((one) => one.id === before) + 1;
+  return before !== undefined && start === 0 ? [] : all.slice(start, start + limit);
+}
+
+function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?: string, reads: string[] = []) {
   const port = {
     status: async () => ({ paused, halted: undefined }),
     next: async () => ({ atMs: 99 }),
-    runs: async () => runs,
+    runs: async ({ limit, before }: PageQuery) => page(runs, limit, before),
     run: async (id: string) => {
+      reads.push(id);
       const found = runs.find((one) => one.id === id);
       return found && { run: found, lines: lines.filter((one) => one.run === id), intents: [] };
     },
-    linesOf: async () => lines,
+    linesOf: async (_: string, { limit, before }: PageQuery) => page(lines, limit, before),
+    finalLines: async () => lines.filter((one) => one.state === "final").length,
     payees: async () => [
       { worker: cy, thresholdWei: 13n, stopped: false },
       { worker: dee, thresholdWei: 0n, stopped: true },
@@ -108,6 +115,15 @@ test("runs and lines are what the schemas promise, page by page, and hold no wor
   ]);
   expect(JSON.stringify([runs, own])).not.toContain("secret words");
   expect(await shown.paid(ada)).toEqual({ count: 1, paidWei: 77n });
+});
+
+test("the lines of a run that goes on are read once for all who look within a moment", async () => {
+  const reads: string[] = [];
+  const shown = view([line(3, "sent")], [run(3, "sending"), run(2, "done")], undefined, reads);
+  await Promise.all([shown.runs(5, undefined), shown.runs(5, undefined)]);
+  await shown.runs(5, undefined);
+  expect((await shown.run("run-3"))?.lines).toHaveLength(1);
+  expect(reads.filter((id) => id === "run-3")).toEqual(["run-3"]);
 });
 
 test("what is due, from how much on, where to, and why not", async () => {

@@ -18,12 +18,15 @@ import type {
   WaitingCode,
 } from "../../payouts/types.ts";
 import type { Payable } from "../../store/ledger-store.ts";
-import { cached } from "./cached.ts";
+import { type Cached, cached } from "./cached.ts";
 import type { PayoutsView } from "./payout-port.ts";
 import { time, timeOrNull } from "./sums.ts";
 
 /** What pages look at of whoever pays. */
-export interface PayoutReads extends Pick<PayoutPort, "runs" | "run" | "linesOf" | "payToChanges" | "payees"> {
+export interface PayoutReads extends Pick<
+  PayoutPort,
+  "runs" | "run" | "linesOf" | "finalLines" | "payToChanges" | "payees"
+> {
   status(): Promise<Pick<PayoutStatus, "paused" | "halted">>;
   next(): Promise<Pick<NextPayout, "atMs">>;
 }
@@ -42,8 +45,9 @@ export interface PayoutViewDeps {
   readonly chainId: number;
 }
 
-/** Lists of the port go so far back. */
-const MOST = 1_000;
+/** The newest runs, which every page shows some of, are kept for a moment. */
+const NEWEST = 25;
+const FRESH_MS = 3_000;
 /** Runs whose lines are kept: one may have thousands. */
 const KEPT_RUNS = 20;
 
@@ -100,13 +104,20 @@ export function fiatOf(amountWei: bigint, { currency, perEth, source }: FiatPric
   return { currency, amount: `${cents / 100n}.${(cents % 100n).toString().padStart(2, "0")}`, source };
 }
 
+interface ShownRun {
+  readonly run: RunJson;
+  readonly lines: readonly LineJson[];
+}
+
 /** The payouts of this pool as everybody may see them. */
 export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
   const { port, clock } = deps;
   /** Of runs that are over: they never change. Of the last ones that were looked at their lines too. */
   const finished = new Map<string, RunJson>();
   const finishedLines = new Map<string, readonly LineJson[]>();
-  const runs = cached(clock, { freshMs: 3_000, staleMs: 30_000 }, () => port.runs({ limit: MOST }));
+  const newest = cached(clock, { freshMs: FRESH_MS, staleMs: 30_000 }, () => port.runs({ limit: NEWEST }));
+  /** The one that goes on, with its lines: there is one at a time, and every page shows it. */
+  let open: { readonly id: string; readonly shown: Cached<ShownRun | undefined> } | undefined;
   const inForce = async (worker: WorkerAddress): Promise<{ payTo: WorkerAddress; thresholdWei: bigint } | undefined> =>
     (await port.payToChanges(worker)).find((one) => one.state === "in-force");
 
@@ -131,14 +142,6 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       transactions: [...hashes],
     };
   };
-  const described = async (run: PayoutRun): Promise<RunJson> => {
-    const kept = finished.get(run.id);
-    if (kept) return kept;
-    const detail = await port.run(run.id);
-    const json = runJson(run, detail ?? { run, lines: [], intents: [] });
-    if (isOver(run)) finished.set(run.id, json);
-    return json;
-  };
   const lineJson = (line: PayoutLine): LineJson => ({
     id: line.id,
     run: line.run,
@@ -158,13 +161,25 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     // What a contract or a node said may be anything; the pool's own words are in its log.
     reason: line.state === "returned" || line.state === "failed" ? "It could not be paid and is owed again." : null,
   });
-  const behind = <T extends { readonly id: string }>(
-    all: readonly T[],
-    before: string | undefined,
-    limit: number,
-  ): readonly T[] => {
-    const start = before === undefined ? 0 : all.findIndex((one) => one.id === before) + 1;
-    return before !== undefined && start === 0 ? [] : all.slice(start, start + limit);
+  const read = async (id: string): Promise<ShownRun | undefined> => {
+    const detail = await port.run(id);
+    if (!detail) return undefined;
+    const shown = { run: runJson(detail.run, detail), lines: detail.lines.map(lineJson) };
+    if (isOver(detail.run)) {
+      finished.set(id, shown.run);
+      if (finishedLines.size >= KEPT_RUNS) finishedLines.clear();
+      finishedLines.set(id, shown.lines);
+    }
+    return shown;
+  };
+  const described = async (run: PayoutRun): Promise<RunJson> => {
+    const kept = finished.get(run.id);
+    if (kept) return kept;
+    if (isOver(run)) return (await read(run.id))?.run ?? runJson(run, { run, lines: [], intents: [] });
+    if (open?.id !== run.id) {
+      open = { id: run.id, shown: cached(clock, { freshMs: FRESH_MS, staleMs: FRESH_MS }, () => read(run.id)) };
+    }
+    return (await open.shown.get())?.run ?? runJson(run, { run, lines: [], intents: [] });
   };
 
   return {
@@ -201,7 +216,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       return { workers: ready.length, totalWei: ready.reduce((sum, one) => sum + one.owedWei, 0n) };
     },
     async waits(worker) {
-      const [last] = await runs.get();
+      const [last] = await newest.get();
       const found = last?.waiting.find((one) => one.worker === worker);
       // What it is owed now is enough, as whoever asks has seen.
       if (!last || !found || found.code === "below-minimum") return undefined;
@@ -209,32 +224,23 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       return `The payout of ${time(last.createdAtMs)} left it out: ${why}.`;
     },
     async runs(limit, before) {
-      const page = behind(await runs.get(), before, limit);
+      const page =
+        before === undefined && limit <= NEWEST
+          ? (await newest.get()).slice(0, limit)
+          : await port.runs({ limit, before });
       return Promise.all(page.map(described));
     },
     async run(id) {
       const [keptRun, keptLines] = [finished.get(id), finishedLines.get(id)];
       if (keptRun && keptLines) return { run: keptRun, lines: keptLines };
-      const detail = await port.run(id);
-      if (!detail) return undefined;
-      const run = runJson(detail.run, detail);
-      const lines = detail.lines.map(lineJson);
-      if (isOver(detail.run)) {
-        finished.set(id, run);
-        if (finishedLines.size >= KEPT_RUNS) finishedLines.clear();
-        finishedLines.set(id, lines);
-      }
-      return { run, lines };
+      return open?.id === id ? open.shown.get() : read(id);
     },
     async linesOf(worker, limit, before) {
-      return behind(await port.linesOf(worker, { limit: MOST }), before, limit).map(lineJson);
+      return (await port.linesOf(worker, { limit, before })).map(lineJson);
     },
     async paid(worker) {
-      const lines = await port.linesOf(worker, { limit: MOST });
-      return {
-        count: lines.filter((line) => line.state === "final").length,
-        paidWei: await deps.paidWei(worker),
-      };
+      const [count, paidWei] = await Promise.all([port.finalLines(worker), deps.paidWei(worker)]);
+      return { count, paidWei };
     },
   };
 }

@@ -379,7 +379,7 @@ function unsteady<T extends object>(
 }
 
 const READS = new Set(
-  "payable payees control plannedSince accounts givenUp runs run linesOf line booksCatchUp workers multisigs knownTransactions lastSignedMs".split(
+  "payable payees control plannedSince accounts givenUp runs run linesOf finalLines line booksCatchUp workers multisigs knownTransactions lastSignedMs".split(
     " ",
   ),
 );
