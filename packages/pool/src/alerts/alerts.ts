@@ -72,7 +72,8 @@ const DAY_MS = 86_400_000;
 /** Nobody's mailbox is filled with requests to confirm. */
 const MOST_A_TARGET_AND_DAY = 5;
 const MOST_A_WORKER = 50;
-const MOST_PENDING = 10_000;
+/** Of strangers together. What one of them may ask for is limited where they ask. */
+const MOST_PENDING = 100_000;
 const MOST_ACTIVE = 100_000;
 const MAX_TARGET = 500;
 
@@ -149,7 +150,7 @@ export class Alerts implements AsyncDisposable {
     if (
       load.target >= MOST_A_TARGET_AND_DAY ||
       ofWorker >= MOST_A_WORKER ||
-      load.pending >= MOST_PENDING ||
+      (!request.owned && load.pending >= MOST_PENDING) ||
       load.active >= MOST_ACTIVE
     ) {
       throw new AlertError(

@@ -75,6 +75,13 @@ describe("a condition", () => {
     expect(told(seen, 120)).toEqual(["6 raised", "12 cleared", "25 raised", "34 cleared", "55 raised", "68 cleared"]);
   });
 
+  test("that is seen again as it was is the same one, so that nobody writes it", () => {
+    const bad = observe(fresh, rule, { bad: true, atMs: 7, data: { a: 1, b: 2 } }, 7);
+    expect(observe(bad, rule, { bad: true, atMs: 8, data: { b: 2, a: 1 } }, 8)).toBe(bad);
+    expect(observe(bad, rule, { bad: true, atMs: 8, data: { a: 3, b: 2 } }, 8).data).toEqual({ a: 3, b: 2 });
+    expect(observe(fresh, rule, { bad: false, atMs: 7, data: { a: 1 } }, 7)).toBe(fresh);
+  });
+
   test("names when it began, not when it was told", () => {
     const bad = observe(fresh, rule, { bad: true, atMs: 7 }, 7);
     expect(ripen(bad, 7 + rule.raiseAfterMs).alert).toMatchObject({ atMs: 7, phase: "raised", rig: "rig" });

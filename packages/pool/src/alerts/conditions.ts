@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Alert, AlertKind } from "./types.ts";
 
@@ -81,7 +82,11 @@ export function observe(
   nowMs: number,
 ): ConditionState {
   const data = seen.data ?? state.data;
-  if (seen.bad === state.bad) return { ...state, data };
+  if (seen.bad === state.bad) {
+    // Of what is well and was not told nobody asks how well; and what did not change is not written again.
+    const same = (!state.bad && !state.raised) || isDeepStrictEqual(data, state.data);
+    return same ? state : { ...state, data };
+  }
   const changed = { ...state, bad: seen.bad, sinceMs: seen.atMs, data };
   if (seen.bad === state.raised) return { ...changed, dueMs: undefined };
   return { ...changed, dueMs: nowMs + (seen.bad ? rule.raiseAfterMs : calmMs(state, rule)) };

@@ -107,7 +107,7 @@ export class AlertReader implements AsyncDisposable {
   /** Whether there is more to read, and something to send. */
   async #step(
     step: AlertStep,
-    { found, watched }: Observations,
+    { found, watched, measured }: Observations,
   ): Promise<{ readonly more: boolean; readonly news: boolean }> {
     const { clock } = this.#deps;
     const nowMs = clock.now();
@@ -129,6 +129,13 @@ export class AlertReader implements AsyncDisposable {
     const kinds = PRESENCE_RULES.map((rule) => rule.kind);
     if (events.some((event) => event.type === RESTART_EVENT)) take(await step.present(kinds));
     take(await step.due(nowMs));
+    if (measured) {
+      // Nobody listens to these any more: whoever does again is told anew, and not that something old is over.
+      for (const state of await step.standing(MEASURED_RULES.map((rule) => rule.kind))) {
+        take([state]);
+        if (!measured.has(keyText(state))) put(newCondition(state, state, nowMs));
+      }
+    }
     if (watched) take(await step.standing(WATCHED_RULES.map((rule) => rule.kind)));
 
     const alerts: { readonly alert: Alert; readonly operator: boolean }[] = [];
@@ -208,16 +215,22 @@ export class AlertReader implements AsyncDisposable {
     const nowMs = clock.now();
     const found: Observation[] = [];
     const subscriptions = await store.subscribed(MEASURED_RULES.map((rule) => rule.kind));
-    if (subscriptions.length > 0) found.push(...(await this.#measure(subscriptions, nowMs)));
+    const measured = new Set<string>();
+    if (subscriptions.length > 0) found.push(...(await this.#measure(subscriptions, measured, nowMs)));
     const problems = await watch?.();
     for (const { kind, subject = "", data } of problems ?? []) {
       const rule = WATCHED_RULES.find((one) => one.kind === kind);
       if (rule) found.push({ key: { kind, subject, threshold: "" }, rule, bad: true, data, worker: null, rig: null });
     }
-    return { found, watched: problems !== undefined };
+    return { found, watched: problems !== undefined, measured };
   }
 
-  async #measure(subscriptions: readonly Subscription[], nowMs: number): Promise<readonly Observation[]> {
+  /** Adds the keys of what somebody listens to to `measured`. */
+  async #measure(
+    subscriptions: readonly Subscription[],
+    measured: Set<string>,
+    nowMs: number,
+  ): Promise<readonly Observation[]> {
     const { store } = this.#deps;
     const workers = [...new Set(subscriptions.map((one) => one.worker))];
     const measures = await store.measures(workers, nowMs - MEASURED_HOUR_MS);
@@ -241,6 +254,7 @@ export class AlertReader implements AsyncDisposable {
         }
       }
     }
+    for (const key of wanted.keys()) measured.add(key);
     const states = new Map<string, ConditionState>();
     await store.step(async (step) => {
       for (const state of await step.conditions([...wanted.values()].map((one) => one.key)))
@@ -268,8 +282,10 @@ interface Observations {
   readonly found: readonly Observation[];
   /** The pool was asked what is wrong with it: what is not among them any more is well. */
   readonly watched: boolean;
+  /** Keys of the measured conditions that somebody listens to; undefined: nothing was measured. */
+  readonly measured: ReadonlySet<string> | undefined;
 }
-const NOTHING: Observations = { found: [], watched: false };
+const NOTHING: Observations = { found: [], watched: false, measured: undefined };
 
 interface Observation {
   readonly key: ConditionKey;
