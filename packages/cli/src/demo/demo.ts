@@ -159,7 +159,9 @@ class Demo {
       this.#say("starting the workers");
       for (let i = 0; i < this.#options.workers; i++) this.#addWorker();
       await this.#workersReady();
-      const background = [this.#poll(), this.#followEvents(), this.#watchPool(pool)];
+      const background = Promise.all([this.#poll(), this.#followEvents(), this.#watchPool(pool)]);
+      // Awaited at the end; what fails before that ends the demo.
+      background.catch(() => this.#end.abort());
       this.#phase = undefined;
       await this.#push();
       if (once !== undefined) {
@@ -168,7 +170,7 @@ class Demo {
       }
       this.#say("ending");
       this.#end.abort();
-      await Promise.all(background);
+      await background;
     } catch (error) {
       if (!this.#end.signal.aborted || error instanceof DemoError) throw error;
     } finally {

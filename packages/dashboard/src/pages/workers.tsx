@@ -1,7 +1,7 @@
 import type { RigsAnswer, RigSummary } from "@openpool/protocol";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { getJson, paths, queries, type RigsFilter } from "../api/client.ts";
 import { text } from "../text.tsx";
 import { Empty, Loaded } from "../ui/parts.tsx";
@@ -33,11 +33,19 @@ export function WorkersPage(): ReactNode {
   // What the address asks for can be taken back, also when no such rig is online.
   const devices = search.device === undefined || named.includes(search.device) ? named : [...named, search.device];
   const [typed, setTyped] = useState(search.search ?? "");
+  /** What typing has put into the address, until it stands there. */
+  const asked = useRef<string>(null);
+  useEffect(() => {
+    // What stands there otherwise came by Back, Forward or a link, and the field follows it.
+    if (asked.current !== (search.search ?? "")) setTyped(search.search ?? "");
+    asked.current = null;
+  }, [search.search]);
   useEffect(() => {
     // After a pause in typing; characters that no name holds find nothing anyway.
     const wanted = typed.replace(/[^\w.-]/g, "").slice(0, 80);
     if (wanted === (search.search ?? "")) return;
     const timer = setTimeout(() => {
+      asked.current = wanted;
       void navigate({
         search: (now) => (wanted === "" ? without(now, "search") : { ...now, search: wanted }),
         replace: true,

@@ -12,6 +12,8 @@ export class RigLabels {
   readonly #clock: { monotonicMs(): number };
   #kept: ReadonlyMap<string, string> = new Map();
   #readAtMs = -Infinity;
+  /** How often one was put. */
+  #puts = 0;
   #reading: Promise<void> | undefined;
 
   constructor(store: Pick<SettingsStore, "labels" | "putLabel">, clock: { monotonicMs(): number }) {
@@ -32,7 +34,11 @@ export class RigLabels {
   async #read(): Promise<void> {
     // While the database is away nobody is in a hurry to ask it again.
     this.#readAtMs = this.#clock.monotonicMs();
-    this.#kept = new Map((await this.#store.labels()).map(({ label, ...name }) => [formatRig(name), label]));
+    const puts = this.#puts;
+    const read = new Map((await this.#store.labels()).map(({ label, ...name }) => [formatRig(name), label]));
+    // What was read may be older than what was put meanwhile; it is read again with the next look.
+    if (puts === this.#puts) this.#kept = read;
+    else this.#readAtMs = -Infinity;
   }
 
   /** False: the worker has too many. */
@@ -42,6 +48,7 @@ export class RigLabels {
       if (own >= MOST) return false;
     }
     await this.#store.putLabel(name.worker, name.rig, label);
+    this.#puts++;
     const changed = new Map(this.#kept);
     if (label === undefined) changed.delete(formatRig(name));
     else changed.set(formatRig(name), label);

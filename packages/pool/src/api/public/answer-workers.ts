@@ -394,7 +394,9 @@ export async function jobsAnswer(
 ): Promise<JobsAnswer> {
   const after = decodeCursor(query.cursor, 2);
   const [minute, position] = after ?? [];
-  if (after && (typeof minute !== "number" || !/^\d{1,18}$/.test(String(position)))) {
+  // What a Date can hold.
+  const isTime = Number.isInteger(minute) && Math.abs(Number(minute)) <= 8.64e15;
+  if (after && !(isTime && /^\d{1,18}$/.test(String(position)))) {
     throw new ApiError({ code: "api/bad-cursor" }, "Give back `next` of the page before, unchanged, or leave it out.");
   }
   const before = after ? { minuteMs: Number(minute), position: BigInt(String(position)) } : undefined;

@@ -1,8 +1,10 @@
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { get as httpsGet } from "node:https";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
@@ -346,6 +348,38 @@ describe("requests", () => {
     expect((await world.get(`/v1/workers/${bob}`, { "if-none-match": tag })).status).toBe(200);
   });
 
+  test("for an answer that only time has passed over cost a few bytes too", async () => {
+    await using served = await openWorld();
+    await served.work(ada, "rig1", 1_000n);
+    await served.work(bob, "big", 500n);
+    await served.rollups.catchUp();
+    const pass = (ms: number): void => {
+      served.clock.advance(ms);
+      const atMs = served.clock.now();
+      const rigs = [...served.live.rigs].map(
+        ([name, rig]) => [name, rig.state === "offline" ? rig : { ...rig, lastSeenMs: atMs }] as const,
+      );
+      served.live = { ...served.live, atMs, rigs: new Map(rigs) };
+    };
+    const own = ["", "/rigs", "/rigs/rig1", "/why", "/jobs", "/earnings"].map((path) => `/v1/workers/${ada}${path}`);
+    const all = ["pool", "status", "solvency", "earnings", "workers", "rigs", "leaderboard"].map(
+      (path) => `/v1/${path}`,
+    );
+    const tags = new Map<string, string>();
+    pass(1);
+    for (const path of [...all, ...own]) tags.set(path, (await served.get(path)).headers.get("etag") ?? "");
+    pass(1_500);
+    for (const [path, tag] of tags) {
+      expect([path, (await served.get(path, { "if-none-match": tag })).status]).toEqual([path, 304]);
+    }
+    await served.work(ada, "rig1", 7n);
+    await served.rollups.catchUp();
+    pass(1_500);
+    for (const path of ["/v1/pool", own[0]!, `/v1/workers/${ada}/jobs`]) {
+      expect([path, (await served.get(path, { "if-none-match": tags.get(path)! })).status]).toEqual([path, 200]);
+    }
+  });
+
   test("from pages of others are allowed to read, and answers carry what protects readers", async () => {
     const { headers } = await world.get("/v1/pool", { origin: "https://elsewhere.example" });
     expect(headers.get("access-control-allow-origin")).toBe("*");
@@ -509,6 +543,28 @@ describe("events", () => {
   });
 });
 
+test("streams that are asked for over one connection are one, and leave nothing when it is closed", async () => {
+  await using served = await openWorld({ streamsPerAddress: 2 }, {}, systemClock);
+  const socket = connect(Number(new URL(served.api.url).port), "127.0.0.1");
+  socket.write("GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(50));
+  await once(socket, "data");
+  const status = async (): Promise<number> => {
+    const answer = await fetch(`${served.api.url}/v1/events`);
+    await answer.body?.cancel();
+    return answer.status;
+  };
+  await expect.poll(status).toBe(200);
+  socket.destroy();
+  // All its places are free again.
+  await expect
+    .poll(async () => {
+      const open = await Promise.all([1, 2].map(() => fetch(`${served.api.url}/v1/events`)));
+      await Promise.all(open.map((one) => one.body?.cancel()));
+      return open.map((one) => one.status);
+    })
+    .toEqual([200, 200]);
+});
+
 test("a name that is no host of ours, and many headers, are harmless", async () => {
   const { port } = new URL(world.api.url);
   const status = await new Promise<number | undefined>((resolve, reject) => {
@@ -533,6 +589,7 @@ test("what went wrong lately is listed, newest first, with how long it lasted", 
           runs: async () => [],
           run: async () => undefined,
           linesOf: async () => [],
+          finalLines: async () => 0,
           payToChanges: async () => [],
           payees: async () => [],
         },

@@ -8,7 +8,7 @@ import helmet from "@fastify/helmet";
 import rateLimit from "@fastify/rate-limit";
 import fastifyStatic from "@fastify/static";
 import { addressGroup, type Clock, errorText, type Logger } from "@openpool/base";
-import fastify, { type FastifyInstance } from "fastify";
+import fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { TlsIdentity } from "../../front/certificate.ts";
 import type { PublicApiSettings } from "../../options.ts";
@@ -229,12 +229,18 @@ function answerProblems(app: FastifyInstance<Server>, logger: Logger): void {
  * is does not make it another one.
  */
 function addEtags(app: FastifyInstance<Server>): void {
+  const lasting = new WeakMap<FastifyRequest, string>();
+  app.addHook("preSerialization", async (request, _reply, payload) => {
+    lasting.set(request, JSON.stringify(payload, withoutNow));
+    return payload;
+  });
   app.addHook("onSend", async (request, reply, payload) => {
     if (reply.statusCode !== 200 || typeof payload !== "string") return payload;
     if (request.method !== "GET" && request.method !== "HEAD") return payload;
     if (reply.getHeader("cache-control") === undefined) reply.header("cache-control", "no-cache");
-    const same = payload.replaceAll(/"ageMs":\d+/g, "");
-    const tag = `W/"${createHash("sha1").update(same).digest("base64url")}"`;
+    const tag = `W/"${createHash("sha1")
+      .update(lasting.get(request) ?? payload)
+      .digest("base64url")}"`;
     reply.header("etag", tag);
     const given = request.headers["if-none-match"];
     if (given === undefined || !given.split(",").some((one) => one.trim() === tag || one.trim() === "*"))
@@ -244,6 +250,29 @@ function addEtags(app: FastifyInstance<Server>): void {
     reply.removeHeader("content-length");
     return null;
   });
+}
+
+/** For `JSON.stringify`: leaves out what only says when the answer was made. */
+function withoutNow(this: Readonly<Record<string, unknown>>, key: string, value: unknown): unknown {
+  switch (key) {
+    case "asOf":
+    case "ageMs":
+      return undefined;
+    // Windows end now, and the list of jobs goes back so far from now.
+    case "to":
+      return "from" in this && isTime(value) ? undefined : value;
+    case "since":
+      return "items" in this && isTime(value) ? undefined : value;
+    // Of what is connected.
+    case "lastSeenAt":
+      return "state" in this && this["state"] !== "offline" ? undefined : value;
+    default:
+      return value;
+  }
+}
+
+function isTime(value: unknown): boolean {
+  return typeof value === "string" && /^\d{4}-\d{2}-\d{2}T.*Z$/.test(value);
 }
 
 const NO_PAGES = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Open Pool</title>
