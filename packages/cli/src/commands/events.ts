@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BadValue, durationValue, PoolError } from "@openpool/base";
 import { z } from "zod";
 import { addPoolFinder, findDataDir, openAdminClient } from "../admin-client.ts";
+import { collect } from "../collect.ts";
 import { exitCode } from "../io.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
@@ -79,10 +80,6 @@ Examples:
       }
     }),
   );
-}
-
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }
 
 function readQuery(flags: EventFlags): URLSearchParams {

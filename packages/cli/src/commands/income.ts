@@ -1,17 +1,14 @@
 import { bigintValue, BadValue } from "@openpool/base";
-import type { Command } from "commander";
 import { z } from "zod";
-import { addPoolFinder, findDataDir, openAdminClient } from "../admin-client.ts";
+import { findDataDir, openAdminClient } from "../admin-client.ts";
 import { exitCode } from "../io.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { formatTable } from "../text/table.ts";
 import { formatEth } from "../text/words.ts";
+import { wei } from "../text/wei.ts";
 
-const wei = z
-  .string()
-  .regex(/^-?\d+$/)
-  .transform(BigInt);
 const incomeSchema = z.object({
   configured: z.boolean(),
   readTo: z.number().optional(),
@@ -35,21 +32,14 @@ interface AddFlags {
 }
 
 /** `openpool income`: what came in. */
-export function addIncomeCommand({ program, run }: Registry): void {
-  const income = program
-    .command("income")
-    .summary("what came in: redeemed tickets, and what is entered by hand")
-    .description(
-      "Income is read from the chain (`orchestrator-address` and `rpc-url` of the pool), or entered by hand with a reference. A reference counts once.",
-    );
-  const add = (name: string, summary: string): Command => {
-    const command = income
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]?.toUpperCase() ?? ""}${summary.slice(1)}.`);
-    addPoolFinder(command);
-    return command;
-  };
+export function addIncomeCommand(registry: Registry): void {
+  const { run } = registry;
+  const { add } = addPoolGroup(
+    registry,
+    "income",
+    "what came in: redeemed tickets, and what is entered by hand",
+    "Income is read from the chain (`orchestrator-address` and `rpc-url` of the pool), or entered by hand with a reference. A reference counts once.",
+  );
 
   const list = add("list", "list income, the newest first");
   list

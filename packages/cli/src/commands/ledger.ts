@@ -2,17 +2,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BadValue, type ValueKind } from "@openpool/base";
 import type { Command } from "commander";
 import { z } from "zod";
-import { addPoolFinder, type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
+import { type AdminClient, findDataDir, openAdminClient } from "../admin-client.ts";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
+import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { formatTable } from "../text/table.ts";
 import { count, formatEth, grouped } from "../text/words.ts";
+import { wei } from "../text/wei.ts";
 
-const wei = z
-  .string()
-  .regex(/^-?\d+$/)
-  .transform(BigInt);
 const haltSchema = z.object({ name: z.string(), reason: z.string(), sinceMs: z.number() });
 const summarySchema = z.object({
   progress: z.object({
@@ -56,22 +54,18 @@ const signedWei: ValueKind<bigint> = {
 };
 
 export function addLedgerCommand(registry: Registry): void {
-  const ledger = registry.program
-    .command("ledger")
-    .summary("the books: show, check, rebuild, adjust, close")
-    .description(
-      "The books are double entry and derived from the event log: whatever is in doubt can be checked and made anew.",
-    );
+  const group = addPoolGroup(
+    registry,
+    "ledger",
+    "the books: show, check, rebuild, adjust, close",
+    "The books are double entry and derived from the event log: whatever is in doubt can be checked and made anew.",
+  );
   const add = (
     name: string,
     summary: string,
     work: (pool: AdminClient, io: Io, command: Command) => Promise<ExitCode>,
   ): Command => {
-    const command = ledger
-      .command(name)
-      .summary(summary)
-      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`);
-    addPoolFinder(command);
+    const command = group.add(name, summary);
     return command.action(() =>
       registry.run(async (io) => work(await openAdminClient(findDataDir(command, 0, io)), io, command)),
     );

@@ -4,13 +4,14 @@ import { deployPayoutContract, newPayoutKey } from "@openpool/pool";
 import type { Command } from "commander";
 import { z } from "zod";
 import { exitCode } from "../io.ts";
+import { collect } from "../collect.ts";
 import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 import { formatTable } from "../text/table.ts";
 import { count, formatEth } from "../text/words.ts";
+import { wei } from "../text/wei.ts";
 
-const wei = z.string().transform(BigInt);
 const runSchema = z.object({
   id: z.string(),
   state: z.string(),
@@ -319,10 +320,6 @@ interface ResumeFlags {
   readonly alsoPayer?: readonly string[];
   /** False where the flag is there. */
   readonly otherPayer?: boolean;
-}
-
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }
 
 function resumeBody({ foreign, paidFor = [], tokenPrice = [], alsoPayer, otherPayer }: ResumeFlags): object {

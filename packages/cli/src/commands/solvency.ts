@@ -4,11 +4,8 @@ import { exitCode } from "../io.ts";
 import type { Registry } from "../registry.ts";
 import { formatTable } from "../text/table.ts";
 import { formatEth } from "../text/words.ts";
+import { wei } from "../text/wei.ts";
 
-const wei = z
-  .string()
-  .regex(/^-?\d+$/)
-  .transform(BigInt);
 const known = wei.nullable();
 const solvencySchema = z.object({
   creditedWei: wei,

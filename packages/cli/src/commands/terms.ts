@@ -4,6 +4,7 @@ import { BadValue, bigintValue, durationValue, errorText, percentValue } from "@
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import type { Io } from "../io.ts";
+import { collect } from "../collect.ts";
 import { addPoolGroup } from "../pool-group.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
@@ -105,10 +106,6 @@ Examples:
       return `${told}version ${made.version} counts from ${made.effectiveAt}\n`;
     }),
   );
-}
-
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }
 
 function pick(answer: z.infer<typeof answerSchema>, version: string): Version {

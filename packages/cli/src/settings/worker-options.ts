@@ -14,7 +14,7 @@ import {
 } from "@openpool/base";
 import { poolOptions } from "@openpool/pool";
 import { addressValue, DEFAULT_RIG, formatRig, isRigName } from "@openpool/protocol";
-import { parseDevices, parsePoolAddress, type WorkerOptions } from "@openpool/worker";
+import { parseDevices, parseFingerprint, parsePoolAddress, type WorkerOptions } from "@openpool/worker";
 
 const rigNameValue: ValueKind<string> = {
   placeholder: "NAME",
@@ -38,8 +38,7 @@ const certificateHashValue: ValueKind<string> = {
   placeholder: "HEX",
   allowed: "64 hex digits, colons allowed",
   parse(text) {
-    const hex = text.replaceAll(":", "").toLowerCase();
-    return /^[0-9a-f]{64}$/.test(hex) ? hex : new BadValue("is not a SHA-256 hash: 64 hex digits");
+    return parseFingerprint(text) ?? new BadValue("is not a SHA-256 hash: 64 hex digits");
   },
   format: (value) => value,
 };
