@@ -5,24 +5,7 @@ import type { Connection, Job, Rig, Session } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
 import type { DispatchOptions } from "./options.ts";
 import { isDraining, type Roster } from "./roster.ts";
-
-/**
- * Reasons to prefer another connection, worst last. A connection's sum of them comes before its speed: one without any
- * is always preferred, and one with all of them still beats losing a segment.
- */
-const PROBATION = 1;
-const SILENT = 2;
-/** Takes the place of an idle session: worse than a free place on probation, better than a barred rig. */
-const STEAL = 3;
-const BARRED = 8;
-const DRAINING = 16;
-const FAILED_IT = 32;
-
-/**
- * A segment done within this share of its duration is done at once for whoever watches: among rigs that fast the work is
- * spread by load, or the one that is a millisecond ahead of its equals would get it all.
- */
-const FAST_ENOUGH = 0.1;
+import { BARRED, DRAINING, FAILED_IT, SILENT, standingDemerit, STEAL, weigh } from "./score.ts";
 
 /**
  * What the place is for: the only attempt at a job; a second one because the first is late, for which nobody is
@@ -158,7 +141,14 @@ export class Chooser {
       if (noting) rig.log.add(note, tier > 0 ? demeritWord(tier) : steal ? "full" : "slower", expectedMs);
       const total = steal ? tier + STEAL : tier;
       if (total > bestTier) continue;
-      const score = Math.max(expectedMs, FAST_ENOUGH * job.spec.durationMs) * this.#handicap(connection, job, purpose);
+      const weight = weigh({
+        expectedMs,
+        durationMs: job.spec.durationMs,
+        sessions: connection.uses.size,
+        capacity: connection.capacity,
+        health: rig.reputation.health,
+      });
+      const score = weight * this.#handicap(connection, job, purpose);
       if (total < bestTier || score < bestScore) {
         best = connection;
         bestTier = total;
@@ -183,18 +173,17 @@ export class Chooser {
     return { connection: best, steal: bestSteal, expectedMs: bestExpectedMs, reason };
   }
 
-  /** What its expected time is multiplied by: load, unreliability, what is ahead of it, and a little chance. */
+  /** What its weight is multiplied by for this job: what is ahead of it, who had the session, and a little chance. */
   #handicap(connection: Connection, job: Job, purpose: Purpose): number {
     const { session } = job;
     const { rig } = connection;
-    const load = 1 + (0.5 * connection.uses.size) / connection.capacity;
     const ahead = 1 + (connection.uses.get(session)?.open.length ?? 0);
     const home = connection === session.bound || rig === session.home ? 0.8 : 1;
     // A second attempt is no time for experiments.
     const doubt =
       purpose === "start" || this.#deps.estimates.isProven(rig, job.spec.kind) ? 1 : purpose === "hedge" ? 2 : 4;
     const jitter = 1 + 0.1 * this.#deps.random();
-    return (load * ahead * home * doubt * jitter) / Math.max(0.1, rig.reputation.health);
+    return ahead * home * doubt * jitter;
   }
 
   /** When a job may go again to a rig that failed it. */
@@ -236,10 +225,7 @@ export function doesBadly(session: Session): boolean {
 /** The sum of reasons to prefer another connection; 0 without any. */
 export function demerits(connection: Connection, job: Job, nowMs: number): number {
   const { rig } = connection;
-  const { standing } = rig.reputation;
-  let sum = 0;
-  if (standing === "probation") sum += PROBATION;
-  if (standing === "barred") sum += BARRED;
+  let sum = standingDemerit(rig.reputation.standing);
   if (connection.silentUntilMs > nowMs) sum += SILENT;
   if (isDraining(connection)) sum += DRAINING;
   if (job.failures.length > 0 && hasFailed(job, rig)) sum += FAILED_IT;

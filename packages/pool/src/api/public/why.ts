@@ -1,12 +1,9 @@
 import type { Reason } from "@openpool/protocol";
+import { SILENT, standingDemerit, weigh } from "../../dispatch/score.ts";
 import { duration, many } from "./amounts.ts";
 import type { LivePool, LiveRig } from "./ports.ts";
 
-/** Expected times below a tenth of the segment count alike: faster is not better. */
-const FAST_ENOUGH_RATIO = 10;
 const HOUR_MS = 3_600_000;
-
-const TIER: Record<LiveRig["standing"], number> = { trusted: 0, new: 0, probation: 1, barred: 2 };
 
 /** Its speed over all kinds of work that it is known for; undefined before its first result. */
 function speedOf(rig: LiveRig): number | undefined {
@@ -16,7 +13,7 @@ function speedOf(rig: LiveRig): number | undefined {
     results += n;
     sum += realTimeRatio * n;
   }
-  return results === 0 ? undefined : Math.min(sum / results, FAST_ENOUGH_RATIO);
+  return results === 0 ? undefined : sum / results;
 }
 
 function freePlaces(rig: LiveRig): number {
@@ -25,13 +22,23 @@ function freePlaces(rig: LiveRig): number {
 
 interface Standing {
   readonly tier: number;
-  /** Less is better, as dispatch weighs it: time per time of source, load and reliability. */
+  /** Less is better. */
   readonly score: number;
 }
 
+/** As dispatch sees it, over all kinds of work together. */
 function standingOf(rig: LiveRig, usual: number): Standing {
-  const load = 1 + (0.5 * rig.streams) / Math.max(1, rig.capacity);
-  return { tier: TIER[rig.standing], score: load / (speedOf(rig) ?? usual) / Math.max(0.1, rig.success) };
+  const avoided = rig.connections.length > 0 && rig.connections.every((one) => one.avoided);
+  return {
+    tier: standingDemerit(rig.standing) + (avoided ? SILENT : 0),
+    score: weigh({
+      expectedMs: 1_000 / (speedOf(rig) ?? usual),
+      durationMs: 1_000,
+      sessions: rig.streams,
+      capacity: rig.capacity,
+      health: rig.success,
+    }),
+  };
 }
 
 export interface Supply {
