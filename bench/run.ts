@@ -26,7 +26,9 @@ interface Scenario {
 }
 
 const pair = (a: number | undefined, b: number | undefined): string => `${a} / ${b}`;
-let saturatedPerSecond = 60;
+/** Segments a second at saturation, as `many-streams` finds it. */
+let saturatedPerSecond: number | undefined;
+const saturate = () => throughput({ streams: 64, segments: 1_000, paceMs: 0 });
 
 const scenarios: readonly Scenario[] = [
   {
@@ -45,7 +47,7 @@ const scenarios: readonly Scenario[] = [
   {
     name: "many-streams",
     async run() {
-      const measured = await throughput({ streams: 64, segments: 1_000, paceMs: 0 });
+      const measured = await saturate();
       saturatedPerSecond = measured.segmentsPerSecond;
       const { p50, p99 } = measured.latencyMs;
       const memory = measured.peakResidentMb ?? Number.NaN;
@@ -82,6 +84,8 @@ const scenarios: readonly Scenario[] = [
     name: "half-load",
     async run() {
       const streams = 16;
+      // Alone it has to find out first what half is.
+      saturatedPerSecond ??= (await saturate()).segmentsPerSecond;
       const paceMs = Math.round((1_000 * streams) / (saturatedPerSecond / 2));
       const measured = await throughput({ streams, segments: 400, paceMs });
       const info = measured.getOrchestrator?.answerMs.p99 ?? Number.NaN;

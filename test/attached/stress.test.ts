@@ -1,7 +1,8 @@
 /**
  * Many workers that die at random behind an orchestrator that never gives a late one another chance. Short by default;
  * `OPENPOOL_STRESS_SECONDS=600 OPENPOOL_STRESS_WORKERS=300 OPENPOOL_STRESS_STREAMS=64 OPENPOOL_STRESS_PACE_MS=2000` is the long
- * run, in which each stream sends a segment every two seconds, as live ones do. All peers share this process: what is sent is
+ * run, in which each stream sends a segment every two seconds, as live ones do. `OPENPOOL_STRESS_SEED` repeats the chances of a
+ * run, which prints its own. All peers share this process: what is sent is
  * small, since this is about workers and answers, not about throughput.
  */
 import { expect, test } from "vitest";
@@ -14,6 +15,7 @@ const setting = (name: string, fallback: number): number => Number(process.env[`
 const seconds = setting("SECONDS", 4);
 const workerCount = setting("WORKERS", 12);
 const streamCount = setting("STREAMS", 6);
+const seed = setting("SEED", Date.now() % 2 ** 31);
 /** Between the segments of a stream; 0: as fast as they are answered. */
 const paceMs = setting("PACE_MS", 0);
 /** The largest rendition is a source as good as any. */
@@ -21,6 +23,12 @@ const source = readyRenditions[2]!.data;
 const profiles = readyProfiles.slice(0, 2);
 /** Of this many tasks, one kills its worker in the middle of it. */
 const DEATHS_ONE_IN = 25;
+
+/** Numbers from 0 to 1 that look like chance and are the same for the same seed (a linear congruence modulo 2³²). */
+function chancesOf(start: number): () => number {
+  let state = (start * 2_654_435_761) >>> 0;
+  return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
+}
 
 test(
   "with workers that die at random every task is answered, none twice, in time, and credits equal answers",
@@ -30,6 +38,7 @@ test(
       orchestrator: { keepBodies: false },
     });
     const { orchestrator, pool } = attached;
+    console.log(`OPENPOOL_STRESS_SEED=${seed}`);
     const workers = new Map<number, FakeTranscoder>();
     let running = true;
     let deaths = 0;
@@ -38,15 +47,16 @@ test(
       const number = born++;
       const worker = await pool.transcoder({ secret: `${ADA}.rig${number}`, capacity: 2, reconnect: "never" });
       workers.set(number, worker);
+      const random = chancesOf(seed + number);
       worker.behaviour = (task, self) => {
-        if (Math.random() * DEATHS_ONE_IN < 1 && running) {
+        if (random() * DEATHS_ONE_IN < 1 && running) {
           deaths++;
           workers.delete(number);
           // Somebody else's machine is switched on elsewhere.
           void join().catch(() => {});
           return behaviours.die()(task, self);
         }
-        return behaviours.after(Math.random() * 60, readyUpload)(task, self);
+        return behaviours.after(random() * 60, readyUpload)(task, self);
       };
     };
     for (let i = 0; i < workerCount; i++) await join();

@@ -64,9 +64,14 @@ test("a worker joins, sees its rig arrive, and then its first credit", async () 
   await page.getByRole("link", { name: "Your page" }).click();
   await page.waitForURL(`**/w/${ADA}`);
   await settle(page);
-  const { balance } = await world.ask<{ balance: { unpaidWei: string } }>(`/v1/workers/${ADA}`);
-  await poll(() => page.locator(".amount-large [data-wei]").getAttribute("data-wei")).toBe(balance.unpaidWei);
-  expect(BigInt(balance.unpaidWei)).toBeGreaterThan(0n);
+  const unpaidWei = async (): Promise<string> =>
+    (await world.ask<{ balance: { unpaidWei: string } }>(`/v1/workers/${ADA}`)).balance.unpaidWei;
+  // The books follow the log at a pace of their own.
+  await poll(async () => BigInt(await unpaidWei()) > 0n).toBe(true);
+  await poll(async () => {
+    const shown = await page.locator(".amount-large [data-wei]").getAttribute("data-wei");
+    return shown === (await unpaidWei());
+  }).toBe(true);
   expect(watched.complaints).toEqual([]);
 });
 

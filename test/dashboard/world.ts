@@ -144,9 +144,10 @@ export async function bringToLife(world: PagesWorld): Promise<void> {
   await Promise.all([world.stream("morning", 6), world.stream("noon", 6), world.stream("evening", 4)]);
   await old[Symbol.asyncDispose]();
   await world.pool.untilConnected(2);
-  // Sums follow the event log by a moment.
+  // Sums and books follow the event log by a moment, each at its own pace.
   await until(async () => {
-    const { windows } = await world.ask<{ windows: { "24h": { jobs: number } } }>("/v1/pool");
-    return windows["24h"].jobs >= 16;
+    const { windows } = await world.ask<{ windows: { "24h": { jobs: number; earnedWei: string } } }>("/v1/pool");
+    const { books } = await world.ask<{ books: { creditedWei: string } }>("/v1/solvency");
+    return windows["24h"].jobs >= 16 && books.creditedWei === windows["24h"].earnedWei;
   }, 30_000);
 }

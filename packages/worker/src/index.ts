@@ -1,3 +1,4 @@
+export { parseFingerprint } from "@openpool/transcoder";
 export { detectDevices, type DetectFailure, type Detection, type DetectOptions } from "./devices/detect.ts";
 export { type Device, type DeviceKind, deviceName, type Finding } from "./devices/device.ts";
 export type { FfmpegBuild, FfmpegFailure } from "./devices/ffmpeg-build.ts";
