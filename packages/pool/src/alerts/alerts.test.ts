@@ -342,6 +342,30 @@ describe("measured alerts", () => {
     expect(subjects(world)[3]).toBe(`${name} works again`);
   });
 
+  test("that nobody listens to any more end unheard, and whoever subscribes next is told anew", async () => {
+    const world = await openWorld();
+    const { store, clock } = world;
+    await using rollups = await openRollups(store.database.connection, {
+      logger: silentLogger,
+      clock,
+      onAppended: (call) => store.onAppended(call),
+    });
+    await subscribeByMail(world, { kinds: ["no-work"], thresholds: { noWorkHours: 2 } });
+    await store.credit({ ...creditOf(ada, "one", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 1_000 } });
+    await rollups.catchUp();
+    await world.pass();
+    await world.pass(3 * HOUR);
+    await world.pass(6 * MINUTE);
+    const told = `${name} got no work for 2 hours`;
+    expect(subjects(world).slice(1)).toEqual([told]);
+    await world.alerts.follow("unsubscribe", linkIn(world.mail.taken.at(-1)!.raw, "unsubscribe"));
+    await world.pass(2 * MINUTE);
+    await subscribeByMail(world, { kinds: ["no-work"], thresholds: { noWorkHours: 2 } });
+    await world.pass(2 * MINUTE);
+    await world.pass(6 * MINUTE);
+    expect(subjects(world).filter((one) => one === told)).toHaveLength(2);
+  });
+
   test("tell of slow rigs", async () => {
     const world = await openWorld();
     const { store, clock } = world;

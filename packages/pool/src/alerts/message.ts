@@ -1,3 +1,4 @@
+import { formatEth as exactEth } from "@openpool/base";
 import type { Alert, AlertKind } from "./types.ts";
 import { isUrgent } from "./rules.ts";
 
@@ -27,9 +28,7 @@ export interface MessageContext {
 /** Exact: no digit is rounded away. */
 export function formatEth(wei: unknown): string {
   if (typeof wei !== "string" || !/^\d{1,78}$/.test(wei)) return "an amount";
-  const digits = wei.padStart(19, "0");
-  const fraction = digits.slice(-18).replace(/0+$/, "");
-  return `${digits.slice(0, -18).replace(/^0+(?=\d)/, "")}${fraction === "" ? "" : `.${fraction}`} ETH`;
+  return `${exactEth(BigInt(wei))} ETH`;
 }
 
 /** What leaves for the worker: less than it is owed where it bears the gas, something else where it is paid in a token. */

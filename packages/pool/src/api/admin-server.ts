@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { errorText, type Logger, PoolError } from "@openpool/base";
-import { isRigName, parseAddress } from "@openpool/protocol";
+import { isRigName } from "@openpool/protocol";
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
 import type { EventQuery } from "../store/types.ts";
@@ -14,19 +14,16 @@ import { servePages } from "./admin-pages.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { addSchemesRoutes } from "./schemes-routes.ts";
 import { payoutRoutes } from "./payout-routes.ts";
+import { addressSchema } from "./route-tools.ts";
 import { type HttpHandler, openHttpHandler } from "./http-handler.ts";
 import { findDashboard } from "./public/dashboard-dir.ts";
 import type { AdminPort } from "./types.ts";
 
-const address = z.string().superRefine((text, context) => {
-  const parsed = parseAddress(text);
-  if (!parsed.startsWith("0x")) context.addIssue({ code: "custom", message: `is no payout address (${parsed})` });
-});
 const rig = z.string().refine(isRigName, "must be 1 to 32 letters, digits, - or _, and start with a letter or digit");
 const bool = z.enum(["0", "1", "true", "false"]).transform((text) => text === "1" || text === "true");
 
 const bodies = {
-  addWorker: z.strictObject({ address, rig: rig.optional() }),
+  addWorker: z.strictObject({ address: addressSchema, rig: rig.optional() }),
   setWorker: z.strictObject({
     locked: z.boolean().optional(),
     banned: z.string().min(1).max(500).nullable().optional(),
@@ -217,7 +214,7 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
     return json(reply.code(201), await port.addWorker(body.address, body.rig));
   });
   app.patch<{ Params: { address: string } }>("/workers/:address", async (request, reply) => {
-    const worker = parse(address, request.params.address);
+    const worker = parse(addressSchema, request.params.address);
     const { locked, banned, note } = parse(bodies.setWorker, request.body);
     const change = {
       ...(locked === undefined ? {} : { locked }),

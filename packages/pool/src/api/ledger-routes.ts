@@ -1,18 +1,13 @@
 import { Readable } from "node:stream";
-import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { WorkerAddress } from "@openpool/protocol";
+import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import { statementCsvHead, statementCsvLine, statementJson } from "../ledger/statement.ts";
 import { termsJson } from "../ledger/terms.ts";
 import type { StatementRange } from "../store/ledger-store.ts";
+import { addressSchema, type RouteTools } from "./route-tools.ts";
 import type { LedgerPort } from "./types.ts";
 
-const address = z.string().transform((text, context): WorkerAddress => {
-  const parsed = parseAddress(text);
-  if (!isAddressProblem(parsed)) return parsed;
-  context.addIssue({ code: "custom", message: `is no payout address (${parsed})` });
-  return z.NEVER;
-});
 const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text));
 
 const schemas = {
@@ -23,7 +18,7 @@ const schemas = {
   }),
   terms: z.strictObject({ terms: z.unknown(), effectiveAt: time }),
   adjust: z.strictObject({
-    worker: address,
+    worker: addressSchema,
     amountWei: z
       .string()
       .regex(/^-?\d{1,78}$/)
@@ -47,12 +42,6 @@ const schemas = {
 
 /** Rows of a statement are read in pages of this many: a statement of a year never lies in memory at once. */
 const PAGE = 1_000;
-
-/** How the server that these routes belong to reads and answers. */
-export interface RouteTools {
-  json(reply: FastifyReply, value: unknown): FastifyReply;
-  parse<T>(schema: z.ZodType<T>, value: unknown): T;
-}
 
 /** Routes of the books, the terms and statements on the admin port. */
 export function addLedgerRoutes(app: FastifyInstance, ledger: LedgerPort, { json, parse }: RouteTools): void {
@@ -84,7 +73,7 @@ export function addLedgerRoutes(app: FastifyInstance, ledger: LedgerPort, { json
     ),
   );
   app.get<{ Params: { worker: string } }>("/ledger/statements/:worker", async (request, reply) => {
-    const worker = parse(address, request.params.worker);
+    const worker = parse(addressSchema, request.params.worker);
     const { from, to, format } = parse(schemas.statement, request.query);
     const range = { fromMs: from, toMs: to };
     const text = format === "csv" ? csvLines(ledger, worker, range) : jsonText(ledger, worker, range);

@@ -1,16 +1,11 @@
 import { PoolError } from "@openpool/base";
-import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance } from "fastify";
 import type { Server } from "node:http";
 import { z } from "zod";
 import { withoutRaw } from "../payouts/export.ts";
 import type { Hex, PayoutPort } from "../payouts/types.ts";
-
-/** How the admin port reads bodies and writes answers. */
-export interface RouteTools {
-  parse<T>(schema: z.ZodType<T>, value: unknown): T;
-  json(reply: FastifyReply, value: unknown): FastifyReply;
-}
+import type { RouteTools } from "./route-tools.ts";
+import { workerOf } from "./typed-names.ts";
 
 const text = (most: number) => z.string().min(1).max(most);
 const wei = z
@@ -68,11 +63,6 @@ export function payoutRoutes(
       "This pool makes no payouts: it was given no --rpc-url. The books are kept all the same.",
     );
   };
-  const worker = (given: string): WorkerAddress => {
-    const parsed = parseAddress(given);
-    if (!isAddressProblem(parsed)) return parsed;
-    throw new PoolError({ code: "admin/bad-address" }, `"${given}" is no payout address: check it for a typo.`);
-  };
 
   app.get("/payouts", async (request, reply) => {
     const { limit } = parse(limitSchema, request.query);
@@ -97,16 +87,16 @@ export function payoutRoutes(
     } = parse(bodies.resume, request.body ?? {});
     const told = Object.entries(paidFor).map(([payment, whom]) => {
       const [hash, place] = payment.split("/");
-      return [place === undefined ? worker(payment) : `${hash?.toLowerCase()}/${place}`, worker(whom)] as const;
+      return [place === undefined ? workerOf(payment) : `${hash?.toLowerCase()}/${place}`, workerOf(whom)] as const;
     });
-    const priced = Object.entries(unitsPerEth).map(([token, units]) => [worker(token), units] as const);
+    const priced = Object.entries(unitsPerEth).map(([token, units]) => [workerOf(token), units] as const);
     return json(
       reply,
       await port().resume({
         foreign,
         paidFor: new Map(told),
         unitsPerEth: new Map(priced),
-        alsoPayers: alsoPayers.map(worker),
+        alsoPayers: alsoPayers.map(workerOf),
         noOtherPayer,
       }),
     );
@@ -143,35 +133,35 @@ export function payoutRoutes(
   );
   app.post<{ Params: { id: string } }>("/payouts/:id/give-up", async (request, reply) => {
     const { safe, reason, by } = parse(bodies.giveUp, request.body);
-    return json(reply, await port().giveUp(request.params.id, { safe: worker(safe), reason, by }));
+    return json(reply, await port().giveUp(request.params.id, { safe: workerOf(safe), reason, by }));
   });
   app.get<{ Params: { address: string } }>("/workers/:address/payouts", async (request, reply) =>
-    json(reply, await port().linesOf(worker(request.params.address), parse(limitSchema, request.query))),
+    json(reply, await port().linesOf(workerOf(request.params.address), parse(limitSchema, request.query))),
   );
   app.post<{ Params: { address: string } }>("/workers/:address/payout-hold", async (request, reply) => {
-    await port().hold(worker(request.params.address), parse(bodies.hold, request.body).reason);
+    await port().hold(workerOf(request.params.address), parse(bodies.hold, request.body).reason);
     return reply.code(204).send();
   });
   app.delete<{ Params: { address: string } }>("/workers/:address/payout-hold", async (request, reply) => {
-    await port().release(worker(request.params.address));
+    await port().release(workerOf(request.params.address));
     return reply.code(204).send();
   });
   app.get<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) =>
-    json(reply, await port().payToChanges(worker(request.params.address))),
+    json(reply, await port().payToChanges(workerOf(request.params.address))),
   );
   app.post<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) => {
     const change = parse(bodies.payTo, request.body);
     const { payTo, asset } = change;
     const asked = {
       ...change,
-      worker: worker(request.params.address),
-      payTo: worker(payTo),
-      asset: asset === "pool" || asset === "eth" ? asset : worker(asset),
+      worker: workerOf(request.params.address),
+      payTo: workerOf(payTo),
+      asset: asset === "pool" || asset === "eth" ? asset : workerOf(asset),
     } as const;
     return json(reply, await port().requestPayTo(asked));
   });
   app.delete<{ Params: { address: string } }>("/workers/:address/payto", async (request, reply) => {
-    await port().cancelPayTo(worker(request.params.address));
+    await port().cancelPayTo(workerOf(request.params.address));
     return reply.code(204).send();
   });
 }

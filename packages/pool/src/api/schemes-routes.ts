@@ -2,7 +2,7 @@ import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { SolvencyReport } from "../income/solvency.ts";
 import type { IncomeRecord } from "../store/scheme-store.ts";
-import type { RouteTools } from "./ledger-routes.ts";
+import type { RouteTools } from "./route-tools.ts";
 import type { SchemesPort } from "./types.ts";
 
 const schemas = {

@@ -90,7 +90,8 @@ export async function alertRoutes(plain: FastifyInstance<Server>, alerts: Alerts
         },
       },
       bodyLimit: 4 * 1_024,
-      config: { rateLimit: { max: 10, timeWindow: 60_000 } },
+      // Few enough that no stranger can fill the list of those that wait for a confirmation.
+      config: { rateLimit: { max: 30, timeWindow: 86_400_000 } },
     },
     async ({ body }, reply) => {
       const asked = { ...body, worker: readAddress(body.worker), owned: false };

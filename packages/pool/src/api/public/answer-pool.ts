@@ -5,20 +5,23 @@ import type {
   NextPayout,
   NotConfigured,
   PayoutLine,
+  PayoutRun,
   PayoutRunAnswer,
   PayoutsAnswer,
   PoolAnswer,
   Reason,
   SolvencyAnswer,
   StatusAnswer,
+  Windows,
   WorkerAddress,
   WorkerPayoutsAnswer,
 } from "@openpool/protocol";
+import type { RollupPoint } from "../../store/rollup-types.ts";
 import type { StoredEvent } from "../../store/types.ts";
 import { duration, many } from "./amounts.ts";
 import { windowsOf } from "./answer-workers.ts";
 import { type Cached, cached } from "./cached.ts";
-import { type Context, liveJson } from "./context.ts";
+import { type Context, isUnavailable, liveJson } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { NO_PAYOUTS } from "./money.ts";
 import type { IncomeView } from "./ports.ts";
@@ -37,8 +40,11 @@ export class PoolAnswers {
   readonly #context: Context;
   readonly #solvency: Cached<SolvencyAnswer>;
   readonly #incidents: Cached<readonly Incident[]>;
-  readonly #income: Cached<IncomeView> | undefined;
-  readonly #nextPayout: Cached<NextPayout>;
+  readonly #income: (() => Promise<IncomeView>) | undefined;
+  readonly #nextPayout: () => Promise<NextPayout>;
+  readonly #windows: () => Promise<Windows>;
+  readonly #lastPayouts: () => Promise<readonly PayoutRun[]>;
+  readonly #days: () => Promise<readonly RollupPoint[]>;
 
   constructor(context: Context) {
     this.#context = context;
@@ -47,18 +53,23 @@ export class PoolAnswers {
     this.#solvency = cached(clock, short, () => this.#makeSolvency());
     this.#incidents = cached(clock, { freshMs: 10_000, staleMs: 120_000 }, () => this.#makeIncidents());
     const { income } = port;
-    this.#income = income && cached(clock, { freshMs: 30_000, staleMs: 600_000 }, income);
-    this.#nextPayout = cached(clock, short, () => this.#makeNextPayout());
+    const nextPayout = cached(clock, short, () => this.#makeNextPayout());
+    this.#nextPayout = lastKnown(() => nextPayout.get());
+    const incomeView = income && cached(clock, { freshMs: 30_000, staleMs: 600_000 }, income);
+    this.#income = incomeView && lastKnown(() => incomeView.get());
+    this.#windows = lastKnown(() => windowsOf(context, {}));
+    this.#lastPayouts = lastKnown(async () => (await port.payouts?.runs(LAST_PAYOUTS, undefined)) ?? []);
+    this.#days = lastKnown(() => port.rollups.series({}, "day", windowStart(clock.now(), "day", INCIDENT_DAYS)), []);
   }
 
   async pool(): Promise<PoolAnswer> {
     const { port, clock } = this.#context;
     const { facts } = port;
     const [windows, nextPayout, lastPayouts, income, problems] = await Promise.all([
-      windowsOf(this.#context, {}),
-      port.payouts ? this.#nextPayout.get() : NO_PAYOUTS,
-      port.payouts?.runs(LAST_PAYOUTS, undefined) ?? [],
-      this.#income?.get(),
+      this.#windows(),
+      port.payouts ? this.#nextPayout() : NO_PAYOUTS,
+      this.#lastPayouts(),
+      this.#income?.(),
       this.#problems(),
     ]);
     const { identity } = facts;
@@ -178,7 +189,7 @@ export class PoolAnswers {
     const [totals, days, income] = await Promise.all([
       books.totals(),
       port.rollups.series({}, "day", fromMs),
-      this.#income?.get(),
+      this.#income?.(),
     ]);
     const check = books.lastCheck?.();
     const credited = totals.heldWei + totals.owedWei + totals.payingWei + totals.paidWei;
@@ -231,9 +242,9 @@ export class PoolAnswers {
     const live = context.live();
     const [problems, incidents, components, days] = await Promise.all([
       this.#problems(),
-      this.#incidents.get(),
+      this.#incidents.get().catch(unlessAway<readonly Incident[]>([])),
       this.#components(),
-      context.port.rollups.series({}, "day", windowStart(context.clock.now(), "day", INCIDENT_DAYS)),
+      this.#days(),
     ]);
     const health = healthOf(problems);
     return {
@@ -260,7 +271,9 @@ export class PoolAnswers {
     const live = this.#context.live();
     const rigs = onlineRigs(this.#context);
     const halts = (await port.books?.halts().catch(() => [])) ?? [];
-    const stopped = await port.payouts?.stopped();
+    const stopped = await port.payouts
+      ?.stopped()
+      .catch(unlessAway({ why: "The database does not answer, and without it nothing is paid." }));
     const check = port.books?.lastCheck?.();
     const differs = (check?.differences.length ?? 0) > 0;
     const upstreams = port.upstreams?.() ?? [];
@@ -353,6 +366,30 @@ export class PoolAnswers {
     }
     return [...now, ...incidentsOf(events, nowMs)].slice(0, 100);
   }
+}
+
+/** For `catch`: this instead, when the database does not answer. */
+function unlessAway<T>(instead: T): (error: unknown) => T {
+  return (error) => {
+    if (isUnavailable(error)) return instead;
+    throw error;
+  };
+}
+
+/**
+ * Asks each time. While the database does not answer it is what was known last, or `otherwise`: a page that says what is
+ * wrong must not fail by it.
+ */
+function lastKnown<T>(ask: () => Promise<T>, otherwise?: T): () => Promise<T> {
+  let known = otherwise;
+  return async () => {
+    try {
+      return (known = await ask());
+    } catch (error) {
+      if (known === undefined) throw error;
+      return unlessAway(known)(error);
+    }
+  };
 }
 
 function onlineRigs(context: Context): number {

@@ -8,7 +8,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
-import { systemClock } from "@openpool/base";
+import { PoolError, systemClock } from "@openpool/base";
 import {
   jobsAnswerSchema,
   poolAnswerSchema,
@@ -348,6 +348,20 @@ describe("requests", () => {
     expect((await world.get(`/v1/workers/${bob}`, { "if-none-match": tag })).status).toBe(200);
   });
 
+  test("with a cursor that no page gave are refused", async () => {
+    for (const cursor of [
+      [1e300, "1"],
+      [-1e17, "1"],
+      [1.5, "1"],
+      [null, "1"],
+      [0, "x"],
+    ]) {
+      const text = Buffer.from(JSON.stringify(cursor)).toString("base64url");
+      const { status, body } = await world.get(`/v1/workers/${ada}/jobs?cursor=${text}`);
+      expect([cursor, status, body]).toMatchObject([cursor, 400, { code: "api/bad-cursor" }]);
+    }
+  });
+
   test("for an answer that only time has passed over cost a few bytes too", async () => {
     await using served = await openWorld();
     await served.work(ada, "rig1", 1_000n);
@@ -645,6 +659,29 @@ test("away from this machine, and without a proxy, everything is HTTPS, with the
     }).on("error", reject);
   });
   expect(shown).toBe(`200 ${new X509Certificate(identity.certPem).fingerprint256}`);
+});
+
+test("while the database is away the state is still told, and the pool with the sums that are known", async () => {
+  await using served = await openWorld();
+  const fresh = await openWorld();
+  await served.work(ada, "rig1", 1_000n);
+  await served.rollups.catchUp();
+  const before = poolAnswerSchema.parse((await served.get("/v1/pool")).body);
+  const away = async (): Promise<never> => {
+    throw new PoolError({ code: "store/unavailable" }, "the database is away");
+  };
+  for (const one of [served, fresh]) {
+    Object.assign(one.port.rollups, { sums: away, series: away });
+    one.live = { ...one.live, logWritable: false };
+    const { status, body } = await one.get("/v1/status");
+    expect(status).toBe(200);
+    expect(statusAnswerSchema.parse(body)).toMatchObject({ health: "down" });
+  }
+  const after = poolAnswerSchema.parse((await served.get("/v1/pool")).body);
+  expect([after.status.health, after.windows]).toEqual(["down", before.windows]);
+  // One that knows none makes none up.
+  expect((await fresh.get("/v1/pool")).status).toBe(503);
+  await fresh[Symbol.asyncDispose]();
 });
 
 test("a pool without a rig, or that cannot write, says so", async () => {

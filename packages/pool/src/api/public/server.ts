@@ -146,7 +146,7 @@ async function createApp(
     // An IPv6 site has a whole /64 to choose from.
     keyGenerator: (request) => addressGroup(request.ip),
     errorResponseBuilder: (_request, limits) =>
-      Object.assign(new Error(`Wait ${limits.after}: one address may ask ${limits.max} times a minute.`), {
+      Object.assign(new Error(`Wait ${limits.after}: this address has asked ${limits.max} times already.`), {
         statusCode: 429,
         problem: "api/too-many-requests" satisfies ProblemCode,
       }),
