@@ -201,7 +201,7 @@ export class PgPayoutReader implements AsyncDisposable {
   }
 
   async runs(limit: number, before?: string): Promise<readonly PayoutRun[]> {
-    if (before !== undefined && !UUID.test(before)) return [];
+    if (before !== undefined && !isUuid(before)) return [];
     const rows = await this.#pool.query<RunRow>(
       `${RUNS} where $2::uuid is null
          or (r.created_at, r.id) < (select created_at, id from openpool.payout_runs where id = $2)
@@ -218,7 +218,7 @@ export class PgPayoutReader implements AsyncDisposable {
   }
 
   async linesOf(worker: WorkerAddress, limit: number, before?: string): Promise<readonly PayoutLine[]> {
-    if (before !== undefined && !UUID.test(before)) return [];
+    if (before !== undefined && !isUuid(before)) return [];
     const rows = await this.#pool.query<LineRow>(
       `${LINES} where l.worker = $1 and ($3::uuid is null
          or (l.planned_at, l.id) < (select planned_at, id from openpool.payout_lines where id = $3))

@@ -673,6 +673,8 @@ test("while the database is away the state is still told, and the pool with the 
   for (const one of [served, fresh]) {
     Object.assign(one.port.rollups, { sums: away, series: away });
     one.live = { ...one.live, logWritable: false };
+    // What goes on now is looked at once a second.
+    one.clock.advance(2_000);
     const { status, body } = await one.get("/v1/status");
     expect(status).toBe(200);
     expect(statusAnswerSchema.parse(body)).toMatchObject({ health: "down" });
