@@ -69,9 +69,10 @@ await using paid = new PgPayoutReader(postgres.connection, systemClock);
 const payer: PayoutReads = {
   status: async () => ({ paused: undefined, halted: undefined }),
   next: async () => ({ atMs: Date.now() + 3_600_000 }),
-  runs: ({ limit = 100 } = {}) => paid.runs(limit),
+  runs: ({ limit = 100, before } = {}) => paid.runs(limit, before),
   run: (id) => paid.run(id),
-  linesOf: (worker, { limit = 100 } = {}) => paid.linesOf(worker, limit),
+  linesOf: (worker, { limit = 100, before } = {}) => paid.linesOf(worker, limit, before),
+  finalLines: (worker) => paid.finalLines(worker),
   payToChanges: (worker) => paid.payToChanges(worker),
   payees: async () => [],
 };

@@ -82,11 +82,6 @@ async function sleepingFfmpeg(): Promise<{ readonly path: string; pids(): Promis
   };
 }
 
-/** Lets what sockets and promises have to say arrive; nothing hangs on how long it takes. */
-const turnsOfTheLoop = async (): Promise<void> => {
-  for (let i = 0; i < 20; i++) await new Promise((resolve) => void setImmediate(resolve));
-};
-
 const alive = (pid: number): boolean => {
   try {
     process.kill(pid, 0);
