@@ -38,6 +38,7 @@ test(
       orchestrator: { keepBodies: false },
     });
     const { orchestrator, pool } = attached;
+    // oxlint-disable-next-line no-console -- who wants the same chances again needs it
     console.log(`OPENPOOL_STRESS_SEED=${seed}`);
     const workers = new Map<number, FakeTranscoder>();
     let running = true;
