@@ -114,13 +114,21 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
   return {
     chainId: options.chainId,
     lastBlock,
-    nextNonce: (account, at) =>
+    nextNonce: (account) =>
       reached(async (node) => {
         await onItsChain(node);
-        if (at === "latest") return node.transactionCount(account, at);
-        const final = await finalBlock(node);
-        return final < 0 ? 0 : node.transactionCount(account, final);
+        return node.transactionCount(account, "latest");
       }),
+    async settledNonce(account) {
+      // What a quorum vouches for at least is not enough here: one that lies beside one that is silent would decide.
+      const { latest, final } = await agreed(async (node) => {
+        await onItsChain(node);
+        const block = await finalBlock(node);
+        const count = await node.transactionCount(account, "latest");
+        return { latest: count, final: block < 0 ? 0 : await node.transactionCount(account, block) };
+      });
+      return latest === final ? latest : undefined;
+    },
     async nonceAt(account, atMs) {
       return nonceAfter(account, await blockBefore(atMs));
     },

@@ -107,8 +107,10 @@ export interface Chain {
   readonly chainId: number;
   /** The newest block, final or not. */
   lastBlock(): Promise<number>;
-  /** Transactions of an account in mined, or in final, blocks: its next nonce. */
-  nextNonce(account: WorkerAddress, at: "latest" | "final"): Promise<number>;
+  /** As many transactions of an account as a quorum vouches for, final or not: its next nonce is no less. */
+  nextNonce(account: WorkerAddress): Promise<number>;
+  /** An account's next nonce where all before it is final, in the same words of a quorum; undefined: not yet. */
+  settledNonce(account: WorkerAddress): Promise<number | undefined>;
   /** An account's next nonce as it was at a time, unix ms. Nodes must keep state so old. */
   nonceAt(account: WorkerAddress, atMs: number): Promise<number>;
   /** The transactions that an account made since a time and by now: nonces from `from` on, below `to`. */

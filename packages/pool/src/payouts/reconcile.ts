@@ -114,7 +114,7 @@ async function otherAccounts(
     if (account === payer) continue;
     const known = nextKnown(nonces);
     const mayBeForgotten = booksOfMs !== undefined || (nonces.guard !== undefined && known < nonces.guard);
-    const isAhead = mayBeForgotten && (await chain.nextNonce(account, "latest")) > known;
+    const isAhead = mayBeForgotten && (await chain.nextNonce(account)) > known;
     if (undecided.has(account) || isAhead) others.push(account);
   }
   return others;
@@ -136,8 +136,8 @@ async function findOf(
 ): Promise<{ readonly found: Findings; readonly unexplained: readonly string[]; readonly seen: readonly Hex[] }> {
   const { store, chain, nowMs } = deps;
   const { payer, booksOfMs } = account;
-  const next = await chain.nextNonce(payer, "latest");
-  if ((await chain.nextNonce(payer, "final")) !== next) {
+  const next = await chain.settledNonce(payer);
+  if (next === undefined) {
     throw notFinal(`the last transactions of ${payer} are in blocks that are not final yet`);
   }
   const made = how.foreign === "all" ? [] : await unknownTransactions(account, next, deps);

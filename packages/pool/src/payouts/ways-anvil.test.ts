@@ -270,7 +270,7 @@ describe("a token that misbehaves", () => {
     // What a payout before left over.
     const approval = await pool.signer.sign({
       chainId: world.local.chainId,
-      nonce: await pool.chain.nextNonce(pool.signer.address, "latest"),
+      nonce: await pool.chain.nextNonce(pool.signer.address),
       to: token.address,
       valueWei: 0n,
       data: `0x095ea7b3${world.contract.slice(2).padStart(64, "0")}${"1".padStart(64, "0")}`,
