@@ -5,7 +5,7 @@
 import { simulatePayouts } from "../packages/pool/src/payouts/testing/simulate.ts";
 
 const [from = 1, count = 5_000] = process.argv.slice(2).map(Number);
-const sums = { crashes: 0, halts: 0, restores: 0, runs: 0, lostIntents: 0, versions: 0 };
+const sums = { crashes: 0, halts: 0, restores: 0, runs: 0, lostIntents: 0, versions: 0, payToChanges: 0 };
 let failed = 0;
 const startedMs = performance.now();
 for (let seed = from; seed < from + count; seed++) {

@@ -188,7 +188,8 @@ not know, or that none did. What it cannot explain it tells, and payouts stay ha
   openpool payouts resume --also-payer 0xADDRESS
   openpool payouts resume --no-other-payer --foreign 0xHASH --paid-for 0xADDRESS=0xWORKER
 
-With \`--foreign all\` nothing is read: what was paid and is not in the books is then paid again.`,
+With \`--foreign all\` nothing is read: what was paid and is not in the books is then paid again, unless you hold its workers
+before (\`openpool workers hold\`) and take it from what they are owed (\`openpool ledger adjust\`) before you release them.`,
     )
     .action(() =>
       act(resume, 0, async (pool) => {

@@ -287,7 +287,7 @@ function askForPayers(booksOfMs: number, known: readonly WorkerAddress[]): PoolE
 function unreadable(what: string, cause: unknown): PoolError {
   return new PoolError(
     { code: "payout/history-unreadable" },
-    `The RPC nodes do not say ${what}: ${errorText(cause)}. Give nodes that keep older state (--rpc-url); or look yourself, enter what was paid with \`openpool ledger adjust\`, and say \`openpool payouts resume --foreign all\`.`,
+    `The RPC nodes do not say ${what}: ${errorText(cause)}. Give nodes that keep older state (--rpc-url); or look yourself: hold the workers that were paid (\`openpool workers hold\`), say \`openpool payouts resume --foreign all\`, take from what they are owed with \`openpool ledger adjust\`, and release them.`,
     { cause },
   );
 }

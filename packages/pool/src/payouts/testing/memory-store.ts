@@ -39,6 +39,7 @@ export class MemoryPayoutStore implements PayoutStore {
   readonly #lines = new Map<string, Mutable<PayoutLine>>();
   readonly #intents = new Map<string, Mutable<PayoutIntent>>();
   readonly #held = new Map<WorkerAddress, { held: string | undefined; plainOnly: boolean }>();
+  readonly #payTo = new Map<WorkerAddress, readonly PayToChange[]>();
   /** Transactions that were booked without an intent. */
   readonly #found = new Set<Hex>();
   #control: Mutable<Control> = {
@@ -71,6 +72,7 @@ export class MemoryPayoutStore implements PayoutStore {
     for (const [id, line] of this.#lines) copy.#lines.set(id, { ...line });
     for (const [id, intent] of this.#intents) copy.#intents.set(id, { ...intent });
     for (const [worker, held] of this.#held) copy.#held.set(worker, { ...held });
+    for (const [worker, changes] of this.#payTo) copy.#payTo.set(worker, changes);
     for (const hash of this.#found) copy.#found.add(hash);
     for (const [key, account] of this.#accounts) copy.#accounts.set(key, { ...account });
     return copy;
@@ -98,7 +100,13 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async payees(): Promise<readonly PayeeRecord[]> {
     const wish = { thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
-    return [...this.#held].map(([worker, one]) => ({ worker, payTo: worker, ...wish, stopped: undefined, ...one }));
+    return [...new Set([...this.#held.keys(), ...this.#payTo.keys()])].map((worker) => ({
+      worker,
+      payTo: this.#payTo.get(worker)?.findLast((one) => one.state === "in-force")?.payTo ?? worker,
+      ...wish,
+      stopped: undefined,
+      ...(this.#held.get(worker) ?? { held: undefined, plainOnly: false }),
+    }));
   }
 
   async control(): Promise<Control> {
@@ -412,15 +420,28 @@ export class MemoryPayoutStore implements PayoutStore {
 
   async hold(): Promise<void> {}
 
-  async payToChanges(): Promise<readonly PayToChange[]> {
-    return [];
+  async payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]> {
+    return this.#payTo.get(worker) ?? [];
   }
 
-  async addPayToChange(): Promise<undefined> {}
+  async addPayToChange(change: PayToChange): Promise<PayToChange | undefined> {
+    const before = await this.payToChanges(change.worker);
+    if (before.some((one) => one.nonce >= change.nonce)) return before.find((one) => one.nonce === change.nonce);
+    this.#payTo.set(change.worker, [...before, change]);
+    return change;
+  }
 
   async cancelPayToChanges(): Promise<void> {}
 
-  async applyPayToChanges(): Promise<void> {}
+  async applyPayToChanges(nowMs: number): Promise<void> {
+    for (const [worker, changes] of this.#payTo) {
+      const state = (one: PayToChange) => (one.effectiveAtMs <= nowMs ? "in-force" : one.state);
+      this.#payTo.set(
+        worker,
+        changes.map((one) => ({ ...one, state: state(one) })),
+      );
+    }
+  }
 }
 
 function isLive({ state }: PayoutIntent): boolean {
