@@ -70,6 +70,9 @@ export class MultisigPeople {
         if (!world.healthy && chance() < 0.1) await engine.cancel(open.run.id).catch(refused);
         const format = !world.healthy && chance() < 0.4 ? "safe-cancel" : "safe";
         const text = await engine.exportRun(open.run.id, format).catch(refused);
+        // It would pay somebody otherwise than it is to be by now: "cancel it, and plan again".
+        const isRefused = text === undefined && format === "safe" && open.run.state === "approved";
+        if (isRefused) await engine.cancel(open.run.id).catch(refused);
         if (text !== undefined) this.#files.push({ run: open.run.id, call: JSON.parse(text).transactions[0] });
         const file = world.healthy ? this.#files.at(-1) : this.#files[pool.pick(this.#files.length)];
         if (file) {
