@@ -1,3 +1,4 @@
+export { addressValue } from "./address-value.ts";
 export {
   type AttachedOptions,
   type ListenAddress,

@@ -1,4 +1,3 @@
-export { addressValue } from "./address-value.ts";
 export { decodeBase64 } from "./base64.ts";
 export { bytesToHex, hexToBytes, minBytes } from "./bytes.ts";
 export {

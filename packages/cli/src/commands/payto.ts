@@ -1,6 +1,7 @@
 import { BadValue, formatGwei, percentValue } from "@openpool/base";
 import { type AssetChoice, payToDocument } from "@openpool/pool";
-import { addressValue, type WorkerAddress } from "@openpool/protocol";
+import { addressValue } from "@openpool/pool";
+import type { WorkerAddress } from "@openpool/protocol";
 import type { Command } from "commander";
 import { z } from "zod";
 import type { AdminClient } from "../admin-client.ts";

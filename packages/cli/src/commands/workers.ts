@@ -1,5 +1,5 @@
 import { BadValue } from "@openpool/base";
-import { addressValue } from "@openpool/protocol";
+import { addressValue } from "@openpool/pool";
 import type { Command } from "commander";
 import { z } from "zod";
 import { addPoolGroup } from "../pool-group.ts";

@@ -12,8 +12,8 @@ import {
   textValue,
   type ValueKind,
 } from "@openpool/base";
-import { poolOptions } from "@openpool/pool";
-import { addressValue, DEFAULT_RIG, formatRig, isRigName } from "@openpool/protocol";
+import { addressValue, poolOptions } from "@openpool/pool";
+import { DEFAULT_RIG, formatRig, isRigName } from "@openpool/protocol";
 import { parseDevices, parseFingerprint, parsePoolAddress, type WorkerOptions } from "@openpool/worker";
 
 const rigNameValue: ValueKind<string> = {

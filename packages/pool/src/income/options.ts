@@ -1,5 +1,6 @@
 import { integerValue, option, type OptionProblem, type OptionValues } from "@openpool/base";
-import { addressValue, type WorkerAddress } from "@openpool/protocol";
+import type { WorkerAddress } from "@openpool/protocol";
+import { addressValue } from "../address-value.ts";
 
 /** Where income is read from. */
 export interface IncomeOptions {

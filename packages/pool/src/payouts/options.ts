@@ -12,7 +12,8 @@ import {
   percentValue,
   type ValueKind,
 } from "@openpool/base";
-import { addressValue, isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
+import { addressValue } from "../address-value.ts";
 import type { Asset } from "./types.ts";
 
 /** What the payouts of a pool are told. */

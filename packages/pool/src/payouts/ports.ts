@@ -176,6 +176,7 @@ export type ReadCall =
 export interface Payable {
   readonly worker: WorkerAddress;
   readonly owedWei: bigint;
+  /** Since when, without a break, something is owed; unix ms. */
   readonly oldestOwedAtMs: number;
 }
 

@@ -3,6 +3,7 @@ import type { WorkerAddress } from "@openpool/protocol";
 import type { ClientBase } from "pg";
 import { parseTermsDocument, type Terms, type TermsDocument, termsDocumentJson } from "../ledger/terms.ts";
 import { type AccountBalance, type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
+import type { Payable } from "../payouts/ports.ts";
 import type { ClosedPeriod } from "./ledger-periods.ts";
 import { appendEvents } from "./append-events.ts";
 import { lockHeldCredit } from "./held-credit.ts";
@@ -10,14 +11,6 @@ import { writeHeld } from "./ledger-writer.ts";
 import type { PgConnection } from "./pg-connection.ts";
 import { PgPool } from "./pg-pool.ts";
 import { createUuidV7, isUuid } from "./uuid.ts";
-
-/** A worker that could be paid now. */
-export interface Payable {
-  readonly worker: WorkerAddress;
-  readonly owedWei: bigint;
-  /** Since when, without a break, something is owed; unix ms. */
-  readonly oldestOwedAtMs: number;
-}
 
 /** All accounts of one kind together, in wei. */
 export interface LedgerTotals extends AccountBalance {
@@ -352,6 +345,19 @@ async function adjustedBefore(
   return { id: row.id, worker, amountWei: BigInt(row.wei), corrects: row.corrects ?? undefined };
 }
 
+/** Workers to whom something is owed, the largest sum first. */
+export async function readPayable(pool: PgPool): Promise<readonly Payable[]> {
+  const rows = await pool.query<{ worker: WorkerAddress; balance_wei: string; since: Date | null }>(
+    `select worker, balance_wei, since from openpool.ledger_accounts
+     where worker is not null and account like '%:owed' and balance_wei > 0 order by balance_wei desc, worker`,
+  );
+  return rows.map(({ worker, balance_wei, since }) => ({
+    worker,
+    owedWei: BigInt(balance_wei),
+    oldestOwedAtMs: since?.getTime() ?? 0,
+  }));
+}
+
 /** The books in PostgreSQL. The schema is the event log's: open that first. */
 export class PgLedgerStore implements LedgerStore {
   readonly #clock: Clock;
@@ -364,16 +370,8 @@ export class PgLedgerStore implements LedgerStore {
     this.#pool = new PgPool(connection, { name: "ledger", max: MAX_READERS, about: "the books" });
   }
 
-  async payable(): Promise<readonly Payable[]> {
-    const rows = await this.#pool.query<{ worker: WorkerAddress; balance_wei: string; since: Date }>(
-      `select worker, balance_wei, since from openpool.ledger_accounts
-       where worker is not null and account like '%:owed' and balance_wei > 0 order by balance_wei desc, worker`,
-    );
-    return rows.map((row) => ({
-      worker: row.worker,
-      owedWei: BigInt(row.balance_wei),
-      oldestOwedAtMs: row.since.getTime(),
-    }));
+  payable(): Promise<readonly Payable[]> {
+    return readPayable(this.#pool);
   }
 
   async balance(worker: WorkerAddress): Promise<AccountBalance> {

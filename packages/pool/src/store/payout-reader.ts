@@ -2,6 +2,7 @@ import type { Clock } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { AccountNonces, Control, GivenUpRun, Payable, PayeeRecord, PayoutStore } from "../payouts/ports.ts";
 import type { Hex, PayoutLine, PayoutRun, PayToChange, RunDetail } from "../payouts/types.ts";
+import { readPayable } from "./ledger-store.ts";
 import {
   type ChangeRow,
   detailOf,
@@ -36,16 +37,8 @@ export class PgPayoutReader implements AsyncDisposable {
     this.#pool = new PgPool(connection, { name: "payouts reader", max: 2, about: "payouts" });
   }
 
-  async payable(): Promise<readonly Payable[]> {
-    const rows = await this.#pool.query<{ worker: WorkerAddress; balance_wei: string; since: Date | null }>(
-      `select worker, balance_wei, since from openpool.ledger_accounts
-       where worker is not null and account like '%:owed' and balance_wei > 0 order by worker`,
-    );
-    return rows.map(({ worker, balance_wei, since }) => ({
-      worker,
-      owedWei: BigInt(balance_wei),
-      oldestOwedAtMs: since?.getTime() ?? 0,
-    }));
+  payable(): Promise<readonly Payable[]> {
+    return readPayable(this.#pool);
   }
 
   async payees(): Promise<readonly PayeeRecord[]> {

@@ -17,7 +17,7 @@ import type {
   RunState,
   WaitingCode,
 } from "../../payouts/types.ts";
-import type { Payable } from "../../store/ledger-store.ts";
+import type { Payable } from "../../payouts/ports.ts";
 import { type Cached, cached } from "./cached.ts";
 import type { PayoutsView } from "./payout-port.ts";
 import { time, timeOrNull } from "./sums.ts";

@@ -1,5 +1,5 @@
 import { BadValue, type ValueKind } from "@openpool/base";
-import { addressProblemText, isAddressProblem, parseAddress, type WorkerAddress } from "./worker-name.ts";
+import { addressProblemText, isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
 
 /** An option or argument that is an Ethereum address, whosever it is. */
 export const addressValue: ValueKind<WorkerAddress> = {
