@@ -135,7 +135,7 @@ export async function rigsAnswer(context: Context, query: z.infer<typeof rigsQue
     if (query.standing !== undefined && rig.live?.standing !== query.standing) continue;
     if (query.device !== undefined && !hasDevice(context, rig.name, query.device)) continue;
     if (!matches(query.search, name)) continue;
-    rows.push({ item: rig, value: value(rig, name), name });
+    rows.push({ item: rig, away: stateOf(rig) === "offline", value: value(rig, name), name });
   }
   const page = pageOf(rows, query);
   return {
@@ -188,7 +188,7 @@ export async function workersAnswer(
     const item = { worker, rigs: byWorker.get(worker) ?? [], line: board.workers.get(worker) };
     if (query.state !== undefined && bestState(item.rigs) !== query.state) continue;
     if (!matches(query.search, worker)) continue;
-    rows.push({ item, value: value(item), name: worker });
+    rows.push({ item, away: bestState(item.rigs) === "offline", value: value(item), name: worker });
   }
   const page = pageOf(rows, query);
   return {
@@ -252,7 +252,7 @@ export async function leaderboardAnswer(
     }
   };
   const page = pageOf(
-    rows.map((item) => ({ item, value: value(item), name: item.worker })),
+    rows.map((item) => ({ item, away: false, value: value(item), name: item.worker })),
     { ...query, order: "desc" },
   );
   return {

@@ -25,14 +25,16 @@ export function decodeCursor(
 /** A row of a list that is sorted by a value and then by name. */
 export interface Keyed<T> {
   readonly item: T;
+  /** It is not here now: such rows come behind all others, in either order. */
+  readonly away: boolean;
   /** Null: no value; always last. */
   readonly value: number | string | null;
   readonly name: string;
 }
 
 /**
- * One page of rows sorted by value. The cursor is the value and name of the last row, so that rows which move between two
- * questions shift nothing.
+ * One page of rows sorted by value. The cursor is the place of the last row, so that rows which move between two questions
+ * shift nothing.
  */
 export function pageOf<T>(
   rows: readonly Keyed<T>[],
@@ -44,6 +46,7 @@ export function pageOf<T>(
 ): { readonly items: readonly T[]; readonly next: string | null; readonly start: number } {
   const sign = order === "asc" ? 1 : -1;
   const compare = (a: Omit<Keyed<T>, "item">, b: Omit<Keyed<T>, "item">): number => {
+    if (a.away !== b.away) return a.away ? 1 : -1;
     if (a.value !== b.value) {
       if (a.value === null) return 1;
       if (b.value === null) return -1;
@@ -52,11 +55,11 @@ export function pageOf<T>(
     return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
   };
   const sorted = rows.toSorted(compare);
-  const after = decodeCursor(cursor, 2);
+  const after = decodeCursor(cursor, 3);
   let start = 0;
   if (after !== undefined) {
-    const [value, name] = after;
-    const from = { value: value ?? null, name: String(name) };
+    const [away, value, name] = after;
+    const from = { away: away === 1, value: value ?? null, name: String(name) };
     const found = sorted.findIndex((row) => compare(row, from) > 0);
     start = found === -1 ? sorted.length : found;
   }
@@ -64,7 +67,7 @@ export function pageOf<T>(
   const last = page.at(-1);
   return {
     items: page.map((row) => row.item),
-    next: last && start + limit < sorted.length ? encodeCursor([last.value, last.name]) : null,
+    next: last && start + limit < sorted.length ? encodeCursor([last.away ? 1 : 0, last.value, last.name]) : null,
     start,
   };
 }

@@ -629,7 +629,7 @@ export const examples: readonly {
           spark: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
         },
       ],
-      next: "WzYuMjUsIjB4QjBCMGIwQjBCMEIwQjBiMEIwQjBCMGIwYjBiMGIwQjBiMGIwQjBCMC5iaWciXQ",
+      next: "WzAsNi4yNSwiMHhCMEIwYjBCMEIwQjBCMGIwQjBCMEIwYjBiMGIwYjBCMGIwYjBCMEIwLmJpZyJd",
       asOf: "2026-11-21T12:29:59.600Z",
       ageMs: 5400,
       total: 4,

@@ -138,7 +138,7 @@ export async function routes(
     "/v1/workers",
     reading(
       "workers",
-      "Every worker that ever worked, or is connected",
+      "Every worker that ever worked, or is connected; offline ones last",
       workersAnswerSchema,
       workersQuerySchema,
       noParams,
@@ -147,7 +147,13 @@ export async function routes(
   );
   app.get(
     "/v1/rigs",
-    reading("workers", "Every rig that ever worked, or is connected", rigsAnswerSchema, rigsQuerySchema, noParams),
+    reading(
+      "workers",
+      "Every rig that ever worked, or is connected; offline ones last",
+      rigsAnswerSchema,
+      rigsQuerySchema,
+      noParams,
+    ),
     ({ query }) => rigsAnswer(context, query),
   );
   app.get(

@@ -14,6 +14,7 @@ import {
   poolAnswerSchema,
   problemSchema,
   rigAnswerSchema,
+  rigsAnswerSchema,
   solvencyAnswerSchema,
   statusAnswerSchema,
   whyAnswerSchema,
@@ -268,6 +269,20 @@ describe("answers", () => {
       const rest = (await world.get(`/v1/${list}?cursor=${first.next}`)).body as { items: unknown[]; next: null };
       expect(first.items.length + rest.items.length).toBe(first.total);
       expect(rest.next).toBeNull();
+    }
+  });
+
+  test("list what is away behind all that is here, whichever way they are sorted", async () => {
+    for (const order of ["asc", "desc"]) {
+      const states: string[] = [];
+      let next: string | null = "";
+      while (next !== null) {
+        const path: string = `/v1/rigs?sort=name&order=${order}&limit=1${next === "" ? "" : `&cursor=${next}`}`;
+        const page = rigsAnswerSchema.parse((await world.get(path)).body);
+        states.push(...page.items.map(({ state }) => state));
+        ({ next } = page);
+      }
+      expect(states).toEqual(["online", "online", "offline", "offline"]);
     }
   });
 
