@@ -241,6 +241,33 @@ test("a payout that the backup had planned and that was made afterwards is found
   }
 });
 
+test("where no node keeps what was paid, the operator holds who was paid, takes it off by hand, and nobody is paid twice", async () => {
+  const [ada, bob] = [newWorker(), newWorker()];
+  const key = await newKey();
+  const database = await openTestDatabase();
+  let restore;
+  {
+    await using before = await openPayouts(database, key);
+    await before.owe(ada, 700n);
+    restore = await backup(database);
+    await before.payAll();
+    await before.settleBlocks();
+  }
+  await using pool = await openPayouts(await restore(), key);
+  await pool.owe(bob, 300n);
+  await pool.engine.hold(ada, "paid after the backup");
+  expect(await pool.engine.resume({ foreign: "all" })).toMatchObject({ found: [], notOwed: [] });
+  await pool.payAll();
+  expect([await pool.chain.balance(ada), await pool.chain.balance(bob)]).toEqual([700n, 300n]);
+  const entry = { worker: ada, termsVersion: 1, reason: "paid before the database was lost" };
+  await pool.ledger.adjust({ ...entry, amountWei: -700n });
+  await pool.engine.release(ada);
+  await pool.owe(ada, 50n);
+  await pool.payAll();
+  expect([await pool.chain.balance(ada), await pool.chain.balance(bob)]).toEqual([750n, 300n]);
+  await pool.expectBooksAreChain([bob]);
+});
+
 test("a transaction of the account that pays nobody in a way that is known has to be named, and then only costs nothing more", async () => {
   const ada = newWorker();
   const key = await newKey();
