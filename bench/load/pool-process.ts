@@ -10,6 +10,8 @@ export interface PoolProcess extends AsyncDisposable {
   readonly address: HostPort;
   /** Of the program as it was started; everything else hangs below it. */
   readonly pid: number;
+  /** What Prometheus reads. */
+  metrics(): Promise<string>;
   /** Runs another command of the program against this pool; resolves with its exit code and what it wrote. */
   run(...args: readonly string[]): Promise<{ readonly code: number; readonly output: string }>;
 }
@@ -53,6 +55,7 @@ export async function startPoolProcess(flags: readonly string[] = []): Promise<P
   return {
     address,
     pid: child.pid ?? 0,
+    metrics: async () => (await fetch(`http://${admin}/metrics`)).text(),
     run: (...command) =>
       new Promise((resolve, reject) => {
         const tool = spawn(process.execPath, [PROGRAM, ...command, "--data-dir", dataDir]);

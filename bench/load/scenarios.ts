@@ -59,11 +59,15 @@ async function stopAll(workers: readonly AsyncDisposable[]): Promise<void> {
   for (const worker of workers) await worker[Symbol.asyncDispose]();
 }
 
+/** `creditMs`: what the durable record adds to an answer, the mean. */
+type Throughput = Measured & { readonly creditMs: number };
+
 /** Transcoders that answer at once, streams that send as fast as they are answered (or every `paceMs`). */
-export async function throughput(plan: Pick<LoadPlan, "streams" | "segments" | "paceMs">): Promise<Measured> {
+export async function throughput(plan: Pick<LoadPlan, "streams" | "segments" | "paceMs">): Promise<Throughput> {
   await using pool = await startPoolProcess();
   const workers = await startWorkers(pool, { workers: 2, delayMs: 0 });
   const warmUp = WARM_UP_SEGMENTS;
+  let before = creditsOf(pool);
   const measured = await measure({
     ...plan,
     address: pool.address,
@@ -71,9 +75,18 @@ export async function throughput(plan: Pick<LoadPlan, "streams" | "segments" | "
     probeInfo: true,
     warmUp,
     workers,
+    onStart: () => (before = creditsOf(pool)),
   });
+  const [from, to] = [await before, await creditsOf(pool)];
   await stopAll(workers);
-  return measured;
+  return { ...measured, creditMs: round((1000 * (to.seconds - from.seconds)) / (to.count - from.count)) };
+}
+
+async function creditsOf(pool: PoolProcess): Promise<{ readonly seconds: number; readonly count: number }> {
+  const text = await pool.metrics();
+  const read = (name: string): number =>
+    Number(new RegExp(`^openpool_credit_seconds_${name}\\{.*\\} (.*)$`, "m").exec(text)?.[1]);
+  return { seconds: read("sum"), count: read("count") };
 }
 
 export interface WorkerLost {

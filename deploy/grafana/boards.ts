@@ -159,6 +159,12 @@ const pool: Board = {
     haltPanel,
     outcomePanel,
     latencyPanel,
+    lines(
+      "How long does the record take?",
+      "Between the valid result and its answer: the credit becomes durable. Much more than a disk's sync: look at the database.",
+      quantiles("openpool_credit_seconds", { p50: 0.5, p99: 0.99 }),
+      { unit: "s" },
+    ),
     lines("How full is it?", "Streams against the session limit. At the limit gateways are sent elsewhere.", {
       streams,
       limit: mostStreams,

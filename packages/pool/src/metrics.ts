@@ -104,6 +104,12 @@ export function createPoolMetrics(version: string): PoolMetrics {
     buckets: [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 10, 15, 20, 40],
     registers,
   });
+  const creditTime = new Histogram({
+    name: "openpool_credit_seconds",
+    help: "Time that a verified result waited for its credit to be durable",
+    buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    registers,
+  });
   const lost = counter("openpool_segments_lost_total", "Segments that could not be saved");
   const abandoned = counter("openpool_segments_abandoned_total", "Segments whose gateway left first");
   const bytes = gauge("openpool_bytes_in_flight", "Bytes of sources and renditions held in memory");
@@ -174,6 +180,7 @@ export function createPoolMetrics(version: string): PoolMetrics {
       transcoded.inc(labels);
       transcodeTime.observe(labels, tookMs / 1000);
       transcodeScore.observe(labels, job.durationMs / Math.max(1, tookMs));
+      creditTime.observe(outcome.creditMs / 1000);
       pixels.inc(Number(outcome.renditions.reduce((sum, one) => sum + one.pixels, 0n)) / 1e6);
     },
     summary() {

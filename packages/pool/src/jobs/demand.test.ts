@@ -11,6 +11,7 @@ const done = (pixels: bigint): JobOutcome => ({
   renditions: [{ pixels } as JobRendition],
   earner: {} as RigName,
   sourcePixels: 0n,
+  creditMs: 0,
   release() {},
 });
 // A job has more to it; this is all that is looked at.

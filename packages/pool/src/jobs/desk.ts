@@ -398,7 +398,8 @@ export class JobDesk {
     const pixels = renditions.reduce((sum, one) => sum + one.pixels, 0n);
     const terms = this.#deps.termsOf(attempt.rig.worker);
     const deadline = new AbortController();
-    const cancel = this.#deps.clock.after(job.deadlineMs - this.#now(), () => deadline.abort());
+    const verifiedMs = this.#now();
+    const cancel = this.#deps.clock.after(job.deadlineMs - verifiedMs, () => deadline.abort());
     try {
       await this.#deps.store.credit(
         {
@@ -423,6 +424,7 @@ export class JobDesk {
         renditions,
         earner: attempt.rig,
         sourcePixels: pixelsOf(running.source),
+        creditMs: this.#now() - verifiedMs,
         release,
       });
     } catch (error) {

@@ -51,6 +51,8 @@ export type JobOutcome =
       readonly earner: RigName;
       /** Of the source, as far as it could be counted: what was decoded. */
       readonly sourcePixels: bigint;
+      /** How long the answer waited for its credit to be durable. */
+      readonly creditMs: number;
       /** Call it once when the renditions are not needed any more. */
       readonly release: () => void;
     }
