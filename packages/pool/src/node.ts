@@ -2,16 +2,12 @@ import { mkdir } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { type Clock, type Logger, openScope } from "@openpool/base";
-import { needOf, type RigName } from "@openpool/protocol";
-import { createLiveView } from "./api/public/live-view.ts";
-import { createPayoutsView } from "./api/public/payout-view.ts";
 import type { PublicPort } from "./api/public/ports.ts";
 import { Alerts } from "./alerts/alerts.ts";
 import { noAlertSettings } from "./alerts/settings.ts";
 import { watchedProblems } from "./alerts/watch.ts";
-import { rigStatus } from "./api/rig-status.ts";
-import { knownRigOf, rigOf, workerOf } from "./api/typed-names.ts";
-import type { AdminPort, PoolStatus } from "./api/types.ts";
+import type { AdminPort } from "./api/types.ts";
+import { createAdminPort } from "./admin-port.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
 import { startKeccak } from "./bodies/keccak.ts";
 import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
@@ -26,22 +22,14 @@ import { newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import { openBooks } from "./open-books.ts";
-import { openSettings } from "./open-settings.ts";
+import { openPublicPort } from "./open-public-port.ts";
 import { createRoutes } from "./routes.ts";
 import { openSchemeRules, startSchemes } from "./open-schemes.ts";
 import type { PoolOptions } from "./options.ts";
 import type { PayoutPort } from "./payouts/types.ts";
 import type { RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
-import {
-  describeConnection,
-  openRollups,
-  openStore,
-  type PaidChain,
-  PgAlertStore,
-  type PgConnection,
-  PgRigNames,
-} from "./store/index.ts";
+import { openStore, type PaidChain, PgAlertStore, type PgConnection, PgRigNames } from "./store/index.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 import { Connections } from "./workers/connections.ts";
 import { DrainedRigs } from "./workers/drained-rigs.ts";
@@ -326,38 +314,6 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
 
     await store.append([{ type: "pool.started", data: { generation, version: deps.version, pid: process.pid } }]);
 
-    const unhealthy = (): string[] => {
-      const reasons: string[] = [];
-      if (ending()) reasons.push("the pool is draining");
-      if (!store.writable) reasons.push("the event log cannot be written");
-      return reasons;
-    };
-    const status = (): PoolStatus => ({
-      version: deps.version,
-      pid: process.pid,
-      startedAt: new Date(startedAt).toISOString(),
-      serviceUri: options.serviceUri,
-      listen: `${options.listen.host}:${options.listen.port}`,
-      adminListen: `${options.adminListen.host}:${options.adminListen.port}`,
-      publicListen: options.api && `${options.api.listen.host}:${options.api.listen.port}`,
-      dataDir: options.dataDir,
-      database: {
-        kind: deps.connection.kind === "url" ? "external" : "managed",
-        writable: store.writable,
-        where: describeConnection(deps.connection),
-      },
-      doors: { gateways: servesGateways && !draining, workers: !draining },
-      upstreams: upstreams.status(),
-      sessions: gateways.sessions.count + upstreams.sessions,
-      capacity: dispatcher.capacity(),
-      load: dispatcher.load(),
-      jobsInFlight: desk.jobsInFlight,
-      bytesInFlight: memory.bytesInUse,
-      ...metrics.summary(),
-      rigs: rigStatus({ dispatcher, connections, clock }),
-      rigsKnown: dispatcher.rigsKnown,
-    });
-    const seenRigOf = (name: string): RigName => knownRigOf(name, dispatcher.rigs(clock.monotonicMs()));
     // What speaks to a chain is 20 MB of code, loaded only where there is one.
     const payouts =
       options.payouts &&
@@ -410,175 +366,57 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     );
 
     payoutPort = payouts?.port;
-    const admin: AdminPort = {
-      payouts: payouts?.port,
-      status,
-      unhealthy,
-      unready: () => [
-        ...unhealthy(),
-        ...(dispatcher.hasRoom(needOf(0n), clock.monotonicMs()) ? [] : ["no rig with room is connected"]),
-        ...(servesGateways || upstreams.status().some(({ state }) => state === "registered")
-          ? []
-          : ["no orchestrator has the pool registered, and it serves no gateways"]),
-      ],
-      metrics: async () =>
-        metrics.text({
-          ledger: await books.now(),
-          floats: (await payouts?.port.status().catch(() => undefined))?.floats ?? [],
-          fleet: {
-            rigs: dispatcher.rigs(clock.monotonicMs()),
-            devicesOf: (rig) => reports.machineOf(rig)?.devices ?? [],
-            upstreams: upstreams.status(),
-          },
-          solvency: await schemes.solvency().catch(() => undefined),
-          sessions: gateways.sessions.count + upstreams.sessions,
-          maxSessions: options.maxSessions ?? dispatcher.capacity(),
-          transcoders: connections.size,
-          capacity: dispatcher.capacity(),
-          load: dispatcher.load(),
-          bytesInFlight: memory.bytesInUse,
-          jobsInFlight: desk.jobsInFlight,
-          connections: front.connections,
-          storeWritable: store.writable,
-        }),
-      events: (query) => store.events(query),
-      onEvents: (callback) => store.onAppended(callback),
-      record: (data) => store.append([{ type: "admin.requested", data }]),
-      balances: () => store.balances(),
-      ledger: books.port,
-      schemes: schemes.port,
-      async workers() {
-        const credentials = await register.credentials();
-        return {
-          workers: await store.workers(),
-          credentials: credentials.map(({ id, name, createdAt, revokedAt }) => ({ id, name, createdAt, revokedAt })),
-        };
-      },
-      async addWorker(address, rig) {
-        return register.issue(rigOf(rig === undefined ? address : `${address}.${rig}`), "operator");
-      },
-      revokeCredential: (id) => register.revoke(id, "operator"),
-      setWorker: async (address, change) => register.change(workerOf(address), change, "operator"),
+    const admin = createAdminPort(options, {
+      connection: deps.connection,
+      version: deps.version,
+      startedAtMs: startedAt,
+      clock,
+      store,
+      dispatcher,
+      desk,
+      gateways,
+      servesGateways,
+      upstreams,
+      connections,
+      register,
+      drainedRigs,
+      reports,
+      memory,
+      front,
+      demand,
+      metrics,
+      books,
+      schemes,
+      payouts,
       alerts,
-      async drainRig(name) {
-        const rig = seenRigOf(name);
-        await drainedRigs.drain(rig);
-        await store.append([{ type: "rig.drained", worker: rig.worker, rig: rig.rig, data: {} }]);
-      },
-      async undrainRig(name) {
-        const rig = seenRigOf(name);
-        await drainedRigs.undrain(rig);
-        await store.append([{ type: "rig.undrained", worker: rig.worker, rig: rig.rig, data: {} }]);
-      },
-      gateways: () => demand.list(),
-      partitions: () => store.partitions(),
-      setUpstreamDrained: (name, drained) => upstreams.setDrained(name, drained),
-      decisions: (name) =>
-        dispatcher.decisions(rigOf(name)).map((decision) => ({
-          at: new Date(clock.now() - (clock.monotonicMs() - decision.atMs)).toISOString(),
-          chosen: decision.chosen,
-          reason: decision.reason,
-        })),
-    };
-
-    const { api } = options;
-    let publicApi: PublicPort | undefined;
-    if (api) {
-      const view = createLiveView({
+      leaving: () => ({ draining, ending: ending() }),
+    });
+    const publicApi =
+      options.api &&
+      (await openPublicPort(options, options.api, {
+        scope,
+        connection: deps.connection,
+        version: deps.version,
+        startedAtMs: startedAt,
+        tokenKey,
+        logger,
         clock,
-        rigs: (nowMs) => dispatcher.rigs(nowMs),
-        connections: () => connections.all(),
-        decisions: (rig) => dispatcher.decisions(rig),
-        capacity: () => dispatcher.capacity(),
-        load: () => dispatcher.load(),
-        streams: () => gateways.sessions.count + upstreams.sessions,
-        jobsInFlight: () => desk.jobsInFlight,
-        waiting: () => dispatcher.size().waiting,
-        latency: () => metrics.summary(),
-        draining: () => draining,
-        logWritable: () => store.writable,
-      });
-      const onAppended = (callback: () => void): (() => void) => store.onAppended(callback);
-      const join = {
-        open: options.joinOpen,
-        registered: options.joinRegistered,
-        passwordNeeded: options.joinPassword !== undefined,
-      };
-      const rollups = scope.use(await openRollups(deps.connection, { logger, clock, onAppended }));
-      publicApi = {
-        facts: {
-          identity: api.identity,
-          version: deps.version,
-          startedAtMs: startedAt,
-          network: options.network,
-          serviceUri: options.serviceUri,
-          join,
-          price: options.price,
-        },
-        live: () => view.live(),
-        machines: reports,
-        decisions: (worker, rig) => view.decisions({ worker, rig }),
-        worker: (address) => identities.worker(address),
-        rollups,
-        events: (query) => store.events(query),
-        onEvents: onAppended,
-        terms: () => books.terms.book.versions,
-        books: {
-          balance: (worker) => books.store.balance(worker),
-          totals: () => books.store.totals(),
-          halts: () => books.store.halts(),
-          statement: (...args) => books.store.statement(...args),
-          statementSums: (...args) => books.store.statementSums(...args),
-          nextReleaseMs: (worker) => books.store.nextReleaseMs(worker),
-          lastCheck() {
-            const last = books.port.lastCheck();
-            return last && { atMs: last.atMs, differences: last.violations.map((one) => one.message) };
-          },
-        },
-        payouts:
-          options.payouts &&
-          payouts &&
-          createPayoutsView({
-            port: payouts.port,
-            clock,
-            minimumOf: (worker) => books.terms.book.of(books.terms.current, worker).minimumPayoutWei,
-            payable: () => books.store.payable(),
-            halts: () => books.store.halts(),
-            paidWei: async (worker) => (await books.store.balance(worker)).paidWei,
-            asset: options.payouts.asset,
-            payer: (await payouts.port.status()).payer,
-            chainId: options.payouts.chainId,
-          }),
+        store,
+        dispatcher,
+        desk,
+        gateways,
+        upstreams,
+        connections,
+        register,
+        identities,
+        reports,
+        metrics,
+        books,
+        schemes,
+        payouts,
         alerts,
-        settings: scope.use(
-          await openSettings(
-            {
-              publicUrl: options.alerts?.publicUrl,
-              key: tokenKey,
-              payouts: options.payouts,
-            },
-            {
-              connection: deps.connection,
-              clock,
-              payouts,
-              terms: books.terms,
-              register,
-              join,
-              alerts,
-              append: (events) => store.append(events),
-              async rigsOf(worker) {
-                const rigs = new Map<string, number | undefined>();
-                for (const one of await rollups.known(worker)) if (one.rig !== "") rigs.set(one.rig, one.seenAtMs);
-                for (const one of view.live().rigs.values())
-                  if (one.worker === worker) rigs.set(one.rig, one.lastSeenMs);
-                return rigs;
-              },
-            },
-          ),
-        ),
-        income: options.income && (() => schemes.income()),
-      };
-    }
+        draining: () => draining,
+      }));
 
     // The process before this one leaves its orchestrators as soon as this one serves.
     if ((await deps.relay?.othersLive()) && !(await upstreams.takenOver(TAKE_OVER_MS))) {
