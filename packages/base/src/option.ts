@@ -109,13 +109,12 @@ export interface OptionInForce {
   readonly from: string;
 }
 
-export type ResolvedOptions<D extends OptionDefinitions> =
-  | {
-      readonly ok: true;
-      readonly values: OptionValues<D>;
-      readonly inForce: { readonly [K in keyof D]: OptionInForce };
-    }
-  | { readonly ok: false; readonly problems: readonly OptionProblem[] };
+export interface ResolvedOptions<D extends OptionDefinitions> {
+  /** Empty: everything could be understood. Otherwise what could not has its default below. */
+  readonly problems: readonly OptionProblem[];
+  readonly values: OptionValues<D>;
+  readonly inForce: { readonly [K in keyof D]: OptionInForce };
+}
 
 /**
  * Settles every setting from the sources, the first that has one wins, and otherwise its default. All problems are
@@ -145,13 +144,13 @@ export function resolveOptions<D extends OptionDefinitions>(
     if (value instanceof BadValue) {
       const shown = one.show ? one.show(text) : text;
       problems.push({ where: from, problem: `${JSON.stringify(shown)} ${value.problem}` });
+      if (one.default !== undefined) values[key] = one.kind.parse(one.default);
     } else {
       values[key] = value;
     }
   }
-  if (problems.length > 0) return { ok: false, problems };
   // Every key of D was filled from its own definition just above.
-  return { ok: true, values: values as OptionValues<D>, inForce: inForce as { [K in keyof D]: OptionInForce } };
+  return { problems, values: values as OptionValues<D>, inForce: inForce as { [K in keyof D]: OptionInForce } };
 }
 
 function unknownName(name: string, source: OptionSource, names: readonly string[]): string {

@@ -49,7 +49,20 @@ test("a mistyped command is told the right one", async () => {
 test("everything that is wrong with flags, environment and file is told at once", async () => {
   const config = await file("bad.yaml", "comission: 10%\nprice-per-unit: lots\ndevices: cpu\n");
   const { code, out, err } = await run(
-    ["pool", "--lisen", "0.0.0.0:1", "--commission", "25", "--network", "arbitrum", "--config", "bad.yaml", "extra"],
+    [
+      "pool",
+      "--lisen",
+      "0.0.0.0:1",
+      "--commission",
+      "25",
+      "--network",
+      "arbitrum",
+      "--config",
+      "bad.yaml",
+      "--tls-cert",
+      "a.pem",
+      "extra",
+    ],
     { cwd: directory, env: { OPENPOOL_PRICE_PERUNIT: "1", OPENPOOL_DEVICES: "cpu", OPENPOOL_MAX_SESSIONS: "0" } },
   );
   expect(config).toContain("bad.yaml");
@@ -65,10 +78,20 @@ test("everything that is wrong with flags, environment and file is told at once"
     /--network +"arbitrum" is not possible yet.*--network offchain/,
     /OPENPOOL_MAX_SESSIONS +"0" is out of range/,
     /price-per-unit in bad\.yaml +"lots" is not a whole number/,
+    /--tls-key +is missing: --tls-cert was given/,
+    /--service-uri +is missing/,
   ]) {
     expect(err).toMatch(line);
   }
   expect(err).not.toContain("OPENPOOL_DEVICES");
+});
+
+test("what could not be read is not called missing as well", async () => {
+  const { err } = await run(["pool", "--service-uri", "ftp://x", "--upstream", "a=127.0.0.1:8935"]);
+  expect(err.match(/--service-uri/g)).toHaveLength(1);
+  expect(err).toMatch(/--upstream-secret-file +is missing/);
+  const worker = await run(["worker", "--max-sessions", "0"]);
+  expect(worker.err).toMatch(/--max-sessions +"0"[^]*--pool +is missing[^]*--address +is missing/);
 });
 
 test("a settings file that is not there is told", async () => {

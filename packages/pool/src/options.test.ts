@@ -6,7 +6,7 @@ import { type PoolOptions, poolOptions, toPoolOptions } from "./options.ts";
 function optionsOf(flags: Record<string, string>, joinPassword?: string): PoolOptions | string[] {
   const source: OptionSource = { origin: "flag", label: (name) => name, values: new Map(Object.entries(flags)) };
   const resolved = resolveOptions(poolOptions, [source]);
-  if (!resolved.ok) return resolved.problems.map((one) => one.where);
+  if (resolved.problems.length > 0) return resolved.problems.map((one) => one.where);
   const options = toPoolOptions(resolved.values, {
     adminListenNamed: false,
     apiListenNamed: false,

@@ -15,7 +15,7 @@ import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { aborted } from "../signals.ts";
 import { version } from "../version.ts";
-import { type Flags, readSecretFile, readYamlFile, settingsError, settle } from "../settings/settle.ts";
+import { type Flags, readSecretFile, readYamlFile, settleInto } from "../settings/settle.ts";
 
 export function addPoolCommand({ program, run }: Registry): void {
   const command = program
@@ -56,25 +56,26 @@ refusing a connection, as \`openpool restart\` does.`,
 
 /** The options of a pool from flags, environment and file. Throws with everything that is wrong. */
 function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions; readonly logger: Logger } {
-  const { values, inForce } = settle(poolOptions, flags, settingsElsewhere(poolOptions), io);
-  const passwordFile = values.joinPasswordFile;
-  const options = toPoolOptions(values, {
-    adminListenNamed: inForce.adminListen.origin !== "default",
-    apiListenNamed: inForce.apiListen.origin !== "default",
-    joinPassword: passwordFile === undefined ? undefined : readSecretFile(passwordFile, inForce.joinPasswordFile.from),
-    ...(values.alertsFile === undefined
-      ? {}
-      : { alertsFile: readYamlFile(values.alertsFile, inForce.alertsFile.from) }),
-    terminal: io.errIsTerminal,
-  });
-  if ("problems" in options) throw settingsError(options.problems);
-  const { attached } = options;
-  if (attached) {
+  const options = settleInto(poolOptions, flags, settingsElsewhere(poolOptions), io, ({ values, inForce }) => {
+    const passwordFile = values.joinPasswordFile;
+    const made = toPoolOptions(values, {
+      adminListenNamed: inForce.adminListen.origin !== "default",
+      apiListenNamed: inForce.apiListen.origin !== "default",
+      joinPassword:
+        passwordFile === undefined ? undefined : readSecretFile(passwordFile, inForce.joinPasswordFile.from),
+      ...(values.alertsFile === undefined
+        ? {}
+        : { alertsFile: readYamlFile(values.alertsFile, inForce.alertsFile.from) }),
+      terminal: io.errIsTerminal,
+    });
+    if ("problems" in made || !made.attached) return made;
     // It is read anew for each registration; that it is wrong should not come out when the first rig joins.
-    const text = readSecretFile(attached.secretFile, inForce.upstreamSecretFile.from);
-    const names = attached.upstreams.map(({ name }) => name);
-    for (const name of names) secretFor(name, names, text, attached.secretFile);
-  }
+    const { secretFile, upstreams } = made.attached;
+    const text = readSecretFile(secretFile, inForce.upstreamSecretFile.from);
+    const names = upstreams.map(({ name }) => name);
+    for (const name of names) secretFor(name, names, text, secretFile);
+    return made;
+  });
   const logger = createLogger(
     { level: options.logLevel, format: options.logFormat, colour: io.errIsTerminal && !io.env["NO_COLOR"] },
     (line) => io.err(line),

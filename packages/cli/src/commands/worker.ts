@@ -6,7 +6,7 @@ import { createLogger, type LoggingOptions } from "../logging.ts";
 import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
-import { type Flags, readSecretFile, settingsError, settle } from "../settings/settle.ts";
+import { type Flags, readSecretFile, settleInto } from "../settings/settle.ts";
 import { aborted } from "../signals.ts";
 import { toWorkerOptions, workerOptions } from "../settings/worker-options.ts";
 import { createStatusLine } from "../text/status-line.ts";
@@ -51,18 +51,19 @@ function readWorkerSettings(
   json: boolean,
   io: Io,
 ): { readonly options: WorkerOptions; readonly logging: LoggingOptions } {
-  const { values, inForce } = settle(workerOptions, flags, settingsElsewhere(workerOptions), io);
-  const secretIn = (key: "secretFile" | "joinPasswordFile"): string | undefined =>
-    values[key] === undefined ? undefined : readSecretFile(values[key], inForce[key].from);
-  const options = toWorkerOptions(values, {
-    secret: secretIn("secretFile"),
-    joinPassword: secretIn("joinPasswordFile"),
-    tempDir: tmpdir(),
+  return settleInto(workerOptions, flags, settingsElsewhere(workerOptions), io, ({ values, inForce }) => {
+    const secretIn = (key: "secretFile" | "joinPasswordFile"): string | undefined =>
+      values[key] === undefined ? undefined : readSecretFile(values[key], inForce[key].from);
+    const options = toWorkerOptions(values, {
+      secret: secretIn("secretFile"),
+      joinPassword: secretIn("joinPasswordFile"),
+      tempDir: tmpdir(),
+    });
+    if ("problems" in options) return options;
+    const asked = json ? "json" : values.logFormat;
+    const format = asked === "auto" ? (io.errIsTerminal ? "pretty" : "json") : asked;
+    return { options, logging: { level: values.logLevel, format, colour: io.errIsTerminal && !io.env["NO_COLOR"] } };
   });
-  if ("problems" in options) throw settingsError(options.problems);
-  const asked = json ? "json" : values.logFormat;
-  const format = asked === "auto" ? (io.errIsTerminal ? "pretty" : "json") : asked;
-  return { options, logging: { level: values.logLevel, format, colour: io.errIsTerminal && !io.env["NO_COLOR"] } };
 }
 
 class WorkerRefusedError extends PoolError<{ readonly code: "cli/worker-refused"; readonly text: string }> {}

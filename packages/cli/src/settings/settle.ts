@@ -57,6 +57,53 @@ export function settle<D extends OptionDefinitions>(
   io: Io,
   how: { readonly othersInFile?: boolean } = {},
 ): Settled<D> {
+  const { problems, settled } = weigh(definitions, flags, elsewhere, io, how);
+  if (problems.length > 0) throw settingsError(problems);
+  return settled;
+}
+
+/**
+ * Settles a command's settings and makes of them what the command works with. What does not fit together (`make` answers
+ * it, or throws it) is told along with what is wrong by itself.
+ *
+ * @throws SettingsError with every problem there is.
+ */
+export function settleInto<D extends OptionDefinitions, T extends object>(
+  definitions: D,
+  flags: Flags,
+  elsewhere: ReadonlyMap<string, string>,
+  io: Io,
+  make: (settled: Settled<D>) => T | { readonly problems: readonly OptionProblem[] },
+): T {
+  const { problems, settled } = weigh(definitions, flags, elsewhere, io, {});
+  const made = problemsOr(() => make(settled));
+  if (!("problems" in made) && problems.length === 0) return made;
+  // What a wrong value should have been nobody knows: its default stood in for it, and says nothing about it.
+  const wrong = new Set(
+    Object.values<OptionInForce>(settled.inForce)
+      .filter(({ from }) => problems.some(({ where }) => where === from))
+      .flatMap(({ option, from }) => [optionFlag(option.name), from]),
+  );
+  const unfit = "problems" in made ? made.problems.filter(({ where }) => !wrong.has(where)) : [];
+  throw settingsError([...problems, ...unfit]);
+}
+
+function problemsOr<T>(make: () => T): T | { readonly problems: readonly OptionProblem[] } {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof SettingsError) return { problems: error.info.problems };
+    throw error;
+  }
+}
+
+function weigh<D extends OptionDefinitions>(
+  definitions: D,
+  flags: Flags,
+  elsewhere: ReadonlyMap<string, string>,
+  io: Io,
+  how: { readonly othersInFile?: boolean },
+): { readonly problems: readonly OptionProblem[]; readonly settled: Settled<D> } {
   const problems: OptionProblem[] = [...flags.problems];
   const own = new Set(Object.values(definitions).map((one) => one.name));
   const given = new Map(flags.given);
@@ -96,9 +143,7 @@ export function settle<D extends OptionDefinitions>(
   }
 
   const resolved = resolveOptions(definitions, sources);
-  if (!resolved.ok || problems.length > 0) {
-    throw settingsError([...problems, ...(resolved.ok ? [] : resolved.problems)]);
-  }
+  problems.push(...resolved.problems);
   const values: Record<string, unknown> = { ...resolved.values };
   const inForce: Record<string, OptionInForce> = { ...resolved.inForce };
   for (const [key, entry] of Object.entries(resolved.inForce)) {
@@ -108,7 +153,7 @@ export function settle<D extends OptionDefinitions>(
     inForce[key] = { ...entry, text: path };
   }
   // Paths were strings before and are strings now; nothing else changed.
-  return { values: values as OptionValues<D>, inForce: inForce as Settled<D>["inForce"] };
+  return { problems, settled: { values: values as OptionValues<D>, inForce: inForce as Settled<D>["inForce"] } };
 }
 
 function resolvePath(text: string, from: string, home: string): string {

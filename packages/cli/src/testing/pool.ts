@@ -63,7 +63,7 @@ async function startOperated(
     }),
   );
   const resolved = resolveOptions(poolOptions, [{ origin: "flag", label: (name) => name, values }]);
-  if (!resolved.ok) throw new Error(JSON.stringify(resolved.problems));
+  if (resolved.problems.length > 0) throw new Error(JSON.stringify(resolved.problems));
   const options = toPoolOptions(resolved.values, {
     adminListenNamed: true,
     apiListenNamed: true,
