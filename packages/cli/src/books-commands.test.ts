@@ -182,3 +182,10 @@ test("with --events-keep the pool itself takes old months out of the log, into f
   expect((await old.operate("ledger", "prune", "--month", old.month)).code).toBe(4);
   expect((await old.operate("ledger", "check")).code).toBe(0);
 });
+
+test("a setting that would have made other first terms is told at the next start; a default is not", async () => {
+  expect(pool.warnings.join("")).not.toContain("first terms");
+  await pool.restart({ commission: "20%" });
+  const told = pool.warnings.filter((line) => line.includes("first terms")).map((line) => JSON.parse(line) as unknown);
+  expect(told).toMatchObject([{ field: "commissionPpm", inForce: "100000", setting: "200000", version: 1 }]);
+});

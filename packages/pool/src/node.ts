@@ -114,7 +114,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     let paidChain: PaidChain | undefined;
     const books = scope.use(
       await openBooks(
-        { commissionPpm: options.commissionPpm, ...options.firstTerms },
+        {
+          first: { commissionPpm: options.commissionPpm, ...options.firstTerms },
+          named: options.namedTerms ?? [],
+        },
         {
           connection: deps.connection,
           store,

@@ -48,7 +48,7 @@ const CLOSE_EVERY_MS = 10 * 60 * 1000;
 
 /** Opens the books: terms, reader, the check that never ends, the closing of months. `first` becomes version 1 of the terms. */
 export async function openBooks(
-  first: Partial<TermsDocument>,
+  { first, named }: { readonly first: Partial<TermsDocument>; readonly named: readonly (keyof TermsDocument)[] },
   { connection, store, logger, clock, checkScheme, retention, chain, ...deps }: BooksDeps,
 ): Promise<Books> {
   const scope = openScope();
@@ -63,7 +63,11 @@ export async function openBooks(
       }),
     );
     for (const { field, from, to } of diffTerms(terms.current, wanted)) {
-      logger.debug("a setting of the first terms is not what is in force", { field, inForce: from, setting: to });
+      const told = named.some((one) => one === field) ? "warn" : "debug";
+      logger[told](
+        "a setting of the first terms is not what is in force: `openpool terms set` changes terms, settings only make the first",
+        { field, inForce: from, setting: to, version: terms.current.version },
+      );
     }
     const bookJob = deps.bookJob(terms.book);
     const reader = scope.use(

@@ -8,8 +8,7 @@ function optionsOf(flags: Record<string, string>, joinPassword?: string): PoolOp
   const resolved = resolveOptions(poolOptions, [source]);
   if (resolved.problems.length > 0) return resolved.problems.map((one) => one.where);
   const options = toPoolOptions(resolved.values, {
-    adminListenNamed: false,
-    apiListenNamed: false,
+    isNamed: (key) => poolOptions[key].name in flags,
     joinPassword,
     terminal: false,
   });

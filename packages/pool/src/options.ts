@@ -94,6 +94,8 @@ export interface PoolOptions {
   readonly commissionPpm: bigint;
   /** What else the first version of the terms says, where it is not the default. */
   readonly firstTerms?: Partial<Omit<TermsDocument, "commissionPpm">> | undefined;
+  /** Which of the first terms the operator wrote down: that others are in force then comes as a surprise. */
+  readonly namedTerms?: readonly (keyof TermsDocument)[] | undefined;
   /** Undefined: nobody is paid, the books are kept. */
   readonly payouts?: PayoutOptions | undefined;
   /** Where income is read from; undefined: it is not. */
@@ -540,10 +542,8 @@ export const poolOptions = {
 } as const;
 
 export interface PoolSurroundings {
-  /** The address of `adminListen` came from the user and not from the default. */
-  readonly adminListenNamed: boolean;
-  /** Likewise of `apiListen`. */
-  readonly apiListenNamed: boolean;
+  /** Whether the setting came from the user and not from its default. */
+  readonly isNamed: (key: keyof typeof poolOptions) => boolean;
   /** What the file of `joinPasswordFile` holds. */
   readonly joinPassword: string | undefined;
   /** What the file of `alertsFile` holds, parsed from YAML. */
@@ -552,12 +552,24 @@ export interface PoolSurroundings {
   readonly terminal: boolean;
 }
 
+/** The field of the first terms that a setting fills. */
+const TERMS_OF = {
+  commission: "commissionPpm",
+  scheme: "scheme",
+  holdTime: "holdMs",
+  minimumPayout: "minimumPayoutWei",
+  payoutSchedule: "schedule",
+  payoutTimeZone: "schedule",
+  payoutGas: "gasBorneBy",
+} as const;
+
 /** What a pool node is told, from its settings; all settings that do not fit together are found at once. */
 export function toPoolOptions(
   values: OptionValues<typeof poolOptions>,
   surroundings: PoolSurroundings,
 ): PoolOptions | { readonly problems: readonly OptionProblem[] } {
   const problems: OptionProblem[] = [];
+  const { isNamed } = surroundings;
   const { listen } = values;
   let serviceUri = values.serviceUri;
   if (serviceUri === undefined) {
@@ -602,10 +614,10 @@ export function toPoolOptions(
     serviceUri,
     listen,
     adminListen: values.adminListen,
-    adminListenNamed: surroundings.adminListenNamed,
+    adminListenNamed: isNamed("adminListen"),
     api: {
       listen: values.apiListen,
-      named: surroundings.apiListenNamed,
+      named: isNamed("apiListen"),
       trustProxy: values.trustProxy,
       identity: {
         name: values.poolName,
@@ -628,6 +640,9 @@ export function toPoolOptions(
       schedule: { cron: values.payoutSchedule, timeZone: values.payoutTimeZone },
       gasBorneBy: values.payoutGas,
     },
+    namedTerms: Object.entries(TERMS_OF).flatMap(([key, field]) =>
+      isNamed(key as keyof typeof TERMS_OF) ? [field] : [],
+    ),
     payouts,
     income,
     tlsCertFile: values.tlsCert,

@@ -59,8 +59,7 @@ function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions
   const options = settleInto(poolOptions, flags, settingsElsewhere(poolOptions), io, ({ values, inForce }) => {
     const passwordFile = values.joinPasswordFile;
     const made = toPoolOptions(values, {
-      adminListenNamed: inForce.adminListen.origin !== "default",
-      apiListenNamed: inForce.apiListen.origin !== "default",
+      isNamed: (key) => inForce[key].origin !== "default",
       joinPassword:
         passwordFile === undefined ? undefined : readSecretFile(passwordFile, inForce.joinPasswordFile.from),
       ...(values.alertsFile === undefined

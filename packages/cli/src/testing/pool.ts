@@ -1,14 +1,17 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, openScope, resolveOptions, silentLogger, systemClock } from "@openpool/base";
+import { type Clock, type Logger, openScope, resolveOptions, systemClock } from "@openpool/base";
 import { poolOptions, type RunningPool, startPool, toPoolOptions } from "@openpool/pool";
+import { createLogger } from "../logging.ts";
 import { type Ran, run } from "./run.ts";
 
 export interface OperatedPool extends AsyncDisposable {
   readonly dataDir: string;
   /** What runs now. */
   readonly running: RunningPool;
+  /** Warnings and errors of its log so far, as JSON lines. */
+  readonly warnings: readonly string[];
   /** Runs a command as its operator would, in the pool's data directory. */
   operate(...args: readonly string[]): Promise<Ran>;
   /** Stops the pool and starts it again with other flags, on the same data. */
@@ -24,7 +27,13 @@ export async function openOperatedPool(
   try {
     const dataDir = await mkdtemp(join(tmpdir(), "openpool-operated-"));
     scope.defer(() => rm(dataDir, { recursive: true, force: true }));
-    let running: RunningPool | undefined = await startOperated(dataDir, await flags(dataDir), clock);
+    const warnings: string[] = [];
+    const start = (those: Readonly<Record<string, string>>): Promise<RunningPool> =>
+      startOperated(dataDir, those, {
+        clock,
+        logger: createLogger({ level: "warn", format: "json", colour: false }, (line) => warnings.push(line)),
+      });
+    let running: RunningPool | undefined = await start(await flags(dataDir));
     scope.defer(async () => running?.[Symbol.asyncDispose]());
     return {
       dataDir,
@@ -32,12 +41,13 @@ export async function openOperatedPool(
         if (running) return running;
         throw new Error("the pool did not start again");
       },
+      warnings,
       operate: (...args) => run(args, { env: { OPENPOOL_DATA_DIR: dataDir }, cwd: dataDir }),
       async restart(others) {
         const before = running;
         running = undefined;
         await before?.[Symbol.asyncDispose]();
-        running = await startOperated(dataDir, others, clock);
+        running = await start(others);
       },
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };
@@ -50,7 +60,7 @@ export async function openOperatedPool(
 async function startOperated(
   dataDir: string,
   flags: Readonly<Record<string, string>>,
-  clock: Clock,
+  deps: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<RunningPool> {
   const values = new Map(
     Object.entries({
@@ -65,11 +75,10 @@ async function startOperated(
   const resolved = resolveOptions(poolOptions, [{ origin: "flag", label: (name) => name, values }]);
   if (resolved.problems.length > 0) throw new Error(JSON.stringify(resolved.problems));
   const options = toPoolOptions(resolved.values, {
-    adminListenNamed: true,
-    apiListenNamed: true,
+    isNamed: (key) => values.has(poolOptions[key].name),
     joinPassword: undefined,
     terminal: false,
   });
   if ("problems" in options) throw new Error(JSON.stringify(options.problems));
-  return startPool(options, { logger: silentLogger, clock, version: "0.0.0" });
+  return startPool(options, { ...deps, version: "0.0.0" });
 }
