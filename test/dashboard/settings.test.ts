@@ -1,5 +1,4 @@
 import { spawnSync } from "node:child_process";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { startLocalChain } from "@openpool/pool";
 import type { Browser, Page } from "playwright-core";
@@ -19,28 +18,15 @@ let chain: Awaited<ReturnType<typeof startLocalChain>>;
 let world: PagesWorld;
 let browser: Browser;
 
-/** A port that was free a moment ago: the pool is told where its pages are before it is there. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const bound = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof bound === "object" && bound ? bound.port : 0;
-}
-
 beforeAll(async () => {
   [chain, browser] = await Promise.all([startLocalChain(), openBrowser()]);
-  const port = await freePort();
-  world = await startPagesWorld(
-    {
-      alerts: {
-        publicUrl: `http://127.0.0.1:${port}`,
-        settings: { mail: undefined, telegram: undefined, operator: [] },
-      },
-      payouts: localPayouts(chain),
+  world = await startPagesWorld({
+    alerts: {
+      publicUrl: "http://127.0.0.1:0",
+      settings: { mail: undefined, telegram: undefined, operator: [] },
     },
-    port,
-  );
+    payouts: localPayouts(chain),
+  });
   await world.join(`${account.address}.attic`);
 }, 180_000);
 afterAll(async () => {

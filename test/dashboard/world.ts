@@ -51,12 +51,12 @@ export function localPayouts(
 }
 
 /** A whole pool that serves the built pages, at a price that makes amounts look as they do on a real one. */
-export async function startPagesWorld(changed: Partial<PoolOptions> = {}, port = 0): Promise<PagesWorld> {
+export async function startPagesWorld(changed: Partial<PoolOptions> = {}): Promise<PagesWorld> {
   buildPages();
   const pool = await startTestPool({
     price: { pricePerUnitWei: 40_000_000n, pixelsPerUnit: 1n },
     api: {
-      listen: { host: "127.0.0.1", port },
+      listen: { host: "127.0.0.1", port: 0 },
       named: true,
       trustProxy: false,
       identity: {

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { formatHostPort, openScope } from "@openpool/base";
 import type { PoolDeps, PoolNode } from "./node.ts";
+import { onPorts } from "./on-ports.ts";
 import type { ListenAddress, PoolOptions } from "./options.ts";
 import { type PgConnection, startManagedPostgres } from "./store/index.ts";
 import { listenHere } from "./supervisor/listening.ts";
@@ -40,21 +41,15 @@ export async function startPool(
     };
     const listen = await open("listen", options.listen, (to, socket) => to.acceptPublic(socket));
     const adminListen = await open("admin-listen", options.adminListen, (to, socket) => to.acceptAdmin(socket));
-    const api = options.api && {
-      ...options.api,
-      listen: await open("api-listen", options.api.listen, (to, socket) => to.acceptApi?.(socket)),
-    };
-    const serviceUri = options.serviceUri.replace(/:0$/, `:${listen.port}`);
-    served = scope.use(
-      await startServedNode(
-        { ...options, listen, adminListen, api, serviceUri },
-        { ...deps, connection, generation: deps.generation ?? 1 },
-      ),
-    );
+    const apiListen =
+      options.api && (await open("api-listen", options.api.listen, (to, socket) => to.acceptApi?.(socket)));
+    const told = onPorts(options, { listen, adminListen, apiListen });
+    const { serviceUri } = told;
+    served = scope.use(await startServedNode(told, { ...deps, connection, generation: deps.generation ?? 1 }));
     await served.announce();
     const urls = {
       adminUrl: `http://${formatHostPort(adminListen)}`,
-      publicUrl: api && served.acceptApi && `${served.apiScheme}://${formatHostPort(api.listen)}`,
+      publicUrl: apiListen && served.acceptApi && `${served.apiScheme}://${formatHostPort(apiListen)}`,
     };
     deps.logger.info("the pool serves", { listen, serviceUri, ...urls });
     return {

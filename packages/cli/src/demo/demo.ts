@@ -14,7 +14,7 @@ import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { count } from "../text/words.ts";
 import { wrongWith } from "./check-rendition.ts";
 import { ensureFfmpeg, thisHost } from "./ffmpeg-setup.ts";
-import { DemoError, freePort, type Member, poolReady, startMember } from "./household.ts";
+import { DemoError, type Member, poolReady, startMember } from "./household.ts";
 import { DemoPayouts, type PaidAll } from "./payouts.ts";
 import { openScreen, watchKeys } from "./screen.ts";
 import { type DemoState, type DemoWorker, payoutLines, shortName, stateLine, summaryText, viewLines } from "./view.ts";
@@ -41,6 +41,7 @@ const POLL_MS = 400;
 const PATIENCE_MS = 4_000;
 
 const statusSchema = z.object({
+  serviceUri: z.string(),
   publicListen: z.string().optional(),
   rigs: z.array(
     z.object({
@@ -119,7 +120,8 @@ class Demo {
   #lost = 0;
   #wrong = 0;
   #phase: string | undefined = "starting the pool";
-  #port = 0;
+  /** The pool's own address, once it is there. */
+  #serviceUri = "";
   #pool: AdminClient | undefined;
   #pagesUrl: string | undefined;
   #payouts: DemoPayouts | undefined;
@@ -144,17 +146,17 @@ class Demo {
       const payouts = await DemoPayouts.start(this.#dataDir, { live: once === undefined });
       if ("none" in payouts) this.#note(`nothing will be paid out here: ${payouts.none}`);
       else this.#payouts = payouts;
-      this.#port = await freePort();
-      const listen = `127.0.0.1:${this.#port}`;
+      const listen = "127.0.0.1:0";
       const poolArgs = ["pool", "--data-dir", this.#dataDir, "--listen", listen, "--service-uri", `https://${listen}`];
       poolArgs.push("--admin-listen", "127.0.0.1:0", "--log-format", "json");
       poolArgs.push(...(this.#payouts?.poolArgs ?? []));
       const pool = startMember("pool", poolArgs, this.#dataDir, this.#io);
       members.push(pool);
       this.#pool = await poolReady(pool, this.#dataDir, this.#end.signal);
-      const { publicListen } = statusSchema.parse(await this.#pool.get("/status"));
+      const { serviceUri, publicListen } = statusSchema.parse(await this.#pool.get("/status"));
+      this.#serviceUri = serviceUri;
       if (publicListen !== undefined) this.#pagesUrl = `http://${publicListen}`;
-      this.#note(`the pool serves at https://${listen}, its admin port is ${this.#pool.url}`);
+      this.#note(`the pool serves at ${serviceUri}, its admin port is ${this.#pool.url}`);
       if (this.#pagesUrl !== undefined) this.#note(`look at it in a browser: ${this.#pagesUrl}`);
       this.#say("starting the workers");
       for (let i = 0; i < this.#options.workers; i++) this.#addWorker();
@@ -214,7 +216,7 @@ class Demo {
     // with the demo.
     const address = checksumAddress(number <= 9 ? new Uint8Array(20).fill(0x11 * number) : randomBytes(20));
     const rig = `rig${number}`;
-    const args = ["worker", "--pool", `127.0.0.1:${this.#port}`, "--address", address, "--name", rig];
+    const args = ["worker", "--pool", new URL(this.#serviceUri).host, "--address", address, "--name", rig];
     args.push("--devices", "cpu", "--max-sessions", String(Math.max(2, this.#options.streams)), "--log-format", "json");
     args.push("--work-dir", join(this.#dataDir, rig));
     const member = startMember(rig, args, this.#dataDir, this.#io);
@@ -259,7 +261,7 @@ class Demo {
     const segments = pushFile(
       {
         source,
-        orchestrator: `https://127.0.0.1:${this.#port}`,
+        orchestrator: this.#serviceUri,
         streams: parallel,
         count: once === undefined ? "forever" : once / parallel,
         pace: "as-answered",
@@ -422,7 +424,7 @@ class Demo {
       renditions: [...this.#renditions].map(([name, one]) => ({ name, ...one })),
       workers: this.#workers,
       payouts: this.#payouts?.state,
-      serviceUri: `https://127.0.0.1:${this.#port}`,
+      serviceUri: this.#serviceUri,
       pagesUrl: this.#pagesUrl,
       adminUrl: this.#pool?.url,
       dataDir: this.#dataDir,

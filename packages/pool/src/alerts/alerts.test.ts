@@ -1,157 +1,22 @@
-import { randomUUID } from "node:crypto";
-import { silentLogger, stoppedClock, type StoppedClock } from "@openpool/base";
-import { workerAlertSchema } from "@openpool/protocol";
-import { afterEach, describe, expect, test } from "vitest";
-import { PgAlertStore } from "../store/alert-store.ts";
-import { openRollups } from "../store/index.ts";
-import { ada, bob, creditOf } from "../store/testing/sample-credit.ts";
-import { openTestStore } from "../store/testing/test-store.ts";
+import { silentLogger } from "@openpool/base";
+import { describe, expect, test } from "vitest";
+import { ada, bob } from "../store/testing/sample-credit.ts";
 import type { NewEvent } from "../store/types.ts";
 import { Alerts, type Subscribed, type SubscribeRequest } from "./alerts.ts";
-import { isPrivateAddress } from "../outbound/private-address.ts";
-import { verifyWebhook } from "./channels/standard-webhook.ts";
-import type { WatchedProblem } from "./reader.ts";
-import { noAlertSettings, parseAlertSettings } from "./settings.ts";
-import { watchedProblems } from "./watch.ts";
-import { type HttpSink, openHttpSink } from "./testing/http-sink.ts";
-import { type MailSink, openMailSink } from "./testing/mail-sink.ts";
-
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
-const publicUrl = "https://pool.example.com";
-const SECRET = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
-
-interface World {
-  readonly clock: StoppedClock;
-  readonly hook: HttpSink;
-  readonly mail: MailSink;
-  readonly store: Awaited<ReturnType<typeof openTestStore>>;
-  readonly alertStore: PgAlertStore;
-  alerts: Alerts;
-  problems: WatchedProblem[] | undefined;
-  online: (rig: string) => boolean;
-  append(...events: NewEvent[]): Promise<void>;
-  /** Lets time pass; then reads what happened and sends what is due. */
-  pass(ms?: number): Promise<void>;
-  /** As a process that was killed and started again. */
-  restart(): Promise<void>;
-  /** The titles that the operator's webhook got. */
-  titles(): string[];
-}
-
-let closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  closers = [];
-});
-
-async function openWorld(): Promise<World> {
-  const keep = <T extends AsyncDisposable>(one: T): T => {
-    closers.push(async () => one[Symbol.asyncDispose]());
-    return one;
-  };
-  // The day on which the database's own clock is, so that its partitions are there.
-  const clock = stoppedClock(Date.now());
-  const hook = keep(await openHttpSink());
-  const mail = keep(await openMailSink());
-  const store = keep(await openTestStore({ clock }));
-  const alertStore = keep(new PgAlertStore(store.database.connection, { clock }));
-  const settings = parseAlertSettings({
-    mail: { url: mail.url, from: "Pool <alerts@pool.example.com>" },
-    telegram: { token: "12345:abcdefghijklmnopqrstuvwxyz", api: hook.url },
-    operator: [{ webhook: `${hook.url}/operator`, secret: SECRET }],
-  });
-  if ("problems" in settings) throw new Error(JSON.stringify(settings.problems));
-  const open = async (): Promise<Alerts> =>
-    Alerts.open(
-      { settings, publicUrl, poolName: "", refuse: (address) => isPrivateAddress(address) },
-      {
-        store: alertStore,
-        logger: silentLogger,
-        clock,
-        watch: async () => world.problems,
-        isOnline: (_worker, rig) => world.online(rig),
-      },
-    );
-  const world: World = {
-    clock,
-    hook,
-    mail,
-    store,
-    alertStore,
-    // Set at once below.
-    alerts: undefined as unknown as Alerts,
-    problems: [],
-    online: () => false,
-    append: (...events) => store.append(events),
-    async pass(ms = 0) {
-      clock.advance(ms);
-      // Twice: the first may be one that a timer began on the way.
-      for (let i = 0; i < 2; i++) {
-        await world.alerts.reader.look();
-        await world.alerts.sender.send();
-      }
-    },
-    async restart() {
-      await world.alerts[Symbol.asyncDispose]();
-      world.alerts = await open();
-    },
-    titles: () =>
-      hook.taken
-        .filter((one) => one.path === "/operator")
-        .map((one) => (JSON.parse(one.body) as { data: { title: string } }).data.title),
-  };
-  world.alerts = await open();
-  closers.push(async () => world.alerts[Symbol.asyncDispose]());
-  return world;
-}
-
-const joined = (rig: string, connection = "c1", worker = ada): NewEvent => ({
-  type: "rig.joined",
-  worker,
-  rig,
-  data: { connection, capacity: 1 },
-});
-const left = (rig: string, connection = "c1", worker = ada): NewEvent => ({
-  type: "rig.left",
-  worker,
-  rig,
-  data: { connection, why: "closed" },
-});
-
-/** Subscribes by mail and follows the link that comes. */
-async function subscribeByMail(world: World, request: Partial<SubscribeRequest> = {}): Promise<void> {
-  await world.alerts.subscribe({
-    worker: ada,
-    channel: "email",
-    target: "ada@example.com",
-    kinds: ["rig-offline", "payout-paid", "no-work", "success-low", "speed-low", "address-change", "terms-changed"],
-    owned: false,
-    ...request,
-  });
-  await world.alerts.sender.send();
-  await world.alerts.follow("confirm", linkIn(world.mail.taken.at(-1)!.raw, "confirm"));
-}
-
-/** The token of a link in a mail, whose long lines are folded. */
-function linkIn(raw: string, action: "confirm" | "unsubscribe"): string {
-  const text = raw.replaceAll("=\r\n", "").replaceAll("=3D", "=");
-  return new RegExp(`${publicUrl}/v1/alerts/${action}\\?token=([\\w.-]+)`).exec(text)?.[1] ?? "";
-}
-const subjectOf = (raw: string): string =>
-  /^Subject: (.*(?:\r\n[ \t].*)*)/m
-    .exec(raw)?.[1]
-    ?.replaceAll(/\r\n[ \t]/g, " ")
-    .replaceAll(/=\?UTF-8\?Q\?(.*?)\?= ?/gi, (_all, text: string) =>
-      Buffer.from(
-        text
-          .replaceAll("_", " ")
-          .replaceAll(/=([0-9A-F]{2})/g, (_x, hex: string) => String.fromCharCode(parseInt(hex, 16))),
-        "latin1",
-      ).toString("utf8"),
-    ) ?? "";
-const subjects = (world: World): string[] => world.mail.taken.map((one) => subjectOf(one.raw));
-const name = `${ada.slice(0, 6)}…${ada.slice(-4)}`;
+import { noAlertSettings } from "./settings.ts";
+import {
+  HOUR,
+  joined,
+  left,
+  linkIn,
+  MINUTE,
+  name,
+  openWorld,
+  publicUrl,
+  SECRET,
+  subjects,
+  subscribeByMail,
+} from "./testing/world.ts";
 
 describe("who subscribes by mail", () => {
   test("is asked first, then told, and hears no more after the link at the end of every message", async () => {
@@ -311,122 +176,7 @@ describe("a rig", () => {
   });
 });
 
-describe("measured alerts", () => {
-  test("tell of failing rigs and of no work, at the thresholds that the subscriber gave", async () => {
-    const world = await openWorld();
-    const { store, clock } = world;
-    await using rollups = await openRollups(store.database.connection, {
-      logger: silentLogger,
-      clock,
-      onAppended: (call) => store.onAppended(call),
-    });
-    await subscribeByMail(world, { thresholds: { noWorkHours: 2, successPercent: 80, realTimeRatio: 1 } });
-    for (let i = 0; i < 15; i++)
-      await store.credit({ ...creditOf(ada, "one", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 4_000 } });
-    await world.append(
-      ...Array.from({ length: 10 }, () => ({ type: "attempt.failed", worker: ada, rig: "one", data: {} })),
-    );
-    for (let i = 0; i < 25; i++)
-      await store.credit({ ...creditOf(ada, "good", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 1_000 } });
-    await rollups.catchUp();
-    await world.pass();
-    expect(subjects(world)).toHaveLength(1);
-    await world.pass(6 * MINUTE);
-    expect(subjects(world).slice(1)).toEqual([`${name}.one fails too often`]);
-    expect(world.mail.taken[1]!.raw).toContain("60");
-    await world.pass(2 * HOUR);
-    expect(subjects(world)[2]).toBe(`${name} got no work for 2 hours`);
-    await store.credit({ ...creditOf(ada, "good", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 1_000 } });
-    await rollups.catchUp();
-    await world.pass(2 * MINUTE);
-    expect(subjects(world)[3]).toBe(`${name} works again`);
-  });
-
-  test("that nobody listens to any more end unheard, and whoever subscribes next is told anew", async () => {
-    const world = await openWorld();
-    const { store, clock } = world;
-    await using rollups = await openRollups(store.database.connection, {
-      logger: silentLogger,
-      clock,
-      onAppended: (call) => store.onAppended(call),
-    });
-    await subscribeByMail(world, { kinds: ["no-work"], thresholds: { noWorkHours: 2 } });
-    await store.credit({ ...creditOf(ada, "one", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 1_000 } });
-    await rollups.catchUp();
-    await world.pass();
-    await world.pass(3 * HOUR);
-    await world.pass(6 * MINUTE);
-    const told = `${name} got no work for 2 hours`;
-    expect(subjects(world).slice(1)).toEqual([told]);
-    await world.alerts.follow("unsubscribe", linkIn(world.mail.taken.at(-1)!.raw, "unsubscribe"));
-    await world.pass(2 * MINUTE);
-    await subscribeByMail(world, { kinds: ["no-work"], thresholds: { noWorkHours: 2 } });
-    const before = world.mail.taken.length;
-    await world.pass(2 * HOUR + MINUTE);
-    await world.pass(6 * MINUTE);
-    expect(subjects(world).slice(before)).toEqual([told]);
-  });
-
-  test("tell of slow rigs", async () => {
-    const world = await openWorld();
-    const { store, clock } = world;
-    await using rollups = await openRollups(store.database.connection, {
-      logger: silentLogger,
-      clock,
-      onAppended: (call) => store.onAppended(call),
-    });
-    await subscribeByMail(world);
-    for (let i = 0; i < 25; i++)
-      await store.credit({ ...creditOf(ada, "slow", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 4_000 } });
-    await rollups.catchUp();
-    await world.pass();
-    await world.pass(6 * MINUTE);
-    expect(subjects(world).slice(1)).toEqual([`${name}.slow is slow`]);
-    expect(world.mail.taken[1]!.raw).toContain("0.5 seconds of video");
-  });
-});
-
 describe("the operator", () => {
-  test("is told over a signed webhook what the pool finds wrong with itself, and when it is over", async () => {
-    const world = await openWorld();
-    world.problems = [
-      { kind: "halt", subject: "books", data: { code: "ledger/unbalanced", message: "The books differ." } },
-    ];
-    await world.pass();
-    await world.pass(2 * MINUTE);
-    world.problems = undefined;
-    await world.pass(5 * MINUTE);
-    world.problems = [];
-    await world.pass(2 * MINUTE);
-    await world.pass(2 * MINUTE);
-    expect(world.titles()).toEqual(["The pool stopped its payouts", "Payouts are no longer halted"]);
-    const { headers, body } = world.hook.taken[0]!;
-    const header = (key: string): string => String(headers[key]);
-    const signed = {
-      id: header("webhook-id"),
-      timestamp: header("webhook-timestamp"),
-      signature: header("webhook-signature"),
-    };
-    expect(verifyWebhook(SECRET, signed, body, Number(signed.timestamp) * 1_000)).toBe(true);
-    expect(JSON.parse(body)).toMatchObject({
-      type: "alert.halt",
-      data: { phase: "raised", facts: { message: "The books differ." } },
-    });
-  });
-
-  test("is told of an orchestrator that is lost, and of changed terms", async () => {
-    const world = await openWorld();
-    await world.append({ type: "upstream.joined", data: { upstream: "east" } });
-    await world.pass();
-    await world.append(
-      { type: "upstream.left", data: { upstream: "east", why: "x" } },
-      { type: "terms.announced", data: { version: 2, effectiveAt: "2026-12-01T00:00:00.000Z", terms: {} } },
-    );
-    await world.pass();
-    await world.pass(3 * MINUTE);
-    expect(world.titles()).toEqual(["The pool's terms change", "No longer registered with east"]);
-  });
-
   test("gets what failed again later with the same id, and finds what was given up to send it anew", async () => {
     const world = await openWorld();
     world.hook.answer = () => ({ status: 503 });
@@ -468,55 +218,6 @@ describe("the operator", () => {
     world.hook.answer = () => ({ status: 401 });
     expect(await world.alerts.test()).toMatchObject([{ error: "the webhook answered 401" }]);
   });
-});
-
-test("a worker hears of every step of its payouts, of holds, of trust and of its address, and the operator of its part", async () => {
-  const world = await openWorld();
-  await subscribeByMail(world, { kinds: workerAlertSchema.options });
-  const [run, intent] = [randomUUID(), randomUUID()];
-  const wei = "16204000000000000";
-  const sql = (text: string): Promise<unknown> => world.store.database.query(text);
-  await sql(`insert into openpool.payout_runs (id, state, created_at, chain_id, payer, asset, total_wei, details)
-    values ('${run}', 'sending', now(), 1, '${bob}', 'eth', ${wei}, '{}')`);
-  await sql(`insert into openpool.payout_intents (id, run, kind, chain_id, payer, nonce, to_address, value_wei, data, gas_limit, lines, state)
-    values ('${intent}', '${run}', 'transfer', 1, '${bob}', 0, '${ada}', ${wei}, '0x', 21000, '{}', 'sent')`);
-  await sql(`insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount, asset, method,
-      method_reason, state, intent, planned_at)
-    values ('${randomUUID()}', '${run}', 0, '${ada}', '${ada}', ${wei}, 0, ${wei}, 'eth', 'transfer', '', 'sent', '${intent}', now())`);
-  const hash = `0x${"ab".repeat(32)}`;
-  const paid = { run, amountWei: wei, payTo: ada };
-  const told: readonly (readonly [type: string, data: NewEvent["data"], subject: string, rig?: string])[] = [
-    ["payout.planned", { run, totalWei: wei, lines: 1, waiting: 0 }, `A payout for ${name} is planned`],
-    ["payout.signed", { run, intent, hash }, `A payout for ${name} is on its way`],
-    ["payout.paid", { ...paid, hash }, `${name} was paid`],
-    ["payout.returned", { ...paid, reason: "secret words" }, `A payout for ${name} did not go through`],
-    ["payout.held", { reason: "secret words" }, `Payouts of ${name} are held back`],
-    ["payout.released", {}, `Payouts of ${name} go on`],
-    ["worker.changed", { banned: "black frames", by: "operator" }, `${name} may not work here any more`],
-    ["payto.requested", { payTo: bob, effectiveAtMs: 1 }, `Somebody asked to change the payout address of ${name}`],
-    ["payto.cancelled", {}, `The new payout address of ${name} was cancelled`],
-    ["payto.changed", { payTo: bob }, `How ${name} is paid has changed`],
-    ["rig.standing", { standing: "barred", reason: "secret words" }, `${name}.a is barred`, "a"],
-  ];
-  for (const [type, data, subject, rig] of told) {
-    // One after the other: several at once come as one message.
-    await world.append({
-      type,
-      ...(type === "payout.planned" || type === "payout.signed" ? {} : { worker: ada, rig }),
-      data,
-    });
-    await world.pass(MINUTE);
-    await expect.poll(() => subjects(world).at(-1)).toBe(subject);
-  }
-  // What changes nothing for the worker, and what somebody else's worker is told, is not told.
-  await world.append(
-    { type: "worker.changed", worker: ada, data: { banned: null, by: "operator" } },
-    { type: "payout.held", worker: bob, data: { reason: "another" } },
-  );
-  await world.pass(MINUTE);
-  expect(subjects(world).slice(1)).toEqual(told.map(([, , subject]) => subject));
-  expect(world.mail.taken.map((one) => one.raw).join()).not.toContain("secret words");
-  expect(world.titles()).toEqual(["A payout is planned", `A payout for ${name} did not go through`]);
 });
 
 test("in quiet hours only what is urgent comes, the rest as one message after them", async () => {
@@ -670,29 +371,6 @@ test("what is new for a destination does not end with what failed there before, 
   world.mail.refuse = undefined;
   await world.pass(LONGEST_WAIT_MS);
   expect(await world.alerts.counts()).toEqual({ waiting: 0, sent: 2, dead: 2 });
-});
-
-test("a worker hears that its payouts are held back, and nothing of what the operator said", async () => {
-  const world = await openWorld();
-  await subscribeByMail(world, { kinds: ["credit-held"] });
-  await world.append({ type: "payout.held", worker: ada, data: { reason: "looks like a thief" } });
-  await world.pass();
-  await world.append({ type: "payout.released", worker: ada, data: {} });
-  await world.pass();
-  expect(subjects(world).slice(1)).toEqual([`Payouts of ${name} are held back`, `Payouts of ${name} go on`]);
-  expect(world.mail.taken.map((one) => one.raw).join("")).not.toContain("thief");
-});
-
-test("the operator hears that debts are not covered, and that they are again", async () => {
-  const world = await openWorld();
-  const now = { halts: [], violations: [], rigs: 1, floats: [] };
-  const short = { code: "reserve-negative" as const, text: "1 ETH is missing." };
-  world.problems = [...watchedProblems({ ...now, solvency: { warnings: [short, { code: "bad-luck", text: "x" }] } })];
-  await world.pass();
-  world.problems = [...watchedProblems({ ...now, solvency: { warnings: [] } })];
-  await world.pass(2 * MINUTE);
-  await world.pass(11 * MINUTE);
-  expect(world.titles()).toEqual(["What workers are owed is not covered", "What workers are owed is covered again"]);
 });
 
 test("a mail server that refuses for good is not asked again, one that is busy is", async () => {

@@ -156,11 +156,18 @@ const WORDS: Record<AlertKind, Say> = {
           title: `${worker} may not work here any more`,
           text: `The operator says why: ${say(alert.data["banned"])}. What is owed stays owed, and is held until the operator releases it.`,
         };
-      default:
+      case "payout.held":
         return {
           title: `Payouts of ${worker} are held back`,
           text: "The pool's operator holds them until it has looked at something. What is owed stays owed; ask the operator what it is about.",
         };
+      default:
+        return alert.phase === "cleared"
+          ? { title: `No credit of ${worker} waits any more`, text: "Everything that waited was shared." }
+          : {
+              title: `Credits of ${worker} wait`,
+              text: `The pool's own rule for sharing fees failed for ${say(alert.data["segments"], "some")} of its segments, with fees of ${formatEth(alert.data["feeWei"])}. Nothing is lost: they are shared once the operator, who was told too, has mended the rule.`,
+            };
     }
   },
   "terms-changed": (alert) => ({
@@ -273,12 +280,16 @@ function linkOf(alert: Alert, publicUrl: string | undefined): string | undefined
   return alert.rig === null ? page : `${page}/${encodeURIComponent(alert.rig)}`;
 }
 
+const MAYBE_AGAIN = "You may have this already: the pool was cut off while it was sending it.";
+
 /** One message of one or several alerts for the same reader. */
 export function composeMessage(
   id: string,
   alerts: readonly [Alert, ...Alert[]],
   links: { readonly unsubscribeUrl?: string | undefined; readonly confirmUrl?: string | undefined },
   { poolName, publicUrl }: MessageContext,
+  /** It was under way when the pool was cut off: who has read it already should know that it is the same. */
+  { maybeAgain = false }: { readonly maybeAgain?: boolean } = {},
 ): Message {
   const [first] = alerts;
   const all = alerts.map(describeAlert);
@@ -296,7 +307,7 @@ export function composeMessage(
   return {
     id,
     title: poolName === "" ? title : `${title} (${poolName})`,
-    text,
+    text: maybeAgain ? `${text}\n\n${MAYBE_AGAIN}` : text,
     alerts,
     tone: tones.has("bad") ? "bad" : tones.has("good") ? "good" : "neutral",
     urgent: alerts.some(isUrgent),

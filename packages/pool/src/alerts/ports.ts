@@ -1,7 +1,16 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type { ConditionKey, ConditionState } from "./conditions.ts";
 import type { AlertEvent, Concern, Measure } from "./rules.ts";
-import type { AlertKind, Channel, Delivery, DeliveryState, Subscription, SubscriptionState, Alert } from "./types.ts";
+import type {
+  Alert,
+  AlertKind,
+  Channel,
+  ClaimedDelivery,
+  Delivery,
+  DeliveryState,
+  Subscription,
+  SubscriptionState,
+} from "./types.ts";
 
 export interface NewDelivery {
   readonly destination: string;
@@ -55,7 +64,14 @@ export interface AlertStore {
   linkKey(): Promise<string>;
 
   /** Takes due deliveries, up to some of each destination that is not busy; nobody else gets them until `leaseUntilMs`. */
-  claim(nowMs: number, leaseUntilMs: number, limit: number, busy: readonly string[]): Promise<readonly Delivery[]>;
+  claim(
+    nowMs: number,
+    leaseUntilMs: number,
+    limit: number,
+    busy: readonly string[],
+  ): Promise<readonly ClaimedDelivery[]>;
+  /** Gives back what was taken and not tried. */
+  putBack(ids: readonly string[]): Promise<void>;
   sent(ids: readonly string[], atMs: number): Promise<void>;
   retry(ids: readonly string[], nextAtMs: number, error: string): Promise<void>;
   dead(ids: readonly string[], atMs: number, error: string): Promise<void>;

@@ -19,6 +19,8 @@ import {
   isUrgent,
   judge,
   MEASURED_RULES,
+  type MeasuredKind,
+  type MeasuredRule,
   PRESENCE_RULES,
   type PresenceRule,
   RESTART_EVENT,
@@ -236,7 +238,7 @@ export class AlertReader implements AsyncDisposable {
     const measures = await store.measures(workers, nowMs - MEASURED_HOUR_MS);
     const wanted = new Map<
       string,
-      { key: ConditionKey; rule: (typeof MEASURED_RULES)[number]; measure: (typeof measures)[number]; sinceMs: number }
+      { key: ConditionKey; rule: MeasuredRule; measure: (typeof measures)[number]; sinceMs: number }
     >();
     for (const subscription of subscriptions) {
       for (const rule of MEASURED_RULES) {
@@ -244,8 +246,7 @@ export class AlertReader implements AsyncDisposable {
         const threshold = thresholdOf(subscription, rule.kind);
         for (const measure of measures) {
           if (measure.worker !== subscription.worker) continue;
-          // Idleness is a worker's matter, quality a rig's.
-          if ((rule.kind === "no-work") !== (measure.rig === "")) continue;
+          if ((rule.of === "worker") !== (measure.rig === "")) continue;
           const subject = measure.rig === "" ? measure.worker : `${measure.worker}.${measure.rig}`;
           const key = { kind: rule.kind, subject, threshold };
           const before = wanted.get(keyText(key));
@@ -297,7 +298,7 @@ interface Observation {
 }
 
 /** The threshold of a subscription as text: part of what the condition is about. */
-function thresholdOf({ thresholds }: Subscription, kind: "no-work" | "success-low" | "speed-low"): string {
+function thresholdOf({ thresholds }: Subscription, kind: MeasuredKind): string {
   switch (kind) {
     case "no-work":
       return String(thresholds.noWorkHours);
@@ -305,6 +306,8 @@ function thresholdOf({ thresholds }: Subscription, kind: "no-work" | "success-lo
       return String(thresholds.successPercent);
     case "speed-low":
       return String(thresholds.realTimeRatio);
+    case "credit-held":
+      return "";
   }
 }
 
@@ -313,7 +316,7 @@ function wants(subscription: Subscription, alert: Alert): boolean {
   if (alert.worker === null && alert.kind !== "terms-changed") return false;
   if (!(subscription.kinds as readonly AlertKind[]).includes(alert.kind)) return false;
   const measured = MEASURED_RULES.find((rule) => rule.kind === alert.kind);
-  return !measured || thresholdOf(subscription, measured.kind) === alert.threshold;
+  return !measured || thresholdOf(subscription, measured.kind) === (alert.threshold ?? "");
 }
 
 function presenceKeys(event: AlertEvent): ConditionKey[] {

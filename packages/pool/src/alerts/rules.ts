@@ -143,11 +143,20 @@ export const PRESENCE_RULES: readonly PresenceRule[] = [
 /** After this event everything that was there is gone or on its way back: its process died or hands over. */
 export const RESTART_EVENT = "pool.started";
 
-/** Conditions that are looked at from time to time. */
-export const MEASURED_RULES: readonly (ConditionRule & { readonly kind: "no-work" | "success-low" | "speed-low" })[] = [
-  { kind: "no-work", raiseAfterMs: 0, clearAfterMs: 0 },
-  { kind: "success-low", raiseAfterMs: 5 * MINUTE_MS, clearAfterMs: 10 * MINUTE_MS },
-  { kind: "speed-low", raiseAfterMs: 5 * MINUTE_MS, clearAfterMs: 10 * MINUTE_MS },
+export type MeasuredKind = "no-work" | "success-low" | "speed-low" | "credit-held";
+
+/** Something that is looked at from time to time, for those who want to know: a worker's matter, or each rig's. */
+export interface MeasuredRule extends ConditionRule {
+  readonly kind: MeasuredKind;
+  readonly of: "worker" | "rig";
+}
+
+export const MEASURED_RULES: readonly MeasuredRule[] = [
+  { kind: "no-work", of: "worker", raiseAfterMs: 0, clearAfterMs: 0 },
+  { kind: "success-low", of: "rig", raiseAfterMs: 5 * MINUTE_MS, clearAfterMs: 10 * MINUTE_MS },
+  { kind: "speed-low", of: "rig", raiseAfterMs: 5 * MINUTE_MS, clearAfterMs: 10 * MINUTE_MS },
+  // By the pool's hook; what the operator holds back is told by its events.
+  { kind: "credit-held", of: "worker", raiseAfterMs: 0, clearAfterMs: MINUTE_MS },
 ];
 
 /** What the running pool says of itself when asked. */
@@ -181,6 +190,9 @@ export interface Measure {
   readonly workMs: number;
   /** Unix ms of the last credited segment, as far as it is known. */
   readonly lastJobAtMs: number | undefined;
+  /** Segments whose fee waits because the pool's hook failed, and what they come to. */
+  readonly waitingJobs: number;
+  readonly waitingWei: bigint;
 }
 
 /**
@@ -188,14 +200,14 @@ export interface Measure {
  * bad until now. `sinceMs`: since when somebody wants to know; nobody is told of an idleness from before.
  */
 export function judge(
-  kind: "no-work" | "success-low" | "speed-low",
+  kind: MeasuredKind,
   threshold: number,
   measure: Measure,
   raised: boolean,
   nowMs: number,
   sinceMs: number,
 ): { readonly bad: boolean; readonly data: Readonly<Record<string, unknown>> } | undefined {
-  const { jobs, failedAttempts, sourceMs, workMs, lastJobAtMs } = measure;
+  const { jobs, failedAttempts, sourceMs, workMs, lastJobAtMs, waitingJobs, waitingWei } = measure;
   switch (kind) {
     case "no-work": {
       const idleMs = nowMs - Math.max(lastJobAtMs ?? 0, sinceMs);
@@ -216,6 +228,8 @@ export function judge(
         data: { realTimeRatio: Math.floor(ratio * 100) / 100, jobs },
       };
     }
+    case "credit-held":
+      return { bad: waitingJobs > 0, data: { segments: waitingJobs, feeWei: waitingWei.toString() } };
   }
 }
 

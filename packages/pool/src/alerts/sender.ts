@@ -3,7 +3,7 @@ import type { Deliver } from "./deliver.ts";
 import { linkToken } from "./links.ts";
 import { composeMessage, type MessageContext } from "./message.ts";
 import type { AlertStore } from "./ports.ts";
-import type { Alert, Channel, Delivery, OperatorChannel, Subscription } from "./types.ts";
+import type { Alert, Channel, ClaimedDelivery, Delivery, OperatorChannel, Subscription } from "./types.ts";
 
 export interface AlertSenderDeps {
   readonly store: AlertStore;
@@ -78,7 +78,7 @@ export class AlertSender implements AsyncDisposable {
         this.#again = false;
         const nowMs = clock.now();
         const due = await store.claim(nowMs, nowMs + LEASE_MS, MOST_AT_ONCE, [...this.#busy.keys()]);
-        const groups = new Map<string, Delivery[]>();
+        const groups = new Map<string, ClaimedDelivery[]>();
         for (const one of due) groups.set(one.destination, [...(groups.get(one.destination) ?? []), one]);
         const tries = [...groups].map(([destination, deliveries]) => this.#start(destination, deliveries));
         await this.#soonOver(Promise.all(tries));
@@ -99,7 +99,7 @@ export class AlertSender implements AsyncDisposable {
   }
 
   /** Begins with a destination. What fails is not of the destination but of the database, and comes again after the lease. */
-  #start(destination: string, deliveries: readonly Delivery[]): Promise<void> {
+  #start(destination: string, deliveries: readonly ClaimedDelivery[]): Promise<void> {
     const over = this.#toDestination(destination, deliveries)
       .catch((error: unknown) => this.#deps.logger.debug("deliveries were left", { error: errorText(error) }))
       .finally(() => this.#busy.delete(destination));
@@ -117,14 +117,17 @@ export class AlertSender implements AsyncDisposable {
     cancel();
   }
 
-  async #toDestination(destination: string, deliveries: readonly Delivery[]): Promise<void> {
+  async #toDestination(destination: string, deliveries: readonly ClaimedDelivery[]): Promise<void> {
     const { store, clock } = this.#deps;
     const untilMs = clock.monotonicMs() + ROUND_MS;
     const ids = deliveries.map((one) => one.id);
     const target = await this.#target(destination, deliveries);
     if (target === undefined) return store.dead(ids, clock.now(), "nobody is there any more to tell");
-    for (const together of this.#messages(target.channel, deliveries)) {
-      if (this.#closing.signal.aborted || clock.monotonicMs() > untilMs) return;
+    const messages = this.#messages(target.channel, deliveries);
+    for (const [i, together] of messages.entries()) {
+      if (this.#closing.signal.aborted || clock.monotonicMs() > untilMs) {
+        return store.putBack(messages.slice(i).flatMap((rest) => rest.map((one) => one.id)));
+      }
       await this.#try(target, together);
     }
   }
@@ -133,11 +136,11 @@ export class AlertSender implements AsyncDisposable {
    * Programs take one at a time; people would rather read one message than twenty. What was in a message before comes in
    * that same one again, with its id: whoever has seen it already drops it.
    */
-  #messages(channel: Channel, deliveries: readonly Delivery[]): readonly (readonly Delivery[])[] {
-    const messages = new Map<string, Delivery[]>();
+  #messages(channel: Channel, deliveries: readonly ClaimedDelivery[]): readonly (readonly ClaimedDelivery[])[] {
+    const messages = new Map<string, ClaimedDelivery[]>();
     for (const one of deliveries) {
       const triedWith = one.attempts === 0 ? "" : `${one.attempts} ${one.nextAtMs}`;
-      const key = channel.kind === "webhook" ? one.id : triedWith;
+      const key = channel.kind === "webhook" ? one.id : `${triedWith} ${one.cutOffAtMs ?? ""}`;
       messages.set(key, [...(messages.get(key) ?? []), one]);
     }
     return [...messages.values()];
@@ -162,7 +165,7 @@ export class AlertSender implements AsyncDisposable {
 
   async #try(
     { channel, subscription }: { readonly channel: Channel; readonly subscription: Subscription | undefined },
-    deliveries: readonly Delivery[],
+    deliveries: readonly ClaimedDelivery[],
   ): Promise<void> {
     const { store, deliver, clock, logger, context, linkKey } = this.#deps;
     const [first] = deliveries;
@@ -180,6 +183,7 @@ export class AlertSender implements AsyncDisposable {
         confirmUrl: first.alert.kind === "confirm" ? link("confirm") : undefined,
       },
       context,
+      { maybeAgain: first.cutOffAtMs !== undefined },
     );
     const result = await deliver.send(channel, message, {
       trusted: subscription === undefined,

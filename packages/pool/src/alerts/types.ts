@@ -131,3 +131,9 @@ export interface Delivery {
   readonly sentAtMs: number | undefined;
   readonly error: string | undefined;
 }
+
+/** One that was taken from the outbox to be sent. */
+export interface ClaimedDelivery extends Delivery {
+  /** Whoever took it before was cut off, and nobody knows whether it arrived: until when it was theirs, unix ms. */
+  readonly cutOffAtMs: number | undefined;
+}

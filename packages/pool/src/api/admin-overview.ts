@@ -2,25 +2,34 @@ import { statfs } from "node:fs/promises";
 import { errorText, type Clock } from "@openpool/base";
 import type { AdminDisk, AdminException, AdminGateways, AdminOverview, AuditAnswer } from "@openpool/protocol";
 import type { StoredEvent } from "../store/types.ts";
+import type { PayoutPort } from "../payouts/types.ts";
 import type { AdminPort } from "./types.ts";
 
 /** Below this there is too little room for the event log of a busy week. */
 const LOW_DISK_BYTES = 5 * 2 ** 30;
+/** More of one kind are only counted. */
+const MOST_PAYEES = 20;
 const RANK = { halt: 0, warning: 1, note: 2 } as const;
 const AUDIT_PAGE = 1_000;
 /** Names of fields whose values are not recorded. */
 const SECRET = /secret|password|token|key|signature/i;
 
+type Say = (
+  severity: AdminException["severity"],
+  code: string,
+  sentence: string,
+  more?: { readonly action?: string; readonly sinceMs?: number; readonly subject?: string | undefined },
+) => void;
+
 /** What an operator should look at, worst first, and how the pool goes. */
-export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">): Promise<AdminOverview> {
+export async function adminOverview(
+  port: AdminPort,
+  clock: Pick<Clock, "now">,
+  disk: (dir: string) => Promise<DiskNow> = diskOf,
+): Promise<AdminOverview> {
   const status = port.status();
   const exceptions: AdminException[] = [];
-  const say = (
-    severity: AdminException["severity"],
-    code: string,
-    sentence: string,
-    more: { readonly action?: string; readonly sinceMs?: number; readonly subject?: string } = {},
-  ): void =>
+  const say: Say = (severity, code, sentence, more = {}) =>
     void exceptions.push({
       severity,
       code,
@@ -35,46 +44,12 @@ export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">):
     say("halt", "unhealthy", sentence, { action: "No work is answered meanwhile; the log says why." });
   }
   try {
-    for (const halt of (await port.ledger?.halts()) ?? []) {
-      say("halt", "payouts-halted", halt.reason, { sinceMs: halt.sinceMs, subject: halt.name });
-    }
-    for (const violation of port.ledger?.lastCheck()?.violations ?? []) {
-      say("halt", "books-differ", violation.message, {
-        action: "See `openpool ledger check`.",
-        subject: violation.check,
-      });
-    }
-    for (const { code, text } of (await port.schemes?.solvency())?.warnings ?? []) {
-      const action =
-        code === "hook-holds" ? "`openpool hooks held`, then `openpool hooks release`" : "`openpool solvency`";
-      say("warning", code === "hook-holds" ? "credits-held" : code, text, { action });
-    }
-    const payouts = await port.payouts?.status();
-    if (payouts?.halted) {
-      say("halt", "payouts-halted", payouts.halted.message, {
-        sinceMs: payouts.halted.atMs,
-        action: "Look at the transactions, then `openpool payouts resume`.",
-      });
-    }
-    if (payouts?.paused !== undefined) {
-      say("note", "payouts-paused", `Payouts are paused: ${payouts.paused}`, { action: "`openpool payouts resume`" });
-    }
-    if (payouts?.waitingFor !== undefined) say("warning", "payouts-wait", payouts.waitingFor);
-    for (const { state, text } of payouts?.floats ?? []) {
-      if (text !== undefined) say(state === "low" ? "warning" : "note", `${state}-float`, text);
-    }
-    for (const run of (await port.payouts?.runs({ limit: 50 })) ?? []) {
-      if (run.state !== "planned" || run.approvalReason === undefined) continue;
-      say("warning", "approval-needed", `A payout run waits for an approval: ${run.approvalReason}`, {
-        subject: run.id,
-        sinceMs: run.createdAtMs,
-        action: `\`openpool payouts approve ${run.id}\``,
-      });
-    }
+    await sayOfBooks(port, say);
+    if (port.payouts) await sayOfPayouts(port.payouts, say);
   } catch (error) {
     say("halt", "books-unreadable", `The books cannot be read now: ${errorText(error)}`);
   }
-  const { freeBytes: diskFreeBytes } = await diskOf(status.dataDir);
+  const { freeBytes: diskFreeBytes } = await disk(status.dataDir);
   if (diskFreeBytes !== null && diskFreeBytes < LOW_DISK_BYTES) {
     say("warning", "disk-low", `${Math.round(diskFreeBytes / 2 ** 20)} MiB are free where the pool keeps its data.`, {
       action: "Make room: when the disk is full, no work is answered.",
@@ -121,7 +96,74 @@ export async function adminOverview(port: AdminPort, clock: Pick<Clock, "now">):
   };
 }
 
-async function diskOf(dir: string): Promise<Pick<AdminDisk, "freeBytes" | "sizeBytes">> {
+async function sayOfBooks(port: AdminPort, say: Say): Promise<void> {
+  const told = (await port.payouts?.status())?.halted?.code;
+  for (const halt of (await port.ledger?.halts()) ?? []) {
+    // Payouts say more of their own.
+    if (halt.name !== told) say("halt", "payouts-halted", halt.reason, { sinceMs: halt.sinceMs, subject: halt.name });
+  }
+  for (const violation of port.ledger?.lastCheck()?.violations ?? []) {
+    say("halt", "books-differ", violation.message, {
+      action: "See `openpool ledger check`.",
+      subject: violation.check,
+    });
+  }
+  for (const { code, text } of (await port.schemes?.solvency())?.warnings ?? []) {
+    const action =
+      code === "hook-holds" ? "`openpool hooks held`, then `openpool hooks release`" : "`openpool solvency`";
+    say("warning", code === "hook-holds" ? "credits-held" : code, text, { action });
+  }
+}
+
+async function sayOfPayouts(payouts: PayoutPort, say: Say): Promise<void> {
+  const { halted, paused, waitingFor, floats } = await payouts.status();
+  if (halted) {
+    // A transaction that failed as a whole, or that another one took the nonce of, stops everything: it is named here.
+    say("halt", "payouts-halted", halted.message, {
+      sinceMs: halted.atMs,
+      subject: halted.intent === undefined ? halted.code : `${halted.code}, transaction ${halted.intent}`,
+      action: "Look at the transactions, then `openpool payouts resume`.",
+    });
+  }
+  if (paused !== undefined) {
+    say("note", "payouts-paused", `Payouts are paused: ${paused}`, { action: "`openpool payouts resume`" });
+  }
+  if (waitingFor !== undefined) say("warning", "payouts-wait", waitingFor);
+  for (const { state, text } of floats) {
+    if (text !== undefined) say(state === "low" ? "warning" : "note", `${state}-float`, text);
+  }
+  for (const run of await payouts.runs({ limit: 50 })) {
+    if (run.state !== "planned" || run.approvalReason === undefined) continue;
+    say("warning", "approval-needed", `A payout run waits for an approval: ${run.approvalReason}`, {
+      subject: run.id,
+      sinceMs: run.createdAtMs,
+      action: `\`openpool payouts approve ${run.id}\``,
+    });
+  }
+  const payees = await payouts.payees();
+  const failed = payees.flatMap(({ worker, failed: why }) => (why === undefined ? [] : [{ worker, why }]));
+  for (const { worker, why } of failed.slice(0, MOST_PAYEES)) {
+    say("warning", "payment-failed", `Its last payment failed, and its money is owed again: ${why}.`, {
+      subject: worker,
+      action: `\`openpool payouts retry ${worker}\``,
+    });
+  }
+  const held = payees.flatMap(({ worker, heldBack: why }) => (why === undefined ? [] : [{ worker, why }]));
+  for (const { worker, why } of held.slice(0, MOST_PAYEES)) {
+    say("note", "worker-held", `Nothing is paid to it: ${why}.`, {
+      subject: worker,
+      action: `\`openpool workers release ${worker}\``,
+    });
+  }
+  const more = Math.max(0, failed.length - MOST_PAYEES) + Math.max(0, held.length - MOST_PAYEES);
+  if (more > 0) {
+    say("note", "more-payees", `${more} more workers are not paid.`, { action: "`openpool payouts plan`" });
+  }
+}
+
+type DiskNow = Pick<AdminDisk, "freeBytes" | "sizeBytes">;
+
+async function diskOf(dir: string): Promise<DiskNow> {
   const disk = await statfs(dir).catch(() => undefined);
   if (!disk) return { freeBytes: null, sizeBytes: null };
   return { freeBytes: disk.bavail * disk.bsize, sizeBytes: disk.blocks * disk.bsize };

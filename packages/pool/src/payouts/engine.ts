@@ -311,6 +311,8 @@ export class PayoutEngine implements PayoutPort {
       worker,
       thresholdWei,
       stopped: held !== undefined || stopped !== undefined,
+      failed: held,
+      heldBack: stopped,
     }));
   }
 

@@ -315,6 +315,9 @@ export interface PayeeStanding {
   readonly thresholdWei: bigint;
   /** Nothing is paid to it before a person has looked. */
   readonly stopped: boolean;
+  /** For the operator: why its last payment failed, and why it is held back. */
+  readonly failed: string | undefined;
+  readonly heldBack: string | undefined;
 }
 
 /** Part of a list that is newest first. */

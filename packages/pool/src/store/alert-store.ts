@@ -8,6 +8,7 @@ import type {
   Alert,
   AlertKind,
   Channel,
+  ClaimedDelivery,
   Delivery,
   DeliveryState,
   QuietHours,
@@ -18,6 +19,7 @@ import type {
 } from "../alerts/types.ts";
 import type { PgConnection } from "./pg-connection.ts";
 import { PgPool } from "./pg-pool.ts";
+import { WAITS_FOR_HOOK } from "./scheme-store.ts";
 import { createUuidV7 } from "./uuid.ts";
 
 /** Deliveries to one destination that are taken at once. */
@@ -164,15 +166,34 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
        where s.worker = any ($1) group by s.id`,
       [workers, date(sinceMs)],
     );
-    return rows.map((row) => ({
-      worker: row.worker,
-      rig: row.rig,
-      jobs: Number(row.jobs),
-      failedAttempts: Number(row.failed),
-      sourceMs: Number(row.source_ms),
-      workMs: Number(row.work_ms),
-      lastJobAtMs: row.last_at?.getTime(),
-    }));
+    const waiting = await this.#waitingForHook(workers);
+    return rows.map((row) => {
+      const { jobs = "0", fee_wei = "0" } = (row.rig === "" ? waiting.get(row.worker) : undefined) ?? {};
+      return {
+        worker: row.worker,
+        rig: row.rig,
+        jobs: Number(row.jobs),
+        failedAttempts: Number(row.failed),
+        sourceMs: Number(row.source_ms),
+        workMs: Number(row.work_ms),
+        lastJobAtMs: row.last_at?.getTime(),
+        waitingJobs: Number(jobs),
+        waitingWei: BigInt(fee_wei),
+      };
+    });
+  }
+
+  /** What of workers waits because the pool's hook failed. */
+  async #waitingForHook(
+    workers: readonly WorkerAddress[],
+  ): Promise<ReadonlyMap<WorkerAddress, { readonly jobs: string; readonly fee_wei: string }>> {
+    const rows = await this.#pool.query<{ worker: WorkerAddress; jobs: string; fee_wei: string }>(
+      `select w.worker, count(*) as jobs, sum(l.fee_wei) as fee_wei
+       from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker
+       where w.worker = any ($1) and ${WAITS_FOR_HOOK} group by w.worker`,
+      [workers],
+    );
+    return new Map(rows.map((row) => [row.worker, row]));
   }
 
   async subscribed(kinds: readonly AlertKind[]): Promise<readonly Subscription[]> {
@@ -198,23 +219,33 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     leaseUntilMs: number,
     limit: number,
     busy: readonly string[],
-  ): Promise<readonly Delivery[]> {
-    const rows = await this.#pool.query<DeliveryRow>(
+  ): Promise<readonly ClaimedDelivery[]> {
+    const rows = await this.#pool.query<DeliveryRow & { readonly cut_off: Date | null }>(
       `with due as (
          select id, destination, created_at, row_number() over (partition by destination order by created_at, id) as n
          from openpool.alert_outbox
          where state = 'waiting' and next_at <= $1 and (leased_until is null or leased_until <= $1)
            and destination <> all ($4)
        ), wanted as (
-         select o.id from openpool.alert_outbox o join due using (id) where due.n <= ${MOST_EACH}
+         select o.id, o.leased_until as cut_off
+         from openpool.alert_outbox o join due using (id) where due.n <= ${MOST_EACH}
            and o.state = 'waiting' and (o.leased_until is null or o.leased_until <= $1)
          order by due.created_at, due.id limit $3 for update of o skip locked
        )
        update openpool.alert_outbox o set leased_until = $2 from wanted where o.id = wanted.id
-       returning ${DELIVERY.replaceAll(/\w+/g, "o.$&")}`,
+       returning ${DELIVERY.replaceAll(/\w+/g, "o.$&")}, wanted.cut_off`,
       [date(nowMs), date(leaseUntilMs), limit, busy],
     );
-    return rows.map(toDelivery).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    return rows
+      .map(({ cut_off, ...row }) => ({ ...toDelivery(row), cutOffAtMs: cut_off?.getTime() }))
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  async putBack(ids: readonly string[]): Promise<void> {
+    await this.#pool.query(
+      "update openpool.alert_outbox set leased_until = null where id = any ($1) and state = 'waiting'",
+      [ids],
+    );
   }
 
   async sent(ids: readonly string[], atMs: number): Promise<void> {

@@ -86,7 +86,7 @@ interface IncomeTime extends BookingTime {
 }
 
 /** A row `l` whose hook failed, and which was not shared since. Of a fee of nothing there is nothing to share. */
-const WAITS_FOR_HOOK = `l.scheme = 'hook-held' and l.fee_wei > 0
+export const WAITS_FOR_HOOK = `l.scheme = 'hook-held' and l.fee_wei > 0
   and not exists (select from openpool.ledger_entries k where k.source = 'hook-released/' || l.job)`;
 
 const EMPTY_TOTALS: IncomeTotals = {

@@ -12,6 +12,7 @@ import {
   PoolError,
   type Scope,
 } from "@openpool/base";
+import { onPorts } from "../on-ports.ts";
 import type { ListenAddress, PoolOptions } from "../options.ts";
 import { parseDatabaseUrl, type PgConnection, startManagedPostgres } from "../store/index.ts";
 import { commandPool, type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
@@ -368,7 +369,6 @@ class RunningSupervisor implements Supervisor {
   async #launch(): Promise<LaunchOutcome> {
     const { connection, lock, spool } = this.#held;
     const { publicFd, adminFd, apiFd, listen, adminListen, apiListen } = this.#sockets;
-    const { api } = this.#options;
     const generation = await this.#nextGeneration();
     if (this.#ending) {
       return { kind: "failed", code: "supervisor/stopping", message: "The pool is stopping.", setting: undefined };
@@ -386,14 +386,7 @@ class RunningSupervisor implements Supervisor {
       {
         kind: "start",
         channelVersion: CHANNEL_VERSION,
-        // Whoever asked for port 0, tests above all, wants the port that it became in the address, too.
-        options: {
-          ...this.#options,
-          listen,
-          adminListen,
-          api: api && { ...api, listen: apiListen ?? api.listen },
-          serviceUri: this.#options.serviceUri.replace(/:0$/, `:${listen.port}`),
-        },
+        options: onPorts(this.#options, { listen, adminListen, apiListen }),
         version: this.#deps.version,
         connection,
         generation,

@@ -1,5 +1,7 @@
+import { isIP } from "node:net";
 import { errorCode, errorText } from "@openpool/base";
 import { createTransport } from "nodemailer";
+import { isPrivateAddress } from "../../outbound/private-address.ts";
 import type { Message } from "../message.ts";
 import type { SendResult } from "./post.ts";
 
@@ -20,7 +22,15 @@ const TIMEOUT_MS = 20_000;
 export const isMailAddress = (text: string): boolean =>
   text.length <= 254 && /^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$/.test(text);
 
-/** Speaks SMTP to one server. */
+/** A password leaves this network encrypted or not at all: such an `smtp:` server must offer STARTTLS, `smtps:` is TLS anyway. */
+export function mustUpgrade(url: string): boolean {
+  const { protocol, username, hostname } = new URL(url);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const near = host === "localhost" || (isIP(host) > 0 && isPrivateAddress(host));
+  return protocol === "smtp:" && username !== "" && !near;
+}
+
+/** Speaks SMTP to one server. Its certificate is checked. */
 export function openMailer({ url, from }: MailSettings): Mailer {
   const transport = createTransport({
     url,
@@ -29,6 +39,7 @@ export function openMailer({ url, from }: MailSettings): Mailer {
     connectionTimeout: TIMEOUT_MS,
     greetingTimeout: TIMEOUT_MS,
     socketTimeout: TIMEOUT_MS,
+    ...(mustUpgrade(url) ? { requireTLS: true } : {}),
     // Nothing in a message of ours names a file or a URL to attach.
     disableFileAccess: true,
     disableUrlAccess: true,

@@ -1,4 +1,5 @@
 import type { Message } from "../message.ts";
+import { cutToUnits } from "./cut.ts";
 
 const MAX_TEXT = 4_096;
 
@@ -14,10 +15,9 @@ export function telegramBody(chat: string, message: Message): object {
   ].filter((line) => line !== "");
   const end = tail.length === 0 ? "" : `\n\n${tail.join("\n")}`;
   const text = `${message.title}\n\n${message.text}`;
-  const room = MAX_TEXT - end.length;
   return {
     chat_id: chat,
-    text: `${text.length <= room ? text : `${text.slice(0, room - 1)}…`}${end}`,
+    text: `${cutToUnits(text, MAX_TEXT - end.length)}${end}`,
     link_preview_options: { is_disabled: true },
     disable_notification: !message.urgent && message.tone !== "bad",
   };

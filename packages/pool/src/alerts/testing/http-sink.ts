@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders } from "node:http";
 
 export interface Taken {
+  readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
@@ -37,7 +38,7 @@ export async function openHttpSink(answer: (taken: Taken) => SinkAnswer = () => 
     request.setEncoding("utf8");
     request.on("data", (chunk: string) => (body += chunk));
     request.on("end", () => {
-      const one = { path: request.url ?? "", headers: request.headers, body };
+      const one = { method: request.method ?? "", path: request.url ?? "", headers: request.headers, body };
       const { status, headers, body: text } = sink.answer(one);
       taken.push(one);
       response.writeHead(status, headers).end(text);

@@ -5,6 +5,8 @@ export interface TakenMail {
   readonly from: string;
   /** Headers and body as they came over the wire. */
   readonly raw: string;
+  /** It came over TLS. */
+  readonly secure: boolean;
 }
 
 export interface MailSink extends AsyncDisposable {
@@ -14,14 +16,17 @@ export interface MailSink extends AsyncDisposable {
   refuse: number | undefined;
 }
 
-/** A mail server that takes every mail, as a user `pool` with the password `secret`. */
-export async function openMailSink(): Promise<MailSink> {
+/**
+ * A mail server that takes every mail, as a user `pool` with the password `secret`. With a certificate it offers STARTTLS,
+ * and hears no password before.
+ */
+export async function openMailSink(tls?: { readonly cert: string; readonly key: string }): Promise<MailSink> {
   const taken: TakenMail[] = [];
   const sink: { refuse: number | undefined } = { refuse: undefined };
   const server = new SMTPServer({
-    disabledCommands: ["STARTTLS"],
+    ...(tls ?? { disabledCommands: ["STARTTLS"] }),
     authMethods: ["PLAIN", "LOGIN"],
-    allowInsecureAuth: true,
+    allowInsecureAuth: tls === undefined,
     onAuth(auth, _session, callback) {
       if (auth.username === "pool" && auth.password === "secret") callback(null, { user: "pool" });
       else callback(new Error("no"));
@@ -36,7 +41,8 @@ export async function openMailSink(): Promise<MailSink> {
       stream.on("data", (chunk: string) => (raw += chunk));
       stream.on("end", () => {
         const { mailFrom, rcptTo } = session.envelope;
-        taken.push({ to: rcptTo.map((one) => one.address), from: mailFrom === false ? "" : mailFrom.address, raw });
+        const from = mailFrom === false ? "" : mailFrom.address;
+        taken.push({ to: rcptTo.map((one) => one.address), from, raw, secure: session.secure });
         callback();
       });
     },

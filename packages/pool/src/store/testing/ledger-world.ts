@@ -30,13 +30,14 @@ export function termsVersion(version: number, change: Partial<Terms> = {}): Term
 
 export type LedgerWorld = Awaited<ReturnType<typeof openLedgerWorld>>;
 
-/** An event log and the books on it, on a database of their own; the test decides when the ledger reads. */
+/** An event log and the books on it, on a database of their own or a test's; the test decides when the ledger reads. */
 export async function openLedgerWorld(
   clock: { now(): number; monotonicMs(): number; after(ms: number, f: () => void): () => void },
   terms = new TermsBook([termsVersion(1)]),
   bookJob: BookJob = createJobBooker(terms),
+  given?: Awaited<ReturnType<typeof openTestStore>>,
 ) {
-  const store = await openTestStore({ clock });
+  const store = given ?? (await openTestStore({ clock }));
   const { connection } = store.database;
   const ledger = new PgLedgerStore(connection, { clock });
   const client = new Client({ ...clientConfig(connection, "openpool test ledger"), pipeline: true });
@@ -99,7 +100,7 @@ export async function openLedgerWorld(
     async [Symbol.asyncDispose]() {
       await client.end();
       await ledger[Symbol.asyncDispose]();
-      await store[Symbol.asyncDispose]();
+      if (!given) await store[Symbol.asyncDispose]();
     },
   };
 }
