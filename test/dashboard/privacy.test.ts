@@ -109,18 +109,15 @@ test("the pool has what nobody may read: this test would find it", async () => {
 /** Every path of the description that is read, with every worker and rig that there is, and one that is not. */
 async function everyPath(): Promise<readonly string[]> {
   const { paths } = await world.ask<{ paths: Record<string, Record<string, unknown>> }>("/v1/openapi.json");
-  const { items } = await world.ask<{ items: readonly { id: string }[] }>("/v1/payouts");
   const rigs = [
     [ADA, "rig1"],
     [BOB, "loud"],
     ["0x00000000219ab540356cBB839Cbe05303d7705Fa", "none"],
   ] as const;
-  const ids = [...items.map(({ id }) => id), "019aa5b2-6c1f-7003-9d1e-5f0c2b7a4e11"];
+  const id = "019aa5b2-6c1f-7003-9d1e-5f0c2b7a4e11";
   const all = Object.entries(paths).flatMap(([path, methods]) =>
     "get" in methods && path !== "/v1/events"
-      ? rigs.flatMap(([address, name]) =>
-          ids.map((id) => path.replace("{address}", address).replace("{name}", name).replace("{id}", id)),
-        )
+      ? rigs.map(([address, name]) => path.replace("{address}", address).replace("{name}", name).replace("{id}", id))
       : [],
   );
   const more = ["/v1/docs", "/v1/openapi.json", "/v1/rigs?limit=100", "/v1/workers?state=offline", "/v1/no-such-route"];
