@@ -32,7 +32,7 @@ export interface WatchedPage extends AsyncDisposable {
 export async function openBrowser(): Promise<Browser> {
   mkdirSync(PICTURES, { recursive: true });
   return chromium.launch({
-    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+    executablePath: process.env["CHROMIUM"] || "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-dev-shm-usage"],
   });
 }
