@@ -7,7 +7,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import os from "node:os";
 import { fileURLToPath } from "node:url";
-import { loseWorker, restartUnderLoad, throughput } from "./load/scenarios.ts";
+import { crashes, loseWorker, restartUnderLoad, throughput } from "./load/scenarios.ts";
 
 /** Of an unmodified go-livepeer 0.9.1 orchestrator, measured once with an unmodified node on a like machine. */
 const STOCK = "go-livepeer 0.9.1, measured once with an unmodified node on a like machine (2 cores)";
@@ -135,6 +135,30 @@ const scenarios: readonly Scenario[] = [
       const met = result.lost === 0 && result.connectionsRefused === 0;
       const what = "restart under load: connections refused; segments lost";
       return { rows: [{ what, stock: "10 of 20 lost", goal: "0; 0", here, met }], details: result };
+    },
+  },
+  {
+    name: "crash",
+    async run() {
+      const result = await crashes();
+      const [crashMs, killAllMs] = [Math.max(...result.crashMs), Math.max(...result.killAllMs)];
+      return {
+        rows: [
+          {
+            what: "kill -9 of the serving process: serves again, ms",
+            goal: "2000",
+            here: String(crashMs),
+            met: crashMs <= 2_000,
+          },
+          {
+            what: "kill -9 of all but PostgreSQL: serves after its start, ms",
+            goal: "5000",
+            here: String(killAllMs),
+            met: killAllMs <= 5_000,
+          },
+        ].map((row) => ({ stock: "", ...row })),
+        details: result,
+      };
     },
   },
   {

@@ -10,8 +10,12 @@ export interface PoolProcess extends AsyncDisposable {
   readonly address: HostPort;
   /** Of the program as it was started; everything else hangs below it. */
   readonly pid: number;
-  /** What Prometheus reads. */
-  metrics(): Promise<string>;
+  /** A page of the admin port, such as `/metrics`. */
+  ask(path: string): Promise<string>;
+  /** `kill -9` of the process that serves: the program starts another. Resolves when that one is healthy, with how long it took. */
+  crash(): Promise<number>;
+  /** `kill -9` of everything but the database, and a new start. Resolves as `crash` does, from the start on. */
+  killAll(): Promise<number>;
   /** Runs another command of the program against this pool; resolves with its exit code and what it wrote. */
   run(...args: readonly string[]): Promise<{ readonly code: number; readonly output: string }>;
 }
@@ -37,25 +41,49 @@ export async function startPoolProcess(flags: readonly string[] = []): Promise<P
   const listen = `${address.host}:${address.port}`;
   const args = ["pool", "--data-dir", dataDir, "--network", "offchain", "--service-uri", `https://${listen}`];
   args.push("--listen", listen, "--admin-listen", admin, "--log-level", "warn", "--log-format", "json", ...flags);
-  const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ["ignore", "ignore", "pipe"] });
-  let errors = "";
-  child.stderr.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-4_000)));
-  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
-
-  const deadline = performance.now() + START_TIMEOUT_MS;
-  for (;;) {
-    const healthy = await fetch(`http://${admin}/healthz`).then(
-      (answer) => answer.ok,
-      () => false,
-    );
-    if (healthy) break;
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`the pool did not start:\n${errors}`);
-    await new Promise((resolve) => void setTimeout(resolve, 100));
-  }
+  const ask = async (path: string): Promise<string> => (await fetch(`http://${admin}${path}`)).text();
+  const start = () => {
+    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+    let errors = "";
+    child.stderr.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-4_000)));
+    const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+    return { child, ended, errors: () => errors };
+  };
+  /** In ms, how long it took. */
+  const untilHealthy = async (): Promise<number> => {
+    const startedMs = performance.now();
+    for (;;) {
+      const healthy = await fetch(`http://${admin}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
+        (answer) => answer.ok,
+        () => false,
+      );
+      const tookMs = performance.now() - startedMs;
+      if (healthy) return Math.round(tookMs);
+      if (program.child.exitCode !== null || tookMs > START_TIMEOUT_MS) {
+        throw new Error(`the pool did not start:\n${program.errors()}`);
+      }
+      await new Promise((resolve) => void setTimeout(resolve, 10));
+    }
+  };
+  const servingPid = async (): Promise<number> => (JSON.parse(await ask("/status")) as { pid: number }).pid;
+  let program = start();
+  await untilHealthy();
   return {
     address,
-    pid: child.pid ?? 0,
-    metrics: async () => (await fetch(`http://${admin}/metrics`)).text(),
+    pid: program.child.pid ?? 0,
+    ask,
+    async crash() {
+      process.kill(await servingPid(), "SIGKILL");
+      return untilHealthy();
+    },
+    async killAll() {
+      const serving = await servingPid();
+      program.child.kill("SIGKILL");
+      process.kill(serving, "SIGKILL");
+      await program.ended;
+      program = start();
+      return untilHealthy();
+    },
     run: (...command) =>
       new Promise((resolve, reject) => {
         const tool = spawn(process.execPath, [PROGRAM, ...command, "--data-dir", dataDir]);
@@ -66,9 +94,9 @@ export async function startPoolProcess(flags: readonly string[] = []): Promise<P
         tool.once("close", (code) => resolve({ code: code ?? 1, output }));
       }),
     async [Symbol.asyncDispose]() {
-      child.kill("SIGTERM");
-      const force = setTimeout(() => child.kill("SIGKILL"), 30_000);
-      await ended;
+      program.child.kill("SIGTERM");
+      const force = setTimeout(() => program.child.kill("SIGKILL"), 30_000);
+      await program.ended;
       clearTimeout(force);
       await rm(dataDir, { recursive: true, force: true });
     },

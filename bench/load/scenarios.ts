@@ -83,7 +83,7 @@ export async function throughput(plan: Pick<LoadPlan, "streams" | "segments" | "
 }
 
 async function creditsOf(pool: PoolProcess): Promise<{ readonly seconds: number; readonly count: number }> {
-  const text = await pool.metrics();
+  const text = await pool.ask("/metrics");
   const read = (name: string): number =>
     Number(new RegExp(`^openpool_credit_seconds_${name}\\{.*\\} (.*)$`, "m").exec(text)?.[1]);
   return { seconds: read("sum"), count: read("count") };
@@ -185,4 +185,18 @@ export async function restartUnderLoad(streams = 20): Promise<Restarted> {
     gatewayExited: gateway.exited !== undefined,
     restartMs,
   };
+}
+
+/** In ms, until the pool is healthy again: its process killed (it starts another), and everything killed and started anew. */
+export async function crashes(): Promise<{
+  readonly crashMs: readonly number[];
+  readonly killAllMs: readonly number[];
+}> {
+  await using pool = await startPoolProcess();
+  const [crashMs, killAllMs]: [number[], number[]] = [[], []];
+  for (let round = 0; round < 3; round++) {
+    crashMs.push(await pool.crash());
+    killAllMs.push(await pool.killAll());
+  }
+  return { crashMs, killAllMs };
 }
