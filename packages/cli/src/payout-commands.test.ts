@@ -125,7 +125,7 @@ test("a payout above the limit waits for a person, who takes it back or lets it 
   const { out } = await operate("payouts", "run");
   const [, first = ""] = /^run ([0-9a-f-]{36}): 0\.3 ETH to 1 worker, planned\n/.exec(out) ?? [];
   expect(out).toContain(
-    `it waits for \`openpool payouts approve ${first}\`: 0.3 ETH are more than 0.25, which a person has to approve\n`,
+    `it waits for \`openpool payouts approve ${first}\`: 0.3 ETH are more than 0.25 ETH, which a person has to approve\n`,
   );
   expect(await operate("payouts", "run")).toMatchObject({
     code: 1,

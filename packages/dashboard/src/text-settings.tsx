@@ -65,7 +65,7 @@ export const words = {
     payTo: "Address",
     payToHint: "An address of yours on the same chain.",
     minimum: "Minimum, ETH",
-    minimumHint: (pool: string) => `Pay only from this much on. 0: the pool's, which is ${pool} ETH.`,
+    minimumHint: (pool: ReactNode) => <>Pay only from this much on. 0: the pool's, which is {pool}.</>,
     asset: "Paid in",
     maxPrice: "Gas price at most, gwei",
     maxPriceHint: "While gas costs more, wait. 0: the pool's limit.",

@@ -1,3 +1,4 @@
+import { reasonTexts, termsText } from "@openpool/protocol";
 import type { ReactNode } from "react";
 
 /*
@@ -9,6 +10,8 @@ const count = (n: number, one: string, many: string): string =>
   `${n.toLocaleString("en-GB").replaceAll(",", "\u00a0")} ${n === 1 ? one : many}`;
 
 export const text = {
+  /** By code: what it says, and what to do about it. The pool writes the same ones for whoever reads its API. */
+  reasons: reasonTexts as Readonly<Record<string, readonly [sentence: string, action?: string]>>,
   none: "–",
   now: "now",
   eth: "ETH",
@@ -23,6 +26,7 @@ export const text = {
   linkToPage: "the link to this page",
   share: "Share",
   explorer: "Explorer",
+  inExplorer: (what: string) => `${what} at the explorer`,
   more: "Show more",
   loading: "Loading",
   skip: "Skip to the content",
@@ -99,39 +103,55 @@ export const text = {
   standing: { new: "new", trusted: "trusted", probation: "on probation", barred: "barred" },
 
   homePage: {
-    opening: ({ streams, rigs, keeps, gets }: { streams: number; rigs: number; keeps: string; gets: string }) => (
+    opening: ({
+      streams,
+      rigs,
+      workers,
+      keeps,
+      gets,
+    }: {
+      streams: number;
+      rigs: number;
+      workers: number;
+      keeps: string;
+      gets: string;
+    }) => (
       <>
         {rigs === 0 ? (
           <>No rig is connected right now. </>
         ) : streams === 0 ? (
           <>
-            <em>{count(rigs, "rig", "rigs")}</em> {rigs === 1 ? "is" : "are"} ready and {rigs === 1 ? "waits" : "wait"}{" "}
-            for streams.{" "}
+            <em>{count(rigs, "rig", "rigs")}</em> of {count(workers, "worker", "workers")} {rigs === 1 ? "is" : "are"}{" "}
+            ready and {rigs === 1 ? "waits" : "wait"} for streams.{" "}
           </>
         ) : (
           <>
-            {count(streams, "stream is", "streams are")} being transcoded by <em>{count(rigs, "rig", "rigs")}</em> right
-            now.{" "}
+            {count(streams, "stream is", "streams are")} being transcoded by <em>{count(rigs, "rig", "rigs")}</em> of{" "}
+            {count(workers, "worker", "workers")} right now.{" "}
           </>
         )}
         Of every fee the pool keeps {keeps}, and the worker who did the job gets <em>{gets}</em>.
       </>
     ),
     beFirst: "Join with yours.",
+    now: "Segments in work",
+    nowNote: (workers: number, streams: number) =>
+      `right now · ${count(workers, "worker", "workers")} online · ${count(streams, "stream", "streams")}`,
     fees: "Fees, 24 h",
     segments: "Segments, 24 h",
     lost: (lost: number, rescued: number) => `${lost} lost · ${rescued} saved by failover`,
-    latency: "A segment takes",
-    latencyNote: (p99: string) => `p99 ${p99}, request to answer`,
-    latencyNone: "no segment answered yet",
+    latency: (p50: string, p99: string) => `${p50} each, p99 ${p99}`,
     money: "Where the money is",
     moneyNote: "every wei credited to workers",
     moneyBar: (paid: number, owed: number, held: number) => `${paid} % paid, ${owed} % owed, ${held} % held for checks`,
     noMoney: "Nothing was credited yet.",
     noMoneyWhy: "The first answered segment is the first credit, and shows here a moment later.",
     rigsNote: "by fee share, 24 h",
-    devices: "Devices online",
-    devicesNote: "as their rigs say",
+    gpus: "GPUs by kind",
+    processors: "Processors",
+    devicesNote: "online, as their rigs say",
+    noGpus: "No rig that is online says that it has one; unmodified software does not say what it runs on.",
+    noGpusNoRigs: "None, since no rig is connected.",
     deviceCount: (n: number, rigs: number) => `${n} in ${count(rigs, "rig", "rigs")}`,
     payouts: "Last payouts",
     allPayouts: "All payouts",
@@ -148,7 +168,9 @@ export const text = {
     feeShareDay: (eth: ReactNode) => <>fee share {eth} in 24 h</>,
     earnedAll: (eth: ReactNode) => <>{eth} earned in all</>,
     luck: (percent: ReactNode) => <>Luck, 30 d: {percent} of expected income</>,
+    noLuck: "Luck, 30 d: not known before work was charged",
     reserve: (eth: ReactNode) => <>Reserve: {eth}</>,
+    noReserve: "Reserve: not known before the pool has seen what it holds",
     offchain: "Off-chain: gateways are billed, no tickets come in",
     unavailable: "The books are not available right now.",
     unavailableWhy: "Nothing is lost: every credit was written down before its segment was answered.",
@@ -168,6 +190,7 @@ export const text = {
       </>
     ),
     version: (version: number) => `version ${version}`,
+    sentence: termsText,
     more: "History and formulas",
     paid: (schedule: string | undefined) =>
       schedule === undefined ? "The operator starts payouts by hand." : `Paid ${schedule}.`,
@@ -201,6 +224,7 @@ export const text = {
     transaction: "Transaction",
     gas: "Gas",
     thenWorth: "Worth then",
+    worthThen: (fiat: ReactNode) => <>worth {fiat} then</>,
     to: "to",
     states: {
       planned: "planned",
@@ -308,8 +332,12 @@ export const text = {
       </>
     ),
     hint: (step: "minute" | "hour" | "day") => `The last ${step} is not over yet.`,
-    point: (part: { when: string; eth: string; jobs: number; failed: number }) =>
-      `${part.when}: ${part.eth} ETH, ${count(part.jobs, "segment", "segments")}${part.failed > 0 ? `, ${part.failed} failed` : ""}`,
+    point: (part: { when: string; eth: ReactNode; jobs: number; failed: number }) => (
+      <>
+        {part.when}: {part.eth}, {count(part.jobs, "segment", "segments")}
+        {part.failed > 0 ? `, ${part.failed} failed` : ""}
+      </>
+    ),
   },
   worker: {
     unknown: "has not worked here yet",

@@ -107,6 +107,7 @@ export * from "./http-api/payouts.ts";
 export * from "./http-api/pool.ts";
 export * from "./http-api/problem.ts";
 export * from "./http-api/routes.ts";
+export * from "./http-api/sentences.ts";
 export * from "./http-api/settings.ts";
 export * from "./http-api/solvency.ts";
 export * from "./http-api/status.ts";

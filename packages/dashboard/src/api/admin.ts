@@ -61,6 +61,7 @@ export interface AdminRun {
 
 export interface AdminPayouts {
   readonly status: {
+    readonly chainId: number;
     readonly payer?: string;
     readonly balanceWei?: string;
     readonly paused?: string;

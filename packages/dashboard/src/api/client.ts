@@ -81,21 +81,30 @@ export interface RigsFilter {
   readonly limit?: number | undefined;
 }
 
+/** What of a filter counts for a whole file. */
+const whole = ({ limit: _, ...filter }: RigsFilter): Omit<RigsFilter, "limit"> => filter;
+
 /** Where each answer is: the pages read these and link to them as the raw JSON. */
 export const paths = {
   pool: () => "/v1/pool",
   rigs: (filter: RigsFilter, cursor?: string) => withQuery("/v1/rigs", { ...filter, cursor }),
+  rigsCsv: (filter: RigsFilter) => withQuery("/v1/rigs.csv", whole(filter)),
   worker: (address: string) => `/v1/workers/${address}`,
   why: (address: string) => `/v1/workers/${address}/why`,
   rig: (address: string, rig: string) => `/v1/workers/${address}/rigs/${encodeURIComponent(rig)}`,
   earnings: (address: string, window: WindowName, rig?: string) =>
     withQuery(`/v1/workers/${address}/earnings`, { window, rig }),
+  earningsCsv: (address: string, window: WindowName, rig?: string) =>
+    withQuery(`/v1/workers/${address}/earnings.csv`, { window, rig }),
   poolEarnings: (window: WindowName) => withQuery("/v1/earnings", { window }),
   jobs: (address: string, rig: string | undefined, limit: number, cursor?: string) =>
     withQuery(`/v1/workers/${address}/jobs`, { rig, limit, cursor }),
+  jobsCsv: (address: string, rig?: string) => withQuery(`/v1/workers/${address}/jobs.csv`, { rig }),
+  workerPayoutsCsv: (address: string) => `/v1/workers/${address}/payouts.csv`,
   workerPayouts: (address: string, cursor?: string) => withQuery(`/v1/workers/${address}/payouts`, { cursor }),
   statement: (address: string) => `/v1/workers/${address}/statements.csv`,
   payouts: (cursor?: string) => withQuery("/v1/payouts", { cursor }),
+  payoutsCsv: () => "/v1/payouts.csv",
   payoutRun: (id: string, cursor?: string) => withQuery(`/v1/payouts/${encodeURIComponent(id)}`, { cursor }),
   terms: () => "/v1/terms",
   solvency: () => "/v1/solvency",

@@ -1,3 +1,4 @@
+import { formatUnits } from "@openpool/base";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -9,8 +10,7 @@ import {
   GROUP_SPACE,
   parseWei,
   percentOf,
-  exactEth,
-  parseEth,
+  parseUnits,
 } from "./amount.ts";
 
 const plain = (text: string): string => text.replaceAll(GROUP_SPACE, " ");
@@ -93,16 +93,18 @@ test("a share in percent is cut to two digits", () => {
   expect(percentOf(1n, 0n)).toBe(0);
 });
 
-test.each([
-  ["0", 0n],
-  ["0.01", 10n ** 16n],
-  ["12", 12n * 10n ** 18n],
-  ["0.000000000000000001", 1n],
-])("what people type as %s ETH is read to the wei, and written so again", (typed, wei) => {
-  expect(parseEth(typed)).toBe(wei);
-  expect(exactEth(wei)).toBe(typed);
+test("amounts that are typed in are exact, and come back as they were", () => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 0n, max: 10n ** 29n }), fc.constantFrom(4, 9, 18), (amount, digits) => {
+      expect(parseUnits(formatUnits(amount, digits), digits)).toBe(amount);
+    }),
+  );
+  expect([parseUnits("0.05", 18), parseUnits(" 7 ", 0)]).toEqual([5n * 10n ** 16n, 7n]);
 });
 
-test.each(["", ".5", "1,5", "1e3", "-1", "0.0000000000000000001", "1 ETH"])("%j is no amount", (typed) => {
-  expect(parseEth(typed)).toBeUndefined();
-});
+test.each(["", "x", "-1", "1e5", "1.23", ".5", "1.", "0x1", "1 000", "0,5", "1,500", "1 ETH"])(
+  "%j is no amount with one digit behind the point",
+  (typed) => {
+    expect(parseUnits(typed, 1)).toBeUndefined();
+  },
+);

@@ -1,24 +1,25 @@
 /** Between groups of digits: a space that does not break, so that a number never wraps. */
 export const GROUP_SPACE = "\u00a0";
 
-const WEI_DIGITS = 18;
+/** Digits of an ETH behind the point, down to the wei. */
+export const WEI_DIGITS = 18;
+/** Of an ETH down to the gwei, and of a percent down to the part per million: {@link parseUnits}. */
+export const GWEI_DIGITS = 9;
+export const PERCENT_DIGITS = 4;
 
 /** Reads a decimal string of wei as the API writes it; undefined when it is none. */
 export function parseWei(text: string): bigint | undefined {
   return /^-?\d{1,78}$/.test(text) ? BigInt(text) : undefined;
 }
 
-/** `0.25` as people type it, in wei; undefined when it is no amount, or finer than a wei. */
-export function parseEth(text: string): bigint | undefined {
-  const [, whole, fraction = ""] = /^(\d{1,40})(?:\.(\d{1,18}))?$/.exec(text.trim()) ?? [];
-  return whole === undefined ? undefined : BigInt(whole + fraction.padEnd(WEI_DIGITS, "0"));
-}
-
-/** Every digit and no group: what {@link parseEth} reads back. */
-export function exactEth(wei: bigint): string {
-  const digits = wei.toString().padStart(WEI_DIGITS + 1, "0");
-  const fraction = digits.slice(-WEI_DIGITS).replace(/0+$/, "");
-  return `${digits.slice(0, -WEI_DIGITS)}${fraction === "" ? "" : `.${fraction}`}`;
+/**
+ * Reads a number of a unit with so many digits as people type it: `0.05` ETH with 18. Undefined: it is none, or finer than
+ * the unit. A comma is none either: what some write for a point others write between thousands, and this is money.
+ */
+export function parseUnits(typed: string, digits: number): bigint | undefined {
+  const [, whole, fraction = ""] = /^(\d{1,30})(?:\.(\d{1,30}))?$/.exec(typed.trim()) ?? [];
+  if (whole === undefined || fraction.length > digits) return undefined;
+  return BigInt(whole + fraction.padEnd(digits, "0"));
 }
 
 /** Digits in groups of three from the right: `1 234 567`. */

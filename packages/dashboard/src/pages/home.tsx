@@ -2,7 +2,7 @@ import type { PoolAnswer, RigSummary, SolvencyAnswer } from "@openpool/protocol"
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
-import { queries } from "../api/client.ts";
+import { paths, queries } from "../api/client.ts";
 import { useLive } from "../api/live.ts";
 import { formatCount, formatMeasured, formatMs, formatPpm } from "../format/number.ts";
 import { text } from "../text.tsx";
@@ -10,13 +10,14 @@ import { columnDigits, Eth } from "../ui/amount.tsx";
 import { BooksBar } from "../ui/books-bar.tsx";
 import { Lookup } from "../ui/lookup.tsx";
 import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
-import { Empty, Loaded, Section, Skeleton } from "../ui/parts.tsx";
+import { Empty, Loaded, Raw, Section, Skeleton } from "../ui/parts.tsx";
 import { RunTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
 import { Table } from "../ui/table.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago, Until, When } from "../ui/time.tsx";
 
+const TONES = { ok: "", degraded: "warn", down: "bad" } as const;
 const RIGS_SHOWN = 6;
 const DEVICES_SHOWN = 8;
 
@@ -57,7 +58,7 @@ export function HomePage(): ReactNode {
           end={<Link to="/workers">{rigs.data === undefined ? text.rigs.all : text.rigs.allOf(rigs.data.total)}</Link>}
         >
           <Loaded of={rigs}>{({ items }) => <TopRigs rigs={items} />}</Loaded>
-          {pool.data !== undefined && <Devices devices={pool.data.live.devices} />}
+          {pool.data !== undefined && <Devices live={pool.data.live} />}
         </Section>
         <Section
           bare
@@ -92,23 +93,35 @@ export function HomePage(): ReactNode {
 }
 
 function Opening({ pool }: { readonly pool: PoolAnswer }): ReactNode {
-  const { streams, rigsOnline } = pool.live;
+  const { streams, rigsOnline, workersOnline } = pool.live;
   const { commissionPpm } = pool.terms;
+  const { health } = pool.status;
   return (
-    <h1 className="line">
-      {text.homePage.opening({
-        streams,
-        rigs: rigsOnline,
-        keeps: formatPpm(commissionPpm),
-        gets: formatPpm(1_000_000 - commissionPpm),
-      })}
-      {rigsOnline === 0 && (
-        <>
-          {" "}
-          <Link to="/join">{text.homePage.beFirst}</Link>
-        </>
-      )}
-    </h1>
+    <>
+      <h1 className="line">
+        {text.homePage.opening({
+          streams,
+          rigs: rigsOnline,
+          workers: workersOnline,
+          keeps: formatPpm(commissionPpm),
+          gets: formatPpm(1_000_000 - commissionPpm),
+        })}
+        {rigsOnline === 0 && (
+          <>
+            {" "}
+            <Link to="/join">{text.homePage.beFirst}</Link>
+          </>
+        )}
+      </h1>
+      <p className="mb-6 flex flex-wrap justify-between gap-x-6 gap-y-1 small" data-health={health}>
+        <Link to="/status" className={`state plain hover:underline ${TONES[health]}`}>
+          {text.health[health]}
+        </Link>
+        <span>
+          <Raw json={paths.pool()} />
+        </span>
+      </p>
+    </>
   );
 }
 
@@ -120,6 +133,11 @@ function Figures({ pool }: { readonly pool: PoolAnswer }): ReactNode {
   const minimum = text.payouts.minimum(<Eth wei={minimumWei} unit />);
   return (
     <Shown>
+      <Figure
+        title={text.homePage.now}
+        value={<span data-now="jobs">{formatCount(live.jobsInFlight)}</span>}
+        note={<span data-now="workers">{text.homePage.nowNote(live.workersOnline, live.streams)}</span>}
+      />
       <Figure
         title={text.homePage.fees}
         value={<FigureEth wei={day.feeWei} />}
@@ -138,12 +156,14 @@ function Figures({ pool }: { readonly pool: PoolAnswer }): ReactNode {
       <Figure
         title={text.homePage.segments}
         value={formatCount(day.jobs)}
-        note={text.homePage.lost(day.lostJobs, day.rescuedJobs)}
-      />
-      <Figure
-        title={text.homePage.latency}
-        value={latencyMs === null ? text.none : formatMs(latencyMs.p50)}
-        note={latencyMs === null ? text.homePage.latencyNone : text.homePage.latencyNote(formatMs(latencyMs.p99))}
+        note={
+          <>
+            {text.homePage.lost(day.lostJobs, day.rescuedJobs)}
+            {latencyMs !== null && (
+              <span className="block">{text.homePage.latency(formatMs(latencyMs.p50), formatMs(latencyMs.p99))}</span>
+            )}
+          </>
+        }
       />
       {nextPayout.configured ? (
         <Figure
@@ -179,62 +199,80 @@ function Money({
   readonly solvency: SolvencyAnswer;
   readonly pool: PoolAnswer | undefined;
 }): ReactNode {
-  const { books, income } = solvency;
-  if (books.creditedWei === "0") return <Empty title={text.homePage.noMoney}>{text.homePage.noMoneyWhy}</Empty>;
+  const { books } = solvency;
   const digits = columnDigits([books.paidWei, books.owedWei, books.heldWei]);
   return (
     <>
-      <BooksBar books={books} />
+      {books.creditedWei === "0" ? (
+        <Empty title={text.homePage.noMoney}>{text.homePage.noMoneyWhy}</Empty>
+      ) : (
+        <BooksBar books={books} />
+      )}
       <div className="legend mt-3">
-        <span>
-          <i className="paid" />
-          <b>
-            <Eth wei={books.paidWei} digits={digits} />
-          </b>{" "}
-          {text.money.paid}
-        </span>
-        {books.payingWei !== "0" && (
-          <span>
-            <i className="owed" style={{ opacity: 0.55 }} />
-            <b>
-              <Eth wei={books.payingWei} digits={digits} />
-            </b>{" "}
-            {text.money.paying}
-          </span>
-        )}
-        <span>
-          <i className="owed" />
-          <b>
-            <Eth wei={books.owedWei} digits={digits} />
-          </b>{" "}
-          {text.money.owed}
-        </span>
-        <span>
-          <i className="held" />
-          <b>
-            <Eth wei={books.heldWei} digits={digits} />
-          </b>{" "}
-          {text.money.heldForChecks}
-        </span>
-        {income.configured ? (
+        {books.creditedWei !== "0" && (
           <>
-            <span className="md:ml-auto">
-              {income.luckPpm !== null && text.money.luck(<b>{formatMeasured(income.luckPpm)}</b>)}
+            <span>
+              <i className="paid" />
+              <b>
+                <Eth wei={books.paidWei} digits={digits} />
+              </b>{" "}
+              {text.money.paid}
             </span>
-            {income.reserveWei !== null && (
+            {books.payingWei !== "0" && (
               <span>
-                {text.money.reserve(
-                  <b>
-                    <Eth wei={income.reserveWei} unit />
-                  </b>,
-                )}
+                <i className="owed" style={{ opacity: 0.55 }} />
+                <b>
+                  <Eth wei={books.payingWei} digits={digits} />
+                </b>{" "}
+                {text.money.paying}
               </span>
             )}
+            <span>
+              <i className="owed" />
+              <b>
+                <Eth wei={books.owedWei} digits={digits} />
+              </b>{" "}
+              {text.money.owed}
+            </span>
+            <span>
+              <i className="held" />
+              <b>
+                <Eth wei={books.heldWei} digits={digits} />
+              </b>{" "}
+              {text.money.heldForChecks}
+            </span>
           </>
-        ) : (
-          pool?.network === "offchain" && <span className="md:ml-auto">{text.money.offchain}</span>
         )}
+        <Covered income={solvency.income} offchain={pool?.network === "offchain"} />
       </div>
+    </>
+  );
+}
+
+/** Luck and reserve, or why nobody knows them. */
+function Covered({
+  income,
+  offchain,
+}: {
+  readonly income: SolvencyAnswer["income"];
+  readonly offchain: boolean;
+}): ReactNode {
+  if (!income.configured) return <span className="md:ml-auto">{offchain ? text.money.offchain : income.why}</span>;
+  const { luckPpm, reserveWei } = income;
+  return (
+    <>
+      <span className="md:ml-auto">
+        {luckPpm === null ? text.money.noLuck : text.money.luck(<b>{formatMeasured(luckPpm)}</b>)}
+      </span>
+      <span>
+        {reserveWei === null
+          ? text.money.noReserve
+          : text.money.reserve(
+              <b>
+                <Eth wei={reserveWei} unit />
+              </b>,
+            )}
+      </span>
     </>
   );
 }
@@ -252,16 +290,37 @@ function TopRigs({ rigs }: { readonly rigs: readonly RigSummary[] }): ReactNode 
   return <Table rows={rigs} columns={columns} rowKey={(rig) => rig.name} />;
 }
 
-/** What the rigs that are online work with: most rigs first. */
-function Devices({ devices }: { readonly devices: PoolAnswer["live"]["devices"] }): ReactNode {
-  if (devices.length === 0) return null;
+/** What the rigs that are online work with: graphics cards by model, and processors; most rigs first. */
+function Devices({ live }: { readonly live: PoolAnswer["live"] }): ReactNode {
+  const gpus = live.devices.filter(({ kind }) => kind !== "cpu");
+  const processors = live.devices.filter(({ kind }) => kind === "cpu");
   return (
-    <div className="mt-6">
+    <div className="mt-6 grid gap-5" data-devices="">
+      <DeviceList
+        title={text.homePage.gpus}
+        note={text.homePage.devicesNote}
+        devices={gpus}
+        none={live.rigsOnline === 0 ? text.homePage.noGpusNoRigs : text.homePage.noGpus}
+      />
+      {processors.length > 0 && <DeviceList title={text.homePage.processors} devices={processors} />}
+    </div>
+  );
+}
+
+function DeviceList(props: {
+  readonly title: string;
+  readonly note?: string;
+  readonly devices: PoolAnswer["live"]["devices"];
+  readonly none?: string;
+}): ReactNode {
+  return (
+    <div>
       <h3 className="mb-2 small font-semibold">
-        {text.homePage.devices} <span className="font-normal text-soft">{text.homePage.devicesNote}</span>
+        {props.title} <span className="font-normal text-soft">{props.note}</span>
       </h3>
+      {props.devices.length === 0 && <p className="small text-soft">{props.none}</p>}
       <ul className="grid gap-1 small">
-        {devices.slice(0, DEVICES_SHOWN).map(({ device, rigs, count }) => (
+        {props.devices.slice(0, DEVICES_SHOWN).map(({ device, rigs, count }) => (
           <li key={device} className="flex justify-between gap-4" data-device={device}>
             <Link to="/workers" search={{ device }} className="plain wrap-anywhere hover:underline">
               {device}

@@ -10,7 +10,7 @@ import { checkCommand, DEFAULT_RIG_NAME, type JoinCase, joinCommands, poolHost }
 import { text } from "../text.tsx";
 import { CopyButton } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
-import { Command, Loaded, Section } from "../ui/parts.tsx";
+import { Command, Loaded, Raw, Section } from "../ui/parts.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago } from "../ui/time.tsx";
 import { without } from "../without.ts";
@@ -59,6 +59,9 @@ export function JoinPage(): ReactNode {
   };
   return (
     <>
+      <div className="float-right mt-9 ml-6 small">
+        <Raw json={paths.pool()} />
+      </div>
       <h1 className="line">{text.join.opening}</h1>
       {pool.data !== undefined && !pool.data.join.open && <p className="mb-6 text-warn">{text.join.closed}</p>}
       <section className="section pt-2!">

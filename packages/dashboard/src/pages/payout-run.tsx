@@ -10,6 +10,7 @@ import { Eth } from "../ui/amount.tsx";
 import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
 import { Empty, Loaded, Section } from "../ui/parts.tsx";
 import { LineTable, PayoutState } from "../ui/payout-columns.tsx";
+import { Worded } from "../ui/said.tsx";
 import { When } from "../ui/time.tsx";
 
 const route = getRouteApi("/public/payouts/$id");
@@ -60,7 +61,7 @@ function Run({
   readonly answer: PayoutRunAnswer;
   readonly lines: PayoutRunAnswer["lines"]["items"];
 }): ReactNode {
-  const { run, explorer } = answer;
+  const { run } = answer;
   return (
     <>
       <p className="mb-6 text-soft">
@@ -70,7 +71,12 @@ function Run({
             , {text.payoutsPage.finished} <When at={run.finishedAt} />
           </>
         )}
-        {run.waitsFor !== null && <> · {run.waitsFor}</>}
+        {run.waitsFor !== null && (
+          <>
+            {" "}
+            · <Worded>{run.waitsFor}</Worded>
+          </>
+        )}
       </p>
       <Figures>
         <Figure
@@ -95,14 +101,14 @@ function Run({
           <ul className="grid gap-1">
             {run.transactions.map((hash) => (
               <li key={hash}>
-                <TxLink hash={hash} explorer={explorer} />
+                <TxLink hash={hash} />
               </li>
             ))}
           </ul>
         </Section>
       )}
       <Section title={text.payoutsPage.lines}>
-        <LineTable lines={lines} of="run" explorer={explorer} />
+        <LineTable lines={lines} of="run" />
       </Section>
     </>
   );

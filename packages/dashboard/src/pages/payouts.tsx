@@ -5,10 +5,10 @@ import type { ReactNode } from "react";
 import { getJson, paths, queries } from "../api/client.ts";
 import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { WorkerLink } from "../ui/address.tsx";
+import { Hex } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
-import { Empty, Loaded, Section } from "../ui/parts.tsx";
+import { Empty, Loaded, Raw, Section } from "../ui/parts.tsx";
 import { RunTable } from "../ui/payout-columns.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Until, When } from "../ui/time.tsx";
@@ -73,7 +73,7 @@ export function PayoutsPage(): ReactNode {
           />
         </Figures>
       )}
-      <Section title={text.payoutsPage.runs} end={<a href={paths.payouts()}>{text.json}</a>}>
+      <Section title={text.payoutsPage.runs} end={<Raw json={paths.payouts()} csv={paths.payoutsCsv()} />}>
         <Loaded of={runs}>
           {({ pages }) => {
             const configured = pages.flatMap((page) => (page.configured ? [page] : []));
@@ -85,10 +85,10 @@ export function PayoutsPage(): ReactNode {
             if (items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneYet}</Empty>;
             return (
               <>
-                <RunTable runs={items} explorer={configured[0]?.explorer ?? null} />
+                <RunTable runs={items} />
                 {payer !== null && (
                   <p className="mt-4 small text-soft">
-                    {text.payoutsPage.payer} <WorkerLink worker={payer} />
+                    {text.payoutsPage.payer} <Hex value={payer} kind="address" />
                   </p>
                 )}
                 <p className="mt-1 small text-soft">{text.payoutsPage.count(formatCount(items.length))}</p>

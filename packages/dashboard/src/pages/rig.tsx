@@ -10,9 +10,10 @@ import { text } from "../text.tsx";
 import { CopyButton, RigLabel } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
+import { useExplorer } from "../ui/explorer.ts";
 import { JobTable } from "../ui/job-table.tsx";
 import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
-import { Empty, Facts, Loaded, Section, StateBadge } from "../ui/parts.tsx";
+import { Empty, Facts, Loaded, Raw, Section, StateBadge } from "../ui/parts.tsx";
 import { type Column, Table } from "../ui/table.tsx";
 import { Ago, When } from "../ui/time.tsx";
 import { Decisions } from "../ui/why.tsx";
@@ -46,6 +47,7 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
   const earnings = useQuery(queries.earnings(worker, window, rig));
   const jobs = useQuery(queries.jobs(worker, rig, 10));
   const missing = answer.error instanceof ApiProblem && answer.error.status === 404;
+  const explorer = useExplorer();
   return (
     <>
       <div className="who">
@@ -63,6 +65,11 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
         )}
         <span className="actions">
           <CopyButton value={`${worker}.${rig}`} label={text.rig.name} />
+          {explorer !== null && (
+            <a href={`${explorer}/address/${worker}`} rel="noreferrer">
+              {text.explorer}
+            </a>
+          )}
           <CopyButton value={`${location.origin}/w/${worker}/${rig}`} label={text.linkToPage}>
             {text.share}
           </CopyButton>
@@ -88,7 +95,12 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
                 {(one.standing === "probation" || one.standing === "barred") && <> · {one.standingReason}</>}
               </p>
               <Figures rig={one} />
-              <Earnings window={window} of={earnings} note={text.earnings.note[earnings.data?.step ?? "hour"]} />
+              <Earnings
+                window={window}
+                of={earnings}
+                json={paths.earnings(worker, window, rig)}
+                csv={paths.earningsCsv(worker, window, rig)}
+              />
               <section className="section two">
                 <About rig={one} />
                 <Section bare title={text.rig.decisions} note={text.why.note}>
@@ -104,7 +116,11 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
                 </div>
               </section>
               <Speeds rig={one} />
-              <Section title={text.jobs.title} note={text.jobs.note}>
+              <Section
+                title={text.jobs.title}
+                note={text.jobs.note}
+                end={<Raw json={paths.jobs(worker, rig, 10)} csv={paths.jobsCsv(worker, rig)} />}
+              >
                 <Loaded of={jobs}>
                   {({ items }) =>
                     items.length === 0 ? (

@@ -16,14 +16,17 @@ import { shortHex } from "../format/address.ts";
 import { parseWei, percentOf } from "../format/amount.ts";
 import { formatCount, formatPpm } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { CopyButton, DEFAULT_EXPLORER, RigLabel } from "../ui/address.tsx";
+import { CopyButton, RigLabel } from "../ui/address.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
 import { JobTable } from "../ui/job-table.tsx";
-import { Empty, Loaded, MoneyBar, Section, Skeleton } from "../ui/parts.tsx";
+import { useExplorer } from "../ui/explorer.ts";
+import { Empty, Loaded, MoneyBar, Raw, Section, Skeleton } from "../ui/parts.tsx";
 import { LineTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
 import { type Column, Table } from "../ui/table.tsx";
+import { reasonWords } from "../ui/said.tsx";
+import { TermsSentence } from "../ui/terms.tsx";
 import { Until, When } from "../ui/time.tsx";
 import { Decisions, Funnel, Reasons } from "../ui/why.tsx";
 import { DEFAULT_WINDOW } from "../windows.ts";
@@ -64,6 +67,7 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
     },
   });
   const data = answer.data;
+  const explorer = useExplorer();
   return (
     <>
       <div className="who">
@@ -71,9 +75,11 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
         {data !== undefined && <RigCount worker={data} />}
         <span className="actions">
           <CopyButton value={worker} label={text.address} />
-          <a href={`${DEFAULT_EXPLORER}/address/${worker}`} rel="noreferrer">
-            {text.explorer}
-          </a>
+          {explorer !== null && (
+            <a href={`${explorer}/address/${worker}`} rel="noreferrer">
+              {text.explorer}
+            </a>
+          )}
           <CopyButton value={`${location.origin}/w/${worker}`} label={text.linkToPage}>
             {text.share}
           </CopyButton>
@@ -93,7 +99,12 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
             <>
               {one.banned !== null && <p className="mt-2 text-bad">{text.worker.banned(one.banned)}</p>}
               <Money worker={one} />
-              <Earnings window={window} of={earnings} note={text.earnings.note[earnings.data?.step ?? "hour"]} />
+              <Earnings
+                window={window}
+                of={earnings}
+                json={paths.earnings(worker, window)}
+                csv={paths.earningsCsv(worker, window)}
+              />
               <section className="section two">
                 <Rigs worker={one} />
                 <Why of={why} />
@@ -148,7 +159,11 @@ function Stranger({
           {text.worker.strangerJoin}
         </Link>
       </p>
-      {pool !== undefined && <p className="mt-6 small text-soft">{pool.terms.sentence}</p>}
+      {pool !== undefined && (
+        <p className="mt-6 small text-soft">
+          <TermsSentence terms={pool.terms} />
+        </p>
+      )}
     </div>
   );
 }
@@ -162,7 +177,6 @@ function Money({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
   const whole = ((unpaid > minimum ? unpaid : minimum) * 115n) / 100n;
   const share = (wei: string): number => percentOf(parseWei(wei) ?? 0n, whole);
   const digits = columnDigits([balance.owedWei, balance.heldWei, balance.paidWei]);
-  const [reason] = unpaidReasons;
   return (
     <div className="money">
       <div>
@@ -198,11 +212,14 @@ function Money({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
             <div className="small text-soft">{nextPayout.why}</div>
           </>
         )}
-        {reason !== undefined && (
-          <div className="mt-1 small" data-why-unpaid={reason.code}>
-            {reason.sentence} {reason.action !== null && <span className="text-soft">{reason.action}</span>}
-          </div>
-        )}
+        {unpaidReasons.map((reason) => {
+          const { sentence, action } = reasonWords(reason);
+          return (
+            <div key={reason.code} className="mt-1 small" data-why-unpaid={reason.code}>
+              {sentence} {action !== null && <span className="text-soft">{action}</span>}
+            </div>
+          );
+        })}
       </div>
       <MoneyBar
         label={text.money.bar(share(balance.owedWei), share(balance.heldWei))}
@@ -340,7 +357,14 @@ function Payouts({ worker }: { readonly worker: string }): ReactNode {
     <Section
       title={text.payouts.title}
       note={configured !== undefined && configured.count > 0 ? text.payouts.inAll(configured.count) : undefined}
-      end={<a href={paths.statement(worker)}>{text.statement}</a>}
+      end={
+        <>
+          <a href={paths.statement(worker)} download>
+            {text.statement}
+          </a>{" "}
+          · <Raw json={paths.workerPayouts(worker)} csv={paths.workerPayoutsCsv(worker)} />
+        </>
+      }
     >
       <Loaded of={payouts}>{(answer) => <PayoutLines answer={answer} />}</Loaded>
     </Section>
@@ -350,7 +374,7 @@ function Payouts({ worker }: { readonly worker: string }): ReactNode {
 function PayoutLines({ answer }: { readonly answer: WorkerPayoutsAnswer }): ReactNode {
   if (!answer.configured) return <Empty title={text.payouts.none}>{answer.why}</Empty>;
   if (answer.items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneForYou}</Empty>;
-  return <LineTable lines={answer.items} of="worker" explorer={answer.explorer} />;
+  return <LineTable lines={answer.items} of="worker" />;
 }
 
 function Jobs({ worker }: { readonly worker: string }): ReactNode {
@@ -360,7 +384,11 @@ function Jobs({ worker }: { readonly worker: string }): ReactNode {
     placeholderData: (before: JobsAnswer | undefined) => before,
   });
   return (
-    <Section title={text.jobs.title} note={text.jobs.note}>
+    <Section
+      title={text.jobs.title}
+      note={text.jobs.note}
+      end={<Raw json={paths.jobs(worker, undefined, limit)} csv={paths.jobsCsv(worker)} />}
+    >
       {jobs.data === undefined && jobs.error === null ? (
         <Skeleton lines={4} />
       ) : (

@@ -4,7 +4,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { getJson, paths, queries, type RigsFilter } from "../api/client.ts";
 import { text } from "../text.tsx";
-import { Empty, Loaded } from "../ui/parts.tsx";
+import { Empty, Loaded, Raw } from "../ui/parts.tsx";
 import { rigColumns } from "../ui/rig-columns.tsx";
 import { type Column, Table } from "../ui/table.tsx";
 import { without } from "../without.ts";
@@ -105,7 +105,7 @@ export function WorkersPage(): ReactNode {
           {rigs.data?.pages[0] !== undefined && text.workersPage.total(rigs.data.pages[0].total, filtered)}
         </span>
         <span className="actions">
-          <a href={paths.rigs(filter)}>{text.json}</a>
+          <Raw json={paths.rigs(filter)} csv={paths.rigsCsv(filter)} />
         </span>
       </div>
       <p className="mt-1 mb-5 small text-soft">{text.workersPage.better}</p>

@@ -3,9 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
 import { shortHex } from "../format/address.ts";
 import { text } from "../text.tsx";
-
-/** Where addresses are looked up when the pool has not named an explorer of its own. */
-export const DEFAULT_EXPLORER = "https://arbiscan.io";
+import { useExplorer } from "./explorer.ts";
 
 /** Copies also where the page came without TLS, where browsers hide the clipboard. */
 async function copy(value: string): Promise<void> {
@@ -29,7 +27,8 @@ interface CopyProps {
   readonly children?: ReactNode;
 }
 
-export function CopyButton({ value, label, className = "link", children = text.copy }: CopyProps): ReactNode {
+/** Copies when asked to, and says for a moment how that went. */
+function useCopy(value: string): { readonly state: "idle" | "copied" | "failed"; readonly onClick: () => void } {
   const [state, setState] = useState<"idle" | "copied" | "failed">("idle");
   useEffect(() => {
     if (state === "idle") return;
@@ -42,6 +41,11 @@ export function CopyButton({ value, label, className = "link", children = text.c
       () => setState("failed"),
     );
   };
+  return { state, onClick };
+}
+
+export function CopyButton({ value, label, className = "link", children = text.copy }: CopyProps): ReactNode {
+  const { state, onClick } = useCopy(value);
   return (
     <button type="button" className={className} onClick={onClick} aria-label={text.copyOf(label)}>
       <span aria-live="polite">
@@ -51,27 +55,97 @@ export function CopyButton({ value, label, className = "link", children = text.c
   );
 }
 
+/** Two sheets, a check mark or a cross. */
+const SIGNS = { idle: "M5 5h7v8H5zM3 10V3h6", copied: "M3 9l3 3 6-8", failed: "M4 4l8 8M12 4l-8 8" } as const;
+
+function Sign({ path }: { readonly path: string }): ReactNode {
+  return (
+    <svg
+      viewBox="0 0 16 16"
+      width="13"
+      height="13"
+      fill="none"
+      stroke="currentColor"
+      strokeWidth="1.4"
+      aria-hidden="true"
+    >
+      <path d={path} />
+    </svg>
+  );
+}
+
+/** Behind an address or a hash: it whole into the clipboard, and to where the chain says more about it. */
+export function Marks({ value, kind }: { readonly value: string; readonly kind: "address" | "tx" }): ReactNode {
+  const explorer = useExplorer();
+  const { state, onClick } = useCopy(value);
+  return (
+    <span className="marks">
+      <button type="button" onClick={onClick} aria-label={text.copyOf(shortHex(value))} title={text.copy}>
+        <Sign path={SIGNS[state]} />
+        <span className="sr-only" aria-live="polite">
+          {state === "idle" ? "" : state === "copied" ? text.copied : text.copyFailed}
+        </span>
+      </button>
+      {explorer !== null && (
+        <a
+          href={`${explorer}/${kind}/${value}`}
+          rel="noreferrer"
+          aria-label={text.inExplorer(shortHex(value))}
+          title={text.explorer}
+        >
+          <Sign path="M6 4h6v6M12 4L4 12" />
+        </a>
+      )}
+    </span>
+  );
+}
+
 /** A worker: `0x3fA9…77c2`, a link to its page. */
 export function WorkerLink({ worker }: { readonly worker: string }): ReactNode {
   return (
-    <Link to="/w/$address" params={{ address: worker }} className="mono plain hover:underline" title={worker}>
-      {shortHex(worker)}
-    </Link>
+    <span className="whitespace-nowrap">
+      <Link to="/w/$address" params={{ address: worker }} className="mono plain hover:underline" title={worker}>
+        {shortHex(worker)}
+      </Link>
+      <Marks value={worker} kind="address" />
+    </span>
   );
 }
 
 /** A rig: `0x3fA9…77c2.rig1`, a link to its page. */
 export function RigLink({ worker, rig }: { readonly worker: string; readonly rig: string }): ReactNode {
   return (
-    <Link
-      to="/w/$address/$rig"
-      params={{ address: worker, rig }}
-      className="rig-name mono plain hover:underline"
-      title={`${worker}.${rig}`}
-    >
-      {shortHex(worker)}
-      <wbr />.{rig}
-    </Link>
+    <>
+      <Link
+        to="/w/$address/$rig"
+        params={{ address: worker, rig }}
+        className="rig-name mono plain hover:underline"
+        title={`${worker}.${rig}`}
+      >
+        {shortHex(worker)}
+        <wbr />.{rig}
+      </Link>
+      <Marks value={worker} kind="address" />
+    </>
+  );
+}
+
+/** An address without a page of its own here, or a transaction: short, and whole when hovered over. */
+export function Hex(props: {
+  readonly value: string;
+  readonly kind: "address" | "tx";
+  /** As the name of a rig, with its dot. */
+  readonly behind?: string;
+}): ReactNode {
+  const { value, kind, behind = "" } = props;
+  return (
+    <span className="whitespace-nowrap">
+      <span className="mono" title={`${value}${behind}`}>
+        {shortHex(value)}
+        {behind}
+      </span>
+      <Marks value={value} kind={kind} />
+    </span>
   );
 }
 
@@ -80,24 +154,7 @@ export function RigLabel({ rig }: { readonly rig: Pick<RigSummary, "label"> }): 
   return rig.label === null ? null : <span className="sub text-soft wrap-anywhere">{rig.label}</span>;
 }
 
-/** A transaction, at the explorer where there is one. */
-export function TxLink({
-  hash,
-  explorer,
-}: {
-  readonly hash: string | null;
-  readonly explorer: string | null;
-}): ReactNode {
-  if (hash === null) return text.none;
-  if (explorer === null)
-    return (
-      <span className="mono" title={hash}>
-        {shortHex(hash)}
-      </span>
-    );
-  return (
-    <a className="mono" href={`${explorer}/tx/${hash}`} title={hash} rel="noreferrer">
-      {shortHex(hash)}
-    </a>
-  );
+/** A transaction; none yet is drawn as a dash. */
+export function TxLink({ hash }: { readonly hash: string | null }): ReactNode {
+  return hash === null ? text.none : <Hex value={hash} kind="tx" />;
 }

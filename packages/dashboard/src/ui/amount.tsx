@@ -12,27 +12,31 @@ interface EthProps {
   readonly brief?: boolean | undefined;
 }
 
-/** An amount in ETH: its exact wei when hovered over, and in `data-wei` for programs. */
-export function Eth({ wei, digits, unit = false, brief = false }: EthProps): ReactNode {
-  const amount = wei === null || wei === undefined ? undefined : parseWei(wei);
-  if (amount === undefined) return text.none;
+/** An amount, however it is written: its exact wei when hovered over, and in `data-wei` for programs. */
+export function Amount({ wei, children }: { readonly wei: bigint; readonly children: ReactNode }): ReactNode {
   return (
-    <span className="whitespace-nowrap" data-wei={amount.toString()} title={formatWei(amount)}>
-      {formatEth(amount, brief ? briefDigits(amount) : digits)}
-      {unit ? `\u00a0${text.eth}` : ""}
+    <span className="whitespace-nowrap" data-wei={wei.toString()} title={formatWei(wei)}>
+      {children}
     </span>
   );
 }
 
-/** An amount in gwei, for single segments; its exact wei as with {@link Eth}. */
-export function Gwei({ wei }: { readonly wei: string }): ReactNode {
-  const amount = parseWei(wei);
+/** An amount in ETH. */
+export function Eth({ wei, digits, unit = false, brief = false }: EthProps): ReactNode {
+  const amount = wei === null || wei === undefined ? undefined : parseWei(wei);
   if (amount === undefined) return text.none;
   return (
-    <span className="whitespace-nowrap" data-wei={amount.toString()} title={formatWei(amount)}>
-      {formatGwei(amount)}
-    </span>
+    <Amount wei={amount}>
+      {formatEth(amount, brief ? briefDigits(amount) : digits)}
+      {unit ? `\u00a0${text.eth}` : ""}
+    </Amount>
   );
+}
+
+/** An amount in gwei, for single segments. */
+export function Gwei({ wei }: { readonly wei: string }): ReactNode {
+  const amount = parseWei(wei);
+  return amount === undefined ? text.none : <Amount wei={amount}>{formatGwei(amount)}</Amount>;
 }
 
 /** Digits for a column of amounts. */

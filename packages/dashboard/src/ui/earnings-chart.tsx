@@ -2,9 +2,10 @@ import type { EarningsAnswer } from "@openpool/protocol";
 import { type ReactNode, useEffect, useEffectEvent, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { formatEth, parseWei } from "../format/amount.ts";
+import { formatEth } from "../format/amount.ts";
 import { formatLocal } from "../format/time.ts";
 import { text } from "../text.tsx";
+import { Eth } from "./amount.tsx";
 import { CHART_HEIGHT } from "./chart-height.ts";
 
 const STEP_MS = { minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const;
@@ -121,7 +122,7 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
           ? text.earnings.hint(step)
           : text.earnings.point({
               when: formatLocal(Date.parse(shown.at), step === "day" ? "date" : "day"),
-              eth: formatEth(parseWei(shown.earnedWei) ?? 0n),
+              eth: <Eth wei={shown.earnedWei} unit />,
               jobs: shown.jobs,
               failed: shown.failedAttempts,
             })}

@@ -4,7 +4,7 @@ import { formatCount, formatMeasured, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { Eth } from "./amount.tsx";
 import { CHART_HEIGHT } from "./chart-height.ts";
-import { Empty, Loaded, Section, WindowTabs } from "./parts.tsx";
+import { Empty, Loaded, Raw, Section, WindowTabs } from "./parts.tsx";
 
 const EarningsChart = lazy(() => import("./earnings-chart.tsx"));
 
@@ -16,10 +16,22 @@ export function Earnings(props: {
     readonly error: Error | null;
     readonly refetch: () => unknown;
   };
-  readonly note: string;
+  readonly json: string;
+  readonly csv: string;
 }): ReactNode {
   return (
-    <Section title={text.earnings.title} note={props.note} end={<WindowTabs value={props.window} />}>
+    <Section
+      title={text.earnings.title}
+      note={text.earnings.note[props.of.data?.step ?? "hour"]}
+      end={
+        <span className="inline-flex flex-wrap items-center gap-x-4 gap-y-1">
+          <span>
+            <Raw json={props.json} csv={props.csv} />
+          </span>
+          <WindowTabs value={props.window} />
+        </span>
+      }
+    >
       <div style={{ minHeight: CHART_HEIGHT + 58 }}>
         <Loaded of={props.of} lines={1} height={CHART_HEIGHT}>
           {(answer) => <Drawn earnings={answer} />}

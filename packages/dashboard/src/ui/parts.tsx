@@ -33,6 +33,23 @@ export function Section(props: {
   );
 }
 
+/** The same as what is shown, for programs and for spreadsheets. */
+export function Raw({ json, csv }: { readonly json: string; readonly csv?: string }): ReactNode {
+  return (
+    <>
+      {csv !== undefined && (
+        <>
+          <a href={csv} download>
+            {text.csv}
+          </a>{" "}
+          ·{" "}
+        </>
+      )}
+      <a href={json}>{text.json}</a>
+    </>
+  );
+}
+
 /** Nothing is there, and what to do about it. */
 export function Empty({ title, children }: { readonly title: string; readonly children?: ReactNode }): ReactNode {
   return (

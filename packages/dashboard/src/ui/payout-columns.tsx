@@ -3,8 +3,9 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { TxLink, WorkerLink } from "./address.tsx";
+import { Hex, TxLink, WorkerLink } from "./address.tsx";
 import { columnDigits, Eth } from "./amount.tsx";
+import { Worded } from "./said.tsx";
 import { type Column, Table } from "./table.tsx";
 import { When } from "./time.tsx";
 
@@ -32,7 +33,7 @@ function RunLink({ id, at }: { readonly id: string; readonly at: string }): Reac
 }
 
 /** Payout runs, newest first. */
-export function RunTable(props: { readonly runs: readonly PayoutRun[]; readonly explorer?: string | null }): ReactNode {
+export function RunTable(props: { readonly runs: readonly PayoutRun[] }): ReactNode {
   const digits = columnDigits(props.runs.map((run) => run.totalWei));
   const gasDigits = columnDigits(props.runs.map((run) => run.gasWei));
   const columns: readonly Column<PayoutRun>[] = [
@@ -43,19 +44,24 @@ export function RunTable(props: { readonly runs: readonly PayoutRun[]; readonly 
       cell: (run) => (
         <>
           <PayoutState state={run.state} />
-          {run.waitsFor !== null && <span className="sub">{run.waitsFor}</span>}
+          {run.waitsFor !== null && (
+            <span className="sub">
+              <Worded>{run.waitsFor}</Worded>
+            </span>
+          )}
+          {/* The column of its own has no room on a phone. */}
+          {run.transactions.length > 0 && (
+            <span className="sub only-m">
+              <Transactions hashes={run.transactions} />
+            </span>
+          )}
         </>
       ),
     },
     {
       head: text.payouts.transaction,
       className: "hide-m",
-      cell: ({ transactions }) => (
-        <>
-          <TxLink hash={transactions[0] ?? null} explorer={props.explorer ?? null} />
-          {transactions.length > 1 && <span className="text-soft"> +{transactions.length - 1}</span>}
-        </>
-      ),
+      cell: ({ transactions }) => <Transactions hashes={transactions} />,
     },
     {
       head: text.payouts.gas,
@@ -67,13 +73,24 @@ export function RunTable(props: { readonly runs: readonly PayoutRun[]; readonly 
   return <Table rows={props.runs} columns={columns} rowKey={(run) => run.id} />;
 }
 
+/** The first of them, and how many more. */
+function Transactions({ hashes }: { readonly hashes: readonly string[] }): ReactNode {
+  return (
+    <>
+      <TxLink hash={hashes[0] ?? null} />
+      {hashes.length > 1 && <span className="text-soft"> +{hashes.length - 1}</span>}
+    </>
+  );
+}
+
+/** What a payout was worth when it was made; a dash where no price was known. */
+function ThenWorth({ line: { fiat } }: { readonly line: PayoutLine }): ReactNode {
+  return fiat === null ? text.none : text.fiat(fiat.amount, fiat.currency);
+}
+
 /** Lines of payouts: `of` one worker, with the run of each, or of one run, with the worker of each. */
-export function LineTable(props: {
-  readonly lines: readonly PayoutLine[];
-  readonly of: "worker" | "run";
-  readonly explorer: string | null;
-}): ReactNode {
-  const { lines, of, explorer } = props;
+export function LineTable(props: { readonly lines: readonly PayoutLine[]; readonly of: "worker" | "run" }): ReactNode {
+  const { lines, of } = props;
   const digits = columnDigits(lines.map((line) => line.amountWei));
   const columns: readonly Column<PayoutLine>[] = [
     of === "worker"
@@ -87,8 +104,16 @@ export function LineTable(props: {
           {line.reason !== null && <span className="sub">{line.reason}</span>}
           {line.payTo !== line.worker && (
             <span className="sub">
-              {text.payouts.to} <WorkerLink worker={line.payTo} />
+              {text.payouts.to} <Hex value={line.payTo} kind="address" />
             </span>
+          )}
+          {line.transaction !== null && (
+            <span className="sub only-s">
+              <TxLink hash={line.transaction} />
+            </span>
+          )}
+          {line.fiat !== null && (
+            <span className="sub only-m">{text.payouts.worthThen(<ThenWorth line={line} />)}</span>
           )}
         </>
       ),
@@ -96,7 +121,7 @@ export function LineTable(props: {
     {
       head: text.payouts.transaction,
       className: "hide-s",
-      cell: (line) => <TxLink hash={line.transaction} explorer={explorer} />,
+      cell: (line) => <TxLink hash={line.transaction} />,
     },
     ...(of === "run"
       ? [
@@ -110,7 +135,7 @@ export function LineTable(props: {
     {
       head: text.payouts.thenWorth,
       className: "num hide-m text-soft",
-      cell: ({ fiat }) => (fiat === null ? text.none : text.fiat(fiat.amount, fiat.currency)),
+      cell: (line) => <ThenWorth line={line} />,
     },
     { head: text.eth, className: "num", cell: (line) => <Eth wei={line.amountWei} digits={digits} /> },
   ];

@@ -4,6 +4,7 @@ import { type ReactNode, useEffect, useState } from "react";
 import { ApiProblem, paths, queries } from "../api/client.ts";
 import { formatLocal, formatSpan } from "../format/time.ts";
 import { text } from "../text.tsx";
+import { Explorer } from "./explorer.ts";
 import { Lookup } from "./lookup.tsx";
 import { useNow } from "./now.ts";
 import { Fence } from "./parts.tsx";
@@ -23,7 +24,7 @@ export function Shell(): ReactNode {
     document.title = path === "/" ? name : `${text.titleOf(path)} · ${name}`;
   }, [path, name]);
   return (
-    <>
+    <Explorer value={pool?.explorer ?? null}>
       <a className="skip" href="#main">
         {text.skip}
       </a>
@@ -63,7 +64,7 @@ export function Shell(): ReactNode {
           <ThemeChoice />
         </div>
       </footer>
-    </>
+    </Explorer>
   );
 }
 

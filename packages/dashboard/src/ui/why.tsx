@@ -1,8 +1,8 @@
 import type { Decision, Reason, WhyAnswer } from "@openpool/protocol";
 import type { ReactNode } from "react";
-import { shortHex } from "../format/address.ts";
 import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
+import { reasonWords, Worded } from "./said.tsx";
 import { When } from "./time.tsx";
 
 /** Reasons in words, each with what to do about it; `shown` was said already. */
@@ -17,16 +17,15 @@ export function Reasons({
   if (rest.length === 0) return null;
   return (
     <ul className="mb-4 grid max-w-[58ch] gap-1.5 small">
-      {rest.map(({ code, sentence, action }) => (
-        <li key={`${code} ${sentence}`} data-reason={code}>
-          {sentence !== shown && (
-            <>
-              <Shortened>{sentence}</Shortened>{" "}
-            </>
-          )}
-          {action !== null && <span className="text-soft">{action}</span>}
-        </li>
-      ))}
+      {rest.map((reason) => {
+        const { sentence, action } = reasonWords(reason);
+        return (
+          <li key={`${reason.code} ${reason.sentence}`} data-reason={reason.code}>
+            {reason.sentence !== shown && <>{sentence} </>}
+            {action !== null && <span className="text-soft">{action}</span>}
+          </li>
+        );
+      })}
     </ul>
   );
 }
@@ -58,19 +57,6 @@ export function Funnel({ why }: { readonly why: WhyAnswer }): ReactNode {
   );
 }
 
-/** A sentence of the pool with its addresses short; whole when hovered over. */
-function Shortened({ children }: { readonly children: string }): ReactNode {
-  return children.split(/(0x[0-9a-fA-F]{40})/).map((part, i) =>
-    i % 2 === 0 ? (
-      part
-    ) : (
-      <span key={i} className="mono" title={part}>
-        {shortHex(part)}
-      </span>
-    ),
-  );
-}
-
 /** The last routing decisions, newest first. */
 export function Decisions({
   decisions,
@@ -87,7 +73,7 @@ export function Decisions({
           <When at={one.at} kind="clock" />
           <span className="wrap-anywhere">
             {withRig && <>{one.rig} </>}
-            <Shortened>{one.reason}</Shortened>
+            <Worded>{one.reason}</Worded>
             {one.times > 1 && <span className="text-faint"> ×{one.times}</span>}
           </span>
         </li>

@@ -308,7 +308,7 @@ export function makePlan(input: PlanInput): Plan {
       totalWei,
       lines: lines.length,
       approvalReason: needsApproval
-        ? `${formatEth(totalWei)} ETH are more than ${formatEth(rules.approvalAboveWei)}, which a person has to approve`
+        ? `${formatEth(totalWei)} ETH are more than ${formatEth(rules.approvalAboveWei)} ETH, which a person has to approve`
         : undefined,
       approvedBy: needsApproval ? undefined : "rules",
       prices: [...plannedUnits.keys()].flatMap((asset) => {

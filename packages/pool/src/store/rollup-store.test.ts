@@ -207,6 +207,27 @@ test("jobs of a worker come newest first, page by page, each once, of one rig if
   expect(await read("rig2")).toEqual(["21", "18", "15", "12", "9", "6", "3", "0"]);
 });
 
+test("what tells how the pool itself is is kept as the log is counted, once, also when it is counted anew", async () => {
+  await using store = await openTestStore();
+  await using rollups = await open(store);
+  await store.append([{ type: "pool.started", data: { generation: 1 } }]);
+  await work(store, ada, "rig1", 1n);
+  await store.append([
+    { type: "payout.paused", data: { reason: "moving house" } },
+    { type: "rig.joined", worker: ada, rig: "rig1", data: {} },
+    { type: "payout.resumed", data: {} },
+  ]);
+  await rollups.catchUp();
+  const kept = async (limit = 10): Promise<readonly string[]> =>
+    (await rollups.incidents(0, limit)).map(({ type }) => type);
+  expect(await kept()).toEqual(["pool.started", "payout.paused", "payout.resumed"]);
+  expect(await kept(2)).toEqual(["payout.paused", "payout.resumed"]);
+  expect((await rollups.incidents(0, 10))[1]?.data).toEqual({ reason: "moving house" });
+  expect(await rollups.incidents(Date.now() + HOUR_MS, 10)).toEqual([]);
+  await rollups.rebuild();
+  expect(await kept()).toHaveLength(3);
+});
+
 test("a worker that never worked is known by how it was refused", async () => {
   await using store = await openTestStore();
   await using rollups = await open(store);

@@ -3,6 +3,7 @@ import type { WorkerAddress } from "@openpool/protocol";
 import type { PgConnection } from "./pg-connection.ts";
 import { PgPool } from "./pg-pool.ts";
 import type {
+  IncidentEvent,
   JobCursor,
   KnownSubject,
   RollupLine,
@@ -220,6 +221,7 @@ class PgRollups implements Rollups {
           [new Date(now - keptMs)],
         );
       }
+      await this.#counter.query("delete from openpool.incident_events where at < $1", [new Date(now - HOURS_KEPT_MS)]);
     } catch (error) {
       if (!this.#closed) this.#deps.logger.warn("old sums could not be dropped", { error: errorText(error) });
     }
@@ -330,6 +332,21 @@ class PgRollups implements Rollups {
       refused:
         row.refused_at === null ? undefined : { atMs: row.refused_at.getTime(), reason: row.refused_reason ?? "" },
     }));
+  }
+
+  async incidents(fromMs: number, limit: number): Promise<readonly IncidentEvent[]> {
+    const rows = await this.#readers.query<{
+      position: string;
+      at: Date;
+      type: string;
+      data: Record<string, unknown>;
+    }>("select position, at, type, data from openpool.incident_events where at >= $1 order by position desc limit $2", [
+      new Date(fromMs),
+      limit,
+    ]);
+    return rows
+      .map((row) => ({ position: BigInt(row.position), atMs: row.at.getTime(), type: row.type, data: row.data }))
+      .toReversed();
   }
 
   async jobs(

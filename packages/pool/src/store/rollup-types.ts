@@ -71,6 +71,14 @@ export interface JobCursor {
   readonly position: bigint;
 }
 
+/** One of the rare events that tell how the pool itself is. */
+export interface IncidentEvent {
+  readonly position: bigint;
+  readonly atMs: number;
+  readonly type: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
 /** The sums that pages read, and who counts them. Nothing here waits for the counting. */
 export interface Rollups extends AsyncDisposable {
   /** Events up to this position are counted. */
@@ -96,7 +104,13 @@ export interface Rollups extends AsyncDisposable {
   lines(step: "hour" | "day" | "minute", fromMs: number): Promise<readonly RollupLine[]>;
   /** The worker itself (`rig` empty) and its rigs; empty when the log has never heard of it. */
   known(worker: WorkerAddress): Promise<readonly KnownSubject[]>;
-  /** `job.credited` events of a worker or rig, newest first, as far back as minutes are kept. */
+  /** The newest that are counted, oldest first. */
+  incidents(fromMs: number, limit: number): Promise<readonly IncidentEvent[]>;
+  /**
+   * `job.credited` events of a worker or rig, newest first, as far back as minutes are kept. Which ones the minutes say,
+   * and just those are then read by their keys: a list of single segments can be of nothing else, and to keep them twice
+   * would double what a segment costs to write down. It costs the same however long the log is.
+   */
   jobs(
     subject: RollupSubject & { readonly worker: WorkerAddress },
     before: JobCursor | undefined,

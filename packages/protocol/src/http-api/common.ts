@@ -121,5 +121,10 @@ export const reasonSchema = z.object({
   code: z.string().regex(/^[a-z][a-z-]*$/),
   sentence: z.string(),
   action: z.string().nullable().describe("what the reader can do about it; null when there is nothing to do"),
+  facts: z
+    .record(z.string(), z.union([z.string(), z.number()]))
+    .describe(
+      "what the sentence is made of, by name: amounts (…Wei) exact, as decimal strings, spans (…Ms), moments (…At), counts, words; empty when it is made of nothing",
+    ),
 });
 export type Reason = z.infer<typeof reasonSchema>;

@@ -109,3 +109,15 @@ export const workerPayoutsAnswerSchema = z.union([
   }),
 ]);
 export type WorkerPayoutsAnswer = z.infer<typeof workerPayoutsAnswerSchema>;
+
+const EXPLORERS: Readonly<Record<number, string>> = {
+  1: "https://etherscan.io",
+  42_161: "https://arbiscan.io",
+  421_614: "https://sepolia.arbiscan.io",
+  11_155_111: "https://sepolia.etherscan.io",
+};
+
+/** Where a chain is looked into: append `/tx/HASH` or `/address/ADDRESS`. Undefined: nobody offers that, as of a local one. */
+export function explorerOf(chainId: number): string | undefined {
+  return EXPLORERS[chainId];
+}

@@ -78,6 +78,12 @@ export const poolAnswerSchema = z.object({
   version: z.string().describe("of the pool's program"),
   startedAt: timeSchema,
   network: z.string().describe("`offchain`, or the chain that pays"),
+  explorer: z
+    .string()
+    .nullable()
+    .describe(
+      "URL of a block explorer of the chain that the pool pays on; append /tx/HASH or /address/ADDRESS; null when it has none",
+    ),
   serviceUri: z.string().describe("where gateways and workers connect: https://HOST:PORT"),
   join: z.object({
     open: z.boolean().describe("a payout address is enough to join"),

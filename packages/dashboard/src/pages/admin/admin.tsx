@@ -1,9 +1,11 @@
+import { explorerOf } from "@openpool/protocol";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 import { admin, type AdminStatus } from "../../api/admin.ts";
 import { ApiProblem } from "../../api/client.ts";
 import { text } from "../../text.tsx";
 import { CopyButton } from "../../ui/address.tsx";
+import { Explorer } from "../../ui/explorer.ts";
 import { Command, Fence, Loaded } from "../../ui/parts.tsx";
 import { Audit } from "./audit.tsx";
 import { Credentials } from "./credentials.tsx";
@@ -62,9 +64,11 @@ export function AdminPage(): ReactNode {
 function Desk({ status }: { readonly status: AdminStatus }): ReactNode {
   const [refused, setRefused] = useState(false);
   const overview = useQuery({ queryKey: ["admin", "overview"], queryFn: admin.overview, ...live });
+  const payouts = useQuery({ queryKey: ["admin", "payouts"], queryFn: admin.payouts, ...live });
   const onRefused = (): void => setRefused(true);
+  const explorer = payouts.data === undefined ? undefined : explorerOf(payouts.data.status.chainId);
   return (
-    <>
+    <Explorer value={explorer ?? null}>
       <Loaded of={overview} lines={3}>
         {({ exceptions }) => <Exceptions exceptions={exceptions} />}
       </Loaded>
@@ -78,6 +82,6 @@ function Desk({ status }: { readonly status: AdminStatus }): ReactNode {
       <Credentials onRefused={onRefused} />
       <Audit />
       <Machine pool={status} />
-    </>
+    </Explorer>
   );
 }

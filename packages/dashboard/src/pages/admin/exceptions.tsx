@@ -1,6 +1,7 @@
 import type { AdminException } from "@openpool/protocol";
 import type { ReactNode } from "react";
 import { text } from "../../text.tsx";
+import { Worded } from "../../ui/said.tsx";
 import { When } from "../../ui/time.tsx";
 
 const words = text.admin;
@@ -23,8 +24,12 @@ export function Exceptions({ exceptions }: { readonly exceptions: readonly Admin
               <span className={`tag ${TONES[severity]}`}>{words.severity[severity]}</span>
             </span>
             <span className="wrap-anywhere">
-              {sentence} {action !== null && <span className="text-soft">{action}</span>}
-              {subject !== null && <span className="mono block small text-soft">{subject}</span>}
+              <Worded>{sentence}</Worded> {action !== null && <span className="text-soft">{action}</span>}
+              {subject !== null && (
+                <span className="mono block small text-soft">
+                  <Worded>{subject}</Worded>
+                </span>
+              )}
             </span>
             <span className="small text-soft">
               {since !== null && (

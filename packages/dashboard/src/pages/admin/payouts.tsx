@@ -5,6 +5,7 @@ import { formatCount } from "../../format/number.ts";
 import { text } from "../../text.tsx";
 import { columnDigits, Eth } from "../../ui/amount.tsx";
 import { Loaded, Section } from "../../ui/parts.tsx";
+import { Worded } from "../../ui/said.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { When } from "../../ui/time.tsx";
 import { Act, Acts, Ask, Failure, live, type Refusable, useChange } from "./pieces.tsx";
@@ -39,13 +40,17 @@ export function Payouts({ onRefused }: Refusable): ReactNode {
                   : words.nextRun(<When at={new Date(next.atMs).toISOString()} />)}
                 {status.balanceWei !== undefined && <> · {words.float(<Eth wei={status.balanceWei} unit />)}</>}
               </p>
-              {status.halted !== undefined && <p className="mt-1 text-bad">{words.haltedWhy(status.halted.message)}</p>}
+              {status.halted !== undefined && (
+                <p className="mt-1 text-bad">
+                  <Worded>{words.haltedWhy(status.halted.message)}</Worded>
+                </p>
+              )}
               {status.paused !== undefined && <p className="mt-1 text-warn">{words.pausedWhy(status.paused)}</p>}
               {[status.waitingFor, ...status.warnings].map(
                 (line) =>
                   line !== undefined && (
                     <p key={line} className="mt-1 small text-warn">
-                      {line}
+                      <Worded>{line}</Worded>
                     </p>
                   ),
               )}
@@ -68,7 +73,8 @@ export function Payouts({ onRefused }: Refusable): ReactNode {
               </div>
               {plan.data !== undefined && (
                 <p role="status" className="mb-4">
-                  {plan.data.refused ??
+                  {plan.data.refused !== undefined ? <Worded>{plan.data.refused}</Worded> : null}
+                  {plan.data.refused === undefined &&
                     (plan.data.run === undefined
                       ? words.paysNobody(plan.data.waiting.length)
                       : words.wouldPay(plan.data.lines.length, <Eth wei={plan.data.run.totalWei} unit />))}
@@ -103,7 +109,12 @@ export function Payouts({ onRefused }: Refusable): ReactNode {
       {typeof asking === "object" && (
         <Ask
           title={words.approveTitle(asking.id)}
-          hint={`${asking.approvalReason ?? ""} ${words.approveHint}`.trim()}
+          hint={
+            <>
+              {asking.approvalReason !== undefined && <Worded>{`${asking.approvalReason}. `}</Worded>}
+              {words.approveHint}
+            </>
+          }
           action={words.approve}
           field={{ label: words.by, value: "", required: true }}
           onDone={done}
@@ -129,7 +140,9 @@ function Runs(props: {
         <>
           <span className="tag">{run.state}</span>
           {run.approvalReason !== undefined && run.approvedBy === undefined && (
-            <span className="sub">{run.approvalReason}</span>
+            <span className="sub">
+              <Worded>{run.approvalReason}</Worded>
+            </span>
           )}
         </>
       ),

@@ -41,7 +41,7 @@ export function Failure({ error }: { readonly error: Error | null }): ReactNode 
 /** Asks before something is done; with `field`, for a text too. */
 export function Ask(props: {
   readonly title: string;
-  readonly hint: string;
+  readonly hint: ReactNode;
   readonly action: string;
   readonly field?: { readonly label: string; readonly value: string; readonly required: boolean };
   readonly grave?: boolean;

@@ -3,6 +3,7 @@ import { admin, type AdminRig } from "../../api/admin.ts";
 import { shortRig } from "../../format/address.ts";
 import { text } from "../../text.tsx";
 import { Empty, Section } from "../../ui/parts.tsx";
+import { Marks } from "../../ui/address.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { Ago } from "../../ui/time.tsx";
 import { Act, Ask, Failure, type Refusable, useChange } from "./pieces.tsx";
@@ -20,9 +21,12 @@ export function Rigs({ rigs, onRefused }: Refusable & { readonly rigs: readonly 
     {
       head: words.name,
       cell: (rig) => (
-        <span className="rig-name mono" title={nameOf(rig)}>
-          {shortRig(rig.worker, rig.rig)}
-        </span>
+        <>
+          <span className="rig-name mono" title={nameOf(rig)}>
+            {shortRig(rig.worker, rig.rig)}
+          </span>
+          <Marks value={rig.worker} kind="address" />
+        </>
       ),
     },
     {

@@ -1,7 +1,8 @@
+import { formatUnits } from "@openpool/base";
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { admin, type AdminTerms } from "../../api/admin.ts";
-import { exactEth, parseEth } from "../../format/amount.ts";
+import { parseUnits, PERCENT_DIGITS, WEI_DIGITS } from "../../format/amount.ts";
 import { formatPpm } from "../../format/number.ts";
 import { text } from "../../text.tsx";
 import { Eth } from "../../ui/amount.tsx";
@@ -102,15 +103,16 @@ function documentOf(
   draft: Draft,
 ): { readonly terms: object; readonly effectiveAt: string } | undefined {
   const { version: _v, announcedAt: _a, effectiveAt: _e, ...document } = from;
-  const percent = /^\d{1,3}(?:\.\d{1,4})?$/.test(draft.commission) ? Number(draft.commission) : Number.NaN;
-  const minimumWei = parseEth(draft.minimum);
+  const commissionPpm = parseUnits(draft.commission, PERCENT_DIGITS);
+  const minimumWei = parseUnits(draft.minimum, WEI_DIGITS);
   const holdMs = /^\d{1,6}(?:\.\d{1,4})?$/.test(draft.hold) ? Math.round(Number(draft.hold) * HOUR_MS) : Number.NaN;
   const atMs = Date.parse(draft.effective);
-  if (!(percent <= 100) || minimumWei === undefined || Number.isNaN(holdMs) || Number.isNaN(atMs)) return undefined;
+  if (commissionPpm === undefined || commissionPpm > 1_000_000n) return undefined;
+  if (minimumWei === undefined || Number.isNaN(holdMs) || Number.isNaN(atMs)) return undefined;
   return {
     terms: {
       ...document,
-      commissionPpm: String(Math.round(percent * 10_000)),
+      commissionPpm: commissionPpm.toString(),
       minimumPayoutWei: minimumWei.toString(),
       holdMs,
       schedule: { ...document.schedule, cron: draft.cron.trim() },
@@ -126,8 +128,8 @@ function Announce({
   onDone,
 }: Refusable & { readonly from: AdminTerms; readonly onDone: () => void }): ReactNode {
   const [draft, setDraft] = useState<Draft>(() => ({
-    commission: String(Number(from.commissionPpm) / 10_000),
-    minimum: exactEth(BigInt(from.minimumPayoutWei)),
+    commission: formatUnits(BigInt(from.commissionPpm), PERCENT_DIGITS),
+    minimum: formatUnits(BigInt(from.minimumPayoutWei), WEI_DIGITS),
     hold: String(from.holdMs / HOUR_MS),
     cron: from.schedule.cron,
     effective: localTime(Math.max(Date.now(), Date.parse(from.effectiveAt)) + DAY_MS),

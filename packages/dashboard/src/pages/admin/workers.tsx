@@ -3,7 +3,7 @@ import { type ReactNode, useState } from "react";
 import { admin, type AdminRig, type AdminWorker, type WorkerChange } from "../../api/admin.ts";
 import { shortHex } from "../../format/address.ts";
 import { text } from "../../text.tsx";
-import { CopyButton } from "../../ui/address.tsx";
+import { Hex } from "../../ui/address.tsx";
 import { Empty, Loaded, Section } from "../../ui/parts.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { Act, Acts, Ask, Failure, live, type Refusable, useChange } from "./pieces.tsx";
@@ -21,14 +21,7 @@ export function Workers({ rigs, onRefused }: Refusable & { readonly rigs: readon
   const columns: readonly Column<AdminWorker>[] = [
     {
       head: words.worker,
-      cell: ({ worker }) => (
-        <>
-          <span className="mono" title={worker}>
-            {shortHex(worker)}
-          </span>{" "}
-          <CopyButton value={worker} label={text.address} className="link small text-soft" />
-        </>
-      ),
+      cell: ({ worker }) => <Hex value={worker} kind="address" />,
     },
     { head: words.laidDown, cell: (worker) => <LaidDown worker={worker} /> },
     {

@@ -5,7 +5,8 @@ import { text } from "../../text.tsx";
 import { words } from "../../text-settings.tsx";
 import { CopyButton } from "../../ui/address.tsx";
 import { Command } from "../../ui/parts.tsx";
-import { signText, signTyped, useWallets, type Wallet, WalletProblem } from "../../wallet/wallets.ts";
+import type { ToSign } from "../../wallet/wagmi.ts";
+import { sign, useWallets, type Wallet, WalletProblem } from "../../wallet/wallets.ts";
 
 /** Changes something, then reads the settings and the sign-in anew. */
 export function useChange<Input, Answer>(change: (input: Input) => Promise<Answer>) {
@@ -81,26 +82,19 @@ export function NamedCommand({ name, children }: { readonly name: string; readon
 
 interface SignProps {
   readonly worker: string;
-  /** What is signed, and what to do with the signature. */
-  readonly what: { readonly text: string } | { readonly document: unknown; readonly chainId: number };
+  readonly what: ToSign;
   readonly wallet: (name: string) => string;
   readonly action: string;
-  /** Before the wallet is asked. */
+  /** What to do with the signature. */
   readonly onSigned: (signature: string) => Promise<unknown>;
 }
 
 /** Signs with a wallet of this browser, or with whatever else the reader signs with. */
 export function Sign({ worker, what, wallet: nameOf, action, onSigned }: SignProps): ReactNode {
-  const wallets = useWallets();
+  const wallets = useWallets(what.chainId);
   const id = useId();
   const byWallet = useMutation({
-    mutationFn: async (wallet: Wallet) => {
-      const signature =
-        "text" in what
-          ? await signText(wallet, worker, what.text, words.signIn.offers)
-          : await signTyped(wallet, worker, what, words.signIn.offers);
-      return onSigned(signature);
-    },
+    mutationFn: async (wallet: Wallet) => onSigned(await sign(wallet, worker, what, words.signIn.offers)),
   });
   const byHand = useMutation({ mutationFn: onSigned });
   const busy = byWallet.isPending || byHand.isPending;
@@ -108,7 +102,7 @@ export function Sign({ worker, what, wallet: nameOf, action, onSigned }: SignPro
     "text" in what ? ["", shellText(what.text)] : ["--data ", shellText(JSON.stringify(what.document))];
   return (
     <>
-      {wallets.length > 0 && (
+      {wallets !== undefined && wallets.length > 0 && (
         <div className="flex flex-wrap gap-2">
           {wallets.map((one) => (
             <button key={one.id} type="button" className="button" disabled={busy} onClick={() => byWallet.mutate(one)}>
@@ -118,9 +112,9 @@ export function Sign({ worker, what, wallet: nameOf, action, onSigned }: SignPro
         </div>
       )}
       <Failure error={byWallet.error} />
-      <details className="mt-5" open={wallets.length === 0}>
+      <details className="mt-5" open={wallets?.length === 0}>
         <summary className="cursor-pointer">
-          {wallets.length === 0 ? words.signIn.noWallet : words.signIn.byHand}
+          {wallets?.length === 0 ? words.signIn.noWallet : words.signIn.byHand}
         </summary>
         <div className="mt-4 grid max-w-3xl gap-5">
           <p className="text-soft">{words.signIn.byHandHow}</p>

@@ -1,23 +1,20 @@
+import { formatUnits } from "@openpool/base";
 import type { Asset, PayoutWish, PayToDocument, WorkerSettingsAnswer } from "@openpool/protocol";
 import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useId, useState } from "react";
 import type { SettingsApi } from "../../api/settings.ts";
 import { shortHex } from "../../format/address.ts";
+import { GWEI_DIGITS, parseUnits, PERCENT_DIGITS, WEI_DIGITS } from "../../format/amount.ts";
 import { formatSpan } from "../../format/time.ts";
-import { formatUnits, parseUnits } from "../../format/units.ts";
 import { text } from "../../text.tsx";
 import { words as all } from "../../text-settings.tsx";
-import { CopyButton } from "../../ui/address.tsx";
-import { Eth } from "../../ui/amount.tsx";
+import { Marks } from "../../ui/address.tsx";
+import { Amount, Eth } from "../../ui/amount.tsx";
 import { Empty, Section } from "../../ui/parts.tsx";
 import { Until } from "../../ui/time.tsx";
 import { Failure, Field, Sign, useChange } from "./forms.tsx";
 
 const words = all.payout;
-const ETH = 18;
-const GWEI = 9;
-/** Parts per million of a percent. */
-const PERCENT = 4;
 
 type Payout = Extract<WorkerSettingsAnswer["payout"], { configured: true }>;
 interface Props {
@@ -77,10 +74,9 @@ function Wish({
   readonly payout: Payout;
   readonly worker: string;
 }): ReactNode {
-  const gas = [
-    ...(wish.maxGasPriceWei === "0" ? [] : [words.gasPrice(formatUnits(BigInt(wish.maxGasPriceWei), GWEI))]),
-    ...(wish.maxGasSharePpm === 0 ? [] : [words.gasShare(formatUnits(BigInt(wish.maxGasSharePpm), PERCENT))]),
-  ].join(", ");
+  const { maxGasPriceWei, maxGasSharePpm } = wish;
+  const anyPrice = maxGasPriceWei === "0";
+  const anyShare = maxGasSharePpm === 0;
   return (
     <dl className="facts">
       <dt>{words.to}</dt>
@@ -89,8 +85,8 @@ function Wish({
           <span title={wish.payTo}>{words.own}</span>
         ) : (
           <span className="mono">{wish.payTo}</span>
-        )}{" "}
-        <CopyButton value={wish.payTo} label={text.address} className="link small" />
+        )}
+        <Marks value={wish.payTo} kind="address" />
       </dd>
       <dt>{words.from}</dt>
       <dd>
@@ -101,7 +97,14 @@ function Wish({
       <dd>{nameOf(wish.asset, payout)}</dd>
       <dt>{words.gas}</dt>
       <dd>
-        {gas === "" ? words.anyGas : gas}
+        {anyPrice && anyShare && words.anyGas}
+        {!anyPrice && (
+          <Amount wei={BigInt(maxGasPriceWei)}>
+            {words.gasPrice(formatUnits(BigInt(maxGasPriceWei), GWEI_DIGITS))}
+          </Amount>
+        )}
+        {!anyPrice && !anyShare && ", "}
+        {!anyShare && words.gasShare(formatUnits(BigInt(maxGasSharePpm), PERCENT_DIGITS))}
         {payout.gasBorneBy === "pool" && <span className="text-soft"> ({words.gasPool})</span>}
       </dd>
     </dl>
@@ -124,9 +127,9 @@ function Change({ payout, worker, api }: Props & { readonly payout: Payout }): R
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const typed = (name: string): string => String(form.get(name) ?? "").trim();
-    const minimum = parseUnits(typed("minimum") || "0", ETH);
-    const price = parseUnits(typed("price") || "0", GWEI);
-    const share = parseUnits(typed("share") || "0", PERCENT);
+    const minimum = parseUnits(typed("minimum") || "0", WEI_DIGITS);
+    const price = parseUnits(typed("price") || "0", GWEI_DIGITS);
+    const share = parseUnits(typed("share") || "0", PERCENT_DIGITS);
     const bad = minimum === undefined || price === undefined || share === undefined;
     setWrong(bad);
     setAsked(undefined);
@@ -159,8 +162,8 @@ function Change({ payout, worker, api }: Props & { readonly payout: Payout }): R
           label={words.minimum}
           name="minimum"
           inputMode="decimal"
-          defaultValue={formatUnits(BigInt(payout.minimumWei), ETH)}
-          hint={words.minimumHint(formatUnits(BigInt(payout.poolMinimumWei), ETH))}
+          defaultValue={formatUnits(BigInt(payout.minimumWei), WEI_DIGITS)}
+          hint={words.minimumHint(<Eth wei={payout.poolMinimumWei} unit />)}
         />
         <div className="grid content-start gap-1.5">
           <label className="small text-soft" htmlFor={id}>
@@ -179,14 +182,14 @@ function Change({ payout, worker, api }: Props & { readonly payout: Payout }): R
           label={words.maxPrice}
           name="price"
           inputMode="decimal"
-          defaultValue={formatUnits(BigInt(payout.maxGasPriceWei), GWEI)}
+          defaultValue={formatUnits(BigInt(payout.maxGasPriceWei), GWEI_DIGITS)}
           hint={words.maxPriceHint}
         />
         <Field
           label={words.maxShare}
           name="share"
           inputMode="decimal"
-          defaultValue={formatUnits(BigInt(payout.maxGasSharePpm), PERCENT)}
+          defaultValue={formatUnits(BigInt(payout.maxGasSharePpm), PERCENT_DIGITS)}
           hint={words.maxShareHint}
         />
         <div className="sm:col-span-2">

@@ -28,11 +28,11 @@ export function SignIn({ worker, other }: { readonly worker: string; readonly ot
         {words.signIn.why} {other !== null && words.signIn.other(shortHex(other))}
       </p>
       <Loaded of={asked} lines={3}>
-        {({ message, expiresAt }) => (
+        {({ message, chainId, expiresAt }) => (
           <>
             <Sign
               worker={worker}
-              what={{ text: message }}
+              what={{ text: message, chainId }}
               wallet={words.signIn.wallet}
               action={words.signIn.enter}
               onSigned={async (signature) => {

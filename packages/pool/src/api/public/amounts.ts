@@ -1,3 +1,5 @@
+import { type Facts, type FactsOf, piecesOf, type Reason, type ReasonCode, reasonTexts } from "@openpool/protocol";
+
 const WEI_PER_ETH = 10n ** 18n;
 
 /** Wei as people read it in a sentence: up to six decimals, never rounded up. `0.003111 ETH`; tiny amounts in wei. */
@@ -29,4 +31,40 @@ export function duration(ms: number): string {
 /** `1 rig`, `3 rigs`. */
 export function many(count: number, one: string, more = `${one}s`): string {
   return `${count} ${count === 1 ? one : more}`;
+}
+
+/** A sentence as plain text. Amounts are cut to six decimals: who needs them exactly has the facts. */
+export function plainText(template: string, facts: Facts): string {
+  return piecesOf(template, facts)
+    .map((piece) => {
+      switch (piece.kind) {
+        case "text":
+          return piece.text;
+        case "amount":
+          return eth(BigInt(piece.wei));
+        case "span":
+          return duration(piece.ms);
+        case "moment":
+          return piece.at;
+        case "share":
+          return percent(piece.ppm);
+      }
+    })
+    .join("");
+}
+
+/** A reason with its facts, and with the words that they make. */
+export function reasonOf<Code extends ReasonCode>(code: Code, given: FactsOf<Code>): Reason {
+  const facts: Record<string, string | number> = {};
+  // Object.entries forgets what the values of a mapped type are.
+  for (const [name, value] of Object.entries(given) as [string, string | number | bigint | undefined][]) {
+    if (value !== undefined) facts[name] = typeof value === "bigint" ? value.toString() : value;
+  }
+  const [sentence, action]: readonly [string, string?] = reasonTexts[code];
+  return {
+    code,
+    sentence: plainText(sentence, facts),
+    action: action === undefined ? null : plainText(action, facts),
+    facts,
+  };
 }

@@ -17,12 +17,12 @@ import type {
   WorkerPayoutsAnswer,
 } from "@openpool/protocol";
 import type { RollupPoint } from "../../store/rollup-types.ts";
-import type { StoredEvent } from "../../store/types.ts";
-import { duration, many } from "./amounts.ts";
+import { many } from "./amounts.ts";
 import { windowsOf } from "./answer-workers.ts";
 import { type Cached, cached } from "./cached.ts";
 import { type Context, isUnavailable, liveJson } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { HALTED, incidentsOf } from "./incidents.ts";
 import { NO_PAYOUTS } from "./money.ts";
 import type { IncomeView } from "./ports.ts";
 import { ApiError } from "./problem.ts";
@@ -31,9 +31,7 @@ import { currentTerms, termsAnswer, termsJson } from "./terms.ts";
 
 const LAST_PAYOUTS = 5;
 const INCIDENT_DAYS = 90;
-/** A process that is replaced ends within two minutes. */
-const FINISHING_MS = 180_000;
-const INCIDENT_EVENTS = 2_000;
+const MOST_INCIDENT_EVENTS = 2_000;
 
 /** Answers about the pool as a whole; what is dear to find out is remembered for some seconds. */
 export class PoolAnswers {
@@ -78,6 +76,7 @@ export class PoolAnswers {
       version: facts.version,
       startedAt: time(facts.startedAtMs),
       network: facts.network,
+      explorer: port.payouts?.explorer ?? null,
       serviceUri: facts.serviceUri,
       join: facts.join,
       price: {
@@ -329,7 +328,7 @@ export class PoolAnswers {
       .flatMap((one) => {
         if (one.health !== "down" && one.health !== "degraded") return [];
         const health = one.name === "upstreams" ? ("degraded" as const) : one.health;
-        return [{ health, reason: { code: one.name, sentence: one.detail, action: null } }];
+        return [{ health, reason: { code: one.name, sentence: one.detail, action: null, facts: {} } }];
       })
       .toSorted((a, b) => worst[a.health] - worst[b.health]);
   }
@@ -337,15 +336,7 @@ export class PoolAnswers {
   async #makeIncidents(): Promise<readonly Incident[]> {
     const { port, clock } = this.#context;
     const nowMs = clock.now();
-    const types = ["pool.started", "pool.stopped", "log.resumed"];
-    const since = nowMs - INCIDENT_DAYS * STEP_MS.day;
-    const events: StoredEvent[] = [];
-    for (let page: readonly StoredEvent[] | undefined; page === undefined || page.length === INCIDENT_EVENTS;) {
-      page = await port.events({ since, after: page?.at(-1)?.position, types, limit: INCIDENT_EVENTS });
-      // The newest count; the log is read from the oldest on.
-      events.push(...page);
-      events.splice(0, events.length - INCIDENT_EVENTS);
-    }
+    const events = await port.rollups.incidents(nowMs - INCIDENT_DAYS * STEP_MS.day, MOST_INCIDENT_EVENTS);
     const halts = (await port.books?.halts().catch(() => [])) ?? [];
     const stopped = await port.payouts?.stopped();
     const now: Incident[] = halts.map((halt) => ({
@@ -353,7 +344,7 @@ export class PoolAnswers {
       kind: "payouts-halted",
       startedAt: time(halt.sinceMs),
       endedAt: null,
-      sentence: "Payouts are halted until the operator has looked; work goes on.",
+      sentence: HALTED,
     }));
     if (stopped && now.length === 0) {
       now.push({
@@ -415,63 +406,4 @@ function beforeOf(cursor: string | undefined): string | undefined {
 
 function nextOf(more: boolean, id: string | undefined): string | null {
   return more && id !== undefined ? encodeCursor([id]) : null;
-}
-
-/**
- * Starts and stops of the pool, read as what happened: a process whose end nobody recorded was killed or crashed, unless
- * its successor began so lately that it may still be finishing its work; one that ended beside its successor was
- * replaced; one that ended and was followed later left a gap.
- */
-export function incidentsOf(events: readonly StoredEvent[], nowMs: number): Incident[] {
-  const stoppedAt = new Map<number, number>();
-  for (const event of events) {
-    const generation = Number(event.data["generation"]);
-    if (event.type === "pool.stopped") stoppedAt.set(generation, Date.parse(event.time));
-  }
-  const incidents: Incident[] = [];
-  let before: { readonly generation: number; readonly atMs: number } | undefined;
-  for (const event of events) {
-    const atMs = Date.parse(event.time);
-    if (event.type === "log.resumed") {
-      const sinceMs = Date.parse(String(event.data["since"]));
-      const startMs = Number.isFinite(sinceMs) ? sinceMs : atMs;
-      incidents.push({
-        id: `log-${event.position}`,
-        kind: "log-unwritable",
-        startedAt: time(startMs),
-        endedAt: event.time,
-        sentence: `Facts could not be written for ${duration(atMs - startMs)}, so no work was answered.`,
-      });
-    }
-    if (event.type !== "pool.started") continue;
-    const generation = Number(event.data["generation"]);
-    if (before !== undefined) {
-      const endMs = stoppedAt.get(before.generation);
-      if (endMs === undefined && nowMs - atMs < FINISHING_MS) {
-        // It will be told when it is known what it was.
-      } else if (endMs === undefined) {
-        incidents.push({
-          id: `start-${event.position}`,
-          kind: "crash",
-          startedAt: event.time,
-          endedAt: event.time,
-          sentence: "The pool's process ended unexpectedly and was replaced.",
-        });
-      } else {
-        const gapMs = Math.max(0, atMs - endMs);
-        incidents.push({
-          id: `start-${event.position}`,
-          kind: "restart",
-          startedAt: time(Math.min(endMs, atMs)),
-          endedAt: event.time,
-          sentence:
-            gapMs === 0
-              ? "The pool was restarted without a gap."
-              : `The pool was stopped and started again after ${duration(gapMs)}.`,
-        });
-      }
-    }
-    before = { generation, atMs };
-  }
-  return incidents.toReversed();
 }

@@ -18,7 +18,7 @@ import type { KnownSubject, RollupPoint, RollupStep, RollupSubject } from "../..
 import { noSums } from "../../store/rollup-types.ts";
 import type { RigReportRecord } from "../../store/types.ts";
 import { LATENCY_BOUNDS_MS } from "../../store/schema/4-rollups.ts";
-import { duration, many } from "./amounts.ts";
+import { many, reasonOf } from "./amounts.ts";
 import { bestState, rigSummary } from "./answer-lists.ts";
 import { type Context, liveRigsOf } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
@@ -81,6 +81,10 @@ const REFUSALS: Record<string, string> = {
   "zero-capacity": "it offered no place for a stream",
 };
 
+function refusalText({ reason }: { readonly reason: string }): string {
+  return REFUSALS[reason] ?? "it could not show who it is";
+}
+
 export async function workerAnswer(context: Context, worker: WorkerAddress): Promise<WorkerAnswer> {
   const { port } = context;
   const live = context.live();
@@ -137,8 +141,8 @@ function nextAction(facts: {
   if (facts.banned !== undefined) return `The operator has banned this address: ${facts.banned}. Ask the operator.`;
   const lastSeenMs = facts.rigs.map((rig) => Date.parse(rig.lastSeenAt ?? "")).filter(Number.isFinite);
   if (facts.refused && facts.refused.atMs > Math.max(0, ...lastSeenMs)) {
-    const why = REFUSALS[facts.refused.reason] ?? "it could not show who it is";
-    return `A rig tried to join in this name ${duration(facts.nowMs - facts.refused.atMs)} ago and was refused: ${why}.`;
+    const agoMs = facts.nowMs - facts.refused.atMs;
+    return reasonOf("refused", { agoMs, why: refusalText(facts.refused) }).sentence;
   }
   if (!facts.isKnown) {
     return "This address has never worked here. Start a rig with it as its secret: the join page has the command.";
@@ -273,33 +277,15 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
   const idle = rigs.every((rig) => rig.jobsInFlight === 0);
   const rules = port.worker(worker);
   const reasons: Reason[] = [];
-  if (rules?.banned !== undefined) {
-    reasons.push({
-      code: "banned",
-      sentence: `The operator has banned this address: ${rules.banned}.`,
-      action: "Ask the operator.",
-    });
-  }
+  if (rules?.banned !== undefined) reasons.push(reasonOf("banned", { why: rules.banned }));
   const refused = known.find((one) => one.rig === "")?.refused;
   if (online.length === 0 && refused && refused.atMs > sinceMs) {
-    reasons.push({
-      code: "refused",
-      sentence: `A rig tried to join in this name ${duration(nowMs - refused.atMs)} ago and was refused: ${REFUSALS[refused.reason] ?? "it could not show who it is"}.`,
-      action: "Correct its secret and start it again.",
-    });
+    reasons.push(reasonOf("refused", { agoMs: nowMs - refused.atMs, why: refusalText(refused) }));
   }
   if (rigs.length === 0 && known.length === 0) {
-    reasons.push({
-      code: "never-joined",
-      sentence: "No rig has ever connected in this name.",
-      action: "Start a rig with this address as its secret: the join page has the command.",
-    });
+    reasons.push(reasonOf("never-joined", {}));
   } else if (online.length === 0) {
-    reasons.push({
-      code: "offline",
-      sentence: "None of its rigs is connected.",
-      action: "Start one, or look into its log: it says whether it reaches the pool.",
-    });
+    reasons.push(reasonOf("offline", {}));
   }
   if (online.length > 0) {
     const seen = new Set<string>();

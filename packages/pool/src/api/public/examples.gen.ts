@@ -24,6 +24,7 @@ export const examples: readonly {
       version: "0.1.0",
       startedAt: "2026-11-20T08:00:00.000Z",
       network: "offchain",
+      explorer: null,
       serviceUri: "https://pool.example.com:8935",
       join: { open: true, registered: false, passwordNeeded: false },
       price: { pricePerUnitWei: "1000", pixelsPerUnit: "1" },
@@ -730,7 +731,14 @@ export const examples: readonly {
         configured: false,
         why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
       },
-      unpaidReasons: [{ code: "held", sentence: "51840007500 wei are held for checks.", action: null }],
+      unpaidReasons: [
+        {
+          code: "held",
+          sentence: "51840007500 wei are held for checks.",
+          action: null,
+          facts: { heldWei: "51840007500" },
+        },
+      ],
       windows: {
         "1h": {
           from: "2026-11-21T11:31:00.000Z",
@@ -994,7 +1002,14 @@ export const examples: readonly {
         configured: false,
         why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
       },
-      unpaidReasons: [{ code: "held", sentence: "51840007500 wei are held for checks.", action: null }],
+      unpaidReasons: [
+        {
+          code: "held",
+          sentence: "51840007500 wei are held for checks.",
+          action: null,
+          facts: { heldWei: "51840007500" },
+        },
+      ],
       windows: {
         "1h": {
           from: "2026-11-21T11:31:00.000Z",
@@ -1392,12 +1407,18 @@ export const examples: readonly {
       idle: false,
       sentence: "Its rigs have 1 of the 4 streams on the pool now.",
       reasons: [
-        { code: "working", sentence: "rig1 has 1 stream on 4 places and works on 1 segment now.", action: null },
+        {
+          code: "working",
+          sentence: "rig1 has 1 stream on 4 places and works on 1 segment now.",
+          action: null,
+          facts: { rig: "rig1", streams: 1, places: 4, segments: 1 },
+        },
         {
           code: "others-ahead",
           sentence:
             "1 rig of others with a free place is faster, less loaded or better trusted, and a new stream goes there first.",
           action: "Faster work and fewer failures move it up; its speed stands on the rig's page.",
+          facts: { ahead: 1 },
         },
       ],
       demand: { streams: 4, jobsInFlight: 2, jobsLastHour: 6, waiting: 0 },
@@ -1416,12 +1437,18 @@ export const examples: readonly {
           chosenLastHour: 4,
           passedOverLastHour: 1,
           reasons: [
-            { code: "working", sentence: "rig1 has 1 stream on 4 places and works on 1 segment now.", action: null },
+            {
+              code: "working",
+              sentence: "rig1 has 1 stream on 4 places and works on 1 segment now.",
+              action: null,
+              facts: { rig: "rig1", streams: 1, places: 4, segments: 1 },
+            },
             {
               code: "others-ahead",
               sentence:
                 "1 rig of others with a free place is faster, less loaded or better trusted, and a new stream goes there first.",
               action: "Faster work and fewer failures move it up; its speed stands on the rig's page.",
+              facts: { ahead: 1 },
             },
           ],
         },
@@ -1440,7 +1467,8 @@ export const examples: readonly {
             {
               code: "offline",
               sentence: "attic is not connected; it was last seen 5 h ago.",
-              action: "Start it, or look into its log: it says whether it reaches the pool.",
+              action: "Start attic, or look into its log: it says whether it reaches the pool.",
+              facts: { rig: "attic", agoMs: 17999600 },
             },
           ],
         },
@@ -1463,7 +1491,14 @@ export const examples: readonly {
           times: 1,
         },
       ],
-      unpaid: [{ code: "held", sentence: "51840007500 wei are held for checks.", action: null }],
+      unpaid: [
+        {
+          code: "held",
+          sentence: "51840007500 wei are held for checks.",
+          action: null,
+          facts: { heldWei: "51840007500" },
+        },
+      ],
     },
   },
   {
@@ -1627,6 +1662,55 @@ export const examples: readonly {
     body: "id,time,kind,amount_wei,state,release_at,terms_version,rig,job,segments,pixels,shape,price_per_unit_wei,pixels_per_unit,fee_wei,commission_wei,scheme,transaction,reason,eth_price,eth_price_currency\r\n019aa5b2-0000-7000-8000-000000000001,2026-11-21T12:30:01.000Z,credit,10368000000,held,2026-11-22T12:30:01.000Z,1,rig1,019aa5b2-0000-7000-8000-000000000001,1,13824000,640x360,1000,1,13824000000,3456000000,unit,,,,\r\n019aa5b2-0000-7000-8000-000000000002,2026-11-21T12:30:02.000Z,credit,10368000750,held,2026-11-22T12:30:02.000Z,1,attic,019aa5b2-0000-7000-8000-000000000002,1,13824001,640x360,1000,1,13824001000,3456000250,unit,,,,\r\n019aa5b2-0000-7000-8000-000000000003,2026-11-21T12:30:03.000Z,credit,10368001500,held,2026-11-22T12:30:03.000Z,1,rig1,019aa5b2-0000-7000-8000-000000000003,1,13824002,640x360,1000,1,13824002000,3456000500,unit,,,,\r\n019aa5b2-0000-7000-8000-000000000004,2026-11-21T12:30:04.000Z,credit,10368002250,held,2026-11-22T12:30:04.000Z,1,attic,019aa5b2-0000-7000-8000-000000000004,1,13824003,640x360,1000,1,13824003000,3456000750,unit,,,,\r\n019aa5b2-0000-7000-8000-000000000005,2026-11-21T12:30:05.000Z,credit,10368003000,held,2026-11-22T12:30:05.000Z,1,rig1,019aa5b2-0000-7000-8000-000000000005,1,13824004,640x360,1000,1,13824004000,3456001000,unit,,,,\r\n019aa5b2-0000-7000-8000-000000000006,2026-11-21T12:30:05.000Z,credit,20736000000,held,2026-11-22T12:30:05.000Z,1,big,019aa5b2-0000-7000-8000-000000000006,1,27648000,640x360,1000,1,27648000000,6912000000,unit,,,,\r\n",
   },
   {
+    route: "/v1/workers/{address}/payouts.csv",
+    name: "none",
+    url: "/v1/workers/0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1/payouts.csv",
+    status: 404,
+    body: {
+      type: "/v1/problems#api/not-configured",
+      title: "This pool does not have that",
+      status: 404,
+      detail:
+        "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+      code: "api/not-configured",
+    },
+  },
+  {
+    route: "/v1/workers/{address}/jobs.csv",
+    name: "rig",
+    url: "/v1/workers/0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1/jobs.csv?rig=attic",
+    status: 200,
+    body: "job,time,rig,segment,source_ms,work_ms,renditions,pixels,price_per_unit_wei,pixels_per_unit,fee_wei,commission_wei,earned_wei,attempts\r\n019aa5b2-0000-7000-8000-000000000004,2026-11-21T12:30:04.000Z,attic,4,2000,650,640x360,13824003,1000,1,13824003000,3456000750,10368002250,1\r\n019aa5b2-0000-7000-8000-000000000002,2026-11-21T12:30:02.000Z,attic,2,2000,650,640x360,13824001,1000,1,13824001000,3456000250,10368000750,1\r\n",
+  },
+  {
+    route: "/v1/workers/{address}/earnings.csv",
+    name: "days",
+    url: "/v1/workers/0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1/earnings.csv?window=7d&step=day",
+    status: 200,
+    body: "time,jobs,lost_jobs,failed_attempts,pixels,fee_wei,earned_wei,real_time_ratio\r\n2026-11-15T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-16T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-17T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-18T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-19T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-20T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-21T00:00:00.000Z,5,0,1,69120010,69120010000,51840007500,3.08\r\n",
+  },
+  {
+    route: "/v1/earnings.csv",
+    name: "days",
+    url: "/v1/earnings.csv?window=7d&step=day",
+    status: 200,
+    body: "time,jobs,lost_jobs,failed_attempts,pixels,fee_wei,earned_wei,real_time_ratio\r\n2026-11-15T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-16T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-17T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-18T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-19T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-20T00:00:00.000Z,0,0,0,0,0,0,\r\n2026-11-21T00:00:00.000Z,6,1,1,96768010,96768010000,72576007500,3.36\r\n",
+  },
+  {
+    route: "/v1/workers.csv",
+    name: "all",
+    url: "/v1/workers.csv",
+    status: 200,
+    body: "worker,state,rigs_online,rigs,streams,jobs_in_flight,jobs_24h,earned_24h_wei,success_ppm,real_time_ratio,first_seen,last_seen,last_job\r\n0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1,online,1,2,1,1,5,51840007500,833333,3.08,2026-11-21T12:30:00.000Z,2026-11-21T12:30:00.000Z,2026-11-21T12:30:00.000Z\r\n0xB0B0b0B0B0B0B0b0B0B0B0b0b0b0b0B0b0b0B0B0,online,1,1,3,1,1,20736000000,1000000,6.25,2026-11-21T12:30:05.000Z,2026-11-21T12:30:00.000Z,2026-11-21T12:30:00.000Z\r\n0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf,offline,0,1,0,0,0,0,,,,2026-11-21T12:30:00.000Z,\r\n",
+  },
+  {
+    route: "/v1/rigs.csv",
+    name: "online",
+    url: "/v1/rigs.csv?state=online",
+    status: 200,
+    body: "worker,rig,label,state,standing,device,software,capacity,streams,jobs_in_flight,jobs_24h,earned_24h_wei,success_ppm,real_time_ratio,first_seen,last_seen,last_job\r\n0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1,rig1,,online,trusted,NVIDIA L4,Open Pool worker 0.1.0,4,1,1,3,31104004500,998000,3.08,2026-11-21T12:30:00.000Z,2026-11-21T12:30:00.000Z,2026-11-21T12:30:00.000Z\r\n0xB0B0b0B0B0B0B0b0B0B0B0b0b0b0b0B0b0b0B0B0,big,,online,trusted,,0.8.12,20,3,1,1,20736000000,998000,6.25,2026-11-21T12:30:05.000Z,2026-11-21T12:30:00.000Z,2026-11-21T12:30:00.000Z\r\n",
+  },
+  {
     route: "/v1/payouts",
     name: "payouts",
     url: "/v1/payouts",
@@ -1634,6 +1718,20 @@ export const examples: readonly {
     body: {
       configured: false,
       why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+    },
+  },
+  {
+    route: "/v1/payouts.csv",
+    name: "none",
+    url: "/v1/payouts.csv",
+    status: 404,
+    body: {
+      type: "/v1/problems#api/not-configured",
+      title: "This pool does not have that",
+      status: 404,
+      detail:
+        "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+      code: "api/not-configured",
     },
   },
   {

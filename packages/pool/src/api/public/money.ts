@@ -1,7 +1,7 @@
 import type { Balance, NotConfigured, Reason, WorkerAddress, WorkerNextPayout } from "@openpool/protocol";
 import { termsFor } from "../../ledger/terms.ts";
 import type { AccountBalance } from "../../ledger/types.ts";
-import { duration, eth } from "./amounts.ts";
+import { reasonOf } from "./amounts.ts";
 import type { Context } from "./context.ts";
 import { STEP_MS, time, timeOrNull } from "./sums.ts";
 import { currentTerms } from "./terms.ts";
@@ -105,39 +105,29 @@ function unpaidReasons(facts: {
   };
 }): Reason[] {
   const { accounts, payout, nowMs, oldestHeldMs } = facts;
+  const { owedWei, heldWei, payingWei } = accounts;
   const reasons: Reason[] = [];
-  const say = (code: string, sentence: string, action: string | null = null): void =>
-    void reasons.push({ code, sentence, action });
-  if (accounts.payingWei > 0n) {
-    say("payout-under-way", `${eth(accounts.payingWei)} are in a payout that is under way.`);
-  }
-  if (accounts.owedWei > 0n) {
+  if (payingWei > 0n) reasons.push(reasonOf("payout-under-way", { payingWei }));
+  if (owedWei > 0n) {
     if (!payout) {
-      say("payouts-not-configured", NO_PAYOUTS.why, "Ask the operator.");
+      reasons.push(reasonOf("payouts-not-configured", { why: NO_PAYOUTS.why }));
     } else if (payout.stopped !== undefined) {
-      say("payouts-stopped", `Payouts are stopped: ${payout.stopped}`);
-    } else if (accounts.owedWei < payout.minimumWei) {
-      say(
-        "below-minimum",
-        `${eth(accounts.owedWei)} are owed, ${eth(payout.minimumWei - accounts.owedWei)} less than the minimum of ${eth(payout.minimumWei)}.`,
-      );
+      reasons.push(reasonOf("payouts-stopped", { why: payout.stopped }));
+    } else if (owedWei < payout.minimumWei) {
+      const { minimumWei } = payout;
+      reasons.push(reasonOf("below-minimum", { owedWei, missingWei: minimumWei - owedWei, minimumWei }));
     } else if (payout.waits !== undefined) {
-      say("waits", payout.waits);
+      reasons.push(reasonOf("waits", { why: payout.waits }));
     } else if (payout.nextAtMs === undefined) {
-      say("by-hand", "Payouts are made by hand by the operator; no time is set for the next one.");
+      reasons.push(reasonOf("by-hand", {}));
     } else {
-      say(
-        "waits-for-payout",
-        `${eth(accounts.owedWei)} are owed and over the minimum; the next payout is in ${duration(payout.nextAtMs - nowMs)}, at ${time(payout.nextAtMs)}.`,
-      );
+      const untilMs = payout.nextAtMs - nowMs;
+      reasons.push(reasonOf("waits-for-payout", { owedWei, untilMs, nextAt: time(payout.nextAtMs) }));
     }
   }
-  if (accounts.heldWei > 0n) {
-    const release =
-      oldestHeldMs === undefined
-        ? ""
-        : ` The oldest of it is released ${oldestHeldMs <= nowMs ? "now" : `in ${duration(oldestHeldMs - nowMs)}`}.`;
-    say("held", `${eth(accounts.heldWei)} are held for checks.${release}`);
+  if (heldWei > 0n) {
+    const releaseMs = oldestHeldMs === undefined ? undefined : Math.max(0, oldestHeldMs - nowMs);
+    reasons.push(reasonOf("held", { heldWei, releaseMs }));
   }
   return reasons;
 }

@@ -1,5 +1,6 @@
 import {
   type Asset as AssetJson,
+  explorerOf,
   type PayoutLine as LineJson,
   type PayoutRun as RunJson,
   type WorkerAddress,
@@ -50,11 +51,6 @@ const NEWEST = 25;
 const FRESH_MS = 3_000;
 /** Runs whose lines are kept: one may have thousands. */
 const KEPT_RUNS = 20;
-
-const EXPLORERS: Readonly<Record<number, string>> = {
-  42_161: "https://arbiscan.io",
-  421_614: "https://sepolia.arbiscan.io",
-};
 
 const RUN_STATES: Record<RunState, RunJson["state"]> = {
   planned: "planned",
@@ -183,7 +179,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
   };
 
   return {
-    explorer: EXPLORERS[deps.chainId],
+    explorer: explorerOf(deps.chainId),
     payer: deps.payer,
     asset: assetJson(deps.asset),
     nextAtMs: async () => (await port.next()).atMs,

@@ -38,6 +38,7 @@ import { PoolAnswers } from "./answer-pool.ts";
 import { leaderboardAnswer, rigsAnswer, workersAnswer } from "./answer-lists.ts";
 import { earningsAnswer, jobsAnswer, rigAnswer, rigsOfWorker, whyAnswer, workerAnswer } from "./answer-workers.ts";
 import { type Context, readAddress } from "./context.ts";
+import { csvRoutes } from "./csv-routes.ts";
 import type { EventHub } from "./event-hub.ts";
 import { ApiError, problems } from "./problem.ts";
 import { sendProblem } from "./reply.ts";
@@ -274,6 +275,8 @@ export async function routes(
     reading("payouts", "One payout run and its lines", payoutRunAnswerSchema, pageQuerySchema, runParams, "or none"),
     ({ params, query }) => pool.payoutRun(params.id, query),
   );
+
+  csvRoutes(plain, { context, pool, filesPerMinute: statementsPerMinute });
 
   const streams = new Map<string, number>();
   app.get(

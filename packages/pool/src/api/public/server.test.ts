@@ -101,7 +101,14 @@ const requests: readonly (readonly [route: string, name: string, url: string, mo
   ["/v1/workers/{address}/earnings", "too-coarse", `/v1/workers/${ada}/earnings?window=1h&step=day`],
   ["/v1/workers/{address}/payouts", "payouts", `/v1/workers/${ada}/payouts`],
   ["/v1/workers/{address}/statements.csv", "all", `/v1/workers/${ada}/statements.csv`],
+  ["/v1/workers/{address}/payouts.csv", "none", `/v1/workers/${ada}/payouts.csv`],
+  ["/v1/workers/{address}/jobs.csv", "rig", `/v1/workers/${ada}/jobs.csv?rig=attic`],
+  ["/v1/workers/{address}/earnings.csv", "days", `/v1/workers/${ada}/earnings.csv?window=7d&step=day`],
+  ["/v1/earnings.csv", "days", "/v1/earnings.csv?window=7d&step=day"],
+  ["/v1/workers.csv", "all", "/v1/workers.csv"],
+  ["/v1/rigs.csv", "online", "/v1/rigs.csv?state=online"],
   ["/v1/payouts", "payouts", "/v1/payouts"],
+  ["/v1/payouts.csv", "none", "/v1/payouts.csv"],
   ["/v1/payouts/{id}", "none", "/v1/payouts/1"],
   ["/v1/problems", "problems", "/v1/problems"],
   ["/v1/alerts", "offered", "/v1/alerts"],
@@ -641,6 +648,7 @@ test("what went wrong lately is listed, newest first, with how long it lasted", 
   await served.store.append([{ type: "pool.started", data: { generation: 2, version: "0.1.0", pid: 8 } }]);
   // Until then the one before might only be finishing its work.
   served.clock.advance(600_000);
+  await served.rollups.catchUp();
   const { components, incidents, health } = statusAnswerSchema.parse((await served.get("/v1/status")).body);
   expect(health).toBe("degraded");
   expect(components.find((one) => one.name === "payouts")).toMatchObject({ health: "degraded" });

@@ -1,45 +1,29 @@
-import type { Terms as TermsJson, TermsAnswer } from "@openpool/protocol";
+import { type Terms as TermsJson, type TermsAnswer, termsFacts, termsText } from "@openpool/protocol";
 import type { Terms } from "../../ledger/terms.ts";
-import { duration, eth, percent } from "./amounts.ts";
+import { plainText } from "./amounts.ts";
 import { time } from "./sums.ts";
 
 /** The terms as everybody reads them. Who has terms of its own is that worker's business: only how many is told. */
 export function termsJson(terms: Terms): TermsJson {
-  const share = 1_000_000n - terms.commissionPpm;
   const schedule = terms.schedule.cron === "" ? null : `${terms.schedule.cron} (${terms.schedule.timeZone})`;
+  const said = {
+    commissionPpm: Number(terms.commissionPpm),
+    scheme: terms.scheme,
+    holdMs: terms.holdMs,
+    minimumPayoutWei: terms.minimumPayoutWei.toString(),
+    gasBorneBy: terms.gasBorneBy,
+  };
   return {
     version: terms.version,
     announcedAt: time(terms.announcedAtMs),
     effectiveAt: time(terms.effectiveAtMs),
-    commissionPpm: Number(terms.commissionPpm),
-    scheme: terms.scheme,
+    ...said,
     schemeOptions: { ...terms.schemeOptions },
-    holdMs: terms.holdMs,
-    minimumPayoutWei: terms.minimumPayoutWei.toString(),
     schedule,
-    gasBorneBy: terms.gasBorneBy,
     overrides: terms.overrides.length,
-    sentence:
-      `Of every fee the pool keeps ${percent(terms.commissionPpm)} and ${percent(share)} goes to ${goesTo(terms.scheme)}; ` +
-      `${terms.holdMs === 0 ? "owed at once" : `held ${duration(terms.holdMs)} for checks`}, ` +
-      `paid from ${eth(terms.minimumPayoutWei)} on, gas on the ${terms.gasBorneBy}.`,
+    sentence: plainText(termsText(terms.scheme), termsFacts(said)),
     formula: formulaOf(terms.scheme),
   };
-}
-
-function goesTo(scheme: string): string {
-  switch (scheme) {
-    case "unit":
-      return "the worker who did the job";
-    case "segment":
-      return "a pot that pays a fixed amount for each segment";
-    case "proportional":
-      return "the workers, by their part of the pool's work in a period";
-    case "blend":
-      return "the workers, partly by job and partly by their part of a period's work";
-    default:
-      return `the workers by the scheme "${scheme}"`;
-  }
 }
 
 function formulaOf(scheme: string): string[] {

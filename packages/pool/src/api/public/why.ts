@@ -1,6 +1,6 @@
-import type { Reason } from "@openpool/protocol";
+import type { FactsOf, Reason, ReasonCode } from "@openpool/protocol";
 import { SILENT, standingDemerit, weigh } from "../../dispatch/score.ts";
-import { duration, many } from "./amounts.ts";
+import { reasonOf } from "./amounts.ts";
 import type { LivePool, LiveRig } from "./ports.ts";
 
 const HOUR_MS = 3_600_000;
@@ -87,92 +87,42 @@ export interface RigCase {
 /** Why a rig has the work it has, most important first. */
 export function rigReasons({ live, rig, ahead, supply, chosen, passedOver }: RigCase): Reason[] {
   const reasons: Reason[] = [];
-  const say = (code: string, sentence: string, action: string | null = null): void =>
-    void reasons.push({ code, sentence, action });
+  const say = <Code extends ReasonCode>(code: Code, facts: FactsOf<Code>): void =>
+    void reasons.push(reasonOf(code, facts));
+  const name = { rig: rig.rig };
+  const { streams } = live;
   if (rig.state === "offline") {
-    say(
-      "offline",
-      `${rig.rig} is not connected; it was last seen ${duration(live.atMs - rig.lastSeenMs)} ago.`,
-      "Start it, or look into its log: it says whether it reaches the pool.",
-    );
+    say("offline", { ...name, agoMs: live.atMs - rig.lastSeenMs });
     return reasons;
   }
-  if (live.draining) say("pool-restarting", "The pool is restarting and takes no new streams for a moment.");
-  if (!live.logWritable) say("pool-cannot-book", "The pool cannot write its books now, so it takes no work.");
-  if (rig.state === "draining") {
-    say("draining", `The pool's operator takes ${rig.rig} out of work: it keeps its streams and gets no new ones.`);
+  if (live.draining) say("pool-restarting", {});
+  if (!live.logWritable) say("pool-cannot-book", {});
+  if (rig.state === "draining") say("draining", name);
+  if (rig.standing === "barred" || rig.standing === "probation") {
+    say(rig.standing, { ...name, why: rig.standingReason });
   }
-  if (rig.standing === "barred") {
-    say(
-      "barred",
-      `${rig.rig} is barred: ${rig.standingReason}. It gets one segment now and then to show that it is well again.`,
-      "Find out why its results fail; good retrials in a row lift it.",
-    );
-  } else if (rig.standing === "probation") {
-    say(
-      "probation",
-      `${rig.rig} is on probation: ${rig.standingReason}. Others with room come first.`,
-      "Good results in a row earn the trust back.",
-    );
-  }
-  if (rig.connections.length > 0 && rig.connections.every((one) => one.avoided)) {
-    say(
-      "avoided",
-      `${rig.rig} is left alone for a moment: it said that it was busy, or let a task run late without a sign of life.`,
-      "If this stays, it has more places than it can serve: lower its capacity.",
-    );
-  }
+  if (rig.connections.length > 0 && rig.connections.every((one) => one.avoided)) say("avoided", name);
   if (rig.streams > 0) {
-    say(
-      "working",
-      `${rig.rig} has ${many(rig.streams, "stream")} on ${many(rig.capacity, "place")}` +
-        (rig.jobsInFlight > 0
-          ? ` and works on ${many(rig.jobsInFlight, "segment")} now.`
-          : "; a stream pauses between segments."),
-    );
+    const segments = rig.jobsInFlight > 0 ? rig.jobsInFlight : undefined;
+    say("working", { ...name, streams: rig.streams, places: rig.capacity, segments });
     if (freePlaces(rig) === 0) {
-      say(
-        "full",
-        `All places of ${rig.rig} are taken.`,
-        "If it is not busy, give it more capacity; if it is, this is what it can do.",
-      );
+      say("full", name);
       return reasons;
     }
   }
-  if (live.streams === 0) {
-    say("no-demand", "No gateway sends a stream to this pool now.");
+  if (streams === 0) {
+    say("no-demand", {});
     return reasons;
   }
-  if (ahead > 0) {
-    say(
-      "others-ahead",
-      `${many(ahead, "rig")} of others with a free place ${ahead === 1 ? "is" : "are"} faster, less loaded or better trusted, and a new stream goes there first.`,
-      "Faster work and fewer failures move it up; its speed stands on the rig's page.",
-    );
-  }
+  if (ahead > 0) say("others-ahead", { ahead });
   if (rig.streams === 0 && chosen === 0 && passedOver === 0) {
-    say(
-      "streams-stay",
-      `The ${many(live.streams, "stream")} that run${live.streams === 1 ? "s" : ""} stay${live.streams === 1 ? "s" : ""} with the rigs that serve them well; no new one had to be placed in the last hour.`,
-    );
+    say("streams-stay", { streams });
   } else if (rig.streams === 0 && passedOver > 0) {
-    say(
-      "passed-over",
-      `In the last hour it was considered ${many(passedOver + chosen, "time")} and chosen ${many(chosen, "time")}.`,
-    );
+    say("passed-over", { considered: passedOver + chosen, chosen });
   }
-  if (rig.standing === "new") {
-    say("new", `${rig.rig} is new: it is tried out with single segments until its results have shown what it can do.`);
-  }
-  if (reasons.length === 0) {
-    say("next", `${rig.rig} is ready and nobody with room is ahead of it: the next new stream is likely its.`);
-  }
-  if (supply.free > live.streams * 4 && rig.streams === 0) {
-    say(
-      "room",
-      `The pool has ${many(supply.free, "free place")} and ${many(live.streams, "stream")}: there are more rigs than work now.`,
-    );
-  }
+  if (rig.standing === "new") say("new", name);
+  if (reasons.length === 0) say("next", name);
+  if (supply.free > streams * 4 && rig.streams === 0) say("room", { places: supply.free, streams });
   return reasons;
 }
 

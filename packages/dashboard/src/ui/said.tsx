@@ -1,0 +1,58 @@
+import { type Facts, piecesOf, type Piece, type Reason } from "@openpool/protocol";
+import { Fragment, type ReactNode } from "react";
+import { parseUnits, WEI_DIGITS } from "../format/amount.ts";
+import { formatPpm } from "../format/number.ts";
+import { formatSpan } from "../format/time.ts";
+import { text } from "../text.tsx";
+import { Hex } from "./address.tsx";
+import { Eth } from "./amount.tsx";
+import { When } from "./time.tsx";
+
+/** A sentence of the catalogue with its facts: amounts carry their exact wei, moments are the reader's own. */
+export function Said({ template, facts }: { readonly template: string; readonly facts: Facts }): ReactNode {
+  return piecesOf(template, facts).map((piece, i) => <Fragment key={i}>{draw(piece)}</Fragment>);
+}
+
+function draw(piece: Piece): ReactNode {
+  switch (piece.kind) {
+    case "text":
+      return <Worded>{piece.text}</Worded>;
+    case "amount":
+      return <Eth wei={piece.wei} unit />;
+    case "span":
+      return formatSpan(piece.ms);
+    case "moment":
+      return <When at={piece.at} />;
+    case "share":
+      return formatPpm(piece.ppm);
+  }
+}
+
+/** A reason in the words of the catalogue; one that it does not know in the pool's own. */
+export function reasonWords({ code, sentence, action, facts }: Reason): {
+  readonly sentence: ReactNode;
+  readonly action: ReactNode;
+} {
+  const known = Object.hasOwn(text.reasons, code) ? text.reasons[code] : undefined;
+  if (known === undefined) return { sentence: <Worded>{sentence}</Worded>, action };
+  const [said, advice] = known;
+  return {
+    sentence: <Said template={said} facts={facts} />,
+    action: advice === undefined ? null : <Said template={advice} facts={facts} />,
+  };
+}
+
+const NAMES = /(0x[0-9a-fA-F]{40}(?:\.[0-9A-Za-z][\w-]{0,31})?|\b\d+(?:\.\d{1,18})? ETH\b)/;
+
+/** A sentence as the pool wrote it: addresses are short, and amounts, which it writes to the last digit, carry their wei. */
+export function Worded({ children }: { readonly children: string }): ReactNode {
+  return children.split(NAMES).map((part, i) => {
+    if (i % 2 === 0) return part;
+    const [name = "", rig] = part.split(".");
+    if (part.endsWith(" ETH")) {
+      const wei = parseUnits(part.slice(0, -" ETH".length), WEI_DIGITS);
+      return wei === undefined ? part : <Eth key={i} wei={wei.toString()} unit />;
+    }
+    return <Hex key={i} value={name} kind="address" behind={rig === undefined ? "" : `.${rig}`} />;
+  });
+}

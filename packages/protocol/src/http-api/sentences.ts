@@ -1,0 +1,168 @@
+/*
+ * Sentences that are made of facts. The pool writes them as plain text for whoever reads its API, and its pages draw the
+ * same ones with live amounts and times: who translates the pages replaces these templates and nothing else.
+ *
+ * In a template `{name}` is a fact. What it is follows from the end of its name: …Wei is an amount, …Ms a span of time,
+ * …At a moment, …Ppm a share. `{rigs|rig|rigs}` is a number with its noun, `{rigs?is|are}` the word alone. What stands in
+ * `[…]` is left out where one of its facts is missing, and what stands in `[!name …]` where that fact is there.
+ */
+
+/** By name: amounts in wei as decimal strings, spans in milliseconds, moments as RFC 3339, shares in parts per million. */
+export type Facts = Readonly<Record<string, string | number>>;
+
+/** What each reason says, and what can be done about it. A code is never renamed. */
+export const reasonTexts = {
+  // Why not paid yet.
+  "payout-under-way": ["{payingWei} are in a payout that is under way."],
+  "payouts-not-configured": ["{why}", "Ask the operator."],
+  "payouts-stopped": ["Payouts are stopped: {why}"],
+  "below-minimum": ["{owedWei} are owed, {missingWei} less than the minimum of {minimumWei}."],
+  waits: ["{why}"],
+  "by-hand": ["Payouts are made by hand by the operator; no time is set for the next one."],
+  "waits-for-payout": ["{owedWei} are owed and over the minimum; the next payout is in {untilMs}, at {nextAt}."],
+  held: ["{heldWei} are held for checks.[ The oldest of it is released in {releaseMs}.]"],
+  // Why this much work.
+  banned: ["The operator has banned this address: {why}.", "Ask the operator."],
+  refused: [
+    "A rig tried to join in this name {agoMs} ago and was refused: {why}.",
+    "Correct its secret and start it again.",
+  ],
+  "never-joined": [
+    "No rig has ever connected in this name.",
+    "Start a rig with this address as its secret: the join page has the command.",
+  ],
+  offline: [
+    "[{rig} is not connected; it was last seen {agoMs} ago.][!rig None of its rigs is connected.]",
+    "Start [!rig one][{rig}], or look into its log: it says whether it reaches the pool.",
+  ],
+  "pool-restarting": ["The pool is restarting and takes no new streams for a moment."],
+  "pool-cannot-book": ["The pool cannot write its books now, so it takes no work."],
+  draining: ["The pool's operator takes {rig} out of work: it keeps its streams and gets no new ones."],
+  barred: [
+    "{rig} is barred: {why}. It gets one segment now and then to show that it is well again.",
+    "Find out why its results fail; good retrials in a row lift it.",
+  ],
+  probation: [
+    "{rig} is on probation: {why}. Others with room come first.",
+    "Good results in a row earn the trust back.",
+  ],
+  avoided: [
+    "{rig} is left alone for a moment: it said that it was busy, or let a task run late without a sign of life.",
+    "If this stays, it has more places than it can serve: lower its capacity.",
+  ],
+  working: [
+    "{rig} has {streams|stream|streams} on {places|place|places}[ and works on {segments|segment|segments} now.][!segments ; a stream pauses between segments.]",
+  ],
+  full: [
+    "All places of {rig} are taken.",
+    "If it is not busy, give it more capacity; if it is, this is what it can do.",
+  ],
+  "no-demand": ["No gateway sends a stream to this pool now."],
+  "others-ahead": [
+    "{ahead|rig|rigs} of others with a free place {ahead?is|are} faster, less loaded or better trusted, and a new stream goes there first.",
+    "Faster work and fewer failures move it up; its speed stands on the rig's page.",
+  ],
+  "streams-stay": [
+    "The {streams|stream|streams} that {streams?runs|run} {streams?stays|stay} with the rigs that serve them well; no new one had to be placed in the last hour.",
+  ],
+  "passed-over": ["In the last hour it was considered {considered|time|times} and chosen {chosen|time|times}."],
+  new: ["{rig} is new: it is tried out with single segments until its results have shown what it can do."],
+  next: ["{rig} is ready and nobody with room is ahead of it: the next new stream is likely its."],
+  room: [
+    "The pool has {places|free place|free places} and {streams|stream|streams}: there are more rigs than work now.",
+  ],
+} as const satisfies Record<string, readonly [sentence: string, action?: string]>;
+
+export type ReasonCode = keyof typeof reasonTexts;
+
+/** To whom the workers' share of a fee goes, by scheme. */
+const shareGoesTo: Readonly<Record<string, string>> = {
+  unit: "the worker who did the job",
+  segment: "a pot that pays a fixed amount for each segment",
+  proportional: "the workers, by their part of the pool's work in a period",
+  blend: "the workers, partly by job and partly by their part of a period's work",
+};
+
+/** The terms in one sentence; its facts are those of {@link termsFacts}. */
+export function termsText(scheme: string): string {
+  const to = shareGoesTo[scheme] ?? "the workers by the scheme {scheme}";
+  return `Of every fee the pool keeps {commissionPpm} and {sharePpm} goes to ${to}; [held {holdMs} for checks][!holdMs owed at once], paid from {minimumPayoutWei} on, gas on the {gasBorneBy}.`;
+}
+
+export function termsFacts(terms: {
+  readonly commissionPpm: number;
+  readonly scheme: string;
+  readonly holdMs: number;
+  readonly minimumPayoutWei: string;
+  readonly gasBorneBy: string;
+}): Facts {
+  const { commissionPpm, scheme, holdMs, minimumPayoutWei, gasBorneBy } = terms;
+  return {
+    commissionPpm,
+    sharePpm: 1_000_000 - commissionPpm,
+    scheme,
+    ...(holdMs === 0 ? {} : { holdMs }),
+    minimumPayoutWei,
+    gasBorneBy,
+  };
+}
+
+/** A part of a sentence; everything but text is written or drawn by whoever shows it. */
+export type Piece =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "amount"; readonly wei: string }
+  | { readonly kind: "span"; readonly ms: number }
+  | { readonly kind: "moment"; readonly at: string }
+  | { readonly kind: "share"; readonly ppm: number };
+
+const PART = /\[(?:!(\w+) )?([^\]]*)\]|\{(\w+)(?:([|?])([^|}]*)\|([^}]*))?\}/g;
+
+/** A sentence in parts. A fact that is missing leaves a dash, which no template with all its facts has. */
+export function piecesOf(template: string, facts: Facts): Piece[] {
+  const pieces: Piece[] = [];
+  const say = (text: string): void => void (text !== "" && pieces.push({ kind: "text", text }));
+  let from = 0;
+  for (const found of template.matchAll(PART)) {
+    const [whole, unless, optional, name = "", mark, one = "", more = ""] = found;
+    say(template.slice(from, found.index));
+    from = found.index + whole.length;
+    if (optional !== undefined) {
+      const there = unless === undefined ? factsIn(optional).every((each) => each in facts) : !(unless in facts);
+      if (there) pieces.push(...piecesOf(optional, facts));
+      continue;
+    }
+    const value = facts[name];
+    if (value === undefined) say("–");
+    else if (mark !== undefined) say(`${mark === "|" ? `${value} ` : ""}${Number(value) === 1 ? one : more}`);
+    else if (name.endsWith("Wei")) pieces.push({ kind: "amount", wei: String(value) });
+    else if (name.endsWith("Ms")) pieces.push({ kind: "span", ms: Number(value) });
+    else if (name.endsWith("At")) pieces.push({ kind: "moment", at: String(value) });
+    else if (name.endsWith("Ppm")) pieces.push({ kind: "share", ppm: Number(value) });
+    else say(String(value));
+  }
+  say(template.slice(from));
+  return pieces;
+}
+
+function factsIn(template: string): string[] {
+  return [...template.matchAll(/\{(\w+)/g)].map(([, name = ""]) => name);
+}
+
+type NameIn<Inside extends string> = Inside extends `${infer Name}?${string}`
+  ? Name
+  : Inside extends `${infer Name}|${string}`
+    ? Name
+    : Inside;
+type NamesIn<Template extends string> = Template extends `${string}{${infer Inside}}${infer Rest}`
+  ? NameIn<Inside> | NamesIn<Rest>
+  : never;
+type Always<Template extends string> = Template extends `${infer Before}[${string}]${infer After}`
+  ? Always<`${Before}${After}`>
+  : Template;
+type TextOf<Code extends ReasonCode> = Extract<(typeof reasonTexts)[Code][number], string>;
+
+/** The facts that a reason needs, by name, and those that it may have. */
+export type FactsOf<Code extends ReasonCode> = Readonly<
+  Record<NamesIn<Always<TextOf<Code>>>, string | number | bigint>
+> &
+  Readonly<Partial<Record<NamesIn<TextOf<Code>>, string | number | bigint | undefined>>>;
