@@ -32,6 +32,7 @@ export const text = {
   skip: "Skip to the content",
   home: (name: string) => `${name}, first page`,
   notice: "Notice",
+  moment: "less than a minute",
   ago: (span: string) => `${span} ago`,
   lastSeen: (ago: ReactNode) => <>last seen {ago}</>,
   streams: (n: number) => count(n, "stream", "streams"),

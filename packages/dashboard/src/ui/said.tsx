@@ -20,7 +20,7 @@ function draw(piece: Piece): ReactNode {
     case "amount":
       return <Eth wei={piece.wei} unit />;
     case "span":
-      return formatSpan(piece.ms);
+      return piece.ms === 0 ? text.moment : formatSpan(piece.ms);
     case "moment":
       return <When at={piece.at} />;
     case "share":

@@ -124,7 +124,7 @@ export const reasonSchema = z.object({
   facts: z
     .record(z.string(), z.union([z.string(), z.number()]))
     .describe(
-      "what the sentence is made of, by name: amounts (…Wei) exact, as decimal strings, spans (…Ms), moments (…At), counts, words; empty when it is made of nothing",
+      "what the sentence is made of, by name: amounts (…Wei) exact, as decimal strings, spans (…Ms) to the minute, moments (…At), counts, words; empty when it is made of nothing",
     ),
 });
 export type Reason = z.infer<typeof reasonSchema>;

@@ -1,6 +1,7 @@
 import { type Facts, type FactsOf, piecesOf, type Reason, type ReasonCode, reasonTexts } from "@openpool/protocol";
 
 const WEI_PER_ETH = 10n ** 18n;
+const MINUTE_MS = 60_000;
 
 /** Wei as people read it in a sentence: up to six decimals, never rounded up. `0.003111 ETH`; tiny amounts in wei. */
 export function eth(wei: bigint): string {
@@ -19,7 +20,7 @@ export function percent(ppm: number | bigint): string {
 
 /** `3 h 40 min`, for sentences. */
 export function duration(ms: number): string {
-  const minutes = Math.max(0, Math.round(ms / 60_000));
+  const minutes = Math.max(0, Math.round(ms / MINUTE_MS));
   if (minutes < 1) return "less than a minute";
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
@@ -58,7 +59,10 @@ export function reasonOf<Code extends ReasonCode>(code: Code, given: FactsOf<Cod
   const facts: Record<string, string | number> = {};
   // Object.entries forgets what the values of a mapped type are.
   for (const [name, value] of Object.entries(given) as [string, string | number | bigint | undefined][]) {
-    if (value !== undefined) facts[name] = typeof value === "bigint" ? value.toString() : value;
+    if (value === undefined) continue;
+    // To the minute, as in words: an answer is another one when something happened, not with every moment that passes.
+    if (name.endsWith("Ms")) facts[name] = Math.round(Number(value) / MINUTE_MS) * MINUTE_MS;
+    else facts[name] = typeof value === "bigint" ? value.toString() : value;
   }
   const [sentence, action]: readonly [string, string?] = reasonTexts[code];
   return {

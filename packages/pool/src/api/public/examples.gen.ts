@@ -1468,7 +1468,7 @@ export const examples: readonly {
               code: "offline",
               sentence: "attic is not connected; it was last seen 5 h ago.",
               action: "Start attic, or look into its log: it says whether it reaches the pool.",
-              facts: { rig: "attic", agoMs: 17999600 },
+              facts: { rig: "attic", agoMs: 18000000 },
             },
           ],
         },
