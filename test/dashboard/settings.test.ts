@@ -63,7 +63,7 @@ async function expectReadable(page: Page, name: string): Promise<void> {
 test("a worker signs in with the wallet of its browser and changes everything that is its own to change", async () => {
   await using watched = await openPage(browser);
   const { page, complaints } = watched;
-  const asked = await injectWallet(page, account, { chainId: chain.chainId });
+  const asked = await injectWallet(page, account, { chainId: 1 });
   await visit(watched, `${world.url}/w/${account.address}`);
   await page.getByRole("link", { name: "Settings" }).click();
   await page.waitForURL(`**${settingsPath}`);
@@ -96,7 +96,12 @@ test("a worker signs in with the wallet of its browser and changes everything th
   expect(await pending.textContent()).toContain(BOB);
   expect(await pending.textContent()).toContain("0.5 % of the amount");
   expect(await pending.locator("[data-wei]").getAttribute("data-wei")).toBe("50000000000000000");
-  expect(asked.at(-1)?.method).toBe("eth_signTypedData_v4");
+  // Wallets sign typed data on its own chain alone, and this one was on another.
+  const methods = asked.map((one) => one.method);
+  expect(methods.at(-1)).toBe("eth_signTypedData_v4");
+  expect(asked[methods.indexOf("wallet_switchEthereumChain")]?.params).toEqual([
+    { chainId: `0x${chain.chainId.toString(16)}` },
+  ]);
   await expectReadable(page, "settings");
   await pending.getByRole("button", { name: "Take it back" }).click();
   await pending.waitFor({ state: "detached" });

@@ -15,14 +15,19 @@ export async function injectWallet(
   { name = "Test Wallet", chainId, refuses = false }: { name?: string; chainId: number; refuses?: boolean },
 ): Promise<WalletLog> {
   const log: WalletLog = [];
+  let on = chainId;
   await page.exposeFunction("askWallet", async (method: string, params: readonly unknown[]): Promise<unknown> => {
     log.push({ method, params });
     const no = { error: { code: 4001, message: "User rejected the request." } };
     switch (method) {
+      case "eth_accounts":
       case "eth_requestAccounts":
         return { result: [account.address.toLowerCase()] };
       case "eth_chainId":
-        return { result: `0x${chainId.toString(16)}` };
+        return { result: `0x${on.toString(16)}` };
+      case "wallet_switchEthereumChain":
+        on = Number((params[0] as { readonly chainId: Hex }).chainId);
+        return { result: null };
       case "personal_sign":
         return refuses ? no : { result: await account.signMessage({ message: hexToString(params[0] as Hex) }) };
       case "eth_signTypedData_v4":
@@ -33,6 +38,8 @@ export async function injectWallet(
   });
   await page.addInitScript(`{
     const provider = {
+      on() {},
+      removeListener() {},
       async request({ method, params = [] }) {
         const answer = await window.askWallet(method, params);
         if (answer.error) throw answer.error;

@@ -81,14 +81,11 @@ export interface RigsFilter {
   readonly limit?: number | undefined;
 }
 
-/** What of a filter counts for a whole file. */
-const whole = ({ limit: _, ...filter }: RigsFilter): Omit<RigsFilter, "limit"> => filter;
-
 /** Where each answer is: the pages read these and link to them as the raw JSON. */
 export const paths = {
   pool: () => "/v1/pool",
   rigs: (filter: RigsFilter, cursor?: string) => withQuery("/v1/rigs", { ...filter, cursor }),
-  rigsCsv: (filter: RigsFilter) => withQuery("/v1/rigs.csv", whole(filter)),
+  rigsCsv: (filter: RigsFilter) => withQuery("/v1/rigs.csv", { ...filter, limit: undefined }),
   worker: (address: string) => `/v1/workers/${address}`,
   why: (address: string) => `/v1/workers/${address}/why`,
   rig: (address: string, rig: string) => `/v1/workers/${address}/rigs/${encodeURIComponent(rig)}`,
