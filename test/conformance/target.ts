@@ -2,7 +2,8 @@
  * What the suite is run against. By default a pool of our own, started for it. With `OPENPOOL_CONFORMANCE_ADDR=HOST:PORT`
  * any Livepeer orchestrator, off-chain, that accepts remote transcoders with the secret `OPENPOOL_CONFORMANCE_SECRET` and
  * has none at the moment: `livepeer -orchestrator -network offchain -serviceAddr HOST:PORT -orchSecret sekret`. Then run it
- * with `npx vitest run --no-file-parallelism test/conformance`: the files would be in each other's way.
+ * with `npx vitest run --no-file-parallelism test/conformance`: the files would be in each other's way. With
+ * `OPENPOOL_CONFORMANCE_KIND=pool` it is a pool like ours, expected to be better where ours is on purpose.
  */
 import { createHmac } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -35,7 +36,7 @@ export function openTarget(): Promise<Target> {
 function openExternal(address: string): Target {
   return {
     address: parseHostPort(address),
-    isPool: false,
+    isPool: process.env["OPENPOOL_CONFORMANCE_KIND"] === "pool",
     secret: () => process.env["OPENPOOL_CONFORMANCE_SECRET"] ?? "sekret",
     forgeToken: () => Promise.resolve(undefined),
     [Symbol.asyncDispose]: () => Promise.resolve(),
