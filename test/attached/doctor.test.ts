@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { bin } from "../e2e/program.ts";
+import { startFakeTranscoder } from "../peers/fake-transcoder.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
 import { SECRET, writeSecret } from "./pool.ts";
 
@@ -66,17 +67,18 @@ async function listen(answer: (socket: net.Socket) => void): Promise<{ readonly 
   };
 }
 
-test("an orchestrator that can be worked for is found so: way, secret, version, room, price", async () => {
-  await using orchestrator = await startStockOrchestrator({ secret: SECRET, price: "1200" });
+test("an orchestrator that can be worked for is found so: way, secret, version, room, sessions, price", async () => {
+  await using orchestrator = await startStockOrchestrator({ secret: SECRET, price: "1200", maxSessions: "auto" });
   const { code, about } = await doctor({ main: orchestrator });
-  expect(about("main").map(({ level }) => level)).toEqual(["ok", "ok", "ok", "ok", "ok"]);
-  const [way, secret, version, room, price] = about("main");
+  expect(about("main").map(({ level }) => level)).toEqual(["ok", "ok", "ok", "ok", "ok", "ok"]);
+  const [way, secret, version, room, sessions, price] = about("main");
   expect(way?.text).toContain("reached over TLS and HTTP/2");
   expect(secret?.text).toContain("takes the secret");
-  expect(version?.text).toBe("go-livepeer 0.9.1");
-  expect(room).toMatchObject({
-    text: "it has room for sessions",
-    advice: expect.stringContaining("-maxSessions auto"),
+  expect(version?.text).toContain("go-livepeer 0.9.1");
+  expect(room?.text).toContain("no transcoder is connected");
+  expect(sessions).toMatchObject({
+    text: "its -maxSessions is auto",
+    advice: expect.stringContaining("turns gateways away while the pool is away"),
   });
   expect(price?.text).toContain("1200/1 wei");
   expect(code).toBe(0);
@@ -84,14 +86,44 @@ test("an orchestrator that can be worked for is found so: way, secret, version, 
   expect(orchestrator.transcoders).toEqual([]);
 }, 120_000);
 
-test("what is in the way of others is said of each: secret, sessions, address, a port that is something else", async () => {
+test("one on chain, which answers only who signs, is asked all the same, whatever its sessions and its version are", async () => {
+  const stock = { secret: SECRET, price: "1200", onChain: true };
+  await using few = await startStockOrchestrator({ ...stock, maxSessions: 10 });
+  await using auto = await startStockOrchestrator({ ...stock, maxSessions: "auto" });
+  await using full = await startStockOrchestrator({ secret: SECRET, onChain: true, maxSessions: 0 });
+  await using busy = await startStockOrchestrator({ ...stock, livepeer: "0.8.10" });
+  await using newer = await startStockOrchestrator({ ...stock, livepeer: "1.2.3-4-gabc" });
+  await using other = await startFakeTranscoder({ addr: busy.addr, secret: SECRET, capacity: 3 });
+  await busy.until(() => busy.live.length === 1, 60_000);
+  const { code, about } = await doctor({ few, auto, full, busy, newer });
+  const said = (name: string) => about(name).map(({ level, text }) => `${level} ${text}`);
+  expect(said("few")).toContain("ok it has room for sessions");
+  expect(said("few")).toContain("warn its -maxSessions is a number, not auto");
+  expect(said("auto")).toContain("ok its -maxSessions is auto");
+  // Who does not ask its CLI port cannot know why it takes nobody.
+  expect(said("full")).toContain("warn it takes no more sessions now");
+  expect(about("full").find(({ text }) => text.includes("cannot be seen from here"))).toMatchObject({
+    text: expect.stringContaining("its CLI port does not say"),
+    advice: expect.stringContaining("livepeer_max_sessions_total"),
+  });
+  expect(said("busy")).toContain(
+    "ok it has room for sessions; 1 transcoders with 3 sessions are connected to it already",
+  );
+  expect(about("busy").find(({ text }) => text.includes("transcoders are connected"))).toBeDefined();
+  expect(said("busy")).toContainEqual(expect.stringMatching(/^warn go-livepeer 0\.8\.10 is older/));
+  expect(said("newer")).toContainEqual(expect.stringMatching(/^warn go-livepeer 1\.2\.3-4-gabc is newer/));
+  // It answers nobody without a deposit, and has no CLI port that says more.
+  expect(said("full")).toContainEqual(expect.stringMatching(/^warn its version cannot be seen/));
+  expect(code).toBe(0);
+  expect(other.state.kind).toBe("registered");
+}, 120_000);
+
+test("what is in the way of others is said of each: secret, address, a port that is something else", async () => {
   await using right = await startStockOrchestrator({ secret: SECRET });
-  await using auto = await startStockOrchestrator({ secret: SECRET, price: "1200", maxSessions: "auto" });
   await using plain = await listen((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
   await using silent = await listen((socket) => socket.resume());
   const { code, about } = await doctor({
     wrong: { ...right, secret: "wrong" },
-    auto,
     nobody: { addr: "127.0.0.1:1" },
     plain,
     silent,
@@ -100,13 +132,8 @@ test("what is in the way of others is said of each: secret, sessions, address, a
   expect(about("wrong").filter(({ level }) => level === "fail")).toMatchObject([
     { text: "it does not take the secret", advice: expect.stringContaining("--upstream-secret-file") },
   ]);
-  expect(about("auto").find(({ text }) => text.includes("-maxSessions"))).toMatchObject({
-    level: "ok",
-    text: expect.stringContaining("its -maxSessions is auto"),
-    advice: expect.stringContaining("as many as the pool offers"),
-  });
   expect(about("nobody")).toMatchObject([{ level: "fail", text: expect.stringContaining("ECONNREFUSED") }]);
   expect(about("plain")).toMatchObject([{ level: "fail", text: expect.stringContaining("cannot be used") }]);
   expect(about("silent")).toMatchObject([{ level: "fail", text: expect.stringContaining("did not answer within") }]);
-  expect([...right.transcoders, ...auto.transcoders]).toEqual([]);
+  expect(right.transcoders).toEqual([]);
 }, 120_000);

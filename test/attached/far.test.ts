@@ -1,11 +1,12 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import tls from "node:tls";
-import { silentLogger, systemClock } from "@openpool/base";
+import { type Logger, silentLogger, systemClock } from "@openpool/base";
 import { createUploader, type UploadOrder, type UploadOutcome } from "@openpool/transcoder";
 import { describe, expect, test } from "vitest";
 import { ADA, startTestPool, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import { type Distance, startDistance } from "../peers/distance.ts";
+import { behaviours } from "../peers/fake-transcoder.ts";
 import { readyRenditions } from "../peers/media.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
 import { parseHostPort } from "../peers/wire.ts";
@@ -69,6 +70,31 @@ test("an orchestrator that takes the connection and never sends anything is give
     for (const socket of sockets) socket.destroy();
     mute.close();
   }
+}, 120_000);
+
+test("an orchestrator that cannot be reached for a while gets the answers of its tasks when it can be again", async () => {
+  await using orchestrator = await startStockOrchestrator({ secret: SECRET });
+  await using distance = await startDistance(orchestrator.addr, 0);
+  await using secret = await writeSecret();
+  let retries = 0;
+  const debug = (message: string): void => void (retries += message.includes("did not get through") ? 1 : 0);
+  const logger: Logger = { ...silentLogger, debug, child: () => logger };
+  const far = { addr: distance.addr, cliAddr: undefined };
+  await using pool = await startTestPool({ attached: attachedTo({ main: far }, secret.file) }, { logger });
+  const worker = await pool.transcoder({ secret: `${ADA}.rig` });
+  await until(() => orchestrator.live.length === 1, 60_000);
+  let release = (): void => {};
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  worker.behaviour = behaviours.when(() => gate);
+  const running = orchestrator.transcode({ session: "one", seq: 0, durationMs: UNHURRIED_MS });
+  await until(() => [...worker.inHand].length === 1, 60_000);
+  const { restore } = distance.cut();
+  release();
+  await until(() => retries >= 8, 60_000);
+  restore();
+  expect(await running).toMatchObject({ kind: "done" });
+  await until(() => orchestrator.live.length === 1, 60_000);
+  expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 0, broken: 0 });
 }, 120_000);
 
 describe("a connection over which results go", () => {

@@ -11,12 +11,15 @@ export interface Distance extends AsyncDisposable {
   hold(): { release(): void };
   /** The connections of now swallow everything from here on, as when a router forgot them; new ones work. */
   forget(): void;
+  /** Ends all connections, and refuses new ones, until called back. */
+  cut(): { restore(): void };
 }
 
 /** @param oneWayMs what a byte takes in each direction. */
 export async function startDistance(target: string, oneWayMs: number): Promise<Distance> {
   const forgotten = new WeakSet<net.Socket>();
   let connections = 0;
+  let isCut = false;
   /** What waits for the end of a hold, in order. */
   let held: (() => void)[] | undefined;
 
@@ -31,6 +34,7 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
   const middle = await startMiddle(
     target,
     (near, connect) => {
+      if (isCut) return void near.resetAndDestroy();
       connections++;
       const far = connect();
       carry(near, far);
@@ -54,6 +58,11 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
     },
     forget() {
       for (const socket of middle.sockets) forgotten.add(socket);
+    },
+    cut() {
+      isCut = true;
+      for (const socket of middle.sockets) socket.resetAndDestroy();
+      return { restore: () => void (isCut = false) };
     },
     [Symbol.asyncDispose]: () => middle[Symbol.asyncDispose](),
   };

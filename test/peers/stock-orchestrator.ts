@@ -25,6 +25,8 @@ import {
   needToWire,
   NotifySegmentSchema,
   OrchestratorInfoSchema,
+  type OrchestratorRequest,
+  OrchestratorRequestSchema,
   parseMultipart,
   type Profile,
   type RegisterRequest,
@@ -49,6 +51,10 @@ export interface StockOrchestratorOptions {
   readonly price?: string;
   /** Its `-maxSessions`; default: as many as anyone wants. */
   readonly maxSessions?: "auto" | number;
+  /** It is on chain: it looks at the signature of who asks what it offers, and says nothing more to who has no deposit. */
+  readonly onChain?: boolean;
+  /** Of its go-livepeer. */
+  readonly livepeer?: string;
   /** `false`: forgets the bodies of results, which would fill the memory in a long run. */
   readonly keepBodies?: boolean;
   /** Told of everything that a stock node would log. */
@@ -148,12 +154,22 @@ export interface StockOrchestrator extends AsyncDisposable {
   endSession(session: string): void;
   /** Ends and starts anew: another certificate, task ids from 0. */
   restart(): Promise<void>;
+  /** Shows another certificate to who connects from now on, as a proxy before it that has renewed its own: nothing else ends. */
+  renewCertificate(): void;
   until(condition: () => boolean, timeoutMs?: number): Promise<void>;
 }
 
 const pem = (name: string): Buffer => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url));
 /** A stock node makes a new certificate at every start; two that take turns are as different. */
 const identities = ["test-only", "test-only-2"].map((name) => ({ cert: pem(`${name}.cert`), key: pem(`${name}.key`) }));
+
+/** Whether it is signed by the address that it names, as a gateway on chain does it. */
+async function isSigned({ address, sig }: OrchestratorRequest): Promise<boolean> {
+  const { bytesToHex, getAddress, keccak256, stringToBytes, verifyMessage } = await import("viem");
+  const asker = getAddress(bytesToHex(address));
+  const message = { raw: keccak256(stringToBytes(asker)) };
+  return verifyMessage({ address: asker, message, signature: bytesToHex(sig) }).catch(() => false);
+}
 
 interface Waiting {
   finish(
@@ -169,6 +185,7 @@ interface Remote extends RegisteredTranscoder {
 
 export async function startStockOrchestrator(options: StockOrchestratorOptions): Promise<StockOrchestrator> {
   const say = options.log ?? (() => {});
+  const version = options.livepeer ?? "0.9.1";
   const sources = new Map<string, Buffer>();
   const waiting = new Map<number, Waiting>();
   const bound = new Map<string, Remote>();
@@ -204,13 +221,19 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     );
 
   /** Whether there is a session left for a gateway, and what it is told then. */
-  const onGetInfo = (stream: http2.ServerHttp2Stream): void => {
+  const onGetInfo = async (stream: http2.ServerHttp2Stream, request: OrchestratorRequest): Promise<void> => {
+    if (options.onChain && !(await isSigned(request))) {
+      return failCall(stream, "Invalid orchestrator request: orchestrator req sig check failed");
+    }
     const offered = remote.reduce((sum, one) => sum + (one.live ? one.capacity : 0), 0);
     const { maxSessions = Infinity } = options;
-    if (bound.size >= (maxSessions === "auto" ? offered : maxSessions)) return failCall(stream, "OrchestratorCapped");
+    if (bound.size >= (maxSessions === "auto" ? offered : maxSessions)) {
+      return failCall(stream, "Invalid orchestrator request: OrchestratorCapped");
+    }
+    if (options.onChain) return failCall(stream, "insufficient sender reserve");
     const info = create(OrchestratorInfoSchema, {
       transcoder: `https://127.0.0.1:${port}`,
-      capabilities: { version: "0.9.1" },
+      capabilities: { version },
     });
     stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "grpc-message": "" }));
@@ -222,7 +245,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
   const onRegister = (stream: http2.ServerHttp2Stream, request: RegisterRequest): void => {
     const refuse = (text: string): void => {
       refusals.push(text);
-      say(`Error registering transcoder: ${text}`);
+      say(text);
       failCall(stream, text);
       changed();
     };
@@ -268,7 +291,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       if (ended) return;
       ended = true;
       transcoder.live = false;
-      say("Got transcoder disconnect");
+      say("Got transcoder eof, removing from live transcoders map");
       changed();
     };
     stream.once("close", gone);
@@ -445,7 +468,11 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
           ? onRegister(stream, fromBinary(RegisterRequestSchema, frame.message))
           : stream.close(1);
       }
-      if (isGrpc && path === "/net.Orchestrator/GetOrchestrator") return onGetInfo(stream);
+      if (isGrpc && path === "/net.Orchestrator/GetOrchestrator") {
+        const frame = decodeGrpcFrame(body, 4 << 20);
+        if (frame.kind !== "message") return stream.close(1);
+        return void onGetInfo(stream, fromBinary(OrchestratorRequestSchema, frame.message));
+      }
       if (path === "/transcodeResults") return onResult(stream, headers, body);
       stream.respond({ ":status": 404 });
       stream.end("404 page not found\n");
@@ -484,7 +511,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     });
     const front = tls.createServer(
       {
-        ...identities[starts++ % identities.length],
+        ...identities[starts % identities.length],
         ALPNProtocols: ["h2", "http/1.1"],
         noDelay: true,
         // A client that closes its side still gets what was sent to it before that was noticed. Go writes it at once, from
@@ -523,7 +550,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       response.setHeader("content-type", "application/json");
       response.end(
         JSON.stringify({
-          Version: "0.9.1",
+          Version: version,
           RegisteredTranscodersNumber: remote.filter((one) => one.live).length,
           RegisteredTranscoders: remote
             .filter((one) => one.live)
@@ -568,8 +595,13 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       if (transcoder.live) transcoder.send({ segData: { authToken: { sessionId: session } } });
       release(session);
     },
+    renewCertificate() {
+      starts++;
+      front.setSecureContext(identities[starts % identities.length]!);
+    },
     async restart() {
       await close();
+      starts++;
       for (const one of remote) one.live = false;
       remote = [];
       bound.clear();

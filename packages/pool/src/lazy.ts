@@ -1,4 +1,5 @@
 import type { PayToRequest } from "./payouts/types.ts";
+import type { OrchestratorProbe, ProbeDeps, ProbeOptions } from "./upstream/probe.ts";
 
 /**
  * The rooms of a working pool, loaded when they are wanted. The supervisor and the other commands enter this package too,
@@ -45,8 +46,15 @@ export async function payToDocument(
   return (await import("./chain/index.ts")).payToJson(change, place);
 }
 
-export const probeOrchestrator: typeof import("./upstream/probe.ts").probeOrchestrator = async (...args) =>
-  (await import("./upstream/probe.ts")).probeOrchestrator(...args);
+/** Finds out whether the pool could work for an orchestrator, without a trace. */
+export async function probeOrchestrator(
+  options: Omit<ProbeOptions, "introduction">,
+  deps: ProbeDeps,
+): Promise<OrchestratorProbe> {
+  const { introduceStranger } = await import("./chain/stranger.ts");
+  const probe = await import("./upstream/probe.ts");
+  return probe.probeOrchestrator({ ...options, introduction: await introduceStranger() }, deps);
+}
 
 export const tryHook: typeof import("./hooks/try-hook.ts").tryHook = async (...args) =>
   (await import("./hooks/try-hook.ts")).tryHook(...args);

@@ -234,7 +234,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           logger,
           clock,
           room: () => ({
-            ...dispatcher.promise(),
+            offers: dispatcher.promise(),
             gateways: { sessions: gateways.sessions.count, present: servesGateways },
           }),
         },

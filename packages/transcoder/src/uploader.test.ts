@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import http2 from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
+import { type Logger, silentLogger, systemClock } from "@openpool/base";
 import { multipartBoundary, parseMultipart } from "@openpool/protocol";
-import { encodeAnswer } from "./uploader.ts";
+import { describe, expect, test } from "vitest";
+import { createUploader, encodeAnswer, type UploadOrder, type UploadOutcome } from "./uploader.ts";
 
 const wireFile = (name: string): Buffer =>
   readFileSync(new URL(`../../../test/fixtures/wire/${name}`, import.meta.url));
@@ -46,5 +49,108 @@ test("an error goes up as bare text", () => {
   expect(encodeAnswer({ kind: "error", text: "TranscoderBusy" })).toEqual({
     contentType: "livepeer/transcoding-error",
     chunks: [Buffer.from("TranscoderBusy")],
+  });
+});
+
+interface Server extends AsyncDisposable {
+  /** Of those that come from now on, each is given the next of these; the last one stays. */
+  answers: readonly number[];
+  /** False: connections are reset. */
+  reachable: boolean;
+  readonly results: number;
+  upload(changed?: Partial<UploadOrder>, onRetry?: (retries: number) => void): Promise<UploadOutcome>;
+}
+
+/** Who takes results, or does not. */
+async function startServer(): Promise<Server> {
+  const pem = (name: string): Buffer =>
+    readFileSync(new URL(`../../../test/fixtures/tls/test-only.${name}.pem`, import.meta.url));
+  const sockets = new Set<Socket>();
+  let results = 0;
+  const server = http2.createSecureServer({ cert: pem("cert"), key: pem("key") }, (request, response) => {
+    request.resume().once("end", () => {
+      response.writeHead(self.answers[Math.min(results++, self.answers.length - 1)] ?? 200);
+      response.end("said so");
+    });
+  });
+  server.on("connection", (socket: Socket) => {
+    if (!self.reachable) return void socket.resetAndDestroy();
+    sockets.add(socket.once("close", () => sockets.delete(socket)));
+  });
+  server.on("sessionError", () => {});
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const self: Server = {
+    answers: [200],
+    reachable: true,
+    get results() {
+      return results;
+    },
+    async upload(changed, onRetry) {
+      let retries = 0;
+      const logger: Logger = { ...silentLogger, debug: () => onRetry?.(++retries) };
+      await using uploader = createUploader(
+        { address: { host: "127.0.0.1", port }, maxConnections: 2 },
+        { clock: systemClock, logger },
+      );
+      return await uploader.upload({
+        taskId: 7n,
+        answer: { kind: "error", text: "TranscoderInvalidVideo" },
+        secret: "secret",
+        deadlineMs: systemClock.monotonicMs() + 60_000,
+        ...changed,
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => void server.close(() => resolve()));
+    },
+  };
+  return self;
+}
+
+describe("an answer", () => {
+  test("is brought again while somebody in between says that nobody is there", async () => {
+    await using server = await startServer();
+    server.answers = [502, 503, 504, 200];
+    expect(await server.upload()).toEqual({ kind: "taken" });
+    expect(server.results).toBe(4);
+  });
+
+  test.each([400, 401, 404, 415, 500])("is not brought again after a %i, which would be said again", async (status) => {
+    await using server = await startServer();
+    server.answers = [status, 200];
+    expect(await server.upload()).toEqual({ kind: "refused", status, text: "said so" });
+    expect(server.results).toBe(1);
+  });
+
+  test("is brought when its orchestrator can be reached again, however often it was tried before", async () => {
+    await using server = await startServer();
+    server.reachable = false;
+    const outcome = await server.upload({}, (retries) => (server.reachable = retries >= 8));
+    expect(outcome).toEqual({ kind: "taken" });
+    expect(server.results).toBe(1);
+  });
+
+  test.each<[string, (server: Server) => void]>([
+    ["cannot be reached", (server) => (server.reachable = false)],
+    ["has nobody behind what answers", (server) => (server.answers = [503])],
+  ])("is lost when its time is over and its orchestrator %s", async (_, trouble) => {
+    await using server = await startServer();
+    trouble(server);
+    const outcome = await server.upload({ deadlineMs: systemClock.monotonicMs() + 500 });
+    expect(outcome.kind).toBe("lost");
+  });
+
+  test("does not go to who shows another certificate than may have it", async () => {
+    await using server = await startServer();
+    const shown: string[] = [];
+    const accepts = (fingerprint: string): boolean => {
+      shown.push(fingerprint);
+      return false;
+    };
+    expect(await server.upload({ accepts })).toMatchObject({ kind: "lost", why: expect.stringContaining("restarted") });
+    expect(shown.every((one) => /^[0-9a-f]{64}$/.test(one))).toBe(true);
+    expect(server.results).toBe(0);
   });
 });

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import type http2 from "node:http2";
-import { type Clock, errorText, type HostPort, type Logger } from "@openpool/base";
+import { type Clock, createBackoff, errorText, type HostPort, type Logger } from "@openpool/base";
 import { encodeResultParts, RESULT_AUTHORIZATION, type ResultPart, TRANSCODING_ERROR_TYPE } from "@openpool/protocol";
 import { dialOrchestrator, type DialOptions } from "./dial.ts";
 
@@ -13,7 +13,7 @@ export type Answer =
 
 export type UploadOutcome =
   | { readonly kind: "taken" }
-  /** The orchestrator answered something else than 200. */
+  /** The orchestrator answered something else than 200, and would do so again. */
   | { readonly kind: "refused"; readonly status: number; readonly text: string }
   /** It did not get through in time. */
   | { readonly kind: "lost"; readonly why: string };
@@ -23,11 +23,14 @@ export interface UploadOrder {
   readonly answer: Answer;
   readonly secret: string;
   /**
-   * Of the certificate of the orchestrator that gave the task. Task ids of a stock one count from 0 in each of its lives:
-   * the answer to an old one would be taken for another's. Undefined where ids are never given twice.
+   * Whether who shows a certificate with this SHA-256 may have the answer. Task ids of a stock orchestrator count from 0 in
+   * each of its lives: the answer to an old one would be taken for another's. Undefined where ids are never given twice.
    */
-  readonly fingerprint?: string | undefined;
-  /** Monotonic ms. What is not through by then is broken off, which the orchestrator takes for an error: not for a death. */
+  readonly accepts?: ((fingerprint: string) => boolean) | undefined;
+  /**
+   * Monotonic ms; until then it is tried again and again. What is not through by then is broken off, which the orchestrator
+   * takes for an error: not for a death.
+   */
   readonly deadlineMs: number;
 }
 
@@ -51,8 +54,11 @@ interface Connection {
 }
 
 const DIAL_TIMEOUT_MS = 3_000;
-const FIRST_RETRY_MS = 50;
-const MAX_TRIES = 5;
+/** An orchestrator, or the proxy before it, that is being restarted is back any moment. */
+const RETRIES = { initialMs: 50, factor: 2, maxMs: 500, jitter: 0.3 } as const;
+/** Said by a proxy that has nobody behind it at the moment: the orchestrator itself has not seen the result. */
+const TRANSIENT_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
+const LATE = "the orchestrator did not take it in time";
 const PING_TIMEOUT_MS = 2_000;
 const REDIAL_MS = 250;
 /** An orchestrator answers with a word. Who says more than this, or comes to no end, has been listened to long enough. */
@@ -113,11 +119,11 @@ export function createUploader(
       .finally(() => (dialling = undefined));
     return dialling;
   };
-  const connectionFor = async (fingerprint: string | undefined): Promise<Connection> => {
+  const connectionFor = async ({ accepts }: UploadOrder): Promise<Connection> => {
     let best: Connection | undefined;
     let open = 0;
     for (const one of connections) {
-      if (fingerprint !== undefined && one.fingerprint !== fingerprint) {
+      if (accepts?.(one.fingerprint) === false) {
         if (one.uploads === 0) one.session.close();
         continue;
       }
@@ -152,15 +158,25 @@ export function createUploader(
     });
   };
 
+  /** What comes in time; else rejects. */
+  const inTime = async <T>(promise: Promise<T>, { deadlineMs }: UploadOrder): Promise<T> => {
+    let forget = (): void => {};
+    const late = new Promise<never>((_, reject) => {
+      forget = clock.after(deadlineMs - clock.monotonicMs(), () => reject(new Error(LATE)));
+    });
+    return await Promise.race([promise, late]).finally(() => forget());
+  };
+
+  /** Tries once. Rejects with what may be otherwise the next time. */
   const post = async (
     order: UploadOrder,
     headers: http2.OutgoingHttpHeaders,
     chunks: readonly Uint8Array[],
     bytes: number,
   ): Promise<UploadOutcome> => {
-    const connection = await connectionFor(order.fingerprint);
+    const connection = await inTime(connectionFor(order), order);
     const { session } = connection;
-    if (order.fingerprint !== undefined && connection.fingerprint !== order.fingerprint) {
+    if (order.accepts?.(connection.fingerprint) === false) {
       return { kind: "lost", why: "the orchestrator was restarted, its tasks are gone" };
     }
     if (connection.uploads === 0) ping(connection);
@@ -206,8 +222,9 @@ export function createUploader(
         forget();
         forgetEnd();
         if (status === 200) resolve({ kind: "taken" });
+        else if (TRANSIENT_STATUSES.has(status)) reject(new Error(`it was answered with ${status} ${text.trim()}`));
         else if (status !== 0) resolve({ kind: "refused", status, text: text.trim() });
-        else if (late) resolve({ kind: "lost", why: "the orchestrator did not take it in time" });
+        else if (late) reject(new Error(LATE));
         else reject(new Error(stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection lost"));
       });
       for (const chunk of chunks) stream.write(chunk);
@@ -236,14 +253,16 @@ export function createUploader(
         "content-length": bytes,
         "user-agent": "openpool",
       };
-      for (let attempt = 1, delayMs = FIRST_RETRY_MS; ; attempt++, delayMs *= 3) {
+      const backoff = createBackoff(RETRIES);
+      for (;;) {
         try {
           return await post(order, headers, chunks, bytes);
         } catch (error) {
           const why = errorText(error);
+          const delayMs = backoff.next();
           const over = clock.monotonicMs() + delayMs >= order.deadlineMs;
-          if (over || attempt === MAX_TRIES || closing.signal.aborted) return { kind: "lost", why };
-          logger.debug("an answer did not get through, trying again", { task: order.taskId.toString(), why, attempt });
+          if (over || closing.signal.aborted) return { kind: "lost", why };
+          logger.debug("an answer did not get through, trying again", { task: order.taskId.toString(), why });
           await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
         }
       }

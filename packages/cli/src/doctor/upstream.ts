@@ -1,5 +1,6 @@
 import { formatHostPort, systemClock } from "@openpool/base";
 import { type OrchestratorProbe, probeOrchestrator, type UpstreamOptions } from "@openpool/pool";
+import { compareVersions, LIVEPEER_VERSION } from "@openpool/protocol";
 import { type Finding } from "./checks.ts";
 
 /** Whether the pool could work for an orchestrator, before anything is changed there or here. */
@@ -20,6 +21,7 @@ export async function checkUpstream(
     secretFinding(what, probe, secret),
     versionFinding(what, probe),
     roomFinding(what, probe),
+    maxSessionsFinding(what, probe),
     priceFinding(what, probe, cli && formatHostPort(cli)),
   ];
 }
@@ -44,43 +46,72 @@ function secretFinding(what: string, { secretTaken, secretText }: OrchestratorPr
   };
 }
 
-function versionFinding(what: string, { gateway, cli }: OrchestratorProbe): Finding {
-  const version = gateway.kind === "info" ? gateway.version : typeof cli === "object" ? (cli.version ?? "") : "";
-  if (version === "") return { level: "ok", what, text: "its version is not known" };
-  return { level: "ok", what, text: `go-livepeer ${version}` };
+function versionFinding(what: string, { version }: OrchestratorProbe): Finding {
+  const tested = `the pool is tested with go-livepeer ${LIVEPEER_VERSION}`;
+  if (compareVersions(version, "") === 0) {
+    const text = `its version cannot be seen; ${tested}`;
+    return { level: "warn", what, text, advice: "`livepeer -version` says it, and its CLI port: see --upstream-cli" };
+  }
+  const difference = compareVersions(version, LIVEPEER_VERSION);
+  if (difference === 0) return { level: "ok", what, text: `go-livepeer ${version}, which the pool is tested with` };
+  return {
+    level: "warn",
+    what,
+    text: `go-livepeer ${version} is ${difference < 0 ? "older" : "newer"} than what the pool is tested with`,
+    advice: `${tested}; others may well work: watch its log and \`openpool upstream list\` for the first hour`,
+  };
 }
 
-function roomFinding(what: string, { gateway, cli }: OrchestratorProbe): Finding {
-  const others = typeof cli === "object" ? cli.transcoders : [];
-  const capacity = others.reduce((sum, one) => sum + one.capacity, 0);
+/** What is connected to it; undefined: its CLI port was not asked, or did not say. */
+function connectedTo({ cli }: OrchestratorProbe): { readonly number: number; readonly sessions: number } | undefined {
+  if (typeof cli !== "object") return undefined;
+  const sessions = cli.transcoders.reduce((sum, one) => sum + one.capacity, 0);
+  return { number: cli.transcoders.length, sessions };
+}
+
+function roomFinding(what: string, probe: OrchestratorProbe): Finding {
+  const connected = connectedTo(probe);
   const beside =
-    others.length === 0 ? "" : `; ${others.length} transcoders with ${capacity} sessions are connected to it already`;
-  if (gateway.kind === "info") {
-    const text = `it has room for sessions${beside}`;
-    if (typeof cli === "object" && others.length === 0) {
-      const advice =
-        "its -maxSessions is a fixed number: the pool serves no more at once, whatever its workers could. With -maxSessions auto it follows the pool";
-      return { level: "ok", what, text, advice };
-    }
-    return { level: "ok", what, text };
+    connected && connected.number > 0
+      ? `; ${connected.number} transcoders with ${connected.sessions} sessions are connected to it already`
+      : "";
+  if (probe.hasRoom) return { level: "ok", what, text: `it has room for sessions${beside}` };
+  if (probe.hasRoom === undefined) {
+    const said = probe.roomText || "no answer";
+    return { level: "warn", what, text: `whether it has room for sessions cannot be seen (${said})${beside}` };
   }
-  if (!gateway.text.includes("OrchestratorCapped")) {
-    const why = gateway.text.includes("sig check failed") ? "it asks gateways to sign" : gateway.text || "no answer";
-    return { level: "ok", what, text: `free capacity cannot be seen from here (${why})${beside}` };
+  if (connected?.number === 0) {
+    return { level: "ok", what, text: "it takes no sessions now, while no transcoder is connected to it" };
   }
-  return others.length === 0
-    ? {
-        level: "ok",
-        what,
-        text: "it takes no sessions now: its -maxSessions is auto, and no transcoder is connected",
-        advice: "it will take as many as the pool offers; gateways are turned away while the pool is away",
-      }
-    : {
-        level: "warn",
-        what,
-        text: `it takes no more sessions now${beside}`,
-        advice: "raise its -maxSessions, or set it to auto: then it follows what its transcoders offer",
-      };
+  return {
+    level: "warn",
+    what,
+    text: `it takes no more sessions now${beside}`,
+    advice: "that is right where -maxSessions is auto and the pool is all that it waits for; else raise -maxSessions",
+  };
+}
+
+/** Nothing says what `-maxSessions` is; with no transcoder connected, whether there is room gives it away. */
+function maxSessionsFinding(what: string, probe: OrchestratorProbe): Finding {
+  const connected = connectedTo(probe);
+  const meaning =
+    "with auto it takes as many sessions as the pool offers, and turns gateways away while the pool is away; with a number (10 unless set) never more than that, whatever the pool offers";
+  if (connected?.number === 0 && probe.hasRoom !== undefined) {
+    return probe.hasRoom
+      ? { level: "warn", what, text: "its -maxSessions is a number, not auto", advice: meaning }
+      : { level: "ok", what, text: "its -maxSessions is auto", advice: meaning };
+  }
+  const why = connected
+    ? probe.hasRoom === undefined
+      ? "it does not say whether it has room"
+      : "transcoders are connected"
+    : "its CLI port does not say how many transcoders are connected";
+  return {
+    level: "ok",
+    what,
+    text: `whether its -maxSessions is auto cannot be seen from here: ${why}`,
+    advice: `${meaning}. The command that starts it says which; where it runs with -monitor, livepeer_max_sessions_total grows and shrinks with its transcoders if it is auto`,
+  };
 }
 
 function priceFinding(what: string, { cli }: OrchestratorProbe, where: string | undefined): Finding {

@@ -1041,16 +1041,21 @@ describe("a job that asks for a version", () => {
     expect(room("0.9.1")).toBe(false);
   });
 
-  test("is what the pool can promise to others as far as its newest worker goes", () => {
+  test("is promised to others together with the capabilities of the same workers, and with the places of all of them", () => {
     const bench = new Bench();
-    const version = () => bench.dispatcher.promise().version;
-    expect(version()).toBe("");
-    bench.connect("old", { version: "0.8.8" });
-    expect(version()).toBe("0.8.8");
-    bench.connect("new1", { version: "0.9.0" });
-    expect(version()).toBe("0.9.0");
+    const promised = () => bench.dispatcher.promise();
+    expect(promised()).toEqual([]);
+    bench.connect("old", { version: "0.8.8", capabilities: 3n, capacity: 2 });
+    bench.connect("new1", { version: "0.9.0", capabilities: 1n, capacity: 3 });
+    bench.connect("new2", { version: "0.9.0", capabilities: 1n, capacity: 4 });
+    expect(promised()).toEqual([
+      { version: "0.8.8", capabilities: 3n, capacity: 2 },
+      { version: "0.9.0", capabilities: 1n, capacity: 7 },
+    ]);
     bench.dispatcher.drain(rig("new1"), bench.nowMs);
-    expect(version()).toBe("0.8.8");
+    expect(promised()[1]).toMatchObject({ capacity: 4 });
+    bench.disconnect("old");
+    expect(promised()).toHaveLength(1);
   });
 });
 

@@ -319,11 +319,8 @@ export class Dispatcher {
     return this.#roster.capacity();
   }
 
-  /**
-   * What can be promised to others, without rigs that are draining or only used in need: of capabilities and versions the
-   * best that is there.
-   */
-  promise(): Ability & { readonly capacity: number } {
+  /** What can be promised to others, ability by ability: not by rigs that are draining or only used in need. */
+  promise(): (Ability & { readonly capacity: number })[] {
     return this.#roster.promise();
   }
 

@@ -1,12 +1,4 @@
-import {
-  type Ability,
-  announcedVersion,
-  formatRig,
-  misfit,
-  type Need,
-  needKey,
-  type RigName,
-} from "@openpool/protocol";
+import { type Ability, formatRig, misfit, type Need, needKey, type RigName } from "@openpool/protocol";
 import { DecisionLog } from "./decision-log.ts";
 import type { AbilityGroup, Connection, Job, Rig } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
@@ -249,19 +241,15 @@ export class Roster {
     return this.#list.reduce((sum, connection) => sum + (isDraining(connection) ? 0 : connection.capacity), 0);
   }
 
-  /** What all together can do, without those that are draining or only used in need. */
-  promise(): Ability & { readonly capacity: number } {
+  /** What those that are not draining or only used in need can do: each ability, with the places of all that have it. */
+  promise(): (Ability & { readonly capacity: number })[] {
     const usable = this.#list.filter((connection) => !isDraining(connection));
     const good = usable.filter((connection) => connection.rig.reputation.standing !== "barred");
-    let capacity = 0;
-    let capabilities = 0n;
-    const versions = new Set<string>();
-    for (const connection of good.length > 0 ? good : usable) {
-      capacity += connection.capacity;
-      capabilities |= connection.group.ability.capabilities;
-      versions.add(connection.group.ability.version);
+    const places = new Map<AbilityGroup, number>();
+    for (const { group, capacity } of good.length > 0 ? good : usable) {
+      places.set(group, (places.get(group) ?? 0) + capacity);
     }
-    return { capacity, capabilities, version: announcedVersion(versions) };
+    return Array.from(places, ([{ ability }, capacity]) => ({ ...ability, capacity }));
   }
 
   /** What was learnt about rigs. */

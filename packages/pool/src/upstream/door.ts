@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   type Clock,
   createEventBudget,
@@ -9,28 +8,23 @@ import {
   plainText,
   type Price,
 } from "@openpool/base";
-import {
-  INVALID_VIDEO,
-  type NotifySegment,
-  type ResultPart,
-  segmentTimeoutMs,
-  SESSION_IDLE_MS,
-} from "@openpool/protocol";
+import { type Ability, INVALID_VIDEO, type NotifySegment, type ResultPart, segmentTimeoutMs } from "@openpool/protocol";
 import { type Answer, createUploader, type Uploader } from "@openpool/transcoder";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import type { JobId } from "../dispatch/types.ts";
 import type { JobDesk } from "../jobs/desk.ts";
 import type { Job, JobOutcome, JobRendition, JobSource } from "../jobs/job.ts";
-import { Sessions } from "../jobs/sessions.ts";
 import { createUuidV7 } from "../store/index.ts";
 import type { UpstreamOptions } from "../options.ts";
 import type { Store } from "../store/types.ts";
 import { OrchestratorLives } from "./life.ts";
 import { type Link, type LinkState, openLink } from "./link.ts";
-import type { NotifiedBy, Offer } from "./part.ts";
+import { capacityOf, type Offer, sameAbility } from "./offers.ts";
+import type { NotifiedBy } from "./part.ts";
 import { createPriceReader, type PriceReader, type Quote } from "./price.ts";
 import { createSourceDownloader, type Downloader, sourceUrl } from "./source.ts";
-import { readNotify, type Task } from "./task.ts";
+import { Streams } from "./streams.ts";
+import { readNotify, type Refused, type Task } from "./task.ts";
 
 export interface UpstreamDoorOptions extends UpstreamOptions {
   readonly secret: () => Promise<string>;
@@ -87,30 +81,18 @@ const CUT_THROUGH_FROM_BYTES = 8 * 1024;
 /** Tasks at once for each session that was offered: an orchestrator runs a session's segments one by one. */
 const TASKS_PER_SESSION = 4;
 const LEAST_TASKS = 64;
-/**
- * Live streams come again much sooner. An orchestrator tells of a session's end only where it sent the last segment: of one
- * that ended when that registration was gone nothing is ever heard.
- */
-const MOVED_IDLE_MS = 10_000;
-/** Over which the most sessions at once are remembered: who ends one stream and begins the next still has its place. */
-const PEAK_WINDOW_MS = 5_000;
-/** A stream whose session id changed goes on with one of the next segments. */
-const MAX_SEQ_STEP = 4n;
-
 const CONTENT_TYPES = { mpegts: "video/mp2t", mp4: "video/mp4" } as const;
 
 interface RunningTask {
   readonly from: NotifiedBy;
+  /** Of the orchestrator: its ids are its own. */
+  readonly life: number;
+  readonly id: bigint;
+  readonly seq: bigint;
+  /** From then on an answer is late. */
+  readonly lastMs: number;
   /** Nothing of it is wanted any more. */
   readonly ended: AbortController;
-}
-
-interface Stream {
-  readonly manifest: string;
-  quote: Quote;
-  lastSeq: bigint;
-  /** The registration that its last task came on: the orchestrator sends the next one there too, and says there that it ended. */
-  on: NotifiedBy;
 }
 
 /** The pool as one transcoder of one orchestrator. */
@@ -121,21 +103,16 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #source: JobSource;
   readonly #scope = openScope();
   readonly #newJobId: () => string;
-  readonly #sessions: Sessions;
-  readonly #streams = new Map<string, Stream>();
-  /** The newest stream of each manifest id that one began with. */
-  readonly #byManifest = new Map<string, string>();
-  readonly #tasks = new Map<bigint, RunningTask>();
+  readonly #streams: Streams;
+  readonly #tasks = new Map<string, RunningTask>();
   readonly #price: PriceReader;
   readonly #downloader: Downloader;
   readonly #uploader: Uploader;
   readonly #link: Link;
   /** What its faults may put into logs and events. */
   readonly #budget: (key: string) => boolean;
-  /** The most sessions at once in the window that runs, and in the one before it. */
-  #peak = { sessions: 0, before: 0, sinceMs: 0 };
   #registered = false;
-  #offered = 0;
+  #offered: readonly Offer[] = [];
   readonly #lives = new OrchestratorLives();
   #answered = 0;
   #failed = 0;
@@ -150,7 +127,7 @@ export class UpstreamDoor implements AsyncDisposable {
     this.#source = `upstream:${options.name}`;
     this.#newJobId = createUuidV7(() => clock.now());
     this.#budget = createEventBudget({ burst: 60, perMinute: 30 }, clock);
-    this.#sessions = new Sessions(clock, SESSION_IDLE_MS, (key) => this.#streamEnded(key));
+    this.#streams = new Streams(this.#source, clock, (key) => this.#streamEnded(key));
     this.#price = this.#scope.use(
       createPriceReader(
         { name: options.name, cli: options.cli, configured: options.price, last: options.lastPrice },
@@ -171,8 +148,9 @@ export class UpstreamDoor implements AsyncDisposable {
         {
           clock,
           logger,
-          sessionsOn: (registration) => this.#sessionsOn(registration),
+          sessionsOn: (registration) => this.#streams.countOn((one) => one === registration),
           opening: (fingerprint) => this.#lives.opening(fingerprint),
+          ended: (opening) => this.#lives.ended(opening),
           onNotify: (notify, from) => this.#onNotify(notify, from),
           onState: (state) => this.#onState(state),
         },
@@ -180,14 +158,14 @@ export class UpstreamDoor implements AsyncDisposable {
     );
   }
 
-  /** Streams that run now. */
-  get sessions(): number {
-    return this.#sessions.count;
+  /** Streams that run now, of an ability if one is given. */
+  sessions(ability?: Ability): number {
+    return ability ? this.#streams.countOn(({ offer }) => sameAbility(offer, ability)) : this.#streams.count;
   }
 
-  /** The most at once in the last seconds: an orchestrator may have bound another one in the place of one that ended. */
+  /** The most at once in the last seconds. */
   get sessionsLately(): number {
-    return Math.max(this.sessions, this.#peak.sessions, this.#peak.before);
+    return this.#streams.countLately;
   }
 
   get tasksInFlight(): number {
@@ -205,24 +183,19 @@ export class UpstreamDoor implements AsyncDisposable {
 
   set drained(drained: boolean) {
     this.#drained = drained;
-    if (drained) this.offer(undefined);
+    if (drained) this.offer([]);
   }
 
-  /** What to be registered with; undefined: not at all. Running tasks are answered whatever happens. */
-  offer(offer: Offer | undefined): void {
-    const effective = this.#drained ? undefined : offer;
-    if (effective) this.#offered = effective.capacity;
-    this.#link.offer(effective);
+  /** What to be registered with; nothing: not at all. Running tasks are answered whatever happens. */
+  offer(offers: readonly Offer[]): void {
+    this.#offered = this.#drained ? [] : offers;
+    // The first sessions come with the registration, and are paid at the price of that moment.
+    void this.#price.asked.then(() => this.#link.offer(this.#offered));
   }
 
   /** Ends streams that have been silent for too long. Call it every now and then. */
   expire(): void {
-    this.#sessions.expire();
-    const now = this.#deps.clock.monotonicMs();
-    if (now - this.#peak.sinceMs >= PEAK_WINDOW_MS) {
-      this.#peak = { sessions: this.sessions, before: this.#peak.sessions, sinceMs: now };
-    }
-    if (this.registered) this.#sessions.expire(MOVED_IDLE_MS, (key) => this.#streams.get(key)?.on.gone === true);
+    this.#streams.expire(this.registered);
   }
 
   status(): UpstreamStatus {
@@ -233,8 +206,8 @@ export class UpstreamDoor implements AsyncDisposable {
       address: formatHostPort(this.#options.address),
       state: this.#drained ? "drained" : state.kind,
       why: this.#drained ? "taken out by the operator" : whyNot(state),
-      capacity: state.kind === "registered" ? state.offer.capacity : 0,
-      sessions: this.#sessions.count,
+      capacity: state.kind === "registered" ? capacityOf(state.offers) : 0,
+      sessions: this.#streams.count,
       tasksInFlight: this.#tasks.size,
       answered: this.#answered,
       failed: this.#failed,
@@ -251,9 +224,10 @@ export class UpstreamDoor implements AsyncDisposable {
     const { logger } = this.#deps;
     const registered = state.kind === "registered";
     if (registered && !this.#registered) {
-      const { capacity } = state.offer;
+      const capacity = capacityOf(state.offers);
+      const capabilities = state.offers.reduce((all, one) => all | one.capabilities, 0n).toString();
       logger.info("registered with the orchestrator", { upstream: this.name, capacity });
-      this.#record("upstream.joined", { capacity, capabilities: state.offer.capabilities.toString() });
+      this.#record("upstream.joined", { capacity, capabilities });
       void this.#price.refresh();
     }
     if (!registered && this.#registered) {
@@ -284,26 +258,18 @@ export class UpstreamDoor implements AsyncDisposable {
   #onNotify(notify: NotifySegment, from: NotifiedBy): void {
     const notified = readNotify(notify);
     if (notified.kind === "noise") return;
-    if (notified.kind === "teardown") return this.#sessions.end(notified.sessionId);
-    const { taskId } = notified;
-    const life = this.#lives.ofTask(from.opening, taskId, this.#tasks.has(taskId));
-    if (life === "over") return;
-    if (life === "new") this.#forgetTasks();
+    if (notified.kind === "teardown") return this.#streams.end(notified.sessionId);
+    const { taskId: id, seq } = notified;
+    const before = this.#lives.current;
+    const life = this.#lives.ofTask(from.opening, id, this.#tasks.has(`${before} ${id}`));
+    if (life > before) this.#forgetTasks();
     const receivedMs = this.#deps.clock.monotonicMs();
-    const running: RunningTask = { from, ended: new AbortController() };
-    this.#tasks.set(taskId, running);
-    const tooMany = this.#tasks.size > Math.max(LEAST_TASKS, TASKS_PER_SESSION * this.#offered);
-    const refusal =
-      notified.kind === "refused"
-        ? { text: notified.text, reason: notified.text }
-        : tooMany
-          ? { text: INVALID_VIDEO, reason: "more tasks at once than the pool offered to take" }
-          : undefined;
-    const served =
-      refusal || notified.kind === "refused"
-        ? this.#fail(taskId, running, refusal?.text ?? "", refusal?.reason ?? "", receivedMs + segmentTimeoutMs(0))
-        : this.#serve(notified, running, receivedMs);
-    served
+    const timeoutMs = segmentTimeoutMs(notified.kind === "task" ? notified.durationMs : 0);
+    const lastMs = receivedMs + timeoutMs - LAST_MARGIN_MS;
+    const running: RunningTask = { from, life, id, seq, lastMs, ended: new AbortController() };
+    const key = `${life} ${id}`;
+    this.#tasks.set(key, running);
+    this.#answer(notified, running, receivedMs + timeoutMs - ANSWER_MARGIN_MS)
       .catch((error: unknown) => {
         this.#deps.logger.error("a task failed by a fault of ours", {
           upstream: this.name,
@@ -311,114 +277,137 @@ export class UpstreamDoor implements AsyncDisposable {
         });
       })
       .finally(() => {
-        if (this.#tasks.get(taskId) === running) this.#tasks.delete(taskId);
+        if (this.#tasks.get(key) === running) this.#tasks.delete(key);
       });
   }
 
   /** The orchestrator that gave them is gone: the next one counts from 0 again, and would take their answers for its own. */
   #forgetTasks(): void {
-    if (this.#tasks.size > 0) {
-      const tasks = this.#tasks.size;
-      this.#deps.logger.warn("the orchestrator was restarted, its tasks are gone", { upstream: this.name, tasks });
+    let forgotten = 0;
+    for (const [key, task] of this.#tasks) {
+      if (this.#lives.isOpen(task.from.opening)) continue;
+      task.ended.abort();
+      this.#tasks.delete(key);
+      forgotten++;
     }
-    for (const task of this.#tasks.values()) task.ended.abort();
-    this.#tasks.clear();
+    if (forgotten === 0) return;
+    this.#deps.logger.warn("the orchestrator was restarted, its tasks are gone", {
+      upstream: this.name,
+      tasks: forgotten,
+    });
   }
 
   /** From the task to its answer. Never longer than the orchestrator waits. */
-  async #serve(task: Task, running: RunningTask, receivedMs: number): Promise<void> {
-    const { clock, desk } = this.#deps;
-    const timeoutMs = segmentTimeoutMs(task.durationMs);
-    const deadlineMs = receivedMs + timeoutMs - ANSWER_MARGIN_MS;
-    const lastMs = receivedMs + timeoutMs - LAST_MARGIN_MS;
-    const session = this.#streamOf(task, running.from);
-    this.#sessions.enter(session);
+  async #answer(notified: Task | Refused, running: RunningTask, deadlineMs: number): Promise<void> {
+    if (notified.kind === "refused") {
+      const reason = `nobody can do what it asks for: ${notified.text}`;
+      return this.#lose(running, notified.text, reason);
+    }
+    if (this.#tasks.size > Math.max(LEAST_TASKS, TASKS_PER_SESSION * capacityOf(this.#offered))) {
+      return this.#lose(running, INVALID_VIDEO, "more tasks at once than the pool offered to take");
+    }
+    const session = this.#streams.of(notified, running.from, this.#price.quote);
+    this.#streams.enter(session);
     let worked = false;
     try {
-      const url = sourceUrl(task.url, this.#options);
-      if (!url) {
-        const reason = `its source is at ${hostOf(task.url)}, where nobody said the pool may go: see --upstream-allow`;
-        return await this.#fail(task.taskId, running, INVALID_VIDEO, reason, lastMs);
-      }
-      let received = 0;
-      let startEarly = (): void => {};
-      const download = await this.#downloader.open(url, running.ended.signal, (bytes) => {
-        received = bytes;
-        if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
-      });
-      if (running.ended.signal.aborted) {
-        if (typeof download !== "string") void download.filled.then(() => download.body.release());
-        return;
-      }
-      if (typeof download === "string") return await this.#fail(task.taskId, running, INVALID_VIDEO, download, lastMs);
-      const { body: input, filled } = download;
-      const job = this.#jobOf(task, session, input, deadlineMs);
-      const abandon = (): void => desk.abandon(job.id);
-      running.ended.signal.addEventListener("abort", abandon, { once: true });
-      const overdue = clock.after(deadlineMs + OVERDUE_MS - clock.monotonicMs(), abandon);
-      try {
-        let early: Promise<JobOutcome> | undefined;
-        if (input.announcedBytes !== undefined) startEarly = () => (early ??= desk.run(job));
-        if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
-        const problem = await filled;
-        if (problem !== undefined) {
-          desk.abandon(job.id);
-          return await this.#fail(task.taskId, running, INVALID_VIDEO, problem, lastMs);
-        }
-        input.confirm();
-        const running_ = early ?? desk.run(job);
-        desk.inputComplete(job.id);
-        const outcome = await running_;
-        worked = outcome.kind === "done";
-        await this.#answerOutcome(task, running, job, outcome, lastMs);
-      } finally {
-        overdue();
-        running.ended.signal.removeEventListener("abort", abandon);
-        input.release();
-      }
+      worked = await this.#serve(notified, session, running, deadlineMs);
     } finally {
-      this.#sessions.leave(session, worked);
+      this.#streams.leave(session, worked);
     }
   }
 
-  async #answerOutcome(task: Task, running: RunningTask, job: Job, outcome: JobOutcome, lastMs: number): Promise<void> {
-    if (outcome.kind !== "done") {
-      const [text, reason] =
-        outcome.kind === "failed" ? [outcome.text, outcome.reason] : [INVALID_VIDEO, "it was not done in time"];
-      return this.#fail(task.taskId, running, text, reason, lastMs);
+  /** True: with renditions. */
+  async #serve(task: Task, session: string, running: RunningTask, deadlineMs: number): Promise<boolean> {
+    const { clock, desk } = this.#deps;
+    const lost = async (reason: string): Promise<false> => {
+      await this.#lose(running, INVALID_VIDEO, reason);
+      return false;
+    };
+    const url = sourceUrl(task.url, this.#options);
+    if (!url) {
+      return lost(`its source is at ${hostOf(task.url)}, where nobody said the pool may go: see --upstream-allow`);
     }
-    try {
-      const parts = outcome.renditions.flatMap(partsOf);
-      const answer: Answer = { kind: "renditions", decodedPixels: outcome.sourcePixels, parts };
-      await this.#upload(task.taskId, running, answer, lastMs, job.id);
-    } finally {
-      outcome.release();
-    }
-  }
-
-  async #fail(taskId: bigint, running: RunningTask, text: string, reason: string, lastMs: number): Promise<void> {
-    if (running.ended.signal.aborted) return;
-    const level = this.#budget("failed") ? "warn" : "debug";
-    this.#deps.logger[level]("a task was answered with an error", {
-      upstream: this.name,
-      task: taskId.toString(),
-      reason,
+    let received = 0;
+    let startEarly = (): void => {};
+    const download = await this.#downloader.open(url, running.ended.signal, (bytes) => {
+      received = bytes;
+      if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
     });
-    await this.#upload(taskId, running, { kind: "error", text }, lastMs, undefined);
+    if (typeof download === "string") return lost(download);
+    const { body: input, filled } = download;
+    if (running.ended.signal.aborted) {
+      void filled.then(() => input.release());
+      return false;
+    }
+    const job = this.#jobOf(task, session, input, deadlineMs);
+    const abandon = (): void => desk.abandon(job.id);
+    running.ended.signal.addEventListener("abort", abandon, { once: true });
+    const overdue = clock.after(deadlineMs + OVERDUE_MS - clock.monotonicMs(), abandon);
+    try {
+      let early: Promise<JobOutcome> | undefined;
+      if (input.announcedBytes !== undefined) startEarly = () => (early ??= desk.run(job));
+      if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
+      const problem = await filled;
+      if (problem !== undefined) {
+        desk.abandon(job.id);
+        return await lost(problem);
+      }
+      input.confirm();
+      const outcome = early ?? desk.run(job);
+      desk.inputComplete(job.id);
+      return await this.#answerOutcome(running, job, await outcome);
+    } finally {
+      overdue();
+      running.ended.signal.removeEventListener("abort", abandon);
+      input.release();
+    }
   }
 
-  async #upload(
-    taskId: bigint,
-    running: RunningTask,
-    answer: Answer,
-    lastMs: number,
-    job: JobId | undefined,
-  ): Promise<void> {
-    // The orchestrator that asked is gone.
+  async #answerOutcome(running: RunningTask, job: Job, outcome: JobOutcome): Promise<boolean> {
+    switch (outcome.kind) {
+      case "failed":
+        await this.#fail(running, outcome.text, outcome.reason);
+        return false;
+      case "abandoned":
+        await this.#lose(running, INVALID_VIDEO, "it was not done in time");
+        return false;
+      case "done":
+        try {
+          const parts = outcome.renditions.flatMap(partsOf);
+          await this.#upload(running, { kind: "renditions", decodedPixels: outcome.sourcePixels, parts }, job.id);
+        } finally {
+          outcome.release();
+        }
+        return true;
+    }
+  }
+
+  /** Answers with an error that no job's record tells of: it never became one, or nobody waited for it any more. */
+  async #lose(running: RunningTask, text: string, reason: string): Promise<void> {
     if (running.ended.signal.aborted) return;
-    const { opening, secret } = running.from;
-    const order = { taskId, answer, secret, fingerprint: opening.fingerprint, deadlineMs: lastMs };
-    const outcome = await this.#uploader.upload(order);
+    this.#record("job.failed", { source: this.#source, seq: running.seq.toString(), reason, text });
+    await this.#fail(running, text, reason);
+  }
+
+  async #fail(running: RunningTask, text: string, reason: string): Promise<void> {
+    if (running.ended.signal.aborted) return;
+    const task = running.id.toString();
+    const level = this.#budget("failed") ? "warn" : "debug";
+    this.#deps.logger[level]("a task was answered with an error", { upstream: this.name, task, reason });
+    await this.#upload(running, { kind: "error", text }, undefined);
+  }
+
+  async #upload(running: RunningTask, answer: Answer, job: JobId | undefined): Promise<void> {
+    const { from, life, id, lastMs, ended } = running;
+    // The orchestrator that asked is gone.
+    if (ended.signal.aborted) return;
+    const outcome = await this.#uploader.upload({
+      taskId: id,
+      answer,
+      secret: from.secret,
+      accepts: (fingerprint) => this.#lives.takesAnswer(from.opening, life, fingerprint),
+      deadlineMs: lastMs,
+    });
     if (outcome.kind === "taken") {
       if (answer.kind === "error") this.#failed++;
       else this.#answered++;
@@ -433,7 +422,7 @@ export class UpstreamDoor implements AsyncDisposable {
   }
 
   #jobOf(task: Task, session: string, input: Job["input"], deadlineMs: number): Job {
-    const quote = this.#streams.get(session)?.quote ?? this.#price.quote;
+    const quote = this.#streams.quoteOf(session) ?? this.#price.quote;
     return {
       id: this.#newJobId() as JobId,
       source: this.#source,
@@ -453,49 +442,9 @@ export class UpstreamDoor implements AsyncDisposable {
     };
   }
 
-  // ---- streams
-
-  /**
-   * The stream of a task. A gateway that takes a new auth token sends the same stream under a new session id; the worker's
-   * encoder must not be restarted for that. But two gateways may well use one manifest id: only a stream that goes on
-   * where the other stopped is the same.
-   */
-  #streamOf(task: Task, on: NotifiedBy): string {
-    const manifest = createHash("sha256").update(task.manifestId).digest("hex").slice(0, 24);
-    const sessionId = task.sessionId === "" ? `manifest ${manifest}` : task.sessionId;
-    let key = this.#sessions.keyOf(sessionId);
-    if (key === undefined) {
-      const candidate = this.#byManifest.get(manifest);
-      const step = task.seq - (this.#streams.get(candidate ?? "")?.lastSeq ?? task.seq);
-      key = candidate !== undefined && step > 0n && step <= MAX_SEQ_STEP ? candidate : undefined;
-    }
-    key ??= createHash("sha256").update(this.#source).update("\0").update(sessionId).digest("hex").slice(0, 24);
-    const known = this.#streams.get(key);
-    if (known) {
-      known.on = on;
-      known.lastSeq = task.seq > known.lastSeq ? task.seq : known.lastSeq;
-      // It began before anybody could say what it pays.
-      if (known.quote.source === "configured") known.quote = this.#price.quote;
-    } else this.#streams.set(key, { manifest, quote: this.#price.quote, lastSeq: task.seq, on });
-    // One each: a session that goes on under ever new ids must not be remembered under all of them.
-    this.#byManifest.set(known?.manifest ?? manifest, key);
-    const session = this.#sessions.of(sessionId, key);
-    this.#peak.sessions = Math.max(this.#peak.sessions, this.sessions);
-    return session;
-  }
-
   #streamEnded(key: string): void {
-    const stream = this.#streams.get(key);
-    if (stream && this.#byManifest.get(stream.manifest) === key) this.#byManifest.delete(stream.manifest);
-    this.#streams.delete(key);
     this.#deps.desk.endSession(key);
-    if (this.#streams.size === 0) this.#link.onEmpty();
-  }
-
-  #sessionsOn(registration: NotifiedBy): number {
-    let sessions = 0;
-    for (const { on } of this.#streams.values()) sessions += on === registration ? 1 : 0;
-    return sessions;
+    if (this.#streams.count === 0) this.#link.onEmpty();
   }
 
   #record(type: string, data: Readonly<Record<string, unknown>>): void {

@@ -2,19 +2,20 @@ import { type Clock, createBackoff, errorText, formatHostPort, type HostPort, ty
 import { type NotifySegment, registerText } from "@openpool/protocol";
 import type { RegistrationEnd } from "@openpool/transcoder";
 import type { Opening } from "./life.ts";
-import { type NotifiedBy, type Offer, openPart, type Part, sameAbility, sameOffer } from "./part.ts";
-import { planParts } from "./parts.ts";
+import { capacityOf, type Offer, sameOffers } from "./offers.ts";
+import { type NotifiedBy, openPart, type Part } from "./part.ts";
+import { planOffers } from "./parts.ts";
 
 /**
  * idle → connecting → registered → waiting → connecting …; refused is waiting for the operator: it is tried again, slowly,
- * with the secret read anew. Registered is it while one registration is, whatever becomes of others.
+ * with the secret read anew. Registered is it once everything is offered, and as long as anything is.
  */
 export type LinkState =
   /** Nothing is offered: no rig is connected, or the pool was taken out of this orchestrator. */
   | { readonly kind: "idle" }
   | { readonly kind: "connecting" }
-  /** `sinceMs` is monotonic: since when without a break. `offer`: of all registrations together. */
-  | { readonly kind: "registered"; readonly sinceMs: number; readonly offer: Offer }
+  /** `offers`: of each registration. */
+  | { readonly kind: "registered"; readonly offers: readonly Offer[] }
   | { readonly kind: "waiting"; readonly why: string; readonly retryInMs: number; readonly failures: number }
   | { readonly kind: "refused"; readonly text: string; readonly retryInMs: number };
 
@@ -31,6 +32,7 @@ export interface LinkDeps {
   /** Sessions whose last task came on that registration. */
   sessionsOn(registration: NotifiedBy): number;
   opening(fingerprint: string): Opening;
+  ended(opening: Opening): void;
   onNotify(notify: NotifySegment, from: NotifiedBy): void;
   onState(state: LinkState): void;
 }
@@ -38,8 +40,8 @@ export interface LinkDeps {
 /** Stays registered with one orchestrator for as long as there is something to offer. */
 export interface Link extends AsyncDisposable {
   readonly state: LinkState;
-  /** Undefined: take no more tasks. Running ones are not touched, by this or by any other change of the offer. */
-  offer(offer: Offer | undefined): void;
+  /** Nothing: take no more tasks. Running ones are not touched, by this or by any other change of what is offered. */
+  offer(offers: readonly Offer[]): void;
   /** No session runs any more: what grew in parts can become one registration again. */
   onEmpty(): void;
 }
@@ -55,12 +57,11 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   const closing = new AbortController();
   const backoff = createBackoff({ initialMs: 150, factor: 1.8, maxMs: 20_000, jitter: 0.5 });
   let state: LinkState = { kind: "idle" };
-  let wanted: Offer | undefined;
+  let wanted: readonly Offer[] = [];
   /** The registrations that count. Those that have said goodbye are only listened to. */
   let parts: readonly Part[] = [];
   /** What became of one of them, and was not answered with a new one yet. */
   let lost: { readonly text: string; readonly good: boolean } | undefined;
-  let registeredSinceMs: number | undefined;
   let wake = (): void => {};
   let triedSecret = "";
 
@@ -68,13 +69,9 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
     state = next;
     deps.onState(next);
   };
-  /** Tells what all parts together offer, if there is one. */
+  /** Tells what there is, if there is anything. */
   const becomeRegistered = (): void => {
-    const newest = parts.at(-1);
-    registeredSinceMs = newest && (registeredSinceMs ?? newest.sinceMs);
-    if (!newest || registeredSinceMs === undefined) return;
-    const capacity = parts.reduce((sum, { offer }) => sum + offer.capacity, 0);
-    become({ kind: "registered", sinceMs: registeredSinceMs, offer: { ...newest.offer, capacity } });
+    if (parts.length > 0) become({ kind: "registered", offers: parts.map(({ offer }) => offer) });
   };
   const leave = (those: readonly Part[]): void => {
     parts = parts.filter((part) => !those.includes(part));
@@ -119,25 +116,21 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   const run = async (): Promise<void> => {
     let failures = 0;
     while (!closing.signal.aborted) {
-      const offer = wanted;
-      const plan = planParts(
+      const plans = planOffers(
         parts.map((part) => ({
           part,
+          offer: part.offer,
           capacity: part.offer.capacity,
           sessions: deps.sessionsOn(part),
-          fits: sameAbility(part.offer, offer),
         })),
-        offer?.capacity ?? 0,
+        wanted,
       );
-      const leaving = plan.leave.map(({ part }) => part);
-      if (!offer || plan.openCapacity === 0) {
+      const next = plans.find((plan) => plan.open);
+      if (!next?.open) {
         lost = undefined;
-        leave(leaving);
-        if (offer && leaving.length > 0) becomeRegistered();
-        if (!offer && state.kind !== "idle") {
-          registeredSinceMs = undefined;
-          become({ kind: "idle" });
-        }
+        leave(plans.flatMap((plan) => plan.leave.map(({ part }) => part)));
+        if (wanted.length > 0) becomeRegistered();
+        else if (state.kind !== "idle") become({ kind: "idle" });
         await rest(60_000);
         continue;
       }
@@ -152,13 +145,12 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         lost = undefined;
       } else {
         if (parts.length === 0) become({ kind: "connecting" });
-        failure = await open({ ...offer, capacity: plan.openCapacity });
+        failure = await open(next.open);
       }
       if (!failure || closing.signal.aborted) {
         failures = 0;
         // The new one is up: sessions of those that it stands for move over with their next segment.
-        leave(leaving);
-        becomeRegistered();
+        leave(next.leave.map(({ part }) => part));
         continue;
       }
       failures++;
@@ -173,20 +165,16 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         logger.warn("not registered with the orchestrator, trying again", {
           upstream: options.name,
           address: formatHostPort(options.address),
-          missing: plan.openCapacity,
+          missing: capacityOf(plans.flatMap(({ open: one }) => one ?? [])),
           why: failure.text,
           retryInMs,
         });
       }
-      if (parts.length === 0) {
-        become(
-          invalid
-            ? { kind: "refused", text: failure.text, retryInMs }
-            : { kind: "waiting", why: failure.text, retryInMs, failures },
-        );
-      }
+      if (parts.length > 0) becomeRegistered();
+      else if (invalid) become({ kind: "refused", text: failure.text, retryInMs });
+      else become({ kind: "waiting", why: failure.text, retryInMs, failures });
       if (invalid) await restUntilSecretChanges(retryInMs);
-      else await restUntil(retryInMs, () => !wanted);
+      else await restUntil(retryInMs, () => wanted.length === 0);
     }
   };
   /** Waits out a delay whatever else happens, unless `early`. */
@@ -199,8 +187,8 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   /** The operator may correct the secret at any time, and should not have to wait for the next try. */
   const restUntilSecretChanges = async (ms: number): Promise<void> => {
     const until = clock.monotonicMs() + ms;
-    while (wanted && !closing.signal.aborted && clock.monotonicMs() < until) {
-      await restUntil(Math.min(SECRET_LOOK_MS, until - clock.monotonicMs()), () => !wanted);
+    while (wanted.length > 0 && !closing.signal.aborted && clock.monotonicMs() < until) {
+      await restUntil(Math.min(SECRET_LOOK_MS, until - clock.monotonicMs()), () => wanted.length === 0);
       const now = await options.secret().catch(() => triedSecret);
       if (now !== triedSecret) return;
     }
@@ -211,16 +199,16 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
     get state() {
       return state;
     },
-    offer(offer) {
-      if (sameOffer(wanted, offer)) return;
-      wanted = offer;
+    offer(offers) {
+      if (sameOffers(wanted, offers)) return;
+      wanted = offers;
       wake();
     },
     onEmpty() {
       if (parts.length > 1) wake();
     },
     async [Symbol.asyncDispose]() {
-      wanted = undefined;
+      wanted = [];
       closing.abort();
       wake();
       await ended;

@@ -1,35 +1,23 @@
 import { create } from "@bufbuild/protobuf";
 import { type Clock, errorText, type HostPort, plainText } from "@openpool/base";
-import { type Ability, capabilitiesToWire, type NotifySegment, RegisterRequestSchema } from "@openpool/protocol";
+import { capabilitiesToWire, type NotifySegment, RegisterRequestSchema } from "@openpool/protocol";
 import { dialOrchestrator, register, type Registration, type RegistrationEnd } from "@openpool/transcoder";
 import type { Opening } from "./life.ts";
-
-/** What the pool registers as: one transcoder with this many sessions. */
-export interface Offer extends Ability {
-  readonly capacity: number;
-}
-
-/** Whether both say the same of what can be done. */
-export function sameAbility(a: Ability | undefined, b: Ability | undefined): boolean {
-  return a?.capabilities === b?.capabilities && a?.version === b?.version;
-}
-
-export function sameOffer(a: Offer | undefined, b: Offer | undefined): boolean {
-  return a?.capacity === b?.capacity && sameAbility(a, b);
-}
+import type { Offer } from "./offers.ts";
 
 /** The registration that a message came on: what its answer needs to reach the same orchestrator. */
 export interface NotifiedBy {
   readonly opening: Opening;
   /** That it was registered with. */
   readonly secret: string;
+  /** What it was registered with. */
+  readonly offer: Offer;
   /** It was left or lost: what it carried moves to others with its next segment. */
   readonly gone: boolean;
 }
 
 /** One of the registrations with an orchestrator. */
 export interface Part extends NotifiedBy {
-  readonly offer: Offer;
   /** When the orchestrator had taken it, monotonic. */
   readonly sinceMs: number;
   /** Says goodbye, and goes on listening until the orchestrator has heard it. */
@@ -47,6 +35,8 @@ export interface PartDeps {
   /** Aborted: the connection ends at once. */
   readonly signal: AbortSignal;
   opening(fingerprint: string): Opening;
+  /** The orchestrator, or the way to it, ended what began with this. */
+  ended(opening: Opening): void;
   onNotify(notify: NotifySegment, from: NotifiedBy): void;
   /** It ended although nobody left it. */
   onLost(part: Part, why: string): void;
@@ -62,10 +52,10 @@ export async function openPart(
   const { clock, signal } = deps;
   try {
     const dialled = await dialOrchestrator(address, { timeoutMs: DIAL_TIMEOUT_MS, signal }, clock);
-    const opening = deps.opening(dialled.fingerprint);
     return await new Promise((resolve) => {
       let takenMs: number | undefined;
       let gone = false;
+      const opening = deps.opening(dialled.fingerprint);
       const part: Part = {
         offer,
         opening,
@@ -97,6 +87,7 @@ export async function openPart(
           onNotify: (notify) => deps.onNotify(notify, part),
           onEnd({ text: said, refused }) {
             signal.removeEventListener("abort", cut);
+            deps.ended(opening);
             const text = plainText(said);
             const lost = takenMs !== undefined && !gone;
             gone = true;

@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
-import { MAX_PARTS, type PartLoad, planParts } from "./parts.ts";
+import { describe, expect, test } from "vitest";
+import { MAX_PARTS, type PartLoad, planOffers, planParts } from "./parts.ts";
 
-const part = (capacity: number, sessions: number, fits = true): PartLoad => ({ capacity, sessions, fits });
+const part = (capacity: number, sessions: number): PartLoad => ({ capacity, sessions });
 const settled = { openCapacity: 0, leave: [] };
 
 test("what is right stays as it is", () => {
@@ -34,13 +34,6 @@ test("where all are used, those of the fewest sessions give way", () => {
   expect(planParts([main, extra], 3)).toEqual({ openCapacity: 3, leave: [main, extra] });
 });
 
-test("other capabilities or another version are told anew, of everything", () => {
-  const [main, extra] = [part(20, 10, false), part(4, 3, false)];
-  expect(planParts([main, extra], 24)).toEqual({ openCapacity: 24, leave: [main, extra] });
-  const fresh = part(24, 2);
-  expect(planParts([main, fresh], 24)).toEqual({ openCapacity: 0, leave: [main] });
-});
-
 test("while nothing runs one registration is enough", () => {
   const [main, extra] = [part(20, 0), part(4, 0)];
   expect(planParts([main, extra], 24)).toEqual({ openCapacity: 24, leave: [main, extra] });
@@ -53,7 +46,7 @@ test("nothing to offer leaves all", () => {
 });
 
 test("whatever comes, what was wanted is offered, by few registrations, and the next plan has nothing to do", () => {
-  const load = fc.record({ capacity: fc.integer({ min: 1, max: 20 }), sessions: fc.nat(20), fits: fc.boolean() });
+  const load = fc.record({ capacity: fc.integer({ min: 1, max: 20 }), sessions: fc.nat(20) });
   fc.assert(
     fc.property(fc.array(load, { maxLength: MAX_PARTS }), fc.integer({ min: 0, max: 200 }), (parts, capacity) => {
       const plan = planParts(parts, capacity);
@@ -61,7 +54,6 @@ test("whatever comes, what was wanted is offered, by few registrations, and the 
       expect(plan.openCapacity).toBeGreaterThanOrEqual(0);
       const next = [...kept, ...(plan.openCapacity > 0 ? [part(plan.openCapacity, 0)] : [])];
       expect(next.reduce((sum, one) => sum + one.capacity, 0)).toBe(capacity);
-      expect(next.every(({ fits }) => fits)).toBe(true);
       expect(next.length).toBeLessThanOrEqual(MAX_PARTS);
       // Sessions that move come back to where there is room.
       const moved = plan.leave.reduce((sum, one) => sum + one.sessions, 0);
@@ -69,4 +61,47 @@ test("whatever comes, what was wanted is offered, by few registrations, and the 
       expect(planParts(after, capacity)).toEqual(settled);
     }),
   );
+});
+
+describe("several abilities", () => {
+  const plain = { capabilities: 1n, version: "0.9.1" };
+  const more = { capabilities: 3n, version: "0.9.1" };
+  const of = (ability: typeof plain, capacity: number, sessions: number) => ({
+    ...part(capacity, sessions),
+    offer: { ...ability, capacity },
+  });
+
+  test("are a registration each, and one that is new moves nobody", () => {
+    const running = of(plain, 20, 20);
+    expect(
+      planOffers(
+        [running],
+        [
+          { ...plain, capacity: 20 },
+          { ...more, capacity: 4 },
+        ],
+      ),
+    ).toEqual([
+      { open: undefined, leave: [] },
+      { open: { ...more, capacity: 4 }, leave: [] },
+      { open: undefined, leave: [] },
+    ]);
+  });
+
+  test("are left when nobody has them any more, whatever runs there", () => {
+    const [running, over] = [of(plain, 20, 20), of(more, 4, 4)];
+    const plans = planOffers([running, over], [{ ...plain, capacity: 20 }]);
+    expect(plans.flatMap(({ leave }) => leave)).toEqual([over]);
+    expect(plans.some(({ open }) => open)).toBe(false);
+  });
+
+  test("share the registrations that there may be", () => {
+    const parts = Array.from({ length: MAX_PARTS / 2 }, (_, i) => of(plain, i + 1, 1));
+    const offers = [
+      { ...plain, capacity: 40 },
+      { ...more, capacity: 4 },
+    ];
+    const [grown] = planOffers(parts, offers);
+    expect(parts.length - (grown?.leave.length ?? 0) + 1).toBeLessThanOrEqual(MAX_PARTS / 2);
+  });
 });

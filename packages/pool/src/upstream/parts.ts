@@ -1,3 +1,5 @@
+import { capacityOf, type Offer, sameAbility } from "./offers.ts";
+
 /**
  * Which registrations together make up what an orchestrator is offered. It binds each of its sessions to one of them; when that
  * one leaves, its sessions move with their next segment, and while the orchestrator is full, new ones can take their places.
@@ -8,8 +10,6 @@ export interface PartLoad {
   readonly capacity: number;
   /** That it carries now. */
   readonly sessions: number;
-  /** It was made with the capabilities and the version that are wanted now. */
-  readonly fits: boolean;
 }
 
 /** What leads to the wanted capacity. */
@@ -19,35 +19,60 @@ export interface PartsPlan<Part> {
   readonly leave: readonly Part[];
 }
 
-/** At most so many at once: each is a connection, and a line in the orchestrator's log and pages. */
-export const MAX_PARTS = 8;
+/** At most so many at once, of all abilities together: each is a connection, and a line in the orchestrator's log and pages. */
+export const MAX_PARTS = 12;
+
+/** What one ability needs. */
+export interface AbilityPlan<Part> {
+  /** One more registration, which comes before those leave. */
+  readonly open: Offer | undefined;
+  readonly leave: readonly Part[];
+}
+
+/** What leads to the wanted offers, ability by ability: sessions of one find no place in the registrations of another. */
+export function planOffers<Part extends PartLoad & { readonly offer: Offer }>(
+  parts: readonly Part[],
+  offers: readonly Offer[],
+): readonly AbilityPlan<Part>[] {
+  const most = Math.floor(MAX_PARTS / Math.max(1, offers.length));
+  const plans = offers.map((offer): AbilityPlan<Part> => {
+    const own = parts.filter((part) => sameAbility(part.offer, offer));
+    const { openCapacity, leave } = planParts(own, offer.capacity, most);
+    return { open: openCapacity > 0 ? { ...offer, capacity: openCapacity } : undefined, leave };
+  });
+  const over = parts.filter((part) => !offers.some((offer) => sameAbility(part.offer, offer)));
+  return [...plans, { open: undefined, leave: over }];
+}
 
 /**
  * Of all ways to offer that capacity with one more registration at most, the one that moves the fewest sessions, and then the
  * one that leaves the fewest registrations. So growth adds one for the difference, and a loss of places costs those first that
  * nobody uses. While nothing runs one is enough.
  */
-export function planParts<Part extends PartLoad>(parts: readonly Part[], capacity: number): PartsPlan<Part> {
+export function planParts<Part extends PartLoad>(
+  parts: readonly Part[],
+  capacity: number,
+  most = MAX_PARTS,
+): PartsPlan<Part> {
   const running = parts.some(({ sessions }) => sessions > 0);
-  const isSettled = parts.every(({ fits }) => fits) && sum(parts, "capacity") === capacity;
-  if (isSettled && (running || parts.length <= 1)) return { openCapacity: 0, leave: [] };
+  if (capacityOf(parts) === capacity && (running || parts.length <= 1)) return { openCapacity: 0, leave: [] };
   let kept: readonly Part[] = [];
   if (running) {
-    for (const some of subsets(parts.filter(({ fits }) => fits))) {
-      const missing = capacity - sum(some, "capacity");
-      if (missing < 0 || some.length + (missing > 0 ? 1 : 0) > MAX_PARTS) continue;
-      const more = sum(some, "sessions") - sum(kept, "sessions");
+    for (const some of subsets(parts)) {
+      const missing = capacity - capacityOf(some);
+      if (missing < 0 || some.length + (missing > 0 ? 1 : 0) > most) continue;
+      const more = sessionsOn(some) - sessionsOn(kept);
       if (more > 0 || (more === 0 && some.length > kept.length)) kept = some;
     }
   }
   return {
-    openCapacity: capacity - sum(kept, "capacity"),
+    openCapacity: capacity - capacityOf(kept),
     leave: parts.filter((part) => !kept.includes(part)),
   };
 }
 
-function sum(parts: readonly PartLoad[], what: "capacity" | "sessions"): number {
-  return parts.reduce((total, part) => total + part[what], 0);
+function sessionsOn(parts: readonly PartLoad[]): number {
+  return parts.reduce((total, { sessions }) => total + sessions, 0);
 }
 
 function subsets<T>(all: readonly T[]): readonly (readonly T[])[] {

@@ -88,6 +88,8 @@ export interface PriceReader extends AsyncDisposable {
   readonly quote: Quote;
   /** What it last said of itself; undefined: nothing, so far. */
   readonly status: OrchestratorStatus | undefined;
+  /** It was asked once, and has answered or not; never rejects. */
+  readonly asked: Promise<void>;
   /** Asks again now; never rejects. */
   refresh(): Promise<void>;
 }
@@ -147,12 +149,11 @@ export function createPriceReader(
       silent = true;
     }
   };
-  const again = (): void => {
-    void refresh().then(() => {
-      if (!closing.signal.aborted) cancel = clock.after(REFRESH_MS, again);
+  const again = (): Promise<void> =>
+    refresh().then(() => {
+      if (!closing.signal.aborted) cancel = clock.after(REFRESH_MS, () => void again());
     });
-  };
-  if (options.cli) again();
+  const asked = options.cli ? again() : Promise.resolve();
   return {
     get quote() {
       return quote;
@@ -160,6 +161,7 @@ export function createPriceReader(
     get status() {
       return status;
     },
+    asked,
     refresh,
     [Symbol.asyncDispose]() {
       closing.abort();

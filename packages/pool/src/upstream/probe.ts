@@ -8,6 +8,7 @@ import {
   OrchestratorRequestSchema,
   RegisterRequestSchema,
   registerText,
+  segmentText,
 } from "@openpool/protocol";
 import { type Dialled, dialOrchestrator } from "@openpool/transcoder";
 import { type OrchestratorStatus, readOrchestratorStatus } from "./price.ts";
@@ -19,16 +20,39 @@ export interface OrchestratorProbe {
   /** Undefined: not found out; `secretText` is what it said. */
   readonly secretTaken: boolean | undefined;
   readonly secretText: string;
-  /** What it says to a gateway: the version of its go-livepeer, or a refusal. */
-  readonly gateway:
-    | { readonly kind: "info"; readonly version: string; readonly transcoder: string }
-    | { readonly kind: "refused"; readonly text: string };
+  /** Whether it would take one more session from a gateway now; undefined: not found out, and `roomText` is what it said. */
+  readonly hasRoom: boolean | undefined;
+  readonly roomText: string;
+  /** Of its go-livepeer, as it says to gateways or on its CLI port; empty: it says none. */
+  readonly version: string;
   /** What its CLI port says; a text: why nothing. Undefined: it was not asked. */
   readonly cli: OrchestratorStatus | string | undefined;
 }
 
 const TIMEOUT_MS = 5_000;
 const MAX_ANSWER_BYTES = 4 << 20;
+/** What comes of a gateway that nobody knows after it was found that there is a session for it. */
+const PAST_THE_ROOM = [
+  "insufficient sender reserve",
+  "authentication failed",
+  "GetSenderInfo RPC call",
+  "ClaimedReserve RPC call",
+  "pixels per unit is 0",
+  "price cannot be converted",
+];
+
+export interface ProbeOptions {
+  readonly address: HostPort;
+  readonly secret: string;
+  readonly cli: HostPort | undefined;
+  /** Of who asks as a gateway: on chain only who signs is answered. */
+  readonly introduction: { readonly address: Uint8Array; readonly sig: Uint8Array };
+}
+
+export interface ProbeDeps {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
 
 interface CallEnd {
   readonly message: Uint8Array | undefined;
@@ -72,22 +96,20 @@ function call(dialled: Dialled, path: string, request: Uint8Array, clock: Clock)
  * Finds out whether the pool could work for an orchestrator, without a trace: it registers with no capacity, which an
  * orchestrator refuses after it has compared the secret.
  */
-export async function probeOrchestrator(
-  options: { readonly address: HostPort; readonly secret: string; readonly cli: HostPort | undefined },
-  deps: { readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<OrchestratorProbe> {
+export async function probeOrchestrator(options: ProbeOptions, deps: ProbeDeps): Promise<OrchestratorProbe> {
   const { clock, signal } = deps;
   const cli =
     options.cli && (await readOrchestratorStatus(options.cli, signal).catch((error: unknown) => errorText(error)));
+  const said = typeof cli === "object" ? (cli.version ?? "") : "";
   let dialled: Dialled;
   try {
     dialled = await dialOrchestrator(options.address, { timeoutMs: TIMEOUT_MS, signal }, clock);
   } catch (error) {
-    const none = { kind: "refused", text: "" } as const;
-    return { unreachable: errorText(error), secretTaken: undefined, secretText: "", gateway: none, cli };
+    const nothing = { secretTaken: undefined, secretText: "", hasRoom: undefined, roomText: "" };
+    return { unreachable: errorText(error), ...nothing, version: said, cli };
   }
   try {
-    const asked = create(OrchestratorRequestSchema, { address: new Uint8Array(20) });
+    const asked = create(OrchestratorRequestSchema, options.introduction);
     const info = await call(
       dialled,
       "/net.Orchestrator/GetOrchestrator",
@@ -106,7 +128,9 @@ export async function probeOrchestrator(
       unreachable: undefined,
       secretTaken: taken,
       secretText: registered.text,
-      gateway: info.message ? readInfo(info.message) : { kind: "refused", text: info.text },
+      hasRoom: info.message ? true : roomAfter(info.text),
+      roomText: info.text,
+      version: (info.message && versionIn(info.message)) || said,
       cli,
     };
   } finally {
@@ -114,11 +138,16 @@ export async function probeOrchestrator(
   }
 }
 
-function readInfo(message: Uint8Array): OrchestratorProbe["gateway"] {
+/** Whether an orchestrator that refuses with these words has a session left. */
+function roomAfter(text: string): boolean | undefined {
+  if (text.includes(segmentText.capped)) return false;
+  return PAST_THE_ROOM.some((one) => text.includes(one)) ? true : undefined;
+}
+
+function versionIn(message: Uint8Array): string | undefined {
   try {
-    const { capabilities, transcoder } = fromBinary(OrchestratorInfoSchema, message);
-    return { kind: "info", version: capabilities?.version ?? "", transcoder };
-  } catch (error) {
-    return { kind: "refused", text: errorText(error) };
+    return fromBinary(OrchestratorInfoSchema, message).capabilities?.version;
+  } catch {
+    return undefined;
   }
 }

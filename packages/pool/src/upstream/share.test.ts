@@ -4,23 +4,24 @@ import { limitFor, type Sharer, shareFor } from "./share.ts";
 
 const present = (sessions: number): Sharer => ({ sessions, present: true });
 const absent = (sessions: number): Sharer => ({ sessions, present: false });
-const room = { capacity: 10, capabilities: 0x4005fffn | (1n << 35n), version: "0.9.0", gateways: present(2) };
+const ten = [{ capacity: 10, capabilities: 1n, version: "0.9.0", sessions: 0 }];
+const gateways = present(2);
 
-test("an orchestrator is offered what nobody else uses or is owed next, and only what a transcoder does", () => {
-  expect(shareFor(room, 0, [present(4)])).toEqual({ capacity: 3, capabilities: 0x4005fffn, version: "0.9.0" });
-  expect(shareFor(room, 0, [absent(4)])).toMatchObject({ capacity: 4 });
-  expect(shareFor({ ...room, gateways: absent(0) }, 0, [])).toMatchObject({ capacity: 10 });
+test("an orchestrator is offered what nobody else uses or is owed next", () => {
+  expect(shareFor(ten, 0, [present(4), gateways])).toEqual([{ capacity: 3, capabilities: 1n, version: "0.9.0" }]);
+  expect(shareFor(ten, 0, [absent(4), gateways])).toMatchObject([{ capacity: 4 }]);
+  expect(shareFor(ten, 0, [absent(0)])).toMatchObject([{ capacity: 10 }]);
 });
 
 test("what it uses itself stays offered, and one session while anybody works", () => {
-  expect(shareFor(room, 6, [present(8)])).toMatchObject({ capacity: 6 });
-  expect(shareFor(room, 0, [present(20)])).toMatchObject({ capacity: 1 });
-  expect(shareFor({ ...room, capacity: 0 }, 4, [present(0)])).toBeUndefined();
+  expect(shareFor(ten, 6, [present(8), gateways])).toMatchObject([{ capacity: 6 }]);
+  expect(shareFor(ten, 0, [present(20), gateways])).toMatchObject([{ capacity: 1 }]);
+  expect(shareFor([], 4, [present(0), gateways])).toEqual([]);
 });
 
 test("sessions beyond what it was told are no reason to offer more: an end is not always heard of", () => {
-  expect(shareFor(room, 19, [], 6)).toMatchObject({ capacity: 7 });
-  expect(shareFor({ ...room, gateways: present(6) }, 19, [], 6)).toMatchObject({ capacity: 6 });
+  expect(shareFor(ten, 19, [gateways], 6)).toMatchObject([{ capacity: 7 }]);
+  expect(shareFor(ten, 19, [present(6)], 6)).toMatchObject([{ capacity: 6 }]);
 });
 
 test("with fewer places than streams each comes to an equal share as streams end, and never are more places given than there are", () => {

@@ -1,16 +1,13 @@
-import type { Ability } from "@openpool/protocol";
-import type { Offer } from "./part.ts";
+import { capacityOf, limitOffers, type Offer, type Wanted } from "./offers.ts";
 
 /** What there is to share among orchestrators and gateways. */
-export interface Room extends Ability {
-  /** Sessions that the workers take at once. */
-  readonly capacity: number;
+export interface Room {
+  /** What all workers together can do. */
+  readonly offers: readonly Offer[];
   /** All gateways of our own together. */
   readonly gateways: Sharer;
 }
 
-/** Capabilities that are a transcoder's; workers name others, which an orchestrator would then announce. */
-const TRANSCODING = (1n << 27n) - 1n;
 const MAX_CAPACITY = 1_000_000;
 
 /** Somebody else who uses the places. */
@@ -41,11 +38,15 @@ export function limitFor(capacity: number, own: number, others: readonly Sharer[
  * What one orchestrator is offered. What it uses of what it was `told` stays offered, and at least one session is while
  * anybody can work: whoever is registered with nothing left shares what there is, and is not torn from its streams by the
  * load of another. Sessions beyond what it was told are no reason to offer more: some of them have ended unnoticed.
- * Undefined: nobody can work.
+ * Nothing: nobody can work.
  */
-export function shareFor(room: Room, own: number, others: readonly Sharer[], told = own): Offer | undefined {
-  if (room.capacity <= 0) return undefined;
-  const limit = limitFor(room.capacity, Math.min(own, told), [...others, room.gateways]);
-  const capacity = Math.min(MAX_CAPACITY, Math.max(1, limit));
-  return { capacity, capabilities: room.capabilities & TRANSCODING, version: room.version };
+export function shareFor(
+  offers: readonly Wanted[],
+  own: number,
+  others: readonly Sharer[],
+  told = own,
+): readonly Offer[] {
+  const capacity = capacityOf(offers);
+  const limit = limitFor(capacity, Math.min(own, told), others);
+  return limitOffers(offers, Math.min(MAX_CAPACITY, Math.max(1, limit)));
 }

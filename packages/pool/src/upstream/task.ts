@@ -28,12 +28,19 @@ export interface Task {
   readonly forceSessionReinit: boolean;
 }
 
+/** A task that nobody can do; the text is what a stock transcoder answers. */
+export interface Refused {
+  readonly kind: "refused";
+  readonly taskId: bigint;
+  readonly seq: bigint;
+  readonly text: string;
+}
+
 export type Notified =
   | Task
+  | Refused
   /** The session is over: its encoder can go. */
   | { readonly kind: "teardown"; readonly sessionId: string }
-  /** A task that nobody can do; the text is what a stock transcoder answers. */
-  | { readonly kind: "refused"; readonly taskId: bigint; readonly text: string }
   /** Nothing that means anything. */
   | { readonly kind: "noise" };
 
@@ -47,7 +54,7 @@ export function readNotify(notify: NotifySegment): Notified {
   if (url === "") {
     return sessionId === "" || sessionId.length > MAX_SESSION_ID ? { kind: "noise" } : { kind: "teardown", sessionId };
   }
-  const refuse = (text: string): Notified => ({ kind: "refused", taskId, text });
+  const refuse = (text: string): Notified => ({ kind: "refused", taskId, seq: segData?.seq ?? 0n, text });
   if (!segData) return refuse("missing segment data");
   if (sessionId.length > MAX_SESSION_ID) return refuse(segmentText.invalidToken);
   const profiles = profilesOfSegment(segData);

@@ -1,13 +1,10 @@
 import { expect, test } from "vitest";
-import type { Offer } from "./part.ts";
+import type { Offer } from "./offers.ts";
 import { Telling } from "./telling.ts";
 
-const offer = (capacity: number, changed: Partial<Offer> = {}): Offer => ({
-  capacity,
-  capabilities: 1n,
-  version: "0.9.1",
-  ...changed,
-});
+const offer = (capacity: number, changed: Partial<Offer> = {}): readonly Offer[] => [
+  { capacity, capabilities: 1n, version: "0.9.1", ...changed },
+];
 /** One that was told this at the time 0. */
 const told = (capacity: number): Telling => {
   const telling = new Telling();
@@ -15,7 +12,7 @@ const told = (capacity: number): Telling => {
   return telling;
 };
 /** The times in seconds at which it is told something, asked every second. */
-const tellings = (telling: Telling, seconds: number, wantedAt: (second: number) => Offer | undefined): number[] =>
+const tellings = (telling: Telling, seconds: number, wantedAt: (second: number) => readonly Offer[]): number[] =>
   Array.from({ length: seconds }, (_, i) => i + 1).filter((second) => telling.tell(wantedAt(second), second * 1_000));
 
 test("what is there first is told at once, and the same never again", () => {
@@ -36,11 +33,17 @@ test("other capabilities and another version are notable changes", () => {
   }
 });
 
+test("an ability that comes or goes is a notable change, however few have it", () => {
+  const [more] = offer(1, { capabilities: 3n });
+  expect(tellings(told(100), 20, () => [...offer(100), more!])).toEqual([1]);
+  expect(tellings(told(100), 20, (second) => (second < 5 ? [...offer(100), more!] : offer(100)))).toEqual([1, 5]);
+});
+
 test("the loss of everything is told when it lasts, and what comes then at once", () => {
   const telling = told(10);
-  expect(tellings(telling, 60, (second) => (second % 5 === 0 ? offer(10) : undefined))).toEqual([]);
-  expect(telling.tell(undefined, 61_000)).toBe(false);
-  expect(telling.tell(undefined, 66_000)).toBe(true);
+  expect(tellings(telling, 60, (second) => (second % 5 === 0 ? offer(10) : []))).toEqual([]);
+  expect(telling.tell([], 61_000)).toBe(false);
+  expect(telling.tell([], 66_000)).toBe(true);
   expect(telling.tell(offer(1), 66_001)).toBe(true);
 });
 

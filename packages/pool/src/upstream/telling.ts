@@ -1,4 +1,4 @@
-import { type Offer, sameAbility, sameOffer } from "./part.ts";
+import { capacityFor, capacityOf, type Offer, sameOffers } from "./offers.ts";
 
 /** Something that a notable change is worth at once, after a second; what is less waits. */
 const SOON_MS = 1_000;
@@ -15,7 +15,7 @@ const SETBACK_MS = 60_000;
  * not open and close a registration each time.
  */
 export class Telling {
-  #told: Offer | undefined;
+  #told: readonly Offer[] = [];
   #toldMs = 0;
   /** Since when there is nothing to offer. */
   #nothingSinceMs: number | undefined;
@@ -24,15 +24,16 @@ export class Telling {
   /** When it was told of losses, oldest first. */
   #setbacksMs: readonly number[] = [];
 
-  get told(): Offer | undefined {
+  /** Nothing: it was told that, or not asked for anything yet. */
+  get told(): readonly Offer[] {
     return this.#told;
   }
 
   /** Whether it is told this now; then that counts as told. Ask every second, and whenever something changed. */
-  tell(wanted: Offer | undefined, nowMs: number): boolean {
-    this.#nothingSinceMs = wanted ? undefined : (this.#nothingSinceMs ?? nowMs);
-    const less = this.#told !== undefined && wanted !== undefined && takesAway(this.#told, wanted);
-    const more = wanted !== undefined && !less && !sameOffer(this.#told, wanted);
+  tell(wanted: readonly Offer[], nowMs: number): boolean {
+    this.#nothingSinceMs = wanted.length > 0 ? undefined : (this.#nothingSinceMs ?? nowMs);
+    const less = wanted.length > 0 && takesAway(this.#told, wanted);
+    const more = wanted.length > 0 && !less && !sameOffers(this.#told, wanted);
     this.#moreSinceMs = more ? (this.#moreSinceMs ?? nowMs) : undefined;
     if (!this.#isDue(wanted, less, nowMs)) return false;
     if (less) this.#setbacksMs = [...this.#setbacksMs, nowMs].slice(-4);
@@ -44,22 +45,27 @@ export class Telling {
 
   /** It was told that there is nothing for it: whatever comes is told at once. */
   forget(): void {
-    this.#told = undefined;
+    this.#told = [];
   }
 
-  #isDue(wanted: Offer | undefined, less: boolean, nowMs: number): boolean {
-    if (!this.#told) return wanted !== undefined;
-    if (!wanted) return nowMs - (this.#nothingSinceMs ?? nowMs) >= GONE_MS;
-    if (sameOffer(this.#told, wanted)) return false;
-    const change = Math.abs(wanted.capacity - this.#told.capacity);
-    const notable = !sameAbility(this.#told, wanted) || change > this.#told.capacity * NOTABLE_SHARE;
-    if (nowMs - this.#toldMs < (notable ? SOON_MS : LATER_MS)) return false;
+  #isDue(wanted: readonly Offer[], less: boolean, nowMs: number): boolean {
+    if (sameOffers(this.#told, wanted)) return false;
+    if (this.#told.length === 0) return true;
+    if (wanted.length === 0) return nowMs - (this.#nothingSinceMs ?? nowMs) >= GONE_MS;
+    if (nowMs - this.#toldMs < (isNotable(this.#told, wanted) ? SOON_MS : LATER_MS)) return false;
     const setbacks = this.#setbacksMs.filter((ms) => nowMs - ms < SETBACK_MS).length;
     if (less || setbacks === 0) return true;
     return nowMs - (this.#moreSinceMs ?? nowMs) >= Math.min(SOON_MS * 2 ** setbacks, LATER_MS);
   }
 }
 
-function takesAway(told: Offer, wanted: Offer): boolean {
-  return wanted.capacity < told.capacity || (told.capabilities & ~wanted.capabilities) !== 0n;
+function takesAway(told: readonly Offer[], wanted: readonly Offer[]): boolean {
+  return told.some((one) => capacityFor(one, wanted) < one.capacity);
+}
+
+/** Something that could not be done can be, or the other way round, or much more or less of it. */
+function isNotable(told: readonly Offer[], wanted: readonly Offer[]): boolean {
+  const moved = [...told, ...wanted].map((one) => [capacityFor(one, told), capacityFor(one, wanted)] as const);
+  const most = Math.max(...moved.map(([before, after]) => Math.abs(after - before)));
+  return most > capacityOf(told) * NOTABLE_SHARE || moved.some((both) => both.includes(0));
 }

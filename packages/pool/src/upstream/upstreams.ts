@@ -1,13 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { type Clock, errorText, type Logger, openScope, PoolError, type Price } from "@openpool/base";
-import { announcedVersion } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import type { JobDesk } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
 import type { AttachedOptions } from "../options.ts";
 import { UpstreamDoor, type UpstreamStatus } from "./door.ts";
 import { type LastPrices, openLastPrices } from "./last-prices.ts";
-import type { Offer } from "./part.ts";
+import { capacityFor, capacityOf, type Offer, offersOf } from "./offers.ts";
 import { secretFor } from "./secret-file.ts";
 import { limitFor, type Room, type Sharer, shareFor } from "./share.ts";
 import { Telling } from "./telling.ts";
@@ -38,7 +37,7 @@ interface Told {
   readonly door: UpstreamDoor;
   readonly telling: Telling;
   /** What the process before this one offered, until its rigs had the time to come. */
-  expected: Offer | undefined;
+  expected: readonly Offer[];
 }
 
 /** All orchestrators that the pool works for. */
@@ -77,7 +76,7 @@ export class Upstreams implements AsyncDisposable {
         ),
       );
       if (drained.has(upstream.name)) door.drained = true;
-      return { door, telling: new Telling(), expected: undefined };
+      return { door, telling: new Telling(), expected: [] };
     });
   }
 
@@ -98,7 +97,7 @@ export class Upstreams implements AsyncDisposable {
     const saved = parseSnapshot(snapshot);
     if (!saved || Math.abs(clock.now() - saved.at) > SNAPSHOT_VALID_MS) return;
     this.#expectedUntilMs = clock.monotonicMs() + RIGS_RETURN_MS;
-    for (const told of this.#told) told.expected = saved.offers.get(told.door.name);
+    for (const told of this.#told) told.expected = saved.offers.get(told.door.name) ?? [];
   }
 
   /**
@@ -109,7 +108,7 @@ export class Upstreams implements AsyncDisposable {
     const { clock } = this.#deps;
     const untilMs = clock.monotonicMs() + timeoutMs;
     const missing = (): boolean =>
-      this.#told.some(({ door, expected }) => expected && !door.drained && !door.registered);
+      this.#told.some(({ door, expected }) => expected.length > 0 && !door.drained && !door.registered);
     while (missing()) {
       if (clock.monotonicMs() > untilMs) return false;
       await new Promise<void>((resolve) => void clock.after(20, resolve));
@@ -124,7 +123,7 @@ export class Upstreams implements AsyncDisposable {
 
   /** Streams of all orchestrators together. */
   get sessions(): number {
-    return this.#told.reduce((sum, { door }) => sum + door.sessions, 0);
+    return this.#told.reduce((sum, { door }) => sum + door.sessions(), 0);
   }
 
   get tasksInFlight(): number {
@@ -139,8 +138,8 @@ export class Upstreams implements AsyncDisposable {
   leavesRoomForGateways(): boolean {
     const sharers = this.#sharers();
     if (!sharers.some(({ present }) => present)) return true;
-    const { capacity, gateways } = this.#deps.room();
-    return gateways.sessions < limitFor(capacity, gateways.sessions, sharers);
+    const { offers, gateways } = this.#deps.room();
+    return gateways.sessions < limitFor(capacityOf(offers), gateways.sessions, sharers);
   }
 
   /** All orchestrators, or all but one. None uses more than it was told: what is beyond has ended unnoticed. */
@@ -148,7 +147,7 @@ export class Upstreams implements AsyncDisposable {
     return this.#told
       .filter((told) => told !== except)
       .map(({ door, telling: { told } }) => ({
-        sessions: Math.min(door.sessions, told?.capacity ?? door.sessions),
+        sessions: Math.min(door.sessions(), told.length > 0 ? capacityOf(told) : Infinity),
         present: door.registered && !door.drained,
       }));
   }
@@ -157,7 +156,8 @@ export class Upstreams implements AsyncDisposable {
   refresh(): void {
     if (this.#left) return;
     const now = this.#deps.clock.monotonicMs();
-    const room = this.#deps.room();
+    const { offers, gateways } = this.#deps.room();
+    const announced = offersOf(offers);
     const expecting = now < this.#expectedUntilMs;
     for (const told of this.#told) {
       const { door, telling } = told;
@@ -166,7 +166,15 @@ export class Upstreams implements AsyncDisposable {
         telling.forget();
         continue;
       }
-      const actual = shareFor(room, door.sessionsLately, this.#sharers(told), telling.told?.capacity);
+      const actual = shareFor(
+        announced.map((offer) => ({
+          ...offer,
+          sessions: Math.min(door.sessions(offer), capacityFor(offer, telling.told)),
+        })),
+        door.sessionsLately,
+        [...this.#sharers(told), gateways],
+        telling.told.length > 0 ? capacityOf(telling.told) : undefined,
+      );
       const wanted = expecting ? larger(actual, told.expected) : actual;
       if (!telling.tell(wanted, now)) continue;
       door.offer(wanted);
@@ -177,7 +185,7 @@ export class Upstreams implements AsyncDisposable {
   /** Takes no more tasks from anybody; running ones are answered. */
   leave(): void {
     this.#left = true;
-    for (const { door } of this.#told) door.offer(undefined);
+    for (const { door } of this.#told) door.offer([]);
   }
 
   /** Takes the pool out of an orchestrator, or puts it back; also the next process of the pool will know. */
@@ -230,9 +238,11 @@ export class Upstreams implements AsyncDisposable {
   async save(): Promise<void> {
     // What it offers while it leaves is nothing; the process after it says more.
     if (this.#left) return;
-    const offers = this.#told.flatMap(({ door, telling: { told } }) =>
-      told && door.registered ? [{ name: door.name, ...told, capabilities: told.capabilities.toString() }] : [],
-    );
+    const offers = this.#told
+      .filter(({ door }) => door.registered)
+      .flatMap(({ door, telling: { told } }) =>
+        told.map((offer) => ({ name: door.name, ...offer, capabilities: offer.capabilities.toString() })),
+      );
     await this.#deps.store
       .putSnapshot(SNAPSHOT, { v: 1, at: this.#deps.clock.now(), offers })
       .catch((error: unknown) => {
@@ -245,32 +255,28 @@ export class Upstreams implements AsyncDisposable {
   }
 }
 
-function larger(a: Offer | undefined, b: Offer | undefined): Offer | undefined {
-  if (!a || !b) return a ?? b;
-  return {
-    capacity: Math.max(a.capacity, b.capacity),
-    capabilities: a.capabilities | b.capabilities,
-    version: announcedVersion([a.version, b.version]),
-  };
+/** Of each ability the larger of both. */
+function larger(a: readonly Offer[], b: readonly Offer[]): readonly Offer[] {
+  return offersOf([
+    ...a.map((offer) => ({ ...offer, capacity: Math.max(offer.capacity, capacityFor(offer, b)) })),
+    ...b.filter((offer) => capacityFor(offer, a) === 0),
+  ]);
 }
 
 /** What a process of this pool saved; whatever else it is, undefined. */
 function parseSnapshot(
   value: unknown,
-): { readonly at: number; readonly offers: ReadonlyMap<string, Offer> } | undefined {
+): { readonly at: number; readonly offers: ReadonlyMap<string, readonly Offer[]> } | undefined {
   if (typeof value !== "object" || value === null || !("at" in value) || !("offers" in value)) return undefined;
   if (typeof value.at !== "number" || !Array.isArray(value.offers)) return undefined;
-  const offers = new Map<string, Offer>();
+  const offers = new Map<string, Offer[]>();
   for (const one of value.offers as readonly unknown[]) {
     if (typeof one !== "object" || one === null) continue;
     const { name, capacity, capabilities, version } = one as Readonly<Record<string, unknown>>; // checked below
     if (typeof name !== "string" || typeof capacity !== "number" || !(capacity >= 1)) continue;
     if (typeof capabilities !== "string" || !/^\d{1,20}$/.test(capabilities)) continue;
-    offers.set(name, {
-      capacity,
-      capabilities: BigInt(capabilities),
-      version: typeof version === "string" ? version : "",
-    });
+    const offer = { capacity, capabilities: BigInt(capabilities), version: typeof version === "string" ? version : "" };
+    offers.set(name, [...(offers.get(name) ?? []), offer]);
   }
   return { at: value.at, offers };
 }

@@ -1,0 +1,94 @@
+import { misfit, needOf } from "@openpool/protocol";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { capacityOf, limitOffers, MAX_ABILITIES, type Offer, offersOf, type Wanted } from "./offers.ts";
+
+const offer = (capacity: number, capabilities: bigint, version = "0.9.1"): Offer => ({
+  capacity,
+  capabilities,
+  version,
+});
+const wanted = (capacity: number, capabilities: bigint, sessions = 0): Wanted => ({
+  ...offer(capacity, capabilities),
+  sessions,
+});
+
+describe("what is announced of workers", () => {
+  test("is each ability that some of them have, with the places of all that have just that", () => {
+    expect(offersOf([offer(4, 0b011n), offer(1, 0b101n), offer(2, 0b011n)])).toEqual([
+      offer(6, 0b011n),
+      offer(1, 0b101n),
+    ]);
+  });
+
+  test("is only what a transcoder does, and no version newer than ours", () => {
+    expect(offersOf([offer(3, 1n | (1n << 35n), "7.0.0"), offer(1, 1n), offer(2, 1n << 35n)])).toEqual([offer(4, 1n)]);
+    expect(offersOf([offer(1, 1n, "0.8.8"), offer(1, 1n, "undefined")]).map(({ version }) => version)).toEqual([
+      "",
+      "0.8.8",
+    ]);
+  });
+
+  test("of more abilities than there may be, those of the fewest are offered as what they have in common with others", () => {
+    const many = Array.from({ length: MAX_ABILITIES }, (_, i) => offer(10 + i, 1n | (1n << BigInt(i + 1))));
+    // It counts for the largest of those that ask less of it; nobody else loses anything.
+    const able = offersOf([...many, offer(2, 0b1111n)]);
+    expect(able).toHaveLength(MAX_ABILITIES);
+    expect(able.find(({ capabilities }) => capabilities === 0b1001n)).toEqual(offer(14, 0b1001n));
+    // Nobody asks less of it: the two smallest stand for what both can do.
+    const other = offersOf([...many, offer(2, 0b1000_0000_0001n)]);
+    expect(other.find(({ capabilities }) => capabilities === 1n)).toEqual(offer(12, 1n));
+  });
+
+  test("is nothing that no worker can do, and not more of anything than its workers have places", () => {
+    const capabilities = fc.integer({ min: 0, max: 63 }).map(BigInt);
+    const version = fc.constantFrom("0.9.1", "0.9.0", "0.8.8", "", "undefined", "7.1.0");
+    const group = fc.record({ capacity: fc.nat(20), capabilities, version });
+    fc.assert(
+      fc.property(fc.array(group, { maxLength: 20 }), capabilities, version, (groups, needed, minVersion) => {
+        const need = needOf(needed, minVersion);
+        const offers = offersOf(groups);
+        const fits = (able: readonly Offer[]): number =>
+          capacityOf(able.filter((one) => misfit(one, need) === undefined));
+        expect(fits(offers)).toBeLessThanOrEqual(fits(groups));
+        expect(offers.length).toBeLessThanOrEqual(MAX_ABILITIES);
+        expect(offersOf(groups.toReversed())).toEqual(offers);
+        // Whoever can do anything at all counts.
+        expect(capacityOf(offers)).toBe(capacityOf(groups.filter((one) => one.capabilities > 0n)));
+      }),
+    );
+  });
+});
+
+describe("fewer places than there are", () => {
+  test("are taken from each ability in proportion, and the rarest keeps one", () => {
+    expect(limitOffers([wanted(90, 1n), wanted(10, 3n)], 50)).toEqual([offer(45, 1n), offer(5, 3n)]);
+    expect(limitOffers([wanted(99, 1n), wanted(1, 3n)], 50)).toEqual([offer(49, 1n), offer(1, 3n)]);
+    expect(limitOffers([wanted(99, 1n), wanted(1, 3n)], 1)).toEqual([offer(1, 1n)]);
+    expect(limitOffers([wanted(4, 1n), wanted(1, 3n)], 9)).toEqual([offer(4, 1n), offer(1, 3n)]);
+  });
+
+  test("are not taken where they are used, as long as others can give", () => {
+    expect(limitOffers([wanted(6, 1n), wanted(6, 3n, 5)], 6)).toEqual([offer(1, 1n), offer(5, 3n)]);
+    expect(limitOffers([wanted(6, 1n, 3), wanted(6, 3n, 5)], 6)).toMatchObject([{ capacity: 3 }, { capacity: 3 }]);
+  });
+
+  test("are all given, whatever is used", () => {
+    const one = fc.record({ capacity: fc.integer({ min: 1, max: 50 }), sessions: fc.nat(60) });
+    fc.assert(
+      fc.property(
+        fc.array(one, { minLength: 1, maxLength: MAX_ABILITIES }),
+        fc.integer({ min: 1, max: 400 }),
+        (all, limit) => {
+          const offers = all.map(({ capacity, sessions }, i) => wanted(capacity, BigInt(i + 1), sessions));
+          const limited = limitOffers(offers, limit);
+          expect(capacityOf(limited)).toBe(Math.min(limit, capacityOf(offers)));
+          for (const { capacity, capabilities } of limited) {
+            expect(capacity).toBeGreaterThan(0);
+            expect(capacity).toBeLessThanOrEqual(all[Number(capabilities) - 1]!.capacity);
+          }
+        },
+      ),
+    );
+  });
+});
