@@ -95,7 +95,9 @@ export interface Wanted extends Offer {
  */
 export function limitOffers(offers: readonly Wanted[], limit: number): readonly Offer[] {
   const all = capacityOf(offers);
-  if (limit >= all) return offers.map(({ sessions: _, ...offer }) => offer);
+  if (limit >= all) {
+    return offers.map(({ capabilities, version, capacity }) => ({ capabilities, version, capacity }));
+  }
   const largestFirst = offers.toSorted((a, b) => b.capacity - a.capacity || inOrder(a, b));
   // One each, then of the rest in proportion to what more there is; what rounding leaves goes to the largest fractions.
   const rest = Math.max(0, limit - offers.length);
