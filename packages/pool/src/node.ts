@@ -11,6 +11,7 @@ import { createAdminPort } from "./admin-port.ts";
 import { createBodyMemory } from "./bodies/body-memory.ts";
 import { startKeccak } from "./bodies/keccak.ts";
 import { defaultDispatchOptions, Dispatcher } from "./dispatch/index.ts";
+import type { Standing } from "./dispatch/types.ts";
 import { loadTlsIdentity, type TlsIdentity } from "./front/certificate.ts";
 import { openFront } from "./front/front.ts";
 import { createTokenIssuer } from "./gateway/auth-token.ts";
@@ -20,11 +21,12 @@ import { GatewayDoor } from "./gateway/door.ts";
 import { Renditions } from "./gateway/renditions.ts";
 import { newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
+import { RigChecks } from "./jobs/rig-checks.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import { openBooks } from "./open-books.ts";
 import { openPublicPort } from "./open-public-port.ts";
 import { createRoutes } from "./routes.ts";
-import { openSchemeRules, startSchemes } from "./open-schemes.ts";
+import { openSchemeRules, type SchemesAtWork, startSchemes } from "./open-schemes.ts";
 import type { PoolOptions } from "./options.ts";
 import type { PayoutPort } from "./payouts/types.ts";
 import type { RelayPort } from "./supervisor/relay.ts";
@@ -88,6 +90,11 @@ const TAKE_OVER_MS = 3_000;
 const REPUTATION_SNAPSHOT = "reputation";
 const REPUTATION_EVERY_MS = 30_000;
 const REPUTATION_SOON_MS = 500;
+
+/** Nothing that it did speaks against it. A check shows what one can do that had no work yet. */
+function isTrusted(standing: Standing): boolean {
+  return standing === "trusted" || standing === "new";
+}
 
 /** When a snapshot of what was learnt about rigs was taken, in unix ms. */
 function reputationTime(snapshot: unknown): number | undefined {
@@ -191,7 +198,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         onJobEnd(end) {
           metrics.jobEnded(end);
           demand.jobEnded(end);
-          if (end.outcome.kind === "done") names.worked(end.outcome.earner);
+          if (end.outcome.kind !== "done") return;
+          names.worked(end.outcome.earner);
+          schemes.workerWorked(end.outcome.earner.worker);
         },
       },
     );
@@ -241,7 +250,16 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       ),
     );
     let payoutPort: PayoutPort | undefined;
-    const schemes = scope.use(
+    const checks = new RigChecks({
+      desk,
+      rigs: (nowMs) => dispatcher.rigs(nowMs),
+      memory,
+      append: (events) => store.append(events),
+      logger,
+      clock,
+      random: deps.random ?? Math.random,
+    });
+    const schemes: SchemesAtWork = scope.use(
       await startSchemes(options.income, {
         rules,
         books,
@@ -249,11 +267,14 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         store,
         logger,
         clock,
-        readyWorkers: () =>
-          dispatcher
-            .rigs(clock.monotonicMs())
-            .filter((rig) => rig.state === "connected" && rig.capacity > 0 && rig.standing === "trusted")
-            .map((rig) => rig.rig.worker),
+        uptime: {
+          readyWorkers: () =>
+            dispatcher
+              .rigs(clock.monotonicMs())
+              .filter(({ state, capacity, standing }) => state === "connected" && capacity > 0 && isTrusted(standing))
+              .map((rig) => rig.rig.worker),
+          check: (worker) => checks.check(worker),
+        },
         payoutBalanceWei: async () => (await payoutPort?.status())?.balanceWei,
       }),
     );

@@ -184,7 +184,7 @@ export async function openBooks(
       statement: (...args) => ledger.statement(...args),
       statementSums: (...args) => ledger.statementSums(...args),
       adjust: (adjustment) => ledger.adjust({ ...adjustment, termsVersion: terms.current.version }),
-      check: (whole) => checker.check(whole),
+      check: (...args) => checker.check(...args),
       lastCheck: () => checker.last,
       halts: () => ledger.halts(),
       closedPeriods: () => ledger.closedPeriods(),

@@ -8,6 +8,7 @@ import { createHookRunner } from "./hooks/runner.ts";
 import { IncomeReader } from "./income/income-reader.ts";
 import type { IncomeOptions } from "./income/options.ts";
 import { SchemeKeeper } from "./income/scheme-keeper.ts";
+import type { UptimeSlotsDeps } from "./income/uptime-slots.ts";
 import { type SolvencyFacts, solvencyOf, type SolvencyReport } from "./income/solvency.ts";
 import type { IncomeChain, OrchestratorStanding } from "./income/types.ts";
 import { createJobBooker, type JobHooks, readScheme, schemeAccounts, sharesIncome } from "./ledger/schemes/index.ts";
@@ -55,8 +56,8 @@ export function openSchemeRules({ connection, logger, clock }: SchemesDeps): Sch
 export interface SchemesAtWorkDeps extends SchemesDeps {
   readonly rules: SchemeRules;
   readonly books: Books;
-  /** Workers that could take work now and whose last results passed their checks. */
-  readonly readyWorkers: () => readonly WorkerAddress[];
+  /** Who could take work now, and whether a worker can do it. */
+  readonly uptime: UptimeSlotsDeps;
   /** Of the account that payouts are made from; undefined where there is none. */
   readonly payoutBalanceWei?: (() => Promise<bigint | undefined>) | undefined;
 }
@@ -79,6 +80,8 @@ export interface SchemesAtWork extends AsyncDisposable {
   /** Asks the hooks of the terms that are in force for the worker. */
   workerJoined(rig: RigName, about: Pick<JoiningWorker, "version" | "capacity">): Promise<HookOpinion>;
   payoutPlanned(payout: PlannedPayout): Promise<HookOpinion>;
+  /** A job of this worker was verified: it needs no check. */
+  workerWorked(worker: WorkerAddress): void;
   /** The workers are being let go. */
   stop(): void;
 }
@@ -93,7 +96,7 @@ const MAX_BLOCKS = 5_000;
 /** Starts what schemes do by themselves: income, periods, slots. */
 export async function startSchemes(
   income: IncomeOptions | undefined,
-  { rules, books, store, logger, clock, readyWorkers, payoutBalanceWei }: SchemesAtWorkDeps,
+  { rules, books, store, logger, clock, uptime, payoutBalanceWei }: SchemesAtWorkDeps,
 ): Promise<SchemesAtWork> {
   const scope = openScope();
   const kept = rules.store;
@@ -137,7 +140,7 @@ export async function startSchemes(
       clock,
       logger,
       terms: books.terms.book,
-      readyWorkers,
+      ...uptime,
       incomeReadTo: () => (reader ? reader.readToMs : "always"),
       store: kept,
       tell,
@@ -315,6 +318,7 @@ export async function startSchemes(
       const hook = hookFor(payout.worker);
       return hook === undefined ? none : rules.hooks.payoutPlanned(hook, payout);
     },
+    workerWorked: (worker) => keeper.worked(worker),
     stop: () => keeper.stop(),
     [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
   };

@@ -18,6 +18,7 @@ import {
 import type { Terms, TermsBook } from "./ledger/terms.ts";
 import type { PayoutDeps } from "./payouts/context.ts";
 import { PayoutEngine } from "./payouts/engine.ts";
+import { paymentsOf } from "./payouts/payments-of.ts";
 import type { PayoutOptions } from "./payouts/options.ts";
 import type { Signer } from "./payouts/ports.ts";
 import { PayoutRunner } from "./payouts/runner.ts";
@@ -134,6 +135,7 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
       chain: {
         chainId: options.chainId,
         receiptOf: (hash) => chain.finalReceipt(hash as Hex),
+        paymentsOf: (hash, of) => paymentsOf(hash as Hex, of, { chain, calls }),
         hashesIn: async (block) => (await chain.transactionsIn(block, undefined)).map(({ hash }) => hash),
       },
       signatures,

@@ -1,9 +1,10 @@
-import { runDemo } from "../demo/demo.ts";
+import { runDemo, SEGMENTS_UNWATCHED } from "../demo/demo.ts";
 import type { Registry } from "../registry.ts";
 import { settingsError } from "../settings/settle.ts";
 
 interface DemoFlags {
   readonly once?: string;
+  readonly loop: boolean;
   readonly install: boolean;
   readonly workers: string;
   readonly streams: string;
@@ -16,9 +17,13 @@ export function addDemoCommand({ program, run }: Registry): void {
     .command("demo")
     .summary("watch a pool, two workers and a gateway work on this machine")
     .description(
-      "Starts a pool, local workers and a test gateway that pushes a real clip, and shows what happens. In a terminal, keys kill and add workers. Everything ends with it.",
+      "Starts a pool, local workers and a test gateway that pushes a real clip, and shows what happens. In a terminal, keys kill and add workers. Without one it ends by itself: it pushes some segments, pays the workers on a local chain, checks the books and says `paid <wei> of <wei> credited to <n> workers in <transaction>`. Everything ends with it.",
     )
-    .option("--once <N>", "push N segments, print a summary and end; exits 0 only if all came back right")
+    .option(
+      "--once <N>",
+      `push N segments, pay the workers, print a summary and end; exits 0 only if all came back right (default without a terminal: ${SEGMENTS_UNWATCHED})`,
+    )
+    .option("--loop", "without a terminal too, go on until it is told to stop; then it pays what is left", false)
     .option("--no-install", "do not install FFmpeg where it is missing")
     .option("--workers <N>", "how many workers to start with", "2")
     .option("--streams <N>", "how many streams the gateway pushes at once", "2")
@@ -44,6 +49,7 @@ Examples:
       };
       const options = {
         once: flags.once === undefined ? undefined : number("--once", flags.once, 100_000),
+        loop: flags.loop,
         mayInstall: flags.install,
         workers: number("--workers", flags.workers, 50),
         streams: number("--streams", flags.streams, 100),

@@ -14,11 +14,18 @@ interface Ran {
   readonly err: string;
 }
 
-function openpool(args: readonly string[], env: Record<string, string>): Promise<Ran> {
+/** Runs it to its end; once it has said `stopAt`, it is told to stop. */
+function openpool(args: readonly string[], env: Record<string, string>, stopAt?: string): Promise<Ran> {
   return new Promise((resolve) => {
     const child = execFile(process.execPath, [bin, ...args], { env: { ...process.env, ...env } }, (_error, out, err) =>
       resolve({ code: child.exitCode, out, err }),
     );
+    let said = "";
+    child.stderr?.on("data", (text: string) => {
+      const before = said;
+      said += text;
+      if (stopAt !== undefined && said.includes(stopAt) && !before.includes(stopAt)) child.kill("SIGTERM");
+    });
   });
 }
 
@@ -26,26 +33,44 @@ function lastLine(text: string): string {
   return text.trimEnd().split("\n").at(-1) ?? "";
 }
 
-test("--once pushes real segments through a real pool, sums up, and leaves nothing running and nothing behind", async () => {
+const lastWords = /^paid (\d+) of (\d+) credited to (\d) workers in 0x[0-9a-f]{64}$/;
+
+/** Runs a demo to its end in a directory of its own, and looks that nothing of it is left. */
+async function demo(run: (env: Record<string, string>) => Promise<Ran>): Promise<Ran> {
   const temp = await mkdtemp(join(tmpdir(), "openpool-demo-test-"));
   try {
     // Settings of the user's own must not reach the demo's pool and workers.
-    const env = { TMPDIR: temp, OPENPOOL_LISTEN: "0.0.0.0:1", OPENPOOL_DATA_DIR: "/nowhere" };
-    const { code, out, err } = await openpool(["demo", "--once", "4", "--no-install"], env);
-    expect([code, err]).toEqual([0, expect.stringContaining("2 workers joined")]);
-    expect(out).toContain("4 segments done, 0 lost, 0 wrong");
-    expect(out).toContain("4 × P240p30fps16x9 (426×240)");
-    expect(out).toMatch(/0x1111…1111\.rig1 +\d segments? +0\.\d+ ETH/);
-    const [, paid, credited, workers] =
-      /^paid (\d+) of (\d+) credited to (\d) workers in 0x[0-9a-f]{64}$/.exec(lastLine(out)) ?? [];
-    expect([paid, Number(workers)]).toEqual([credited, expect.any(Number)]);
-    expect(BigInt(paid ?? 0)).toBeGreaterThan(0n);
+    const ran = await run({ TMPDIR: temp, OPENPOOL_LISTEN: "0.0.0.0:1", OPENPOOL_DATA_DIR: "/nowhere" });
     expect(await processesWith(temp)).toEqual([]);
     expect(await readdir(temp)).toEqual([]);
+    return ran;
   } finally {
     await rm(temp, { recursive: true });
   }
-}, 120_000);
+}
+
+test("without a terminal, real segments go through a real pool and are paid, the books are checked, and nothing is left", async () => {
+  const { code, out, err } = await demo((env) => openpool(["demo", "--no-install"], env));
+  expect([code, err]).toEqual([0, expect.stringContaining("2 workers joined")]);
+  expect(out).toContain("20 segments done, 0 lost, 0 wrong");
+  expect(out).toContain("20 × P240p30fps16x9 (426×240)");
+  expect(out).toMatch(/0x1111…1111\.rig1 +\d+ segments? +0\.\d+ ETH/);
+  expect(err).toMatch(/0x1111…1111 {2}0(\.0+)? ETH before, 0\.\d+ ETH after/);
+  expect(err).toContain("openpool ledger check: the books are right: 20 credits compared with the log");
+  const [, paid, credited, workers] = lastWords.exec(lastLine(out)) ?? [];
+  expect([paid, Number(workers)]).toEqual([credited, expect.any(Number)]);
+  expect(BigInt(paid ?? 0)).toBeGreaterThan(0n);
+}, 180_000);
+
+test("told to stop, a loop pays what was credited by then", async () => {
+  const { code, out, err } = await demo((env) => openpool(["demo", "--no-install", "--loop"], env, "2 done, 0 lost"));
+  expect(code).toBe(0);
+  // It is given five seconds for it; where that is too short, it says so.
+  if (!err.includes("it ends before everything is paid")) {
+    const [, paid, credited] = lastWords.exec(lastLine(out)) ?? [];
+    expect([BigInt(paid ?? 0) > 0n, paid]).toEqual([true, credited]);
+  }
+}, 180_000);
 
 test("a number that makes no sense is refused before anything starts", async () => {
   expect(await openpool(["demo", "--once", "none", "--workers", "0"], {})).toMatchObject({

@@ -14,14 +14,16 @@ import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { count } from "../text/words.ts";
 import { wrongWith } from "./check-rendition.ts";
 import { ensureFfmpeg, thisHost } from "./ffmpeg-setup.ts";
-import { DemoError, type Member, poolReady, startMember } from "./household.ts";
+import { DemoError, type Member, poolReady, runCommand, startMember } from "./household.ts";
 import { DemoPayouts, type PaidAll } from "./payouts.ts";
 import { openScreen, watchKeys } from "./screen.ts";
 import { type DemoState, type DemoWorker, payoutLines, shortName, stateLine, summaryText, viewLines } from "./view.ts";
 
 export interface DemoOptions {
-  /** Push so many segments, as fast as they are answered, and end; undefined: push in real time until told to stop. */
+  /** Push so many segments, as fast as they are answered, pay for them and end. */
   readonly once: number | undefined;
+  /** Without `once` and without a terminal: push in real time until told to stop, as in a terminal. */
+  readonly loop: boolean;
   /** FFmpeg may be installed where it is missing. */
   readonly mayInstall: boolean;
   readonly workers: number;
@@ -32,6 +34,9 @@ export interface DemoOptions {
   readonly dataDir: string | undefined;
 }
 
+/** So many segments are pushed where nobody looks on who could end it. */
+export const SEGMENTS_UNWATCHED = 20;
+
 const clip = fileURLToPath(new URL("../../media/bigbuckbunny.mp4", import.meta.url));
 
 /** How many of the latest segments the latency is taken of. */
@@ -39,6 +44,10 @@ const LATENCY_WINDOW = 500;
 const POLL_MS = 400;
 /** Everybody gets this long to end by themselves; what is left is killed. */
 const PATIENCE_MS = 4_000;
+/** How long payouts may take at the end. */
+const PAYING_MS = 30_000;
+/** As long as that when somebody wants it to end. */
+const PAYING_AT_STOP_MS = 5_000;
 
 const statusSchema = z.object({
   serviceUri: z.string(),
@@ -105,8 +114,12 @@ async function removeData(dataDir: string): Promise<void> {
   await rm(dataDir, { recursive: true, force: true });
 }
 
+type PaidAndChecked = PaidAll & { readonly booksRight: boolean };
+
 class Demo {
   readonly #options: DemoOptions;
+  /** So many segments; undefined: until told to stop. */
+  readonly #segments: number | undefined;
   readonly #dataDir: string;
   readonly #io: Io;
   readonly #live: boolean;
@@ -119,6 +132,7 @@ class Demo {
   #done = 0;
   #lost = 0;
   #wrong = 0;
+  #poolDied = false;
   #phase: string | undefined = "starting the pool";
   /** The pool's own address, once it is there. */
   #serviceUri = "";
@@ -131,19 +145,21 @@ class Demo {
     this.#options = options;
     this.#dataDir = dataDir;
     this.#io = io;
-    this.#live = io.keyboard !== undefined && io.outIsTerminal && options.once === undefined;
+    const watched = io.keyboard !== undefined && io.outIsTerminal;
+    this.#live = watched && options.once === undefined;
+    this.#segments = options.once ?? (watched || options.loop ? undefined : SEGMENTS_UNWATCHED);
   }
 
   async run(): Promise<ExitCode> {
-    const { once } = this.#options;
+    const wanted = this.#segments;
     const members: Member[] = [];
-    let paid: PaidAll | undefined;
+    let paid: PaidAndChecked | undefined;
     const stop = (): void => this.#end.abort();
     if (this.#io.stop.aborted) return exitCode.ok;
     this.#io.stop.addEventListener("abort", stop, { once: true });
     const view = this.#live ? this.#openView() : undefined;
     try {
-      const payouts = await DemoPayouts.start(this.#dataDir, { live: once === undefined });
+      const payouts = await DemoPayouts.start(this.#dataDir, { live: wanted === undefined });
       if ("none" in payouts) this.#note(`nothing will be paid out here: ${payouts.none}`);
       else this.#payouts = payouts;
       const listen = "127.0.0.1:0";
@@ -166,8 +182,8 @@ class Demo {
       background.catch(() => this.#end.abort());
       this.#phase = undefined;
       await this.#push();
-      if (once !== undefined) {
-        await this.#settleCredits(once);
+      if (!this.#live) {
+        await this.#settleCredits();
         paid = await this.#payAll();
       }
       this.#say("ending");
@@ -184,30 +200,66 @@ class Demo {
       view?.[Symbol.dispose]();
     }
     await this.#io.out(summaryText(this.#state()));
-    const creditedWei = this.#workers.reduce((sum, one) => sum + one.creditedWei, 0n);
+    if (this.#poolDied || (paid && !paid.booksRight)) return exitCode.failed;
     if (paid) {
-      await this.#io.out(
-        `paid ${paid.paidWei} of ${creditedWei} credited to ${paid.workers} workers in ${paid.hash}\n`,
-      );
-      if (paid.paidWei !== creditedWei) return exitCode.failed;
+      const { paidWei, creditedWei, workers, hash } = paid;
+      await this.#io.out(`paid ${paidWei} of ${creditedWei} credited to ${workers} workers in ${hash}\n`);
+      if (paidWei !== creditedWei) return exitCode.failed;
     }
-    if (once === undefined) return this.#lost + this.#wrong === 0 ? exitCode.ok : exitCode.failed;
+    if (wanted === undefined) return this.#lost + this.#wrong === 0 ? exitCode.ok : exitCode.failed;
     const credited = this.#workers.reduce((sum, one) => sum + one.segments, 0);
-    if (this.#done === once && credited !== once) {
-      this.#io.err(`openpool: ${count(credited, "segment")} were credited, ${once} came back\n`);
+    if (this.#done === wanted && credited !== wanted) {
+      this.#io.err(`openpool: ${count(credited, "segment")} were credited, ${wanted} came back\n`);
     }
-    return this.#done === once && credited === once ? exitCode.ok : exitCode.failed;
+    return this.#done === wanted && credited === wanted ? exitCode.ok : exitCode.failed;
   }
 
-  /** Pays what was credited, on the demo's own chain; undefined where there is none, or nothing to pay. */
-  async #payAll(): Promise<PaidAll | undefined> {
-    const creditedWei = this.#workers.reduce((sum, one) => sum + one.creditedWei, 0n);
-    if (!this.#payouts || !this.#pool || creditedWei === 0n) return undefined;
+  /** Pays what was credited, on the demo's own chain, and checks the books; undefined where nothing was, or could be, paid. */
+  async #payAll(): Promise<PaidAndChecked | undefined> {
+    if (!this.#payouts || !this.#pool || this.#creditedWei() === 0n) return undefined;
     this.#say("paying the workers");
-    const paid = await this.#payouts.payAll(this.#pool, creditedWei);
+    using patience = this.#patience();
+    let paid: PaidAll;
+    try {
+      paid = await this.#payouts.payAll(this.#pool, {
+        workers: this.#workers.map(addressOf),
+        creditedWei: async () => {
+          await this.#refresh();
+          return this.#creditedWei();
+        },
+        patience: patience.signal,
+      });
+    } catch (error) {
+      if (!this.#end.signal.aborted) throw error;
+      this.#note(`it ends before everything is paid: ${errorText(error)}`);
+      return undefined;
+    }
     await this.#refresh();
     for (const line of payoutLines(this.#payouts.state)) this.#note(line);
-    return paid;
+    const { ok, text } = await runCommand(["ledger", "check", "--data-dir", this.#dataDir], this.#dataDir, this.#io);
+    this.#note(`openpool ledger check: ${text}`);
+    return { ...paid, booksRight: ok };
+  }
+
+  /** How long payouts may take: less, from when somebody wants the demo to end. */
+  #patience(): Disposable & { readonly signal: AbortSignal } {
+    const over = new AbortController();
+    const timers = [setTimeout(() => over.abort(), PAYING_MS)];
+    const hurry = (): void => void timers.push(setTimeout(() => over.abort(), PAYING_AT_STOP_MS));
+    const { signal } = this.#end;
+    if (signal.aborted) hurry();
+    else signal.addEventListener("abort", hurry, { once: true });
+    return {
+      signal: over.signal,
+      [Symbol.dispose]() {
+        signal.removeEventListener("abort", hurry);
+        for (const timer of timers) clearTimeout(timer);
+      },
+    };
+  }
+
+  #creditedWei(): bigint {
+    return this.#workers.reduce((sum, one) => sum + one.creditedWei, 0n);
   }
 
   #addWorker(): void {
@@ -255,7 +307,8 @@ class Demo {
   }
 
   async #push(): Promise<void> {
-    const { once, streams, source = clip } = this.#options;
+    const once = this.#segments;
+    const { streams, source = clip } = this.#options;
     // A number that does not divide by the streams goes through one.
     const parallel = once === undefined || once % streams === 0 ? streams : 1;
     const segments = pushFile(
@@ -358,10 +411,7 @@ class Demo {
       worker.segments = credit?.segments ?? worker.segments;
       worker.creditedWei = credit?.creditedWei ?? worker.creditedWei;
     }
-    await this.#payouts?.refresh(
-      this.#pool,
-      this.#workers.map((one) => one.name.split(".", 1)[0] ?? ""),
-    );
+    await this.#payouts?.refresh(this.#pool);
     this.#redraw();
   }
 
@@ -399,15 +449,17 @@ class Demo {
   async #watchPool(pool: Member): Promise<void> {
     await Promise.race([pool.ended, new Promise((resolve) => this.#end.signal.addEventListener("abort", resolve))]);
     if (pool.running || this.#end.signal.aborted) return;
+    this.#poolDied = true;
     this.#note(`the pool ended by itself: ${pool.logFile} says why`);
     this.#end.abort();
   }
 
-  /** A credit is durable before its answer goes out, so all are there; the page may be a poll behind. */
-  async #settleCredits(wanted: number): Promise<void> {
+  /** A credit is durable before its answer goes out, so all are there; the page may be a poll behind, and a job still at work. */
+  async #settleCredits(): Promise<void> {
     for (let attempt = 0; attempt < 20; attempt++) {
       await this.#refresh();
-      if (this.#workers.reduce((sum, one) => sum + one.segments, 0) >= wanted) return;
+      const credited = this.#workers.reduce((sum, one) => sum + one.segments, 0);
+      if (credited >= this.#done && this.#workers.every((one) => one.jobsInFlight === 0)) return;
       await sleep(50);
     }
   }
@@ -484,6 +536,11 @@ class Demo {
     this.#io.kill.addEventListener("abort", close);
     return { [Symbol.dispose]: close };
   }
+}
+
+/** The payout address of `0xADDRESS.rig`. */
+function addressOf({ name }: Worker): string {
+  return name.split(".", 1)[0] ?? "";
 }
 
 /** Asks everyone to end, and kills what is left when the patience is over. */

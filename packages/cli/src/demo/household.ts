@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createWriteStream, type WriteStream } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,11 +28,10 @@ export interface Member {
 export function startMember(name: string, args: readonly string[], directory: string, io: Io): Member {
   const logFile = join(directory, `${name}.log`);
   const log: WriteStream = createWriteStream(logFile, { flags: "a" });
-  const env = Object.fromEntries(Object.entries(io.env).filter(([key]) => !key.startsWith("OPENPOOL_")));
   const [program, ...first] = io.self;
   const child: ChildProcess = spawn(program, [...first, ...args], {
     cwd: directory,
-    env,
+    env: cleanEnv(io),
     // Its own group: Ctrl-C in the terminal is ours to answer, and killing it reaches its FFmpeg.
     detached: true,
     // The channel carries nothing; its end tells the child that we are gone.
@@ -70,6 +69,25 @@ export function startMember(name: string, args: readonly string[], directory: st
       if (pid > 0) signal(-pid, "SIGKILL");
     },
   };
+}
+
+/** Settings of the user's own must not reach the demo's programs. */
+function cleanEnv(io: Io): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(io.env).filter(([key]) => !key.startsWith("OPENPOOL_")));
+}
+
+/** Runs this program with other arguments to its end; what it said, in one text. */
+export function runCommand(
+  args: readonly string[],
+  directory: string,
+  io: Io,
+): Promise<{ readonly ok: boolean; readonly text: string }> {
+  const [program, ...first] = io.self;
+  return new Promise((resolve) => {
+    execFile(program, [...first, ...args], { cwd: directory, env: cleanEnv(io) }, (error, out, err) =>
+      resolve({ ok: error === null, text: `${out}${err}`.trimEnd() }),
+    );
+  });
 }
 
 /** Waits until the pool of a directory is healthy. */

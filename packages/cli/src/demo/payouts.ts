@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, PoolError } from "@openpool/base";
 import { deployPayoutContract, type LocalChain, newPayoutKey, startLocalChain } from "@openpool/pool";
+import type { z } from "zod";
 import { type AdminClient } from "../admin-client.ts";
 import { payoutPlanSchema, payoutRunSchema, payoutsSchema } from "../commands/payouts.ts";
 
@@ -23,16 +24,20 @@ export interface DemoPayoutState {
     | undefined;
 }
 
-/** What one payout of everything came to, as the chain says. */
+/** What the payouts came to in all. */
 export interface PaidAll {
+  /** As the chain says. */
   readonly paidWei: bigint;
+  /** As the pool says. */
+  readonly creditedWei: bigint;
   readonly workers: number;
+  /** Of the last transaction. */
   readonly hash: string;
 }
+type PayoutRun = z.infer<typeof payoutRunSchema>;
 
 /** On the demo's chain this is a lot of play money. */
 const FUNDS_WEI = 100_000n * 10n ** 18n;
-const PATIENCE_MS = 30_000;
 
 /** The chain of play money that the demo's pool pays on, and what happens there. */
 export class DemoPayouts implements AsyncDisposable {
@@ -99,35 +104,60 @@ export class DemoPayouts implements AsyncDisposable {
     return run ? `paying ${run.lines} workers` : `nothing is paid: ${refused ?? "no reason given"}`;
   }
 
-  /** Pays everything that was credited and waits until that is final. */
-  async payAll(pool: AdminClient, creditedWei: bigint): Promise<PaidAll> {
-    const patience = AbortSignal.timeout(PATIENCE_MS);
-    const dry = async (): Promise<bigint> =>
-      payoutPlanSchema.parse(await pool.change("POST", "/payouts/plan", { dryRun: true })).run?.totalWei ?? 0n;
-    // The books follow the log within moments.
-    while ((await dry()) < creditedWei && !patience.aborted) await sleep(50);
-    const planned = payoutPlanSchema.parse(await pool.change("POST", "/payouts/plan", { dryRun: false }));
-    if (!planned.run) throw unpaid(planned.refused ?? "no reason given");
-    const before = await this.#balances(planned.lines.map((line) => line.payTo));
+  /**
+   * Pays everything that was credited, and waits until the chain says that all of it has arrived.
+   *
+   * @throws PoolError `demo/not-paid` with what it waited for, when `patience` is over first.
+   */
+  async payAll(
+    pool: AdminClient,
+    {
+      workers,
+      creditedWei,
+      patience,
+    }: {
+      readonly workers: readonly string[];
+      readonly creditedWei: () => Promise<bigint>;
+      readonly patience: AbortSignal;
+    },
+  ): Promise<PaidAll> {
     for (;;) {
-      const { run, lines, intents } = payoutRunSchema.parse(await pool.get(`/payouts/${planned.run.id}`));
-      if (run.state === "done") {
-        const after = await this.#balances(lines.map((line) => line.payTo));
-        const paidWei = [...after].reduce((sum, [address, wei]) => sum + wei - (before.get(address) ?? 0n), 0n);
-        return { paidWei, workers: lines.length, hash: intents.at(-1)?.transactions.at(-1)?.hash ?? "" };
+      const [creditedNowWei, received] = await Promise.all([creditedWei(), this.#received(workers)]);
+      const paidWei = received.reduce((sum, wei) => sum + wei, 0n);
+      const { status, runs } = payoutsSchema.parse(await pool.get("/payouts?limit=1"));
+      const [latest] = runs;
+      const over = latest === undefined || latest.state === "done" || latest.state === "cancelled";
+      if (over && paidWei >= creditedNowWei) {
+        const paidWorkers = received.filter((wei) => wei > 0n).length;
+        return { paidWei, creditedWei: creditedNowWei, workers: paidWorkers, hash: await this.#lastHash(pool, latest?.id) };
       }
-      if (patience.aborted) {
-        const { status } = payoutsSchema.parse(await pool.get("/payouts?limit=1"));
-        throw unpaid(status.halted?.message ?? status.waitingFor ?? `run ${run.id} is ${run.state}`);
+      let why = status.halted?.message ?? status.waitingFor ?? `the last payout is ${latest?.state ?? "not planned"}`;
+      if (over) {
+        const dry = payoutPlanSchema.parse(await pool.change("POST", "/payouts/plan", { dryRun: true }));
+        // The books follow the log within moments: then one payout is enough.
+        if ((dry.run?.totalWei ?? 0n) + paidWei >= creditedNowWei) await this.payNow(pool);
+        else why = dry.refused ?? "the books are behind the log";
       }
+      if (patience.aborted) throw unpaid(why);
       await sleep(50);
     }
   }
 
+  /** What each has got since the chain's first block. */
+  async #received(addresses: readonly string[]): Promise<readonly bigint[]> {
+    const [before, now] = await Promise.all([this.#balances(addresses, 0), this.#balances(addresses)]);
+    return addresses.map((address) => (now.get(address) ?? 0n) - (before.get(address) ?? 0n));
+  }
+
+  async #lastHash(pool: AdminClient, run: string | undefined): Promise<string> {
+    if (run === undefined) return "";
+    const { intents } = payoutRunSchema.parse(await pool.get(`/payouts/${run}`));
+    return intents.at(-1)?.transactions.at(-1)?.hash ?? "";
+  }
+
   /** Reads how things stand. */
-  async refresh(pool: AdminClient, workers: readonly string[]): Promise<void> {
+  async refresh(pool: AdminClient): Promise<void> {
     const { status, runs } = payoutsSchema.parse(await pool.get("/payouts?limit=1"));
-    const balances = await this.#balances(workers);
     const payerWei = (await this.#balances([this.#payer])).get(this.#payer) ?? 0n;
     const [latest] = runs;
     const detail = latest && payoutRunSchema.parse(await pool.get(`/payouts/${latest.id}`));
@@ -144,18 +174,28 @@ export class DemoPayouts implements AsyncDisposable {
           state,
           hash: transactions.at(-1)?.hash ?? "",
         })),
-        workers: detail.lines.map(({ worker, amountWei, state }) => {
-          const afterWei = balances.get(worker) ?? 0n;
-          return { worker, afterWei, beforeWei: state === "final" ? afterWei - amountWei : afterWei };
-        }),
+        workers: await Promise.all(detail.lines.map((line) => this.#change(line, detail.intents))),
       },
     };
   }
 
-  async #balances(addresses: readonly string[]): Promise<Map<string, bigint>> {
+  /** What a worker had in the block before its payment, and in that of it; before it is mined, what it has now. */
+  async #change(
+    { id, worker, payTo }: PayoutRun["lines"][number],
+    intents: PayoutRun["intents"],
+  ): Promise<{ readonly worker: string; readonly beforeWei: bigint; readonly afterWei: bigint }> {
+    const block = intents.find((intent) => intent.lines.includes(id))?.minedBlock;
+    const wei = async (at?: number): Promise<bigint> => (await this.#balances([payTo], at)).get(payTo) ?? 0n;
+    const [beforeWei, afterWei] = await Promise.all([wei(block === undefined ? undefined : block - 1), wei(block)]);
+    return { worker, beforeWei, afterWei };
+  }
+
+  /** As the chain says, in a block or now. */
+  async #balances(addresses: readonly string[], block?: number): Promise<Map<string, bigint>> {
+    const at = block === undefined ? "latest" : `0x${block.toString(16)}`;
     const found = new Map<string, bigint>();
     for (const address of addresses) {
-      found.set(address, BigInt(String(await this.#chain.request("eth_getBalance", [address, "latest"]))));
+      found.set(address, BigInt(String(await this.#chain.request("eth_getBalance", [address, at]))));
     }
     return found;
   }

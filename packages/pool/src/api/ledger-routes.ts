@@ -30,7 +30,7 @@ const schemas = {
       .regex(/^[\w.:-]{1,100}$/)
       .optional(),
   }),
-  check: z.strictObject({ whole: z.boolean().default(true) }),
+  check: z.strictObject({ whole: z.boolean().default(true), everyTransaction: z.boolean().default(false) }),
   month: z.strictObject({
     month: z
       .string()
@@ -84,9 +84,10 @@ export function addLedgerRoutes(app: FastifyInstance, ledger: LedgerPort, { json
   app.post("/ledger/adjust", async (request, reply) =>
     json(reply.code(201), await ledger.adjust(parse(schemas.adjust, request.body))),
   );
-  app.post("/ledger/check", async (request, reply) =>
-    json(reply, await ledger.check(parse(schemas.check, request.body ?? {}).whole)),
-  );
+  app.post("/ledger/check", async (request, reply) => {
+    const { whole, everyTransaction } = parse(schemas.check, request.body ?? {});
+    return json(reply, await ledger.check(whole, everyTransaction));
+  });
   app.post("/ledger/rebuild", async (request, reply) =>
     json(reply.code(202), ledger.startRebuild(parse(schemas.rebuild, request.body).verify)),
   );

@@ -84,8 +84,8 @@ export interface LedgerPort extends Pick<
   adjust(
     adjustment: Omit<Adjustment, "termsVersion"> & { readonly worker: WorkerAddress },
   ): ReturnType<LedgerStore["adjust"]>;
-  /** Looks for violations: in all of the books, or in what came since the last look. */
-  check(whole: boolean): Promise<CheckReport>;
+  /** Looks for violations: in all of the books, or in what came since the last look; of payments on the chain as `LedgerChecker.check`. */
+  check(whole: boolean, everyTransaction?: boolean): Promise<CheckReport>;
   lastCheck(): (CheckReport & { readonly atMs: number }) | undefined;
   /** Closes the months that are over; answers which. */
   closeMonths(): Promise<readonly string[]>;

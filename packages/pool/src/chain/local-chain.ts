@@ -48,7 +48,11 @@ export async function startLocalChain({
   args = [],
 }: LocalChainOptions = {}): Promise<LocalChain> {
   const all = ["--port", "0", "--chain-id", String(chainId), ...(manualMining ? ["--no-mining"] : []), ...args];
-  const child = spawn(program, all, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, all, {
+    // Ctrl-C in a terminal is for who started it to answer: the last payouts may need their chain.
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const url = `http://${await listening(child)}`;
   let nextId = 0;
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));

@@ -2,13 +2,12 @@ import { type Clock, errorText, type Logger } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { readScheme, sharesIncome, type UptimeBonus } from "../ledger/schemes/index.ts";
 import { everyTerms, type Terms, type TermsBook } from "../ledger/terms.ts";
+import { type DecidedSlot, UptimeSlots, type UptimeSlotsDeps } from "./uptime-slots.ts";
 
-export interface SchemeKeeperDeps {
+export interface SchemeKeeperDeps extends UptimeSlotsDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly terms: Pick<TermsBook, "at" | "versions">;
-  /** Workers that could take work now and whose last results passed their checks. */
-  readonly readyWorkers: () => readonly WorkerAddress[];
   /** Income up to when was read; `always` where none is read from a chain. */
   readonly incomeReadTo: () => number | undefined | "always";
   readonly store: {
@@ -29,7 +28,7 @@ export interface SchemeKeeperDeps {
   };
   /** Keeps the sums of the day, if they are not kept yet. */
   readonly keepDay: () => Promise<void>;
-  /** Tells the event log. A fact that gets lost here is still in the books. */
+  /** Tells the event log; never rejects. A fact that gets lost here is still in the books. */
   readonly tell: (event: { readonly type: string; readonly data: Readonly<Record<string, unknown>> }) => Promise<void>;
 }
 
@@ -54,11 +53,9 @@ export function periodMsOf(terms: Terms): number | undefined {
   return Math.min(...periods);
 }
 
-interface Slot {
-  /** As it was promised when the slot began. */
-  readonly uptime: UptimeBonus;
-  readonly number: number;
-  readonly ready: ReadonlySet<WorkerAddress>;
+interface OverSlot {
+  readonly slot: DecidedSlot;
+  recorded: boolean;
 }
 /** While the database does not answer, so many slots wait to be booked; those after them are not given out. */
 const MAX_WAITING_SLOTS = 1_000;
@@ -70,9 +67,9 @@ const MAX_WAITING_SLOTS = 1_000;
 export class SchemeKeeper implements AsyncDisposable {
   readonly #deps: SchemeKeeperDeps;
   readonly #startedMs: number;
-  #slot: Slot | undefined;
+  readonly #slots: UptimeSlots;
   /** Slots that are over and not booked, the oldest first. */
-  readonly #over: Slot[] = [];
+  readonly #over: OverSlot[] = [];
   #day: number | undefined;
   #lastPeriod: string | undefined;
   #cancel = (): void => {};
@@ -83,6 +80,7 @@ export class SchemeKeeper implements AsyncDisposable {
   constructor(deps: SchemeKeeperDeps) {
     this.#deps = deps;
     this.#startedMs = deps.clock.monotonicMs();
+    this.#slots = new UptimeSlots(deps);
     this.#schedule();
   }
 
@@ -142,46 +140,47 @@ export class SchemeKeeper implements AsyncDisposable {
   async #lookAtSlot(terms: Terms, nowMs: number): Promise<void> {
     // The budget is the pool's: no override has one of its own.
     const { uptime } = readScheme(terms.scheme, terms.schemeOptions);
-    const last = this.#slot;
-    if (last && (last.number + 1) * last.uptime.slotMs <= nowMs) {
-      if (this.#over.length < MAX_WAITING_SLOTS) this.#over.push(last);
-      this.#slot = undefined;
-    }
-    if (!uptime) this.#slot = undefined;
-    else if (this.#deps.clock.monotonicMs() - this.#startedMs >= SETTLE_IN_MS) this.#noteReady(uptime, nowMs);
+    const over = await this.#slots.takeOver(nowMs);
+    if (over && this.#over.length < MAX_WAITING_SLOTS) this.#over.push(this.#decide(over));
+    if (!uptime) this.#slots.drop();
+    else if (this.#deps.clock.monotonicMs() - this.#startedMs >= SETTLE_IN_MS) this.#slots.look(uptime, nowMs);
     await this.#bookSlots(terms, nowMs);
   }
 
-  #noteReady(uptime: UptimeBonus, nowMs: number): void {
-    const number = Math.floor(nowMs / uptime.slotMs);
-    const ready = new Set(this.#deps.readyWorkers());
-    const slot = this.#slot;
-    this.#slot =
-      slot?.number === number && slot.uptime.slotMs === uptime.slotMs
-        ? { ...slot, ready: new Set([...slot.ready].filter((worker) => ready.has(worker))) }
-        : { uptime, number, ready };
+  /** What decides a slot is in the log before it is in the books. The log may take long: looks go on meanwhile. */
+  #decide(slot: DecidedSlot): OverSlot {
+    const { uptime, number, passed, failed, unchecked } = slot;
+    const over: OverSlot = { slot, recorded: false };
+    const at = new Date(number * uptime.slotMs).toISOString();
+    void this.#deps
+      .tell({ type: "uptime.decided", data: { slot: at, passed, failed, unchecked } })
+      .then(() => (over.recorded = true));
+    return over;
   }
 
   async #bookSlots(terms: Terms, nowMs: number): Promise<void> {
-    const { store, tell } = this.#deps;
-    for (let slot = this.#over[0]; slot; slot = this.#over[0]) {
-      const { uptime, number, ready } = slot;
-      const outcome = await store.bookUptime(uptime, number, [...ready].sort(), { nowMs, terms });
+    for (let over = this.#over[0]; over?.recorded; over = this.#over[0]) {
+      const { uptime, number, passed } = over.slot;
+      await this.#deps.store.bookUptime(uptime, number, passed, { nowMs, terms });
       this.#over.shift();
-      if (outcome !== "booked") continue;
-      const at = new Date(number * uptime.slotMs).toISOString();
-      await tell({ type: "uptime.given", data: { slot: at, workers: ready.size } });
     }
+  }
+
+  /** A job of this worker was verified. */
+  worked(worker: WorkerAddress): void {
+    this.#slots.worked(worker);
   }
 
   /** The workers are being let go: from now on their absence says nothing about them. */
   stop(): void {
     this.#stopped = true;
     this.#cancel();
+    this.#slots.drop();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
     await this.#looking;
+    await this.#slots.stop();
   }
 }

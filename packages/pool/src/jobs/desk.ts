@@ -1,21 +1,13 @@
-import { create } from "@bufbuild/protobuf";
 import { type Clock, createEventBudget, errorText, type Logger, plainText } from "@openpool/base";
 import {
-  AuthTokenSchema,
   formatRig,
   INVALID_VIDEO,
   isNonRetryable,
   MAX_SEGMENT_BYTES,
   type MediaProbe,
-  needToWire,
-  type NotifySegment,
-  NotifySegmentSchema,
   probeMedia,
   type Profile,
   type RigName,
-  SegDataSchema,
-  SegParametersSchema,
-  setProfiles,
   type WorkerAddress,
 } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
@@ -25,8 +17,10 @@ import { creditFor } from "../ledger/credit-for.ts";
 import type { Store } from "../store/types.ts";
 import { judgeInput, kindOfWork, verifyResult, workedMs } from "../verify/index.ts";
 import type { Connection, Connections } from "../workers/connections.ts";
-import type { Job, JobOutcome, JobRendition } from "./job.ts";
+import { newAttemptId } from "./attempt-id.ts";
+import type { Job, JobOutcome, JobRendition, Work } from "./job.ts";
 import { randomView } from "./random-bytes.ts";
+import { taskOf, teardownOf } from "./task-message.ts";
 
 export interface DeskOptions {
   readonly generation: number;
@@ -62,7 +56,9 @@ interface Attempt {
 }
 
 interface RunningJob {
-  readonly job: Job;
+  readonly job: Work;
+  /** Undefined: a check, which nobody pays for. */
+  readonly paid: Job | undefined;
   readonly startedMs: number;
   readonly attempts: Map<AttemptId, Attempt>;
   source: MediaProbe | undefined;
@@ -96,6 +92,8 @@ export class JobDesk {
   readonly #jobs = new Map<JobId, RunningJob>();
   readonly #attempts = new Map<AttemptId, Attempt>();
   readonly #byUrlToken = new Map<string, Attempt>();
+  /** Running checks, one a connection at most. */
+  readonly #checks = new Map<ConnectionId, RunningJob>();
   /** Connections that take no more tasks and have some still. */
   readonly #finishing = new Set<ConnectionId>();
   /** The source of each running stream, as last seen. */
@@ -115,7 +113,7 @@ export class JobDesk {
   }
 
   get jobsInFlight(): number {
-    return this.#jobs.size;
+    return this.#jobs.size - this.#checks.size;
   }
 
   /** Some job has no worker at the moment. */
@@ -145,39 +143,20 @@ export class JobDesk {
    */
   run(job: Job): Promise<JobOutcome> {
     return new Promise((resolve) => {
-      const letGo = job.input.hold();
-      const startedMs = this.#now();
-      let finished = false;
-      const running: RunningJob = {
-        job,
-        startedMs,
-        attempts: new Map(),
-        source: undefined,
-        decided: false,
-        finish: (outcome) => {
-          if (finished) {
-            if (outcome.kind === "done") outcome.release();
-            return;
-          }
-          finished = true;
-          for (const attempt of running.attempts.values()) this.#close(attempt);
-          this.#jobs.delete(job.id);
-          letGo();
-          this.#deps.onJobEnd?.({ outcome, job, tookMs: this.#now() - startedMs });
-          // Anybody can send what cannot be transcoded, as fast as they like.
-          if (outcome.kind === "failed" && this.#lostBudget("")) {
-            this.#record("job.failed", undefined, {
-              job: job.id,
-              source: job.source,
-              seq: job.seq.toString(),
-              reason: outcome.reason,
-              text: outcome.text,
-            });
-          }
-          resolve(outcome);
-        },
-      };
-      this.#jobs.set(job.id, running);
+      const { startedMs } = this.#enter(job, job, (outcome) => {
+        this.#deps.onJobEnd?.({ outcome, job, tookMs: this.#now() - startedMs });
+        // Anybody can send what cannot be transcoded, as fast as they like.
+        if (outcome.kind === "failed" && this.#lostBudget("")) {
+          this.#record("job.failed", undefined, {
+            job: job.id,
+            source: job.source,
+            seq: job.seq.toString(),
+            reason: outcome.reason,
+            text: outcome.text,
+          });
+        }
+        resolve(outcome);
+      });
       this.#apply(
         this.#deps.dispatcher.submit(
           {
@@ -195,6 +174,54 @@ export class JobDesk {
         ),
       );
     });
+  }
+
+  /**
+   * Gives one connection work that nobody asked for, to see whether it can: delivered and verified as any task, and neither
+   * credited nor weighed by dispatch. It holds no place: work that is paid ends it (`abandoned`), and so does a second check.
+   */
+  check(work: Work, connection: ConnectionId): Promise<JobOutcome> {
+    return new Promise((resolve) => {
+      this.#checks.get(connection)?.finish({ kind: "abandoned" });
+      const running = this.#enter(work, undefined, (outcome) => {
+        cancel();
+        if (this.#checks.get(connection) === running) this.#checks.delete(connection);
+        // The transcoder frees its encoder.
+        this.#deps.connections.get(connection)?.notify(teardownOf(work.session));
+        resolve(outcome);
+      });
+      this.#checks.set(connection, running);
+      const cancel = this.#deps.clock.after(work.deadlineMs - this.#now(), () =>
+        running.finish(lostCheck("no answer in time")),
+      );
+      this.#assign(running, { attempt: newAttemptId(this.#options.generation), connection, hedge: false });
+    });
+  }
+
+  #enter(job: Work, paid: Job | undefined, onEnd: (outcome: JobOutcome) => void): RunningJob {
+    const letGo = job.input.hold();
+    let finished = false;
+    const running: RunningJob = {
+      job,
+      paid,
+      startedMs: this.#now(),
+      attempts: new Map(),
+      source: undefined,
+      decided: false,
+      finish: (outcome) => {
+        if (finished) {
+          if (outcome.kind === "done") outcome.release();
+          return;
+        }
+        finished = true;
+        for (const attempt of running.attempts.values()) this.#close(attempt);
+        this.#jobs.delete(job.id);
+        letGo();
+        onEnd(outcome);
+      },
+    };
+    this.#jobs.set(job.id, running);
+    return running;
   }
 
   /** The source is whole and is what was promised. Input that nobody can transcode ends its job here, at once. */
@@ -233,6 +260,7 @@ export class JobDesk {
 
   disconnected(connection: ConnectionId): void {
     this.#finishing.delete(connection);
+    this.#checks.get(connection)?.finish(lostCheck("its connection ended"));
     this.#apply(this.#deps.dispatcher.disconnect(connection, this.#now()));
   }
 
@@ -310,6 +338,7 @@ export class JobDesk {
     // From here on it stands in reasons, logs and events.
     const failure = "text" in said ? { ...said, text: plainText(said.text) } : said;
     const text = "text" in failure ? failure.text : failure.kind;
+    if (!attempt.job.paid) return attempt.job.finish(lostCheck(text));
     this.#deps.logger.debug("attempt failed", {
       job: attempt.job.job.id,
       rig: formatRig(attempt.rig),
@@ -354,6 +383,20 @@ export class JobDesk {
       return;
     }
     running.decided = true;
+    const renditions: JobRendition[] = verdict.renditions.map((one, i) => ({
+      profile: job.profiles[i]!,
+      data: uploaded.parts[i]!.data,
+      pixels: one.pixels,
+      perceptualHash: uploaded.parts[i]!.perceptualHash,
+    }));
+    const done = {
+      kind: "done",
+      renditions,
+      earner: attempt.rig,
+      sourcePixels: pixelsOf(running.source),
+      release: uploaded.body.hold(),
+    } as const;
+    if (!running.paid) return running.finish({ ...done, creditMs: 0 });
     const now = this.#now();
     this.#apply(this.#deps.dispatcher.resultAccepted(id, now));
     if (verdict.claims !== "exact") {
@@ -367,13 +410,7 @@ export class JobDesk {
         });
       }
     }
-    const renditions: JobRendition[] = verdict.renditions.map((one, i) => ({
-      profile: job.profiles[i]!,
-      data: uploaded.parts[i]!.data,
-      pixels: one.pixels,
-      perceptualHash: uploaded.parts[i]!.perceptualHash,
-    }));
-    void this.#settle(running, attempt, renditions, uploaded.body.hold(), {
+    void this.#settle(running, running.paid, attempt, done, {
       renditions: verdict.renditions.map((one) => ({
         width: one.width,
         height: one.height,
@@ -389,13 +426,12 @@ export class JobDesk {
   /** Books the work, then lets the answer out: nothing is answered without its record. */
   async #settle(
     running: RunningJob,
+    job: Job,
     attempt: Attempt,
-    renditions: readonly JobRendition[],
-    release: () => void,
+    done: Omit<JobOutcome & { kind: "done" }, "creditMs">,
     measured: Readonly<Record<string, unknown>>,
   ): Promise<void> {
-    const { job } = running;
-    const pixels = renditions.reduce((sum, one) => sum + one.pixels, 0n);
+    const pixels = done.renditions.reduce((sum, one) => sum + one.pixels, 0n);
     const terms = this.#deps.termsOf(attempt.rig.worker);
     const deadline = new AbortController();
     const verifiedMs = this.#now();
@@ -419,16 +455,9 @@ export class JobDesk {
         },
         deadline.signal,
       );
-      running.finish({
-        kind: "done",
-        renditions,
-        earner: attempt.rig,
-        sourcePixels: pixelsOf(running.source),
-        creditMs: this.#now() - verifiedMs,
-        release,
-      });
+      running.finish({ ...done, creditMs: this.#now() - verifiedMs });
     } catch (error) {
-      release();
+      done.release();
       this.#deps.logger.warn("a result could not be recorded in time and is not answered", {
         job: job.id,
         rig: formatRig(attempt.rig),
@@ -461,8 +490,13 @@ export class JobDesk {
 
   #do(effect: Effect): void {
     switch (effect.kind) {
-      case "assign":
-        return this.#assign(effect);
+      case "assign": {
+        const running = this.#jobs.get(effect.job);
+        // The policy believes in something that is gone: tell it, or the job would wait for nobody.
+        if (running && this.#deps.connections.get(effect.connection)) this.#assign(running, effect);
+        else queueMicrotask(() => this.#neverStarted(effect.attempt));
+        return;
+      }
       case "cancel": {
         const attempt = this.#attempts.get(effect.attempt);
         if (attempt) this.#close(attempt);
@@ -487,24 +521,25 @@ export class JobDesk {
     }
   }
 
-  #assign(effect: Effect & { kind: "assign" }): void {
-    const running = this.#jobs.get(effect.job);
-    const connection = this.#deps.connections.get(effect.connection);
-    if (!running || !connection) {
-      // The policy believes in something that is gone: tell it, or the job would wait for nobody.
-      queueMicrotask(() =>
-        this.#apply(this.#deps.dispatcher.attemptFailed(effect.attempt, { kind: "disconnected" }, this.#now())),
-      );
-      return;
-    }
+  #neverStarted(id: AttemptId): void {
+    this.#apply(this.#deps.dispatcher.attemptFailed(id, { kind: "disconnected" }, this.#now()));
+  }
+
+  #assign(
+    running: RunningJob,
+    { attempt: id, connection: to, hedge }: Pick<Effect & { kind: "assign" }, "attempt" | "connection" | "hedge">,
+  ): void {
+    const connection = this.#deps.connections.get(to);
+    if (!connection) return running.finish(lostCheck("its connection ended"));
+    if (running.paid) this.#checks.get(to)?.finish({ kind: "abandoned" });
     const attempt: Attempt = {
-      id: effect.attempt,
+      id,
       job: running,
       rig: connection.rig,
-      connection: effect.connection,
+      connection: to,
       urlToken: randomView(16).toString("base64url"),
       startedMs: this.#now(),
-      hedge: effect.hedge,
+      hedge,
       known: false,
       onClosed: new Set(),
     };
@@ -557,6 +592,11 @@ function pixelsOf(source: MediaProbe | undefined): bigint {
   return video ? BigInt(video.width) * BigInt(video.height) * BigInt(video.frames) : 0n;
 }
 
+/** A check has no gateway to answer. */
+function lostCheck(reason: string): JobOutcome {
+  return { kind: "failed", text: INVALID_VIDEO, reason };
+}
+
 /** The text that costs a gateway least: it must be one that is not retried, or an off-chain gateway loses the stream. */
 function failureOutcome(failure: JobFailure): JobOutcome {
   switch (failure.kind) {
@@ -590,44 +630,4 @@ function mostBytes({ width, height, bitrate, quality }: Profile, inputBytes: num
   // Constant quality goes as high as the pictures ask for.
   const byQuality = quality > 0 ? (width || 1_920) * (height || 1_080) * 60 * seconds * 0.5 : 0;
   return Math.min(MAX_SEGMENT_BYTES, (4 << 20) + 4 * (inputBytes + byRate) + byQuality) + 8_192;
-}
-
-/** Names that are harmless in a file's name, a command line and a log. */
-const HARMLESS_NAME = /^[\w .:+()-]{1,64}$/;
-
-/** The task as an orchestrator sends it. What the worker needs not know is replaced: stream key, token, hash. */
-function taskOf(job: Job, attempt: AttemptId, url: string): NotifySegment {
-  const segData = create(SegDataSchema, {
-    // A stock transcoder writes files by this name, unchecked.
-    manifestId: Buffer.from(job.session),
-    seq: job.seq,
-    hash: new Uint8Array(32),
-    profiles: INVALID,
-    duration: job.durationMs,
-    capabilities: needToWire(job.need),
-    // The worker keys its encoder session by this; the gateway's own token would let it send segments in its name.
-    authToken: create(AuthTokenSchema, { sessionId: job.session }),
-    calcPerceptualHash: job.perceptualHash,
-    ForceSessionReinit: job.forceSessionReinit,
-  });
-  if (job.clip) {
-    segData.segmentParameters = create(SegParametersSchema, {
-      from: BigInt(job.clip.fromMs),
-      to: BigInt(job.clip.toMs),
-    });
-  }
-  setProfiles(
-    segData,
-    job.profiles.map((one, i) => (HARMLESS_NAME.test(one.name) ? one : { ...one, name: `profile-${i}` })),
-  );
-  return create(NotifySegmentSchema, { url, segData, taskId: BigInt(attempt), profiles: INVALID, orchId: "offchain" });
-}
-
-const INVALID = Buffer.from("invalid");
-
-/** No url, and nothing but the session: the transcoder frees its encoder. */
-function teardownOf(session: string): NotifySegment {
-  return create(NotifySegmentSchema, {
-    segData: create(SegDataSchema, { authToken: create(AuthTokenSchema, { sessionId: session }) }),
-  });
 }

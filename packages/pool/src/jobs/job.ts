@@ -10,13 +10,10 @@ export type JobSource = "gateway" | `upstream:${string}`;
 /** Where the price of a job comes from: our settings, or what the orchestrator before us charges. */
 export type PriceSource = "configured" | "upstream";
 
-/** One request for one segment, whichever door it came through. */
-export interface Job {
+/** A segment to transcode, whoever wants it. */
+export interface Work {
   /** UUIDv7. */
   readonly id: JobId;
-  readonly source: JobSource;
-  /** A gateway's Ethereum address, else the host it comes from; of other doors as `source`. For the operator only. */
-  readonly sender: string;
   /** The stream as the pool knows it: stable across a change of auth token, says nothing about the manifest id. */
   readonly session: string;
   readonly seq: bigint;
@@ -29,10 +26,17 @@ export interface Job {
   readonly forceSessionReinit: boolean;
   /** The source; it may still be arriving. The job holds it until it ends. */
   readonly input: Body;
-  readonly price: Price;
-  readonly priceSource: PriceSource;
   /** Monotonic ms; after it an answer is worthless. It already leaves time to answer. */
   readonly deadlineMs: number;
+}
+
+/** One request for one segment, whichever door it came through. */
+export interface Job extends Work {
+  readonly source: JobSource;
+  /** A gateway's Ethereum address, else the host it comes from; of other doors as `source`. For the operator only. */
+  readonly sender: string;
+  readonly price: Price;
+  readonly priceSource: PriceSource;
 }
 
 /** One encoding of the source, as bytes that were measured. */

@@ -421,11 +421,14 @@ async function explainer(
 }
 
 /** What a final transaction paid out; a text: nobody can say. */
-async function payoutsIn(
+export async function payoutsIn(
   { to, valueWei, data }: MadeTransaction,
   receipt: Receipt,
   payer: WorkerAddress,
-  { chain, calls }: Pick<ReconcileDeps, "chain" | "calls">,
+  {
+    chain,
+    calls,
+  }: { readonly chain: Pick<Chain, "hasBatchContract">; readonly calls: Pick<Calls, "read"> },
 ): Promise<PaidOut | string> {
   const nothing: PaidOut = { asset: "eth", method: "transfer", payments: [] };
   if (!receipt.succeeded) return nothing;

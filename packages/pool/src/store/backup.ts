@@ -151,6 +151,7 @@ export async function restoreBackup(
       await migrate(client, { logger }, inForce, { restoring: true });
       const { tables, rows } = await load(client, file, signal);
       await migrate(client, { logger }, knownMigrations, { restoring: true });
+      await client.query("select openpool.guard_months()");
       await client.query("begin");
       await client.query(
         `insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4)

@@ -2,10 +2,12 @@ import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import type { Client } from "pg";
 import { expect, test, vi } from "vitest";
 import { TermsBook } from "../ledger/terms.ts";
-import { CHECK_HALT, checkLedger, LedgerChecker, type PaidChain } from "./ledger-check.ts";
+import { type PaidChain, paidTransactions } from "./chain-check.ts";
+import { CHECK_HALT, checkLedger, LedgerChecker } from "./ledger-check.ts";
 import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { pay } from "./testing/payments.ts";
-import { ada, creditOf } from "./testing/sample-credit.ts";
+import { ada, bob, creditOf } from "./testing/sample-credit.ts";
+import { unguarded } from "./testing/unguarded.ts";
 
 const t0 = Date.parse("2026-01-30T00:00:00Z");
 const HOUR = 3_600_000;
@@ -29,7 +31,7 @@ const wrongs: [string, string, string][] = [
     "insert into openpool.ledger_lines select worker, at, gen_random_uuid(), entry, kind, 0, terms_version, release_at, rig, gen_random_uuid() from openpool.ledger_lines",
     "job",
   ],
-  ["a posting", "update openpool.ledger_postings set amount_wei = amount_wei + 1", "postings"],
+  ["a posting", unguarded("update openpool.ledger_postings set amount_wei = amount_wei + 1"), "postings"],
   ["a hold", "update openpool.ledger_holds set amount_wei = 1", "holds"],
   // As if more had been shared of what hooks held back than ever waited.
   [
@@ -112,7 +114,7 @@ test("of another process's halt looks at everything soon after its start, and li
   await vi.waitFor(async () => expect(await ledger.halts()).toEqual([]));
 });
 
-test("asks the chain about what was paid: a transaction that is not there, did nothing or moved is told", async () => {
+test("asks the chain about what was paid: a transaction that is not there, did nothing, moved or paid something else is told", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock);
   const { store, client } = world;
@@ -122,7 +124,8 @@ test("asks the chain about what was paid: a transaction that is not there, did n
   await client.query("update openpool.payout_lines set block = 7");
   let blockHolds: readonly string[] | undefined = ["0x11"];
   type Receipt = Awaited<ReturnType<PaidChain["receiptOf"]>>;
-  const look = (receipt: Receipt | Error, { chainId = 1, after }: { chainId?: number; after?: bigint } = {}) => {
+  let payments: Awaited<ReturnType<PaidChain["paymentsOf"]>> = [{ to: ada, asset: "eth", amount: 1_000n }];
+  const look = (receipt: Receipt | Error, { chainId = 1 }: { chainId?: number } = {}) => {
     const receiptOf = async (): Promise<Receipt> => {
       if (receipt instanceof Error) throw receipt;
       return receipt;
@@ -131,7 +134,8 @@ test("asks the chain about what was paid: a transaction that is not there, did n
       if (block !== 7 || blockHolds === undefined) throw new Error(`no block ${block}`);
       return blockHolds;
     };
-    return checkLedger(client, { ...world.rules, chain: () => ({ chainId, receiptOf, hashesIn }) }, after);
+    const paymentsOf = async () => payments;
+    return checkLedger(client, { ...world.rules, chain: () => ({ chainId, receiptOf, hashesIn, paymentsOf }) }, undefined);
   };
   const fine = { blockNumber: 7, succeeded: true };
   const unknown = { none: "the chain does not know it", agreed: true };
@@ -144,9 +148,25 @@ test("asks the chain about what was paid: a transaction that is not there, did n
     const message = `1 payments are booked as made in transaction 0x12, and by the chain: ${why}`;
     expect((await look(receipt)).violations).toEqual([{ check: "chain", message }]);
   }
+  for (const [made, why] of [
+    [[{ to: ada, asset: "eth", amount: 999n }], `${ada} got 999 wei, and booked for ${ada} are 1000`],
+    [[], `${ada} got 0 wei, and booked for ${ada} are 1000`],
+    [
+      [{ to: bob, asset: "eth", amount: 1_000n }],
+      `${ada} got 0 wei, and booked for ${ada} are 1000; ${bob} got 1000 wei, and booked are 0`,
+    ],
+    [
+      [{ to: ada, asset: bob, amount: 1_000n }],
+      `${ada} got 0 wei, and booked for ${ada} are 1000; ${ada} got 1000 of token ${bob}, and booked are 0`,
+    ],
+    [`it is no transaction of ${ada}`, `it is no transaction of ${ada}`],
+  ] as const) {
+    payments = made;
+    const message = `1 payments are booked as made in transaction 0x12, and by the chain: ${why}`;
+    expect(await look(fine)).toMatchObject({ violations: [{ check: "chain", message }], rightTransactions: [] });
+  }
   // Another chain's payments are none of its business, and nodes that do not answer prove nothing.
   expect(await look(unknown, { chainId: 2 })).toMatchObject({ violations: [], transactions: 0 });
-  expect(await look(unknown, { after: 0n })).toMatchObject({ violations: [] });
   expect(await look(new Error("no quorum"))).toMatchObject({ violations: [], chainProblem: "no quorum" });
   // Nor do nodes that lag, disagree, or have thrown receipts away.
   const unsure = { violations: [], transactions: 0 };
@@ -160,6 +180,59 @@ test("asks the chain about what was paid: a transaction that is not there, did n
   expect(await look(unknown)).toMatchObject({ violations: [], transactions: 1, chainProblem: undefined });
   await client.query("update openpool.payout_lines set block = null");
   expect(await look(unknown)).toMatchObject({ ...unsure, chainProblem: `transaction 0x12: ${unknown.none}` });
+});
+
+test("compares each payment with the chain until it was found right once, the newest ones again, and all of them when asked", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  const { store, client, ledger, connection } = world;
+  await store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  for (let i = 0; i < 3; i++) await pay(world, ada, 100n + BigInt(i), clock.now() + i, true);
+  await client.query("update openpool.payout_lines set tx_hash = '0x' || (amount_wei - 100)::text, block = 7");
+  const asked: string[] = [];
+  let silent = true;
+  const chain: PaidChain = {
+    chainId: 1,
+    async receiptOf(hash) {
+      asked.push(hash);
+      if (silent) throw new Error("no quorum");
+      return { blockNumber: 7, succeeded: true };
+    },
+    hashesIn: async () => [],
+    paymentsOf: async (hash) => [{ to: ada, asset: "eth", amount: 100n + BigInt(hash) }],
+  };
+  const open = () =>
+    new LedgerChecker(connection, {
+      ...world.rules,
+      logger: silentLogger,
+      clock,
+      ledger,
+      chain: () => chain,
+      record: async () => {},
+    });
+  const look = async (...how: [whole: boolean, everyTransaction?: boolean]): Promise<readonly string[]> => {
+    asked.length = 0;
+    // What was found right stands in the database: whoever looks next knows it.
+    await using checker = open();
+    expect((await checker.check(...how)).violations).toEqual([]);
+    return [...asked];
+  };
+  expect(await look(false)).toEqual(["0x2"]);
+  silent = false;
+  expect(await look(false)).toEqual(["0x2", "0x1", "0x0"]);
+  expect(await look(false)).toEqual([]);
+  expect(await look(true)).toEqual(["0x2", "0x1", "0x0"]);
+  expect(await look(true, true)).toEqual(["0x2", "0x1", "0x0"]);
+  // More than a look at the newest ones holds.
+  await client.query(`insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
+       asset, method, method_reason, state, tx_hash, block, planned_at, finished_at, chain_checked_at)
+     select gen_random_uuid(), run, 1 + n, n, pay_to, 1, 0, 1, 'eth', 'transfer', '', 'final', 'old' || n, 7, planned_at,
+       planned_at - interval '1 day', case when n > 2 then planned_at end
+     from (select * from openpool.payout_lines limit 1) one, generate_series(1, 150) n`);
+  const counts = [];
+  for (const scope of ["new", "recent", "all"] as const) counts.push((await paidTransactions(client, 1, scope)).length);
+  expect(counts).toEqual([2, 102, 153]);
 });
 
 test("of what is new looks at that alone, and goes on where it was", async () => {

@@ -5,6 +5,7 @@ import { schemeAccounts } from "../ledger/schemes/index.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import type { BookJob, HookVerdicts } from "../ledger/types.ts";
 import { readVerdicts } from "./hook-verdicts.ts";
+import { compareWithChain, noteChecked, type PaidChain, type PaidTransaction, paidTransactions } from "./chain-check.ts";
 import type { LedgerStore } from "./ledger-store.ts";
 import { LINE_DIGEST } from "./ledger-rebuild.ts";
 import { readCredits, shapeOf } from "./ledger-writer.ts";
@@ -33,35 +34,19 @@ export interface CheckReport {
   readonly position: bigint;
 }
 
-/** The chain that is paid on. */
-export interface PaidChain {
-  readonly chainId: number;
-  /**
-   * What it has of a transaction, once that is final; else why there is nothing, and whether its nodes agree about that.
-   * Rejects where nodes do not answer.
-   */
-  receiptOf(
-    hash: string,
-  ): Promise<
-    { readonly blockNumber: number; readonly succeeded: boolean } | { readonly none: string; readonly agreed: boolean }
-  >;
-  /** The transactions of a block. Rejects where nodes do not have it, or do not agree. */
-  hashesIn(block: number): Promise<readonly string[]>;
-}
-
 export interface CheckRules {
   readonly terms: TermsBook;
   readonly bookJob: BookJob;
-  /** Asked about what was paid lately, when everything is checked; undefined where nothing is paid on a chain. */
+  /** Asked about what was paid; undefined where nothing is paid on a chain. */
   readonly chain?: (() => PaidChain | undefined) | undefined;
 }
 
 /** Of each rule at most so many are told: the first shows what is wrong. */
 const MAX_TOLD = 20;
-/** So many of the last transactions that paid are compared with the chain: what is older was compared before. */
-const MAX_TRANSACTIONS = 100;
 /** A page of them is decoded without a break: streams that are served meanwhile wait so long. */
 const JOBS_AT_ONCE = 250;
+
+const NOT_ASKED = { transactions: 0, rightTransactions: [] };
 
 /** What the sums alone can show. Cheap: accounts and holds are few. */
 const SUM_CHECKS: readonly (readonly [check: string, sql: string])[] = [
@@ -140,17 +125,18 @@ const WHOLE_CHECKS: readonly (readonly [check: string, sql: string])[] = [
  * credits of the log without their row or with another one. Reads one moment of the database and changes nothing in it.
  *
  * @param after compares the log from behind this position; undefined: all of it, and all postings and rows.
+ * @param everyTransaction compares with the chain also what was found right there before.
  */
 export async function checkLedger(
   client: ClientBase,
   rules: CheckRules,
   after: bigint | undefined,
-  signal?: AbortSignal,
-): Promise<CheckReport> {
+  { signal, everyTransaction = false }: { readonly signal?: AbortSignal; readonly everyTransaction?: boolean } = {},
+): Promise<CheckReport & { readonly rightTransactions: readonly string[] }> {
   const whole = after === undefined;
   const chain = rules.chain?.();
   let paid: readonly PaidTransaction[] = [];
-  let report: CheckReport;
+  let report: Awaited<ReturnType<typeof checkLedger>>;
   await client.query("begin isolation level repeatable read read only");
   try {
     const violations: Violation[] = [];
@@ -159,82 +145,20 @@ export async function checkLedger(
       violations.push(...rows.map(({ message }) => ({ check, message })));
     }
     violations.push(...(await checkPaid(client)));
-    if (whole && chain) paid = await lastPaid(client, chain.chainId);
+    if (chain) {
+      paid = await paidTransactions(client, chain.chainId, everyTransaction ? "all" : whole ? "recent" : "new");
+    }
     const compared = await compareWithLog(client, rules, after ?? 0n, signal);
     violations.push(...compared.violations);
-    report = { violations, jobs: compared.jobs, whole, position: compared.position, transactions: 0 };
+    report = { violations, jobs: compared.jobs, whole, position: compared.position, ...NOT_ASKED };
   } finally {
     await client.query("rollback").catch(() => {});
   }
   // Nodes may be slow: no snapshot of the database is kept for them.
   if (!chain || paid.length === 0) return report;
-  const { violations, ...compared } = await compareWithChain(paid, chain, signal);
-  return { ...report, ...compared, violations: [...report.violations, ...violations] };
-}
-
-interface PaidTransaction {
-  readonly hash: string;
-  readonly block: string | null;
-  readonly lines: string;
-}
-
-/** The last transactions that payouts were final in. */
-async function lastPaid(client: ClientBase, chainId: number): Promise<readonly PaidTransaction[]> {
-  const { rows } = await client.query<PaidTransaction>(
-    `select l.tx_hash as hash, min(l.block) as block, count(*) as lines
-     from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run
-     where l.state = 'final' and l.tx_hash is not null and r.chain_id = $1
-     group by l.tx_hash order by max(l.finished_at) desc limit $2`,
-    [chainId, MAX_TRANSACTIONS],
-  );
-  return rows;
-}
-
-/** What the books took for final is so for ever: on the chain, in that block, and it did something. */
-async function compareWithChain(
-  paid: readonly PaidTransaction[],
-  chain: PaidChain,
-  signal: AbortSignal | undefined,
-): Promise<Pick<CheckReport, "violations" | "transactions" | "chainProblem">> {
-  const violations: Violation[] = [];
-  let transactions = 0;
-  let chainProblem: string | undefined;
-  for (const one of paid) {
-    signal?.throwIfAborted();
-    try {
-      const found = await lookUp(one, chain);
-      if ("unsure" in found) {
-        chainProblem ??= `transaction ${one.hash}: ${found.unsure}`;
-        continue;
-      }
-      transactions++;
-      if (found.wrong === undefined) continue;
-      const message = `${one.lines} payments are booked as made in transaction ${one.hash}, and by the chain: ${found.wrong}`;
-      violations.push({ check: "chain", message });
-      if (violations.length >= MAX_TOLD) break;
-    } catch (error) {
-      chainProblem = errorText(error);
-      break;
-    }
-  }
-  return { violations, transactions, chainProblem };
-}
-
-/** What is wrong with a transaction by what its nodes agree about; `unsure`: nobody can say whether anything is. */
-async function lookUp(
-  { hash, block }: PaidTransaction,
-  chain: PaidChain,
-): Promise<{ readonly wrong: string | undefined } | { readonly unsure: string }> {
-  const receipt = await chain.receiptOf(hash);
-  if (!("none" in receipt)) {
-    if (!receipt.succeeded) return { wrong: "it did nothing" };
-    const moved = block !== null && Number(block) !== receipt.blockNumber;
-    return { wrong: moved ? `it is in block ${receipt.blockNumber} and was in ${block}` : undefined };
-  }
-  if (!receipt.agreed || block === null) return { unsure: receipt.none };
-  // Nodes that lag do not know it yet, and others forget receipts: what its block holds shows which it is.
-  const isThere = (await chain.hashesIn(Number(block))).includes(hash);
-  return { wrong: isThere ? undefined : `it is not in block ${block}, and was there` };
+  const { wrong, right, transactions, chainProblem } = await compareWithChain(paid, chain, signal);
+  const violations = [...report.violations, ...wrong.map((message) => ({ check: "chain", message }))];
+  return { ...report, violations, transactions, rightTransactions: right, chainProblem };
 }
 
 /** Every wei that was paid has its payout line with a transaction, and the other way round. */
@@ -247,7 +171,8 @@ async function checkPaid(client: ClientBase): Promise<readonly Violation[]> {
     `select case when l.id is null then 'the entry ' || e.source || ' pays a line that does not exist or is not final'
          when e.id is null then 'the payout line ' || l.id || ' of ' || l.worker || ' is final and not booked as paid'
          else 'the payout line ' || l.id || ' of ' || l.worker || ' paid ' || (l.amount_wei - l.gas_share_wei)
-           || ' wei in ' || coalesce('transaction ' || l.tx_hash, 'no transaction') || '; booked are ' || coalesce(e.wei, 0)
+           || ' wei (sent ' || l.send_amount || case l.asset when 'eth' then '' else ' of ' || l.asset end || ') in '
+           || coalesce('transaction ' || l.tx_hash, 'no transaction') || '; booked are ' || coalesce(e.wei, 0)
        end as message
      from (
          select e.id, e.source, split_part(e.source, '/', 1) as line,
@@ -257,6 +182,7 @@ async function checkPaid(client: ClientBase): Promise<readonly Violation[]> {
          where e.rule = 'paid' group by 1
        ) e full join (select * from openpool.payout_lines where state = 'final') l on l.id::text = e.line
      where l.id is null or e.id is null or l.tx_hash is null or e.wei is distinct from l.amount_wei - l.gas_share_wei
+       or (l.asset = 'eth' and l.send_amount <> l.amount_wei - l.gas_share_wei)
      limit ${MAX_TOLD}`,
   );
   const { rows: open } = await client.query<{ message: string }>(
@@ -386,14 +312,17 @@ export class LedgerChecker implements AsyncDisposable {
     return this.#last;
   }
 
-  /** Looks now: at everything, or at what came since the last look. */
-  check(whole: boolean): Promise<CheckReport> {
-    const next = this.#running.then(() => this.#check(whole));
+  /**
+   * Looks now: at everything, or at what came since the last look. Of transactions it compares with the chain those that were
+   * not compared yet, with `whole` the newest ones too, with `everyTransaction` all there ever were.
+   */
+  check(whole: boolean, everyTransaction = false): Promise<CheckReport> {
+    const next = this.#running.then(() => this.#check(whole, everyTransaction));
     this.#running = next.catch(() => {});
     return next;
   }
 
-  async #check(whole: boolean): Promise<CheckReport> {
+  async #check(whole: boolean, everyTransaction: boolean): Promise<CheckReport> {
     const { clock, ledger, logger, record } = this.#deps;
     const client = new Client(clientConfig(this.#connection, `openpool ledger check ${process.pid}`));
     client.on("error", () => {});
@@ -402,7 +331,12 @@ export class LedgerChecker implements AsyncDisposable {
       await client.connect();
       const { rows } = await client.query<{ position: string }>("select position from openpool.ledger_checks");
       const after = BigInt(rows[0]?.position ?? 0);
-      report = await checkLedger(client, this.#deps, whole ? undefined : after, this.#stopped.signal);
+      const { rightTransactions, ...found } = await checkLedger(client, this.#deps, whole ? undefined : after, {
+        signal: this.#stopped.signal,
+        everyTransaction,
+      });
+      report = found;
+      await noteChecked(client, rightTransactions, clock.now());
       if (report.violations.length === 0) {
         await client.query(
           `update openpool.ledger_checks set position = greatest(position, $1), checked_at = $2,

@@ -20,6 +20,7 @@ import { lateCredits } from "./schema/16-late-credits.ts";
 import { ownAlerts } from "./schema/19-own-alerts.ts";
 import { releasedBans } from "./schema/21-released-bans.ts";
 import { pruning } from "./schema/24-pruning.ts";
+import { appendOnly } from "./schema/25-append-only.ts";
 import { incidents } from "./schema/26-incidents.ts";
 import type { Migration } from "./schema/migration.ts";
 
@@ -47,6 +48,7 @@ export const knownMigrations: readonly Migration[] = [
   ownAlerts,
   releasedBans,
   pruning,
+  appendOnly,
   incidents,
 ];
 
