@@ -454,6 +454,23 @@ describe("money", () => {
       price: { pricePerUnitWei: "1200", pixelsPerUnit: "1" },
     });
   }, 120_000);
+
+  test("is the pool's own price, whatever the orchestrator charges, where the terms say so", async () => {
+    await using own = await startAttachedPool({
+      orchestrator: { price: "1200" },
+      pool: { firstTerms: { priceSource: "configured" } },
+      clock,
+    });
+    await own.pool.transcoder({ secret: `${ADA}.own`, capacity: 4 });
+    await until(() => own.orchestrator.live.length === 1, 60_000);
+    expect(await own.orchestrator.transcode({ session: "0000face", seq: 0 })).toMatchObject({ kind: "done" });
+    expect((await own.pool.events("job.credited"))[0]?.data).toMatchObject({
+      source: "upstream:main",
+      priceSource: "configured",
+      price: { pricePerUnitWei: "1000", pixelsPerUnit: "1" },
+    });
+    expect(own.status()).toMatchObject({ priceSource: "configured", price: { pricePerUnitWei: 1_000n } });
+  }, 120_000);
 });
 
 describe("both doors", () => {

@@ -30,7 +30,19 @@ test("settings make the first version of the terms; later ones are announced and
     err: expect.stringContaining("New terms begin at"),
   });
   const dry = await operate("terms", "set", "--effective", "1d", "--commission", "5%", "--dry-run");
-  expect(dry.out).toMatch(/commissionPpm +100000 +50000\n/);
+  expect(dry.out).toMatch(/commissionPpm +100000 +50000\nversion 2 would count from /);
+  // It says what the announcement would say, also where that is no.
+  for (const [why, ...flags] of [
+    ["New terms begin at", "--effective", "1s", "--commission", "5%"],
+    ['no scheme "luck"', "--effective", "1d", "--scheme", "luck"],
+    ["says just that already", "--effective", "1d"],
+    ["priceSource", "--effective", "1d", "--price-source", "luck"],
+  ] as const) {
+    expect(await operate("terms", "set", ...flags, "--dry-run")).toMatchObject({
+      code: 4,
+      err: expect.stringContaining(why),
+    });
+  }
   const file = join(pool.dataDir, "terms.yaml");
   await writeFile(file, `overrides:\n  - name: own machines\n    workers: ["${ada}"]\n    commissionPpm: 0\n`);
   const set = await operate("terms", "set", "--effective", "1d", "--commission", "5%", "--file", file);

@@ -242,6 +242,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           store,
           logger,
           clock,
+          priceRule: () => books.terms.current.priceSource,
           room: () => ({
             offers: dispatcher.promise(),
             gateways: { sessions: gateways.sessions.count, present: servesGateways },

@@ -177,7 +177,7 @@ export async function openBooks(
     const port: LedgerPort = {
       progress: () => reader.progress,
       terms: () => ({ current: terms.current, versions: terms.book.versions }),
-      announceTerms: (document, effectiveAtMs) => terms.announce(document, effectiveAtMs),
+      announceTerms: (...args) => terms.announce(...args),
       totals: () => ledger.totals(),
       accounts: () => ledger.accounts(),
       balances: () => ledger.balances(),

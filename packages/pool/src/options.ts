@@ -497,6 +497,14 @@ export const poolOptions = {
     help: "who bears the gas of payouts: the pool, or each worker for its own",
     group: "Terms",
   }),
+  priceSource: option({
+    name: "price-source",
+    kind: choiceValue(["upstream", "configured"]),
+    default: "upstream",
+    help: "where the price of a job comes from: `upstream` is the orchestrator whose job it is, where one says what it charges; `configured` is always `price-per-unit`",
+    details: "Gateways of the pool's own pay `price-per-unit` either way.",
+    group: "Terms",
+  }),
   ...payoutOptionDefinitions,
   ...incomeOptionDefinitions,
   maxMemory: option({
@@ -639,6 +647,7 @@ export function toPoolOptions(
       minimumPayoutWei: values.minimumPayout,
       schedule: { cron: values.payoutSchedule, timeZone: values.payoutTimeZone },
       gasBorneBy: values.payoutGas,
+      priceSource: values.priceSource,
     },
     namedTerms: Object.entries(TERMS_OF).flatMap(([key, field]) =>
       isNamed(key as keyof typeof TERMS_OF) ? [field] : [],

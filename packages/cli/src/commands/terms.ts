@@ -24,6 +24,7 @@ interface SetFlags {
   readonly schedule?: string;
   readonly timeZone?: string;
   readonly gas?: string;
+  readonly priceSource?: string;
   readonly file?: string;
   readonly dryRun?: boolean;
 }
@@ -78,10 +79,14 @@ export function addTermsCommand(registry: Registry): void {
     .option("--time-zone <ZONE>", "the time zone of the schedule")
     .option("--gas <pool|worker>", "who bears the gas of payouts")
     .option(
+      "--price-source <upstream|configured>",
+      "where the price of a job comes from: the orchestrator that the pool works for, where one says it, or always the settings",
+    )
+    .option(
       "--file <FILE>",
       "a YAML or JSON file with the document, or with parts of it; the only way to name overrides",
     )
-    .option("--dry-run", "only print what would change")
+    .option("--dry-run", "only print what would change, or why it would be refused")
     .addHelpText(
       "after",
       `
@@ -101,9 +106,10 @@ Examples:
         { ...document, version: last?.version ?? 0, effectiveAt: "", announcedAt: "" },
         { ...next, version: (last?.version ?? 0) + 1, effectiveAt: "", announcedAt: "" },
       );
-      if (flags.dryRun) return told;
-      const made = termsSchema.parse(await pool.change("POST", "/terms", { terms: next, effectiveAt }));
-      return `${told}version ${made.version} counts from ${made.effectiveAt}\n`;
+      const { dryRun = false } = flags;
+      const made = termsSchema.parse(await pool.change("POST", "/terms", { terms: next, effectiveAt, dryRun }));
+      const fate = dryRun ? "would count from" : "counts from";
+      return `${told}version ${made.version} ${fate} ${made.effectiveAt}\n`;
     }),
   );
 }
@@ -168,6 +174,7 @@ async function readChange(
     };
   }
   if (flags.gas !== undefined) change["gasBorneBy"] = flags.gas;
+  if (flags.priceSource !== undefined) change["priceSource"] = flags.priceSource;
   const effectiveAt = parseEffective(flags.effective ?? "");
   if (effectiveAt === undefined) {
     problems.push({

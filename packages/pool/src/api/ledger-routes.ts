@@ -16,7 +16,7 @@ const schemas = {
     to: time.optional(),
     format: z.enum(["csv", "json"]).default("json"),
   }),
-  terms: z.strictObject({ terms: z.unknown(), effectiveAt: time }),
+  terms: z.strictObject({ terms: z.unknown(), effectiveAt: time, dryRun: z.boolean().default(false) }),
   adjust: z.strictObject({
     worker: addressSchema,
     amountWei: z
@@ -50,8 +50,9 @@ export function addLedgerRoutes(app: FastifyInstance, ledger: LedgerPort, { json
     return json(reply, { current: current.version, versions: versions.map(termsJson) });
   });
   app.post("/terms", async (request, reply) => {
-    const { terms, effectiveAt } = parse(schemas.terms, request.body);
-    return json(reply.code(201), termsJson(await ledger.announceTerms(terms, effectiveAt)));
+    const { terms, effectiveAt, dryRun } = parse(schemas.terms, request.body);
+    const made = await ledger.announceTerms(terms, effectiveAt, dryRun ? "only-try" : "for-all");
+    return json(reply.code(dryRun ? 200 : 201), termsJson(made));
   });
 
   app.get("/ledger", async (_request, reply) => {

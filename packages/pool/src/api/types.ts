@@ -13,9 +13,8 @@ import type { PayoutPort } from "../payouts/types.ts";
 import type { AlertsAdmin } from "./admin-alerts.ts";
 import type { Standing } from "../dispatch/types.ts";
 import type { Terms } from "../ledger/terms.ts";
-import type { CreditedJob } from "../ledger/types.ts";
 import type { SolvencyReport } from "../income/solvency.ts";
-import type { HeldJob, IncomeRecord } from "../store/scheme-store.ts";
+import type { HeldJob, IncomeRecord, PastJob } from "../store/scheme-store.ts";
 import type { CheckReport } from "../store/ledger-check.ts";
 import type { LedgerProgress } from "../store/ledger-reader.ts";
 import type { RebuildResult } from "../store/ledger-rebuild.ts";
@@ -79,8 +78,11 @@ export interface LedgerPort extends Pick<
 > {
   progress(): LedgerProgress;
   terms(): { readonly current: Terms; readonly versions: readonly Terms[] };
-  /** Announces new terms from a moment on, unix ms; the document is JSON as `docs/money.md` describes it. */
-  announceTerms(document: unknown, effectiveAtMs: number): Promise<Terms>;
+  /**
+   * Announces new terms from a moment on, unix ms; the document is JSON as `docs/money.md` describes it. `only-try`: says what
+   * would be announced, or rejects as it would.
+   */
+  announceTerms(document: unknown, effectiveAtMs: number, how?: "for-all" | "only-try"): Promise<Terms>;
   adjust(
     adjustment: Omit<Adjustment, "termsVersion"> & { readonly worker: WorkerAddress },
   ): ReturnType<LedgerStore["adjust"]>;
@@ -121,8 +123,8 @@ export interface SchemesPort {
   >;
   /** Keeps a module, as JavaScript. @throws PoolError `hooks/bad-module`. */
   addHook(source: string): Promise<{ readonly hash: string; readonly exports: readonly string[] }>;
-  /** Credited jobs, oldest first, for trying hooks on. */
-  lastJobs(limit: number): Promise<readonly CreditedJob[]>;
+  /** Credited jobs with what was booked of them, oldest first, for trying hooks on. */
+  lastJobs(limit: number): Promise<readonly PastJob[]>;
   /** Jobs that wait because their hook failed. */
   heldJobs(limit: number): Promise<readonly HeldJob[]>;
   /** Books them after all: as another hook shares them, or each by its own fee. */

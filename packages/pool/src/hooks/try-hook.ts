@@ -1,7 +1,6 @@
 import type { Clock } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { z } from "zod";
-import type { CreditedJob } from "../ledger/types.ts";
 import { jobInput, readShare } from "./interface.ts";
 import { HookError, readHookModule } from "./read-module.ts";
 import { createHookRunner } from "./runner.ts";
@@ -11,7 +10,10 @@ export interface HookTrial {
   readonly hash: string;
   readonly jobs: number;
   readonly failed: number;
-  /** Every payee, by address, `pool` first: what it got by fee and what it would have got, of jobs that did not fail. */
+  /**
+   * Every payee, by address, `pool` first: what the books gave it for these jobs at once and what it would have got, of jobs that
+   * did not fail. The pool has what is left of their fees.
+   */
   readonly payees: readonly {
     readonly to: WorkerAddress | "pool";
     readonly nowWei: bigint;
@@ -23,12 +25,13 @@ export interface HookTrial {
 
 const MAX_FAILURES = 20;
 const wei = z.string().regex(/^\d+$/).transform(BigInt);
+// Written by the pool as an address.
+const address = z.string().transform((text) => text as WorkerAddress);
 const jobsSchema = z.array(
   z.looseObject({
     event: z.string(),
     job: z.string(),
-    // Written by the pool as an address.
-    worker: z.string().transform((text) => text as WorkerAddress),
+    worker: address,
     rig: z.string(),
     source: z.string(),
     atMs: z.number(),
@@ -40,6 +43,8 @@ const jobsSchema = z.array(
     feeWei: wei,
     commissionWei: wei,
     earnedWei: wei,
+    // Absent: not booked yet. Then its worker gets what its fee says.
+    booked: z.array(z.object({ to: address, wei })).optional(),
     renditions: z.array(z.object({ width: z.number(), height: z.number(), frames: z.number() })),
   }),
 );
@@ -55,7 +60,7 @@ export async function tryHook(
   { clock }: { readonly clock: Clock },
 ): Promise<HookTrial> {
   const { hash, source } = await readHookModule(path);
-  const jobs: readonly CreditedJob[] = jobsSchema.parse(pastJobs);
+  const jobs = jobsSchema.parse(pastJobs);
   await using runner = createHookRunner({ clock });
   const exported = await runner.exports(source);
   if ("why" in exported) throw new HookError({ code: "hooks/bad-module" }, `${path} is no hook: ${exported.why}.`);
@@ -78,8 +83,9 @@ export async function tryHook(
       failures.push({ job: job.job, why: share.why });
       continue;
     }
-    give("pool", job.commissionWei, 0n);
-    give(job.worker, job.earnedWei, 0n);
+    const booked = job.booked ?? [{ to: job.worker, wei: job.earnedWei }];
+    give("pool", booked.reduce((left, { wei: nowWei }) => left - nowWei, job.feeWei), 0n);
+    for (const { to, wei: nowWei } of booked) give(to, nowWei, 0n);
     for (const { to, wei: thenWei } of share.lines) give(to, 0n, thenWei);
   }
   return {

@@ -14,7 +14,7 @@ export const defaultTerms: TermsDocument = {
   commissionPpm: 250_000n,
   scheme: "unit",
   schemeOptions: {},
-  priceSource: "configured",
+  priceSource: "upstream",
   holdMs: 60 * 60 * 1000,
   minimumPayoutWei: 10n ** 15n,
   schedule: { cron: "0 6 * * *", timeZone: "UTC" },
@@ -76,8 +76,10 @@ export class TermsKeeper implements AsyncDisposable {
   /**
    * Announces new terms. @throws TermsError `terms/invalid`, `terms/retroactive` when they would begin sooner than in a
    * minute, `terms/unchanged`.
+   *
+   * @param how `only-try`: nothing is announced; it says what would be, or throws as it would.
    */
-  async announce(document: unknown, effectiveAtMs: number): Promise<Terms> {
+  async announce(document: unknown, effectiveAtMs: number, how: "for-all" | "only-try" = "for-all"): Promise<Terms> {
     await this.reload();
     const parsed = parseTermsDocument(document);
     this.#check(parsed);
@@ -96,7 +98,7 @@ export class TermsKeeper implements AsyncDisposable {
       );
     }
     const terms = { ...parsed, version: (last?.version ?? 0) + 1, effectiveAtMs, announcedAtMs };
-    await this.#add(terms);
+    if (how === "for-all") await this.#add(terms);
     return terms;
   }
 

@@ -2,6 +2,12 @@ import { PoolError } from "@openpool/base";
 import { isAddressProblem, parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { z } from "zod";
 
+/**
+ * Where the price of a job comes from. `upstream`: from the orchestrator whose job it is, where the pool works for one that
+ * says what it charges; else, and of gateways' jobs, from the settings. `configured`: always from the settings.
+ */
+export type PriceRule = "upstream" | "configured";
+
 /** What may differ between workers. */
 export interface TermsOverride {
   /** For people: "own machines", "partners". A group is an override with several workers. */
@@ -28,8 +34,7 @@ export interface Terms {
   readonly scheme: string;
   /** Parameters of the scheme; amounts as decimal strings. */
   readonly schemeOptions: Readonly<Record<string, unknown>>;
-  /** In words: where the price of a job comes from. */
-  readonly priceSource: string;
+  readonly priceSource: PriceRule;
   /** How long what was earned is held before it is payable. */
   readonly holdMs: number;
   /** Paid once so much is owed. */
@@ -88,7 +93,7 @@ const documentSchema = z.strictObject({
   commissionPpm: ppm,
   scheme,
   schemeOptions: schemeOptions.default({}),
-  priceSource: z.string().min(1).max(200).default("configured"),
+  priceSource: z.enum(["upstream", "configured"]).default("upstream"),
   holdMs,
   minimumPayoutWei: wei,
   schedule: z.strictObject({ cron: z.string().min(1).max(100), timeZone: z.string().min(1).max(100) }),

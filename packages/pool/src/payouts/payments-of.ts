@@ -4,7 +4,7 @@ import { payoutsIn } from "./reconcile.ts";
 import { unpaidPlaces } from "./settlement.ts";
 import type { Asset, Hex } from "./types.ts";
 
-interface Dependencies {
+export interface PaymentsDeps {
   readonly chain: Pick<Chain, "finalReceipt" | "transactionsIn" | "hasBatchContract">;
   readonly calls: Pick<Calls, "read">;
 }
@@ -19,7 +19,7 @@ export type PaymentMade = Payment & { readonly asset: Asset };
 export async function paymentsOf(
   hash: Hex,
   { block, payer, byMultisig }: { readonly block: number; readonly payer: WorkerAddress; readonly byMultisig: boolean },
-  { chain, calls }: Dependencies,
+  { chain, calls }: PaymentsDeps,
 ): Promise<readonly PaymentMade[] | string> {
   const receipt = await chain.finalReceipt(hash);
   if ("none" in receipt) throw new Error(receipt.none);
@@ -37,7 +37,7 @@ async function batchesIn(
   { data }: MadeTransaction,
   receipt: Receipt,
   payer: WorkerAddress,
-  { chain, calls }: Dependencies,
+  { chain, calls }: PaymentsDeps,
 ): Promise<readonly PaymentMade[] | string> {
   const made: PaymentMade[] = [];
   for (const { contract, batch, payer: by, says } of receipt.batches) {
@@ -52,7 +52,7 @@ async function batchesIn(
 }
 
 /** The call of the batch contract with this batch's id, somewhere in a larger one: a selector stands before the id. */
-function callWith(batch: Hex, data: Hex, calls: Dependencies["calls"]) {
+function callWith(batch: Hex, data: Hex, calls: PaymentsDeps["calls"]) {
   const id = batch.slice(2).toLowerCase();
   const text = data.toLowerCase();
   for (let at = text.indexOf(id); at >= 0; at = text.indexOf(id, at + 1)) {

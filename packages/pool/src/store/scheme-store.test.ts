@@ -1,8 +1,13 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { expect, test } from "vitest";
 import { Hooks } from "../hooks/hooks.ts";
 import { hashOfHook } from "../hooks/read-module.ts";
 import { createHookRunner } from "../hooks/runner.ts";
+import { tryHook } from "../hooks/try-hook.ts";
+import { bigintsAsText } from "../api/admin-json.ts";
 import type { IncomeEvent } from "../income/income-reader.ts";
 import { createJobBooker, type JobHooks } from "../ledger/schemes/index.ts";
 import { TermsBook } from "../ledger/terms.ts";
@@ -388,6 +393,39 @@ test("terms that name a hook which nobody has stop the books, and payouts, inste
   await world.store.credit(creditOf(ada, "one", 1n));
   await expect(world.step()).rejects.toThrow(/hooks\/unknown-module/);
   expect(await world.ledger.accounts()).toEqual(new Map());
+});
+
+test("a hook that is tried on jobs of the log shows how it differs from what they really paid", async () => {
+  // A fixed amount for each, whatever its fee; the last one is not booked yet.
+  await using world = await openWorld(
+    new TermsBook([termsVersion(1, { scheme: "segment", schemeOptions: { amountWei: "900" } })]),
+  );
+  const { store, schemes } = world;
+  for (const pixels of [1n, 2n]) await store.credit(creditOf(ada, "one", pixels));
+  await store.credit(creditOf(bob, "one", 3n));
+  await world.catchUp();
+  await store.credit(creditOf(bob, "two", 4n));
+  const dir = await mkdtemp(join(tmpdir(), "openpool-hook-"));
+  const file = join(dir, "hook.mjs");
+  const half = `const half = feeWei / 2n; return [{ to: worker, wei: half }, { to: "pool", wei: feeWei - half }];`;
+  await writeFile(
+    file,
+    `export const share = ({ feeWei, worker, rig }) => { if (feeWei === 1000n) throw new Error("too small"); ${half} };`,
+  );
+  try {
+    // As the admin port tells them.
+    const jobs: unknown = JSON.parse(JSON.stringify(await schemes.lastJobs(1_000), bigintsAsText));
+    const trial = await tryHook(file, jobs, { clock: systemClock });
+    expect(trial).toMatchObject({ jobs: 4, failed: 1, failures: [{ why: expect.stringContaining("too small") }] });
+    expect(trial.payees).toEqual([
+      // 2000 and 3000 wei of fees less 900 each, and a quarter of 4000.
+      { to: "pool", nowWei: 1_100n + 2_100n + 1_000n, thenWei: 1_000n + 1_500n + 2_000n },
+      { to: ada, nowWei: 900n, thenWei: 1_000n },
+      { to: bob, nowWei: 900n + 3_000n, thenWei: 1_500n + 2_000n },
+    ]);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
 });
 
 test("a hook is kept under its hash, and tried on jobs of the log", async () => {

@@ -65,6 +65,11 @@ export interface DayTotals {
   readonly gasWei: bigint;
 }
 
+/** A job, and what the books gave workers for it at once; undefined: it is not booked yet. */
+export type PastJob = CreditedJob & {
+  readonly booked: readonly { readonly to: WorkerAddress; readonly wei: bigint }[] | undefined;
+};
+
 export interface HeldJob {
   readonly job: CreditedJob;
   readonly termsVersion: number;
@@ -429,14 +434,27 @@ export class PgSchemeStore implements AsyncDisposable {
     return rows.map((row) => ({ hash: row.hash, exports: row.exports, addedAtMs: row.added_at.getTime() }));
   }
 
-  /** The last credited jobs, oldest first: what a hook is tried on. */
-  async lastJobs(limit: number): Promise<readonly CreditedJob[]> {
+  /** The last credited jobs, oldest first, with what the books gave whom for them: what a hook is tried on. */
+  async lastJobs(limit: number): Promise<readonly PastJob[]> {
     const rows = await this.#pool.query<EventRow>(
       `select id, time, worker, rig, data from openpool.events where type = 'job.credited'
        order by position desc limit $1`,
       [Math.max(1, Math.min(limit, 10_000))],
     );
-    return rows.reverse().map((row) => decodeCredit(toCreditEvent(row)).job);
+    const booked = await this.#pool.query<{ id: string; worker: WorkerAddress; amount_wei: string }>(
+      `select l.id, w.worker, l.amount_wei from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker
+       where l.kind = 'credit' and l.id = any ($1) and l.at >= $2`,
+      // What comes late is booked later than it happened, never before.
+      [rows.map((row) => row.id), rows.at(-1)?.time ?? new Date(0)],
+    );
+    const of = new Map<string, { readonly to: WorkerAddress; readonly wei: bigint }[]>();
+    for (const { id, worker, amount_wei } of booked) {
+      of.set(id, [...(of.get(id) ?? []), { to: worker, wei: BigInt(amount_wei) }]);
+    }
+    return rows.reverse().map((row) => ({
+      ...decodeCredit(toCreditEvent(row)).job,
+      booked: of.get(row.id),
+    }));
   }
 
   /** Jobs that wait because their hook failed, oldest first. */

@@ -11,6 +11,7 @@ import {
 import { type Ability, INVALID_VIDEO, type NotifySegment, type ResultPart, segmentTimeoutMs } from "@openpool/protocol";
 import { type Answer, createUploader, type Uploader } from "@openpool/transcoder";
 import type { BodyMemory } from "../bodies/body-memory.ts";
+import type { PriceRule } from "../ledger/terms.ts";
 import type { JobId } from "../dispatch/types.ts";
 import type { JobDesk } from "../jobs/desk.ts";
 import type { Job, JobOutcome, JobRendition, JobSource } from "../jobs/job.ts";
@@ -42,6 +43,8 @@ export interface UpstreamDoorDeps {
   readonly store: Store;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** What the terms say now of where prices come from. */
+  readonly priceRule: () => PriceRule;
 }
 
 /** What the operator is told of one orchestrator. */
@@ -200,7 +203,7 @@ export class UpstreamDoor implements AsyncDisposable {
 
   status(): UpstreamStatus {
     const { state } = this.#link;
-    const { quote } = this.#price;
+    const quote = this.#quote();
     return {
       name: this.name,
       address: formatHostPort(this.#options.address),
@@ -306,7 +309,7 @@ export class UpstreamDoor implements AsyncDisposable {
     if (this.#tasks.size > Math.max(LEAST_TASKS, TASKS_PER_SESSION * capacityOf(this.#offered))) {
       return this.#lose(running, INVALID_VIDEO, "more tasks at once than the pool offered to take");
     }
-    const session = this.#streams.of(notified, running.from, this.#price.quote);
+    const session = this.#streams.of(notified, running.from, this.#quote());
     this.#streams.enter(session);
     let worked = false;
     try {
@@ -421,8 +424,14 @@ export class UpstreamDoor implements AsyncDisposable {
     this.#record("upstream.answer-lost", { why, ...(job === undefined ? {} : { job }) });
   }
 
+  /** What a stream that begins now is paid by: what the orchestrator charges, unless the terms say that the settings count. */
+  #quote(): Quote {
+    const { price } = this.#options;
+    return this.#deps.priceRule() === "configured" ? { price, source: "configured" } : this.#price.quote;
+  }
+
   #jobOf(task: Task, session: string, input: Job["input"], deadlineMs: number): Job {
-    const quote = this.#streams.quoteOf(session) ?? this.#price.quote;
+    const quote = this.#streams.quoteOf(session) ?? this.#quote();
     return {
       id: this.#newJobId() as JobId,
       source: this.#source,

@@ -5,6 +5,7 @@ import type { JobDesk } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
 import type { AttachedOptions } from "../options.ts";
 import { UpstreamDoor, type UpstreamStatus } from "./door.ts";
+import type { PriceRule } from "../ledger/terms.ts";
 import { type LastPrices, openLastPrices } from "./last-prices.ts";
 import { capacityFor, capacityOf, type Offer, offersOf } from "./offers.ts";
 import { secretFor } from "./secret-file.ts";
@@ -23,6 +24,8 @@ export interface UpstreamsDeps {
   readonly store: Store;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** What the terms say now of where prices come from. */
+  readonly priceRule: () => PriceRule;
   /** What there is to offer now. */
   readonly room: () => Room;
 }

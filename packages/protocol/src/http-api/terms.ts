@@ -15,6 +15,11 @@ export const termsSchema = z.object({
   minimumPayoutWei: weiSchema,
   schedule: z.string().nullable().describe("when payouts happen, in words; null when by hand"),
   gasBorneBy: z.enum(["pool", "worker"]),
+  priceSource: z
+    .enum(["upstream", "configured"])
+    .describe(
+      "where the price of a job comes from: `upstream`, from the orchestrator that the pool works for, where one says it; `configured`, always from the pool's settings",
+    ),
   overrides: countSchema.describe("how many workers or groups have terms of their own"),
   sentence: z.string().describe("the terms in one sentence"),
   formula: z.array(z.string()).describe("how an amount is computed, line by line"),

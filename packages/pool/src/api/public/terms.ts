@@ -20,6 +20,7 @@ export function termsJson(terms: Terms): TermsJson {
     ...said,
     schemeOptions: { ...terms.schemeOptions },
     schedule,
+    priceSource: terms.priceSource,
     overrides: terms.overrides.length,
     sentence: plainText(termsText(terms.scheme), termsFacts(said)),
     formula: formulaOf(terms.scheme),

@@ -10,6 +10,10 @@ alter table openpool.payout_lines add column chain_checked_at timestamptz;
 create index payout_lines_unchecked on openpool.payout_lines (finished_at)
   where state = 'final' and tx_hash is not null and chain_checked_at is null;
 
+-- Until now nothing read where the terms say that prices come from: they came from the orchestrator whose job it was, where
+-- it said one. So was it promised, in effect.
+update openpool.terms set document = (document::jsonb || '{"priceSource": "upstream"}')::json;
+
 -- A month leaves the log with its partition, and books that were made anew take the place of the old ones: neither is a
 -- statement on a table that this guards. One look a statement, whatever its rows.
 create function openpool.refuse_change() returns trigger language plpgsql as $$

@@ -15,7 +15,7 @@ export const plainTerms: TermsDocument = {
   commissionPpm: 250_000n,
   scheme: "unit",
   schemeOptions: {},
-  priceSource: "configured",
+  priceSource: "upstream",
   holdMs: 0,
   minimumPayoutWei: 0n,
   schedule: { cron: "0 0 * * *", timeZone: "UTC" },

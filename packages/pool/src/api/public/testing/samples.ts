@@ -11,7 +11,7 @@ export const terms: Terms = {
   commissionPpm: 250_000n,
   scheme: "unit",
   schemeOptions: {},
-  priceSource: "configured",
+  priceSource: "upstream",
   holdMs: 86_400_000,
   minimumPayoutWei: 10n ** 16n,
   schedule: { cron: "0 18 * * 1", timeZone: "UTC" },
