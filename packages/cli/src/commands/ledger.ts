@@ -36,6 +36,8 @@ const summarySchema = z.object({
 const reportSchema = z.object({
   violations: z.array(z.object({ check: z.string(), message: z.string() })),
   jobs: z.number(),
+  transactions: z.number(),
+  chainProblem: z.string().optional(),
 });
 const rebuildSchema = z.object({
   state: z.enum(["idle", "running", "done", "failed"]),
@@ -93,22 +95,32 @@ export function addLedgerCommand(registry: Registry): void {
 
   add(
     "check",
-    "compare all of the books with themselves and with the event log; 1 when something is wrong",
+    "compare all of the books with themselves, with the event log and with the chain; 1 when something is wrong",
     async (pool, io, own) => {
-      const answer = await pool.change("POST", "/ledger/check", { whole: true });
-      const { violations, jobs } = reportSchema.parse(answer);
+      const { all: everyTransaction = false } = own.opts<{ all?: boolean }>();
+      const answer = await pool.change("POST", "/ledger/check", { whole: true, everyTransaction });
+      const { violations, jobs, transactions, chainProblem } = reportSchema.parse(answer);
       if (own.opts<{ json?: boolean }>().json) await io.out(`${JSON.stringify(answer)}\n`);
       else if (violations.length === 0)
-        await io.out(`the books are right: ${count(jobs, "credit")} compared with the log\n`);
+        await io.out(
+          `the books are right: ${count(jobs, "credit")} compared with the log` +
+            `${transactions === 0 ? "" : `, ${count(transactions, "transaction")} with the chain`}\n`,
+        );
       else {
         await io.out(violations.map(({ check, message }) => `${check}: ${message}\n`).join(""));
         io.err(
           "openpool: the books do not add up; payouts are halted. `openpool ledger rebuild --verify` says what the log says\n",
         );
       }
+      if (chainProblem !== undefined) io.err(`openpool: not all could be compared with the chain: ${chainProblem}\n`);
       return violations.length === 0 ? exitCode.ok : exitCode.failed;
     },
-  ).option("--json", "print JSON");
+  )
+    .option(
+      "--all",
+      "compare every payment that was ever made with the chain, not only those that are new and the newest",
+    )
+    .option("--json", "print JSON");
 
   add(
     "rebuild",

@@ -129,7 +129,12 @@ export class DemoPayouts implements AsyncDisposable {
       const over = latest === undefined || latest.state === "done" || latest.state === "cancelled";
       if (over && paidWei >= creditedNowWei) {
         const paidWorkers = received.filter((wei) => wei > 0n).length;
-        return { paidWei, creditedWei: creditedNowWei, workers: paidWorkers, hash: await this.#lastHash(pool, latest?.id) };
+        return {
+          paidWei,
+          creditedWei: creditedNowWei,
+          workers: paidWorkers,
+          hash: await this.#lastHash(pool, latest?.id),
+        };
       }
       let why = status.halted?.message ?? status.waitingFor ?? `the last payout is ${latest?.state ?? "not planned"}`;
       if (over) {

@@ -84,7 +84,11 @@ export async function tryHook(
       continue;
     }
     const booked = job.booked ?? [{ to: job.worker, wei: job.earnedWei }];
-    give("pool", booked.reduce((left, { wei: nowWei }) => left - nowWei, job.feeWei), 0n);
+    give(
+      "pool",
+      booked.reduce((left, { wei: nowWei }) => left - nowWei, job.feeWei),
+      0n,
+    );
     for (const { to, wei: nowWei } of booked) give(to, nowWei, 0n);
     for (const { to, wei: thenWei } of share.lines) give(to, 0n, thenWei);
   }

@@ -159,7 +159,12 @@ test("who is connected all the time and fails its check has no part of the slot,
   for (const at of ["00:40:00", "00:45:00", "00:45:10", "00:45:20", "00:45:30", "00:50:00", "00:50:10"]) {
     await slot.lookAt(at);
   }
-  expect(slot.told.at(-1)).toEqual({ slot: "2026-01-01T00:40:00.000Z", passed: [ada], failed: [bob], unchecked: [eve] });
+  expect(slot.told.at(-1)).toEqual({
+    slot: "2026-01-01T00:40:00.000Z",
+    passed: [ada],
+    failed: [bob],
+    unchecked: [eve],
+  });
   expect(slot.slots.at(-1)).toEqual([first + 1, [ada]]);
   // One failure may be the network's, three are not; who could not be asked is asked again.
   const counted = (worker: WorkerAddress): number => slot.checked.filter((one) => one === worker).length;

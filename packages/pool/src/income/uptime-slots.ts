@@ -105,7 +105,9 @@ export class UptimeSlots {
         if (result === "failed") slot.failures.set(worker, (slot.failures.get(worker) ?? 0) + 1);
       }
     };
-    slot.checking = Promise.all(Array.from({ length: CHECKS_AT_ONCE }, line)).finally(() => (slot.checking = undefined));
+    slot.checking = Promise.all(Array.from({ length: CHECKS_AT_ONCE }, line)).finally(
+      () => (slot.checking = undefined),
+    );
   }
 
   /** Nothing more is begun; resolves when the checks that run are over. */

@@ -86,7 +86,12 @@ test("what a batch paid is read from the chain: another amount, recipient, asset
 test("what plain transfers paid is read from the chain, of ETH and of a token", async () => {
   const token = await deployTestContract(world.local, "Token", "POOL");
   await token.send("set", 0, 18);
-  const price = async (of: WorkerAddress) => ({ token: of, unitsPerEth: 10n ** 18n, source: "fixed", atBlock: undefined });
+  const price = async (of: WorkerAddress) => ({
+    token: of,
+    unitsPerEth: 10n ** 18n,
+    source: "fixed",
+    atBlock: undefined,
+  });
   for (const asset of ["eth", token.address] as const) {
     await using books = await open({ rules: { method: "transfers", asset }, deps: { price } });
     const { pool } = books;
@@ -120,7 +125,9 @@ test("what a multisig paid is read out of the call that its owners signed, where
   await world.mine(FINALITY);
   await pool.engine.reconcile(run?.id ?? "", hash);
   expect(await books.check()).toMatchObject({ wrong: [], right: [hash] });
-  expect(await books.wrongWith("send_amount = 1", "true")).toContain(`${ada} got 7000 wei, and booked for ${ada} are 1`);
+  expect(await books.wrongWith("send_amount = 1", "true")).toContain(
+    `${ada} got 7000 wei, and booked for ${ada} are 1`,
+  );
 
   // As a multisig has it: its own call around that of the contract.
   const { chain } = pool;

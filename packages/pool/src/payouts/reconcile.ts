@@ -425,10 +425,7 @@ export async function payoutsIn(
   { to, valueWei, data }: MadeTransaction,
   receipt: Receipt,
   payer: WorkerAddress,
-  {
-    chain,
-    calls,
-  }: { readonly chain: Pick<Chain, "hasBatchContract">; readonly calls: Pick<Calls, "read"> },
+  { chain, calls }: { readonly chain: Pick<Chain, "hasBatchContract">; readonly calls: Pick<Calls, "read"> },
 ): Promise<PaidOut | string> {
   const nothing: PaidOut = { asset: "eth", method: "transfer", payments: [] };
   if (!receipt.succeeded) return nothing;

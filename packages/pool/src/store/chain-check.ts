@@ -111,7 +111,10 @@ export async function compareWithChain(
       }
       transactions++;
       if (found.wrong.length === 0) right.push(one.hash);
-      else wrong.push(`${one.lines.length} payments are booked as made in transaction ${one.hash}, and by the chain: ${found.wrong.join("; ")}`);
+      else
+        wrong.push(
+          `${one.lines.length} payments are booked as made in transaction ${one.hash}, and by the chain: ${found.wrong.join("; ")}`,
+        );
       if (wrong.length >= MAX_TOLD) break;
     } catch (error) {
       chainProblem = errorText(error);

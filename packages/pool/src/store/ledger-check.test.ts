@@ -81,7 +81,9 @@ test("finds a payout that is final and not booked, and one that is booked and wa
   expect(await look()).toEqual([]);
   expect(await ledger.balance(ada)).toMatchObject({ owedWei: 2_000n, payingWei: 0n, paidWei: 1_000n });
   await client.query("update openpool.payout_lines set amount_wei = 999 where state = 'final'");
-  expect(await look()).toEqual([expect.stringContaining("paid 999 wei (sent 1000) in transaction 0x12; booked are 1000")]);
+  expect(await look()).toEqual([
+    expect.stringContaining("paid 999 wei (sent 1000) in transaction 0x12; booked are 1000"),
+  ]);
   await client.query("delete from openpool.payout_lines where state = 'final'");
   expect(await look()).toEqual([expect.stringContaining("pays a line that does not exist")]);
   await client.query("update openpool.payout_lines set state = 'final'");
@@ -135,7 +137,11 @@ test("asks the chain about what was paid: a transaction that is not there, did n
       return blockHolds;
     };
     const paymentsOf = async () => payments;
-    return checkLedger(client, { ...world.rules, chain: () => ({ chainId, receiptOf, hashesIn, paymentsOf }) }, undefined);
+    return checkLedger(
+      client,
+      { ...world.rules, chain: () => ({ chainId, receiptOf, hashesIn, paymentsOf }) },
+      undefined,
+    );
   };
   const fine = { blockNumber: 7, succeeded: true };
   const unknown = { none: "the chain does not know it", agreed: true };

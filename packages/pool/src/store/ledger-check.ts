@@ -5,7 +5,13 @@ import { schemeAccounts } from "../ledger/schemes/index.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import type { BookJob, HookVerdicts } from "../ledger/types.ts";
 import { readVerdicts } from "./hook-verdicts.ts";
-import { compareWithChain, noteChecked, type PaidChain, type PaidTransaction, paidTransactions } from "./chain-check.ts";
+import {
+  compareWithChain,
+  noteChecked,
+  type PaidChain,
+  type PaidTransaction,
+  paidTransactions,
+} from "./chain-check.ts";
 import type { LedgerStore } from "./ledger-store.ts";
 import { LINE_DIGEST } from "./ledger-rebuild.ts";
 import { readCredits, shapeOf } from "./ledger-writer.ts";

@@ -254,9 +254,7 @@ describe("credits", () => {
     });
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(step, { maxLength: 12 }), { maxLength: 4 }), async (rounds) => {
-        await one.database.query(
-          unguarded("truncate openpool.credits, openpool.rig_totals, openpool.events"),
-        );
+        await one.database.query(unguarded("truncate openpool.credits, openpool.rig_totals, openpool.events"));
         await one.database.query("update openpool.log_head set position = 0");
         model = new Map();
         for (const round of rounds) {
