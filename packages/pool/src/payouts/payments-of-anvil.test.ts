@@ -1,5 +1,4 @@
 import type { WorkerAddress } from "@openpool/protocol";
-import type { Client } from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { calls, parseKey, signerOfKey } from "../chain/index.ts";
 import { deployTestContract } from "../chain/testing/deploy-test-contract.ts";
