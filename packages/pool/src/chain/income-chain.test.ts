@@ -2,13 +2,13 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { silentLogger, stoppedClock } from "@openpool/base";
-import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
+import { checksumAddress, parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type IncomeEvent, type IncomeProgress, IncomeScan } from "../income/income-reader.ts";
 import { type IncomeChain, keptWei } from "../income/types.ts";
 import { openIncomeChain } from "./income-chain.ts";
 import { startLocalChain } from "./local-chain.ts";
-import { deployLivepeerStandIn, type LivepeerStandIn } from "./testing/livepeer-stand-in.ts";
+import { deployLivepeerStandIn, type LivepeerStandIn, putController } from "./testing/livepeer-stand-in.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
@@ -351,6 +351,36 @@ describe("reading the chain", () => {
     const split = of([anvil.url, elsewhere.url], 2);
     await expect(split.block(await chain.finalBlock())).rejects.toThrow(/payout\/no-quorum/);
     expect(() => of([anvil.url], 2)).toThrow(/payout\/no-quorum/);
+  });
+
+  test("finds Livepeer's contracts on Arbitrum One without being told: its controller is known, and says where each is", async () => {
+    await using arbitrum = await startLocalChain({ chainId: 42_161 });
+    const broker = await deployLivepeerStandIn(arbitrum.url, 42_161);
+    const bonding = await deployLivepeerStandIn(arbitrum.url, 42_161);
+    const own = openIncomeChain({
+      rpcUrls: [arbitrum.url],
+      quorum: undefined,
+      orchestrator,
+      controller: undefined,
+      confirmations: 0,
+    });
+    const controller = parseAddress("0xD8E8328501E9645d16Cf49539efC04f734606ee4") as WorkerAddress;
+    await putController(arbitrum, controller, { TicketBroker: broker.address, BondingManager: bonding.address });
+    await expect(own.logs(0, 1)).rejects.toThrow(/income\/no-contract.*knows no RoundsManager/s);
+    await putController(arbitrum, controller, { RoundsManager: bonding.address });
+    const books = openBooks(own, (await own.finalBlock()) + 1);
+    await bonding.set({ feeSharePpm: 250_000n, ownStake: 40n, totalStake: 100n });
+    await broker.redeem({ sender: gateway, recipient: orchestrator, faceWei: 1_000n, paidWei: 1_000n });
+    // Tickets count where the broker says so, and withdrawals where the bonding manager does.
+    await bonding.redeem({ sender: gateway, recipient: orchestrator, faceWei: 7_000n, paidWei: 7_000n });
+    await bonding.withdraw(orchestrator, wallet, 400n);
+    await broker.withdraw(orchestrator, wallet, 900n);
+    await books.catchUp();
+    expect(books.events.map(({ type, data }) => [type, data["keptWei"] ?? data["amountWei"]])).toEqual([
+      ["income.received", "850"],
+      ["income.withdrawn", "400"],
+    ]);
+    expect(books.events[0]?.data).toMatchObject({ chainId: 42_161, cutFrom: "block" });
   });
 
   test("says what to do where no controller is known or it knows no broker", async () => {

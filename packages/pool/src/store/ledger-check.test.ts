@@ -3,8 +3,8 @@ import type { Client } from "pg";
 import { expect, test, vi } from "vitest";
 import { TermsBook } from "../ledger/terms.ts";
 import { type PaidChain, paidTransactions } from "./chain-check.ts";
-import { CHECK_HALT, checkLedger, LedgerChecker } from "./ledger-check.ts";
-import { openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
+import { CHECK_HALT, checkLedger, LedgerChecker, type LedgerCheckerDeps } from "./ledger-check.ts";
+import { type LedgerWorld, openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { pay } from "./testing/payments.ts";
 import { ada, bob, creditOf } from "./testing/sample-credit.ts";
 import { unguarded } from "./testing/unguarded.ts";
@@ -12,6 +12,14 @@ import { unguarded } from "./testing/unguarded.ts";
 const t0 = Date.parse("2026-01-30T00:00:00Z");
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
+
+/** The check that never ends, of these books. */
+function openChecker(
+  { connection, rules, ledger }: LedgerWorld,
+  deps: Pick<LedgerCheckerDeps, "clock"> & Partial<Pick<LedgerCheckerDeps, "chain" | "record">>,
+): LedgerChecker {
+  return new LedgerChecker(connection, { ...rules, logger: silentLogger, ledger, record: async () => {}, ...deps });
+}
 
 /** The end of the log. */
 async function head(client: Client): Promise<bigint> {
@@ -47,13 +55,7 @@ test.each(wrongs)(
     const { store, ledger, client, connection } = world;
     await store.credit(creditOf(ada, "one", 4n));
     await world.catchUp();
-    await using checker = new LedgerChecker(connection, {
-      ...world.rules,
-      logger: silentLogger,
-      clock: systemClock,
-      ledger,
-      record: (event) => store.append([event]),
-    });
+    await using checker = openChecker(world, { clock: systemClock, record: (event) => store.append([event]) });
     expect(await checker.check(true)).toMatchObject({ violations: [], jobs: 1, whole: true });
     await client.query(sql);
     const { violations } = await checker.check(true);
@@ -98,13 +100,7 @@ test("of another process's halt looks at everything soon after its start, and li
   await world.catchUp();
   await ledger.halt(CHECK_HALT, "something was wrong", []);
   await client.query("update openpool.ledger_checks set position = $1", [await head(client)]);
-  await using checker = new LedgerChecker(connection, {
-    ...world.rules,
-    logger: silentLogger,
-    clock,
-    ledger,
-    record: async () => {},
-  });
+  await using checker = openChecker(world, { clock });
   await vi.waitFor(
     () => {
       clock.advance(20_000);
@@ -208,15 +204,7 @@ test("compares each payment with the chain until it was found right once, the ne
     hashesIn: async () => [],
     paymentsOf: async (hash) => [{ to: ada, asset: "eth", amount: 100n + BigInt(hash) }],
   };
-  const open = () =>
-    new LedgerChecker(connection, {
-      ...world.rules,
-      logger: silentLogger,
-      clock,
-      ledger,
-      chain: () => chain,
-      record: async () => {},
-    });
+  const open = () => openChecker(world, { clock, chain: () => chain });
   const look = async (...how: [whole: boolean, everyTransaction?: boolean]): Promise<readonly string[]> => {
     asked.length = 0;
     // What was found right stands in the database: whoever looks next knows it.
@@ -244,14 +232,7 @@ test("compares each payment with the chain until it was found right once, the ne
 test("of what is new looks at that alone, and goes on where it was", async () => {
   await using world = await openLedgerWorld(systemClock);
   const { store, ledger, connection } = world;
-  const open = () =>
-    new LedgerChecker(connection, {
-      ...world.rules,
-      logger: silentLogger,
-      clock: systemClock,
-      ledger,
-      record: async () => {},
-    });
+  const open = () => openChecker(world, { clock: systemClock });
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
   {
@@ -272,13 +253,7 @@ test("while payouts are halted everything is looked at again, but less and less 
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
   await client.query("update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account like 'worker:%'");
-  await using checker = new LedgerChecker(connection, {
-    ...world.rules,
-    logger: silentLogger,
-    clock,
-    ledger,
-    record: async () => {},
-  });
+  await using checker = openChecker(world, { clock });
   const wholeAtMs = new Set<number>();
   await vi.waitFor(
     () => {

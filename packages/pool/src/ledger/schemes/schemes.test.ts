@@ -197,6 +197,43 @@ describe("a job", () => {
     );
   });
 
+  test("shared by a hook is given out exactly, whatever that says, and in whatever order jobs come and runs are cut", () => {
+    const to = fc.constantFrom<WorkerAddress | "pool">("pool", ...workers);
+    const hashes = fc.constantFrom("sha256:a", "sha256:b");
+    // What a hook says of a job: a division of its fee among anybody, or that it failed.
+    const anyShare = fc.uniqueArray(fc.tuple(to, fc.bigInt(0n, 1_000n)), { maxLength: 6, selector: ([who]) => who });
+    const anyJob = fc.tuple(anyWork, anyShare, hashes).map(([job, weights, hash]) => {
+      const shares = shareOut(job.feeWei, new Map(weights));
+      const said: HookShare =
+        shares.size === 0
+          ? { kind: "failed", hash, why: "it failed" }
+          : { kind: "shared", hash, lines: [...shares].map(([who, wei]) => ({ to: who, wei })) };
+      return { job, hash, said };
+    });
+    fc.assert(
+      fc.property(
+        fc
+          .array(anyJob, { minLength: 1, maxLength: 15 })
+          .chain((jobs) =>
+            fc.tuple(fc.constant(jobs), fc.shuffledSubarray(jobs, { minLength: jobs.length }), fc.nat(jobs.length)),
+          ),
+        ([jobs, shuffled, cut]) => {
+          const book = (list: typeof jobs): readonly JobBooking[] =>
+            list.map((one) =>
+              bookJob({ kind: "hook", hash: one.hash }, one.job, { sharing: true, share: () => one.said }),
+            );
+          const all = balancesOf(book(jobs));
+          expect(sumOf(all.values())).toBe(0n);
+          expect(-(all.get("source:gateway") ?? 0n)).toBe(sumOf(jobs.map((one) => one.job.feeWei)));
+          const sorted = (balances: Map<string, bigint>) => [...balances].filter(([, wei]) => wei !== 0n).sort();
+          expect(sorted(balancesOf(book(shuffled)))).toEqual(sorted(all));
+          // A process that ends in between and one that goes on book together what one alone does.
+          expect(sorted(balancesOf([...book(jobs.slice(0, cut)), ...book(jobs.slice(cut))]))).toEqual(sorted(all));
+        },
+      ),
+    );
+  });
+
   test("under `unit` goes to commission and worker as its event says", () => {
     const { postings } = bookJob({ kind: "unit" }, work(), { sharing: false, share: noHook });
     expect(postings).toEqual([
@@ -343,6 +380,42 @@ describe("the uptime bonus", () => {
       { account: heldBy(bob), amountWei: 5n },
     ]);
     expect(bookUptimeSlot(bonus, 3, [])).toBeUndefined();
+  });
+
+  test("gives out the budgets of the slots that somebody passed, exactly, in whatever order slots and workers come", () => {
+    const anySlots = fc.uniqueArray(fc.tuple(fc.nat(10_000), fc.subarray([...workers])), {
+      maxLength: 12,
+      selector: ([slot]) => slot,
+    });
+    fc.assert(
+      fc.property(
+        anyWei,
+        fc.constantFrom(60_000, 600_000, 86_400_000),
+        anySlots.chain((slots) =>
+          fc.tuple(
+            fc.constant(slots),
+            fc.shuffledSubarray(slots, { minLength: slots.length }),
+            fc.shuffledSubarray([...workers], { minLength: workers.length }),
+          ),
+        ),
+        (budgetWeiPerDay, slotMs, [slots, shuffled, order]) => {
+          const bonus = { budgetWeiPerDay, slotMs };
+          const given = balancesOf(slots.map(([slot, passed]) => bookUptimeSlot(bonus, slot, passed)));
+          expect(sumOf(given.values())).toBe(0n);
+          expect(-(given.get(schemeAccounts.uptimePot) ?? 0n)).toBe(
+            sumOf(slots.map(([slot, passed]) => (passed.length === 0 ? 0n : slotBudgetWei(bonus, slot)))),
+          );
+          const again = shuffled.map(([slot, passed]) =>
+            bookUptimeSlot(
+              bonus,
+              slot,
+              order.filter((worker) => passed.includes(worker)),
+            ),
+          );
+          expect([...balancesOf(again)].sort()).toEqual([...given].sort());
+        },
+      ),
+    );
   });
 });
 
