@@ -57,7 +57,9 @@ function answer(method: string, params: readonly unknown[]): unknown {
     return chainLogs.filter(
       (log) =>
         log.address.toLowerCase() === address.toLowerCase() &&
-        topics.every((wanted, i) => wanted === null || [wanted].flat().includes(log.topics[i] ?? "")),
+        topics.every(
+          (wanted, i) => wanted === null || [wanted].flat().some((one) => one.toLowerCase() === log.topics[i]),
+        ),
     );
   }
   const { data } = params[0] as { readonly data: string };

@@ -52,7 +52,7 @@ test.each(wrongs)(
   "finds %s that was changed, halts payouts, and lifts the halt once it is right again",
   async (_what, sql, check) => {
     await using world = await openLedgerWorld(systemClock, new TermsBook([termsVersion(1, { holdMs: DAY })]));
-    const { store, ledger, client, connection } = world;
+    const { store, ledger, client } = world;
     await store.credit(creditOf(ada, "one", 4n));
     await world.catchUp();
     await using checker = openChecker(world, { clock: systemClock, record: (event) => store.append([event]) });
@@ -95,7 +95,7 @@ test("finds a payout that is final and not booked, and one that is booked and wa
 test("of another process's halt looks at everything soon after its start, and lifts it", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock);
-  const { store, ledger, connection, client } = world;
+  const { store, ledger, client } = world;
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
   await ledger.halt(CHECK_HALT, "something was wrong", []);
@@ -187,7 +187,7 @@ test("asks the chain about what was paid: a transaction that is not there, did n
 test("compares each payment with the chain until it was found right once, the newest ones again, and all of them when asked", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock);
-  const { store, client, ledger, connection } = world;
+  const { store, client } = world;
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
   for (let i = 0; i < 3; i++) await pay(world, ada, 100n + BigInt(i), clock.now() + i, true);
@@ -231,7 +231,7 @@ test("compares each payment with the chain until it was found right once, the ne
 
 test("of what is new looks at that alone, and goes on where it was", async () => {
   await using world = await openLedgerWorld(systemClock);
-  const { store, ledger, connection } = world;
+  const { store } = world;
   const open = () => openChecker(world, { clock: systemClock });
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
@@ -249,7 +249,7 @@ test("of what is new looks at that alone, and goes on where it was", async () =>
 test("while payouts are halted everything is looked at again, but less and less often", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock);
-  const { store, ledger, connection, client } = world;
+  const { store, client } = world;
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
   await client.query("update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account like 'worker:%'");
