@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, chromium, type Page, type Response } from "playwright-core";
+import { expect } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Where the screenshots go; not under version control. */
@@ -89,12 +90,60 @@ export async function settle(page: Page): Promise<void> {
   await page.locator(".skeleton").first().waitFor({ state: "detached" });
 }
 
+/** Amounts of money that stand somewhere without their exact wei: none is right. What is typed or copied is not told but given. */
+export async function nakedAmounts(page: Page): Promise<string[]> {
+  return page.evaluate<string[]>(`(() => {
+    const told = document.body.cloneNode(true);
+    for (const one of told.querySelectorAll("[data-wei], code, pre, script, style, input, textarea")) one.remove();
+    return [...told.querySelectorAll("*")]
+      .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && /eth|wei/i.test(node.data)))
+      .map((one) => one.textContent)
+      .filter((text) => /\\d[\\d\\s.,]*(?:eth|g?wei)\\b/i.test(text));
+  })()`);
+}
+
+/**
+ * A page as everybody may have it: wide and narrow, light and dark, each without a barrier, with nothing to push sideways
+ * and no amount without its wei. The pictures are kept.
+ */
+export async function expectForEveryone(page: Page, name: string): Promise<void> {
+  for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
+    for (const scheme of ["light", "dark"] as const) {
+      await page.setViewportSize(size);
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
+      await settle(page);
+      await page.screenshot({
+        path: join(PICTURES, `${name.replaceAll(" ", "-")}-${width}-${scheme}.png`),
+        fullPage: true,
+      });
+      const where = `${name}, ${width} ${scheme}`;
+      expect(await barriers(page), where).toEqual([]);
+      expect(await sideways(page), where).toBe(0);
+      expect(await nakedAmounts(page), where).toEqual([]);
+    }
+  }
+  await page.setViewportSize(DESK);
+}
+
 /** What assistive technology would stumble over, one line each. */
 export async function barriers(page: Page): Promise<string[]> {
   const { violations } = await new AxeBuilder({ page })
     .withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"])
     .analyze();
   return violations.flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 160)}`));
+}
+
+/** A page that is no dearer to have than it should be: what it loads, and how far things move meanwhile. */
+export async function expectWithinBudget({ page, bytes, requests }: WatchedPage): Promise<void> {
+  await page.waitForLoadState("load");
+  expect(await shifts(page)).toBeLessThan(0.1);
+  // Every page has text in a font of ours, and what was loaded is counted a moment later.
+  await expect.poll(() => bytes.get("font") ?? 0, { timeout: 20_000 }).toBeGreaterThan(0);
+  expect(bytes.get("script")).toBeLessThan(200_000);
+  expect([...bytes.values()].reduce((sum, one) => sum + one, 0)).toBeLessThan(450_000);
+  const origin = new URL(page.url()).origin;
+  expect(requests.filter((url) => !url.startsWith(origin))).toEqual([]);
+  expect(requests.filter((url) => !url.includes("/v1/")).length).toBeLessThan(30);
 }
 
 /** How far a page can be pushed sideways, in pixels: 0 is right. */

@@ -1,11 +1,10 @@
-import { join } from "node:path";
 import { type LocalChain, startLocalChain } from "@openpool/pool";
 import type { PoolAnswer, SolvencyAnswer, WorkerAddress } from "@openpool/protocol";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { deployLivepeerStandIn } from "../../packages/pool/src/chain/testing/livepeer-stand-in.ts";
 import { ADA, BOB, until } from "../e2e/pool.ts";
-import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import { expectForEveryone, openBrowser, openPage, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -98,14 +97,7 @@ test("the page of transparency says whether everything is covered, with the same
   }
   for (const path of ["/", "/transparency"]) {
     await visit(watched, `${world.url}${path}`);
-    for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
-      await page.setViewportSize(size);
-      await settle(page);
-      expect(await sideways(page)).toBe(0);
-      expect(await barriers(page)).toEqual([]);
-      const name = path === "/" ? "pool" : "transparency";
-      await page.screenshot({ path: join(PICTURES, `${name}-with-income-${width}.png`), fullPage: true });
-    }
+    await expectForEveryone(page, path === "/" ? "pool with income" : "transparency with income");
   }
   expect(watched.complaints).toEqual([]);
 });

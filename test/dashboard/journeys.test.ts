@@ -1,13 +1,21 @@
-import type { Browser, Page } from "playwright-core";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { WhyAnswer } from "@openpool/protocol";
+import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
-import { barriers, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import { bin } from "../e2e/program.ts";
+import { barriers, expectForEveryone, openBrowser, openPage, settle, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const poll: typeof expect.poll = (read) => expect.poll(read, { timeout: 20_000 });
+
+/** A worker of one test alone. */
+const CAROL = "0x000000000000000000000000000000000000dEaD";
 
 let world: PagesWorld;
 let browser: Browser;
@@ -34,9 +42,26 @@ test("a pool without work says so on every page, with what to do next, and shows
   const main = watched.page.locator("main");
   expect(await main.locator("h1").textContent()).toContain("No rig is connected right now.");
   expect(await main.textContent()).toContain("Nothing was credited yet.");
+  expect(await main.locator("[data-devices]").textContent()).toContain("None, since no rig is connected.");
   await main.getByRole("link", { name: "Join with yours." }).click();
   await watched.page.waitForURL(/\/join/);
-  expect(watched.complaints).toEqual([]);
+  for (const [path, nothing, next] of [
+    ["/", "No payouts yet.", "This pool does not pay out by itself"],
+    ["/workers", "No rig has joined yet.", "Join with yours"],
+    ["/workers?state=online", "No rig matches.", "Clear filters"],
+    ["/payouts", "No payouts yet.", "until the operator sets payouts up"],
+    ["/transparency", "No day had work yet.", "These are the first terms"],
+    ["/status", "No segment yet.", "once a gateway sends a stream"],
+    [`/w/${ADA}`, "Nobody has worked here with this address yet.", "Get the command"],
+    [`/w/${ADA}/attic`, "This rig has not been here.", "Get the command that starts it"],
+    ["/payouts/17", "This pool does not pay out by itself", "JSON"],
+  ] as const) {
+    await visit(watched, `${world.url}${path}`);
+    await main.getByText(nothing).first().waitFor();
+    expect(await main.textContent(), path).toContain(next);
+  }
+  // What is not there is told by the browser itself.
+  expect(watched.complaints.filter((line) => !line.includes("404"))).toEqual([]);
 });
 
 test("a worker joins, sees its rig arrive, and then its first credit", async () => {
@@ -94,6 +119,68 @@ test("a worker without work reads why, and what it can do", async () => {
   await why.getByText(answer.sentence.slice(0, 12)).first().waitFor();
   expect(await why.locator(".funnel").textContent()).toContain("Streams you have");
   expect(watched.complaints).toEqual([]);
+});
+
+test("a worker that gets no work because the operator said so, or because it left, reads just that", async () => {
+  const rig = `${CAROL}.shed`;
+  const shed = await world.join(rig);
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await visit(watched, `${world.url}/w/${CAROL}`);
+  const reason = (code: string): Locator => page.locator(`#why [data-reason="${code}"]`);
+  const admin = async (method: string, path: string, sent?: unknown): Promise<void> => {
+    const token = readFileSync(join(world.pool.dataDir, "admin-token"), "utf8").trim();
+    const { status } = await fetch(`${world.pool.running.adminUrl}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
+    });
+    expect(status).toBeLessThan(300);
+  };
+
+  await admin("POST", `/rigs/${rig}/drain`);
+  await reason("draining").waitFor();
+  expect(await page.locator("#why").textContent()).toContain("operator takes shed out of work");
+  await world.stream("not for the shed", 2);
+  expect((await world.ask<WhyAnswer>(`/v1/workers/${CAROL}/why`)).own.jobsLastHour).toBe(0);
+  await page.locator("#why .funnel .you dd.text-right").filter({ hasText: /^0$/ }).waitFor();
+  await admin("POST", `/rigs/${rig}/undrain`);
+  await reason("draining").waitFor({ state: "detached" });
+
+  await admin("PATCH", `/workers/${CAROL}`, { banned: "sends black frames" });
+  await reason("banned").waitFor();
+  expect(await page.locator("#why").textContent()).toContain(
+    "The operator has banned this address: sends black frames.",
+  );
+  await reason("offline").waitFor();
+  await admin("PATCH", `/workers/${CAROL}`, { banned: null });
+  await reason("banned").waitFor({ state: "detached" });
+  await shed[Symbol.asyncDispose]();
+  await reason("offline").waitFor();
+  expect(await page.locator("#why").textContent()).toContain("None of its rigs is connected.");
+  expect(watched.complaints).toEqual([]);
+});
+
+test("the check that the page for joining offers finds the pool from the rig's side, as a program", async () => {
+  await using watched = await openPage(browser);
+  await visit(watched, `${world.url}/join`);
+  const command = await watched.page
+    .locator("section", { hasText: "It does not appear?" })
+    .locator("pre")
+    .textContent();
+  const words = (command ?? "").split(" ");
+  expect(words.slice(0, 2)).toEqual(["npx", "openpool"]);
+  // Nothing that another test uses: the ports and the data of this machine are no part of the check.
+  const dir = await mkdtemp(join(tmpdir(), "openpool-check-"));
+  const quiet = ["--json", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+  const said = await new Promise<string>((resolve) => {
+    execFile(process.execPath, [bin, ...words.slice(2), ...quiet], (_error, stdout) => resolve(stdout));
+  });
+  await rm(dir, { recursive: true, force: true });
+  const findings = JSON.parse(said) as readonly { readonly level: string; readonly what: string }[];
+  const ofPool = findings.filter(({ what }) => what.includes(world.pool.addr));
+  expect(ofPool.length).toBeGreaterThan(0);
+  expect(ofPool.filter(({ level }) => level === "fail")).toEqual([]);
 });
 
 test("an address that never worked here is told what to do next, not that it is wrong", async () => {
@@ -215,9 +302,5 @@ test("an operator sees who sends streams, what they come to, and how much room t
   const disk = page.locator("[data-disk]");
   await disk.getByText(world.pool.dataDir).waitFor();
   expect(await disk.locator("tbody tr").count()).toBeGreaterThan(0);
-  await page.setViewportSize(PHONE);
-  await settle(page);
-  expect(await sideways(page)).toBe(0);
-  expect(await barriers(page)).toEqual([]);
-  await page.screenshot({ path: join(PICTURES, "operator-360-light.png"), fullPage: true });
+  await expectForEveryone(page, "admin");
 });

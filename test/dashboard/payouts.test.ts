@@ -2,10 +2,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type LocalChain, startLocalChain } from "@openpool/pool";
+import type { PayoutLine } from "@openpool/protocol";
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA } from "../e2e/pool.ts";
-import { barriers, openBrowser, openPage, PHONE, settle, sideways, visit } from "./browser.ts";
+import { expectForEveryone, openBrowser, openPage, PHONE, settle, visit } from "./browser.ts";
 import { localPayouts, type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -22,7 +23,8 @@ beforeAll(async () => {
   const keyFile = join(dir, "payer.key");
   await writeFile(keyFile, chain.richKeys[0] ?? "", { mode: 0o600 });
   // Every run waits for a person.
-  const payouts = localPayouts(chain, { keyFile, approvalAboveWei: 0n });
+  const fiat = { kind: "fixed", currency: "EUR", perEth: "2500000" } as const;
+  const payouts = localPayouts(chain, { keyFile, approvalAboveWei: 0n, fiat });
   const firstTerms = {
     holdMs: 0,
     minimumPayoutWei: 0n,
@@ -100,10 +102,21 @@ test("the pages of payouts and of the run tell the same, for everyone and on a p
   await page.waitForURL(/\/payouts\/.+/);
   await settle(page);
   await page.locator('tr[data-line="final"]').waitFor();
-  for (const size of [undefined, PHONE]) {
-    if (size) await page.setViewportSize(size);
-    expect(await barriers(page)).toEqual([]);
-    expect(await sideways(page)).toBe(0);
-  }
+  await expectForEveryone(page, "payout run");
+  await visit(watched, `${world.url}/payouts`);
+  await expectForEveryone(page, "payouts with runs");
+  await visit(watched, `${world.url}/w/${ADA}`);
+  await expectForEveryone(page, "worker who was paid");
+  await page.setViewportSize(PHONE);
+  const { items } = await world.ask<{ items: PayoutLine[] }>(`/v1/workers/${ADA}/payouts`);
+  const [paid] = items;
+  const line = page.locator('tr[data-line="final"]');
+  // Nothing that somebody was paid by or with needs a larger screen.
+  await line.locator(`[title="${paid?.transaction}"]:visible`).waitFor();
+  const { amount = "", currency } = paid?.fiat ?? {};
+  expect([Number(amount) > 0, currency]).toEqual([true, "EUR"]);
+  await line.getByText(`worth €${Number(amount).toLocaleString("en-GB", { minimumFractionDigits: 2 })} then`).waitFor();
+  // A chain on this machine has no explorer, and no page makes one up.
+  expect(await page.locator('main a[href*="/tx/0x"], main a[href*="/address/0x"]').count()).toBe(0);
   expect(watched.complaints).toEqual([]);
 });

@@ -1,11 +1,10 @@
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { startLocalChain } from "@openpool/pool";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { BOB } from "../e2e/pool.ts";
-import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import { expectForEveryone, openBrowser, openPage, visit } from "./browser.ts";
 import { injectWallet } from "./wallet.ts";
 import { localPayouts, type PagesWorld, startPagesWorld } from "./world.ts";
 
@@ -45,21 +44,6 @@ function castSigns(command: string): string | undefined {
   return spawnSync("bash", ["-c", typed], { encoding: "utf8" }).stdout.trim();
 }
 
-/** Readable for everyone, wide and narrow, light and dark; the pictures are kept. */
-async function expectReadable(page: Page, name: string): Promise<void> {
-  for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
-    for (const scheme of ["light", "dark"] as const) {
-      await page.setViewportSize(size);
-      await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
-      await settle(page);
-      await page.screenshot({ path: join(PICTURES, `${name}-${width}-${scheme}.png`), fullPage: true });
-      if ((size === DESK) === (scheme === "light")) expect(await barriers(page), `${width} ${scheme}`).toEqual([]);
-      expect(await sideways(page), `${width} ${scheme}`).toBe(0);
-    }
-  }
-  await page.setViewportSize(DESK);
-}
-
 test("a worker signs in with the wallet of its browser and changes everything that is its own to change", async () => {
   await using watched = await openPage(browser);
   const { page, complaints } = watched;
@@ -68,7 +52,7 @@ test("a worker signs in with the wallet of its browser and changes everything th
   await page.getByRole("link", { name: "Settings" }).click();
   await page.waitForURL(`**${settingsPath}`);
   await page.getByRole("button", { name: "Sign in with Test Wallet" }).waitFor();
-  await expectReadable(page, "settings-sign-in");
+  await expectForEveryone(page, "settings-sign-in");
   await page.getByRole("button", { name: "Sign in with Test Wallet" }).click();
   await page.getByRole("heading", { name: "How you are paid" }).waitFor();
   // Which of its accounts the page may see, and one signature: nothing that could move anything.
@@ -102,7 +86,7 @@ test("a worker signs in with the wallet of its browser and changes everything th
   expect(asked[methods.indexOf("wallet_switchEthereumChain")]?.params).toEqual([
     { chainId: `0x${chain.chainId.toString(16)}` },
   ]);
-  await expectReadable(page, "settings");
+  await expectForEveryone(page, "settings");
   await pending.getByRole("button", { name: "Take it back" }).click();
   await pending.waitFor({ state: "detached" });
 
@@ -195,7 +179,7 @@ test("anybody subscribes to alerts of a worker without signing in, and is told w
   await alerts.getByRole("button", { name: "Subscribe" }).click();
   await alerts.getByText("A message with a link was sent there").waitFor();
   expect(await alerts.locator("pre").textContent()).toMatch(/^whsec_/);
-  await expectReadable(page, "settings-open");
+  await expectForEveryone(page, "settings-open");
   // A browser reports the refusal itself.
   expect(watched.complaints.filter((line) => !line.includes("400"))).toEqual([]);
 });

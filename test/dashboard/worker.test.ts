@@ -7,7 +7,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA, pushUnhurried } from "../e2e/pool.ts";
 import { bin } from "../e2e/program.ts";
-import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import { expectForEveryone, openBrowser, openPage, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 300_000 });
@@ -81,13 +81,7 @@ test("the page of a rig shows what the program found out on its machine, and the
   await main.getByText("Every claim fits what was measured.").waitFor();
   await main.getByText("chosen").first().waitFor();
 
-  for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
-    await page.setViewportSize(size);
-    await settle(page);
-    expect(await barriers(page)).toEqual([]);
-    expect(await sideways(page)).toBe(0);
-    await page.screenshot({ path: join(PICTURES, `rig-of-ours-${width}.png`), fullPage: true });
-  }
+  await expectForEveryone(page, "rig of ours");
   // The answer that there is no such rig is told by the browser itself.
   expect(watched.complaints.filter((line) => !line.includes("404"))).toEqual([]);
 });

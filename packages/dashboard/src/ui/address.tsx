@@ -103,7 +103,7 @@ export function Marks({ value, kind }: { readonly value: string; readonly kind: 
 /** A worker: `0x3fA9…77c2`, a link to its page. */
 export function WorkerLink({ worker }: { readonly worker: string }): ReactNode {
   return (
-    <span className="whitespace-nowrap">
+    <span className="hex">
       <Link to="/w/$address" params={{ address: worker }} className="mono plain hover:underline" title={worker}>
         {shortHex(worker)}
       </Link>
@@ -139,7 +139,7 @@ export function Hex(props: {
 }): ReactNode {
   const { value, kind, behind = "" } = props;
   return (
-    <span className="whitespace-nowrap">
+    <span className="hex">
       <span className="mono" title={`${value}${behind}`}>
         {shortHex(value)}
         {behind}
