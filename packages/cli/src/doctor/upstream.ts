@@ -5,11 +5,24 @@ import { type Finding } from "./checks.ts";
 
 /** Whether the pool could work for an orchestrator, before anything is changed there or here. */
 export async function checkUpstream(
-  { name, address, cli }: UpstreamOptions,
+  upstream: UpstreamOptions,
   secret: string,
   signal: AbortSignal,
-): Promise<Finding[]> {
-  const probe = await probeOrchestrator({ address, secret, cli }, { clock: systemClock, signal });
+): Promise<readonly Finding[]> {
+  const { address, cli } = upstream;
+  return judgeProbe(
+    upstream,
+    secret,
+    await probeOrchestrator({ address, secret, cli }, { clock: systemClock, signal }),
+  );
+}
+
+/** What a probe means to the operator. */
+export function judgeProbe(
+  { name, address, cli }: UpstreamOptions,
+  secret: string,
+  probe: OrchestratorProbe,
+): readonly Finding[] {
   const what = `upstream ${name}`;
   const where = formatHostPort(address);
   if (probe.unreachable !== undefined) {
