@@ -20,7 +20,7 @@ export interface TestPool extends AsyncDisposable {
   gateway(): GatewayClient;
   transcoder(options: Omit<FakeTranscoderOptions, "addr">): Promise<FakeTranscoder>;
   /** Waits until so many registrations are open. */
-  untilConnected(rigs: number): Promise<void>;
+  untilConnected(rigs: number, timeoutMs?: number): Promise<void>;
   /** Segments and wei credited in all. */
   credited(): Promise<{ segments: number; creditedWei: bigint }>;
   /** Events of a type, oldest first. */
@@ -96,8 +96,9 @@ export async function startTestPool(
       opened.push(transcoder);
       return transcoder;
     },
-    async untilConnected(rigs) {
-      await until(() => running.node.admin.status().rigs.reduce((sum, rig) => sum + rig.connections, 0) === rigs);
+    async untilConnected(rigs, timeoutMs) {
+      const connected = (): number => running.node.admin.status().rigs.reduce((sum, rig) => sum + rig.connections, 0);
+      await until(() => connected() === rigs, timeoutMs);
     },
     async credited() {
       const balances = await running.node.admin.balances();

@@ -104,6 +104,7 @@ describe("a gateway does not notice an upload", () => {
       () => ({ kind: "body", contentType: "multipart/mixed; boundary=b", body: randomBytes(5_000) }),
       500,
     ],
+    ["of another type", () => ({ kind: "body", contentType: "image/png", body: randomBytes(5_000) }), 200],
     ["of nothing", () => ({ kind: "body", contentType: "multipart/mixed; boundary=b", body: Buffer.alloc(0) }), 500],
     ["without a boundary", () => ({ kind: "body", contentType: "multipart/mixed", body: Buffer.alloc(10) }), 500],
     [
@@ -372,6 +373,37 @@ describe("a result", () => {
     stream.close();
   });
 
+  test("that counts for nothing is refused, and recorded with the reason", async () => {
+    await join(behaviours.ready());
+    const secret = `${BOB}.rig${rigs - 1}`;
+    const { session } = await connect();
+    const before = (await fortress.pool.events("result.refused")).length;
+    const post = async (change: Readonly<Record<string, string | undefined>>): Promise<number> => {
+      const headers = Object.entries({ ...resultHeaders(7n, secret), ...change });
+      const given = Object.fromEntries(headers.filter(([, value]) => value !== undefined));
+      return (await requestH2(session, given, Buffer.from("text"))).status;
+    };
+    const refused: readonly (readonly [change: Record<string, string | undefined>, status: number, why: string])[] = [
+      [{ credentials: undefined }, 401, "no rig has registered with its secret"],
+      [{ credentials: "a stranger's" }, 401, "no rig has registered with its secret"],
+      [{ authorization: "Bearer x" }, 401, "its authorization is not that of a transcoder"],
+      [{ "content-type": undefined }, 415, "it has no media type"],
+      [{ "content-type": "??" }, 415, "its media type is none"],
+      [{ taskid: "seven" }, 400, "its task id is no number"],
+      [{ pixels: "many" }, 400, "its pixels are no number"],
+      [{ "content-type": "video/mp2t" }, 200, "no open task has this id"],
+      [{ "content-type": TRANSCODING_ERROR_TYPE }, 200, "no open task has this id"],
+    ];
+    for (const [change, status] of refused) expect(await post(change)).toBe(status);
+    await until(async () => (await fortress.pool.events("result.refused")).length >= before + refused.length);
+    const events = (await fortress.pool.events("result.refused")).slice(before);
+    expect(events.map(({ data }) => data["why"])).toEqual(refused.map(([, , why]) => why));
+    expect(events.map(({ rig }) => rig === undefined)).toEqual(refused.map(([, , why]) => why.startsWith("no rig")));
+
+    for (let i = 0; i < 100; i++) await post({ credentials: `stranger ${i}` });
+    expect((await fortress.pool.events("result.refused")).length - before - refused.length).toBeLessThan(30);
+  });
+
   test("for nobody's task, five hundred times, is a few events and no more", async () => {
     const before = (await fortress.pool.events("result.refused")).length;
     await join(behaviours.ready());
@@ -441,6 +473,8 @@ describe("a registration", () => {
     ["an address of another checksum", { secret: BOB.replace("A", "a") }],
     ["the address of nobody", { secret: `0x${"0".repeat(40)}` }],
     ["half an address", { secret: "", ethereumAddress: Buffer.alloc(7, 1) }],
+    ["the zero address beside a name", { secret: `${BOB}.zero`, ethereumAddress: Buffer.alloc(20) }],
+    ["half an address beside a name", { secret: `${BOB}.half`, ethereumAddress: Buffer.alloc(7, 1) }],
     ["no capacity", { capacity: 0n }],
     ["a negative capacity", { capacity: -(2n ** 63n) }],
   ])("with %s is ended with a text that a transcoder understands", async (_, change) => {

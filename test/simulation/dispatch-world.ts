@@ -509,6 +509,11 @@ export class World {
         connection?.places.delete(effect.session);
         return;
       }
+      case "stop": {
+        const place = this.#connections.get(effect.connection)?.places.get(effect.session);
+        this.#check(place?.open.size === 0, `${effect.session} is stopped on ${effect.connection} with work open there`);
+        return;
+      }
       case "standing":
         return;
     }

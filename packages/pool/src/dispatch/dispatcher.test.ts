@@ -399,6 +399,19 @@ describe("failover", () => {
     expect(bench.dispatcher.abandon("j" as JobId, bench.nowMs)).toEqual([]);
   });
 
+  test("a worker is told to stop when nothing of a session is wanted from it any more, and the session stays", () => {
+    const bench = new Bench();
+    bench.connect("a", { capacity: 2 });
+    bench.connect("b", { capacity: 2 });
+    const { connection } = only(bench.submit("j", "s"), "assign");
+    expect(only(bench.submit("k", "s"), "assign").connection).toBe(connection);
+    // It still works at the other one.
+    expect(all(bench.dispatcher.abandon("j" as JobId, bench.nowMs), "stop")).toEqual([]);
+    const effects = bench.dispatcher.abandon("k" as JobId, bench.nowMs);
+    expect(effects).toEqual([expect.objectContaining({ kind: "cancel" }), { kind: "stop", session: "s", connection }]);
+    expect(bench.done("s")).toBe(connection);
+  });
+
   test("at its deadline a job is given up and its attempts are cancelled", () => {
     const bench = new Bench();
     bench.connect("a");
@@ -594,7 +607,10 @@ describe("lateness", () => {
     const first = only(bench.submit("j", "s"), "assign");
     const hedge = only(bench.pass(700), "assign");
     bench.pass(300);
-    expect(only(bench.accept(hedge.attempt), "cancel").attempt).toBe(first.attempt);
+    const effects = bench.accept(hedge.attempt);
+    expect(only(effects, "cancel").attempt).toBe(first.attempt);
+    // Its session stays there, and what it does is stopped.
+    expect(only(effects, "stop")).toMatchObject({ session: "s", connection: "a" });
     expect(bench.view(rig("a"))).toMatchObject({ failed: 0, standing: "trusted" });
     expect(bench.accept(first.attempt)).toEqual([]);
     expect(bench.view(rig("a")).accepted).toBe(10);

@@ -309,6 +309,16 @@ export class Dispatcher {
     return this.#roster.capabilities();
   }
 
+  /** The same of all that are connected: those that are draining still serve what nobody else can. */
+  reach(): bigint {
+    return this.#roster.reach();
+  }
+
+  /** Whether a rig that could do this left a moment ago, and may be back before a job is given up. */
+  mayReturn(need: Need, nowMs: number): boolean {
+    return this.#returnBeforeMs(need) > nowMs;
+  }
+
   /** Sessions that hold a place on a connection. One that is tried in two places counts twice. */
   load(): number {
     return this.#roster.load();
@@ -563,8 +573,15 @@ export class Dispatcher {
 
   #cancel(attempt: Attempt, why: string): void {
     if (attempt.state === "open" && attempt.late) this.#judge.lost(attempt, this.#nowMs);
-    this.#effects.push({ kind: "cancel", attempt: attempt.id, connection: attempt.connection.id, why });
+    const { connection, use } = attempt;
+    this.#effects.push({ kind: "cancel", attempt: attempt.id, connection: connection.id, why });
+    const wasOpen = attempt.state === "open";
     this.#release(attempt);
+    // The protocol has no word for one task, only for all of a session; without a place that was said with the place.
+    const { session } = use;
+    if (wasOpen && use.open.length === 0 && connection.uses.get(session) === use) {
+      this.#effects.push({ kind: "stop", session: session.key, connection: connection.id });
+    }
   }
 
   /** Forgets an attempt and the place that it held. */
@@ -683,12 +700,15 @@ export class Dispatcher {
     if (job.open > 0 || job.hope !== undefined || !this.#jobs.has(job.spec.job)) return;
     const { need } = job.spec;
     if (this.#roster.isAnyoneAble(need)) return;
-    const { startGraceMs, returnGraceMs } = this.#options;
     const startedMs = this.#startedMs ?? this.#nowMs;
-    const leftMs = this.#roster.lastLeftMs(need) ?? -Infinity;
-    const untilMs = Math.max(startedMs + startGraceMs, leftMs + returnGraceMs);
+    const untilMs = Math.max(startedMs + this.#options.startGraceMs, this.#returnBeforeMs(need));
     if (untilMs > this.#nowMs) job.hope = this.#timers.add(untilMs, { kind: "hope", job });
     else this.#giveUp(job, { kind: "no-capable-worker" });
+  }
+
+  /** Until when the last rig that left and could do this is waited for. */
+  #returnBeforeMs(need: Need): number {
+    return (this.#roster.lastLeftMs(need) ?? -Infinity) + this.#options.returnGraceMs;
   }
 
   /** The last connection of its kind is gone: waiting jobs may have nobody left. */

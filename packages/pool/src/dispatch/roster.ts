@@ -275,6 +275,13 @@ export class Roster {
     });
   }
 
+  /** Union of what connected rigs can do, draining ones too: they serve what nobody else can. */
+  reach(): bigint {
+    let union = 0n;
+    for (const { ability } of this.#groups.values()) union |= ability.capabilities;
+    return union;
+  }
+
   /** Union of what connected rigs that are not draining can do. */
   capabilities(): bigint {
     let union = 0n;

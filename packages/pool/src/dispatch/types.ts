@@ -71,14 +71,19 @@ export type Effect =
       readonly hedge: boolean;
     }
   /**
-   * The attempt is not wanted any more: free what it holds, tell the worker where the protocol can. The connection may
-   * be gone already.
+   * The attempt is not wanted any more: free what it holds. The connection may be gone already; its worker is told by an
+   * `unbind` or a `stop` of the session, once nothing else of that is open there.
    */
   | { readonly kind: "cancel"; readonly attempt: AttemptId; readonly connection: ConnectionId; readonly why: string }
   /** The job is lost; answer the gateway. */
   | { readonly kind: "give-up"; readonly job: JobId; readonly failure: JobFailure }
   /** The session is no longer on the connection, which is still there: send it the teardown message. */
   | { readonly kind: "unbind"; readonly session: string; readonly connection: ConnectionId }
+  /**
+   * The session stays on the connection, and what its worker may still be doing for it is not wanted: the teardown message
+   * stops that. The session begins anew there with its next task.
+   */
+  | { readonly kind: "stop"; readonly session: string; readonly connection: ConnectionId }
   /** The standing of a rig changed: an event. */
   | { readonly kind: "standing"; readonly rig: RigName; readonly standing: Standing; readonly reason: string };
 

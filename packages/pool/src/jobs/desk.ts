@@ -79,6 +79,8 @@ export interface UploadedResult {
 
 /** A task crossed its worker's goodbye on the way: nobody who has one takes longer to ask for the source. */
 const ASKED_WITHIN_MS = 1_000;
+/** Attempts that are remembered after their end: those whose worker may still say that it stopped. */
+const REMEMBERED_ATTEMPTS = 4_096;
 /** Time between polls of a policy that has nothing planned; new facts wake it anyway. */
 const IDLE_TICK_MS = 5_000;
 
@@ -94,6 +96,8 @@ export class JobDesk {
   readonly #byUrlToken = new Map<string, Attempt>();
   /** Running checks, one a connection at most. */
   readonly #checks = new Map<ConnectionId, RunningJob>();
+  /** The newest that have ended. */
+  readonly #ended = new Set<AttemptId>();
   /** Connections that take no more tasks and have some still. */
   readonly #finishing = new Set<ConnectionId>();
   /** The source of each running stream, as last seen. */
@@ -306,6 +310,11 @@ export class JobDesk {
     return this.#attempts.get(taskId.toString() as AttemptId);
   }
 
+  /** Whether a task id was that of an attempt that ended lately. */
+  wasGivenOut(taskId: bigint): boolean {
+    return this.#ended.has(taskId.toString() as AttemptId);
+  }
+
   /** A result began to arrive: the worker is not hung. */
   resultArriving(id: AttemptId): void {
     if (this.#attempts.has(id)) this.#apply(this.#deps.dispatcher.resultArriving(id, this.#now()));
@@ -476,6 +485,9 @@ export class JobDesk {
   #close(attempt: Attempt): void {
     if (!this.#attempts.delete(attempt.id)) return;
     this.#byUrlToken.delete(attempt.urlToken);
+    this.#ended.add(attempt.id);
+    const [oldest] = this.#ended;
+    if (this.#ended.size > REMEMBERED_ATTEMPTS && oldest !== undefined) this.#ended.delete(oldest);
     for (const callback of attempt.onClosed) callback();
     // Later: who closes it is in the middle of deciding.
     if (this.#finishing.has(attempt.connection)) queueMicrotask(() => this.#letGo(attempt.connection));
@@ -508,6 +520,7 @@ export class JobDesk {
         return;
       }
       case "unbind":
+      case "stop":
         this.#deps.connections.get(effect.connection)?.notify(teardownOf(effect.session));
         return;
       case "standing":

@@ -30,7 +30,7 @@ import { endGrpc, openGrpcStream, readGrpcRequest } from "../front/grpc.ts";
 import type { JobDesk, UploadedResult } from "../jobs/desk.ts";
 import type { Store } from "../store/types.ts";
 import type { Connection, Connections } from "./connections.ts";
-import { hashSecret, type Identities, isIdentityRefusal } from "./identity.ts";
+import { type Identities, isIdentityRefusal } from "./identity.ts";
 import type { RigNames } from "./rig-names.ts";
 import type { RigReports } from "./rig-reports.ts";
 import { Uploads } from "./uploads.ts";
@@ -143,7 +143,7 @@ export class WorkersDoor {
       rig: identity,
       capacity,
       capabilities,
-      secretHash: hashSecret(request.secret),
+      secretHash: this.#deps.identities.hashOf(request.secret),
       peer,
       authority,
       version,
@@ -190,7 +190,7 @@ export class WorkersDoor {
     }
     const rig = formatRig(identity);
     // Names cost nothing: only those of rigs that are here, or were a moment ago, are worth a row.
-    if (!connections.holders.holds(hashSecret(secret), identity)) {
+    if (!connections.holders.holds(identities.hashOf(secret), identity)) {
       return answerText(exchange, 409, "no registration is open under this secret");
     }
     if (!this.#reportBudget(rig)) return answerText(exchange, 429, "too many reports");
@@ -258,49 +258,57 @@ export class WorkersDoor {
 
   /** POST /transcodeResults, checked in the order of a stock orchestrator. */
   async takeResult(exchange: Exchange): Promise<void> {
-    const { desk, connections } = this.#deps;
-    const secretHash = hashSecret(exchange.header("credentials") ?? "");
+    const { desk, connections, identities } = this.#deps;
+    const secretHash = identities.hashOf(exchange.header("credentials") ?? "");
     const holder = connections.holders.anyOf(secretHash);
-    if (exchange.header("authorization") !== RESULT_AUTHORIZATION || !holder) {
-      return answerText(exchange, 401, "Unauthorized");
+    const refuse = (status: number, text: string, why: string, rig = holder): void => {
+      this.#recordRefused(exchange.peer, rig, why);
+      answerText(exchange, status, text);
+    };
+    if (exchange.header("authorization") !== RESULT_AUTHORIZATION) {
+      return refuse(401, "Unauthorized", "its authorization is not that of a transcoder");
     }
+    if (!holder) return refuse(401, "Unauthorized", "no rig has registered with its secret");
     const contentType = exchange.header("content-type") ?? "";
     const mediaType = contentType.split(";", 1)[0]!.trim().toLowerCase();
-    if (mediaType === "") return answerText(exchange, 415, "mime: no media type");
+    if (mediaType === "") return refuse(415, "mime: no media type", "it has no media type");
     if (!/^[!#$%&'*+.^_`|~0-9a-z-]+(\/[!#$%&'*+.^_`|~0-9a-z-]+)?$/.test(mediaType)) {
-      return answerText(exchange, 415, "mime: expected token after slash");
+      return refuse(415, "mime: expected token after slash", "its media type is none");
     }
     const taskText = exchange.header("taskid") ?? "";
-    if (!/^[+-]?\d{1,19}$/.test(taskText)) return answerText(exchange, 400, "Invalid Task ID");
-    const found = desk.attemptOf(BigInt(taskText));
+    if (!/^[+-]?\d{1,19}$/.test(taskText)) return refuse(400, "Invalid Task ID", "its task id is no number");
+    const taskId = BigInt(taskText);
+    const found = desk.attemptOf(taskId);
     if (found && !connections.holders.holds(secretHash, found.rig)) {
-      const rig = formatRig(holder);
-      const why = "the task was given to another rig";
-      if (this.#record(exchange.peer, rig, "result.refused", holder, { why })) {
-        this.#deps.logger.warn("a result came from another worker than the one that has the task", { rig });
-      }
-      return answerText(exchange, 403, segmentText.forbidden);
+      return refuse(403, segmentText.forbidden, "the task was given to another rig");
     }
-    if (this.#deps.identities.isDismissed(found?.rig ?? holder, secretHash)) {
-      const rig = found?.rig ?? holder;
-      this.#record(exchange.peer, formatRig(rig), "result.refused", rig, { why: "it may not work here any more" });
-      return answerText(exchange, 401, "Unauthorized");
+    if (identities.isDismissed(found?.rig ?? holder, secretHash)) {
+      return refuse(401, "Unauthorized", "it may not work here any more", found?.rig);
     }
-    if (mediaType === TRANSCODING_ERROR_TYPE) return this.#takeError(exchange, found?.id);
-    if (!/^\d{1,19}$/.test(exchange.header("pixels") ?? "")) return answerText(exchange, 400, "Invalid Pixels");
+    const isError = mediaType === TRANSCODING_ERROR_TYPE;
+    if (!isError && !/^\d{1,19}$/.test(exchange.header("pixels") ?? "")) {
+      return refuse(400, "Invalid Pixels", "its pixels are no number", found?.rig);
+    }
     if (!found) {
-      // Ended, replaced or never given out; told apart from an answer only by our record.
-      const why = "no open task has this id";
-      this.#record(exchange.peer, formatRig(holder), "result.refused", holder, { why });
+      // Ended, replaced or never given out; told apart from an answer only by our record. Who was told to stop says that it did.
+      if (!isError || !desk.wasGivenOut(taskId)) this.#recordRefused(exchange.peer, holder, "no open task has this id");
       return exchange.answer(200, OK_HEADERS, "OK");
     }
-    if (mediaType !== "multipart/mixed") return exchange.answer(200, OK_HEADERS, "OK");
-    return this.#takeRenditions(exchange, found.id, multipartBoundary(contentType));
+    if (isError) return this.#takeError(exchange, found.id);
+    if (mediaType === "multipart/mixed") {
+      return this.#takeRenditions(exchange, found.id, multipartBoundary(contentType));
+    }
+    exchange.answer(200, OK_HEADERS, "OK");
+    desk.attemptFailed(found.id, { kind: "invalid-result", text: `it came as ${mediaType}` });
   }
 
-  async #takeError(exchange: Exchange, attempt: AttemptId | undefined): Promise<void> {
-    // Nobody waits for it: what it says need not be read.
-    if (!attempt) return exchange.answer(200, OK_HEADERS, "OK");
+  /** What was uploaded counts for nothing. */
+  #recordRefused(peer: string, rig: RigName | undefined, why: string): void {
+    if (!this.#record(peer, rig ? formatRig(rig) : `${peer} ${why}`, "result.refused", rig, { why })) return;
+    this.#deps.logger.info("an upload was refused", { peer, rig: rig && formatRig(rig), why });
+  }
+
+  async #takeError(exchange: Exchange, attempt: AttemptId): Promise<void> {
     const body = await this.#smallBody(exchange, attempt, MAX_ERROR_BYTES);
     // The worker left or hangs: the end of its stream, or its lateness, says the rest.
     if (!body) return exchange.abort();

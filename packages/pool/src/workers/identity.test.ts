@@ -56,12 +56,28 @@ describe("a worker's secret", () => {
     expect(outcome(closed.identify(ada, none))).toBe("unknown-credential");
   });
 
-  test("must end with the pool's password where there is one, issued ones excepted", () => {
+  test("must end with the pool's password where there is one, issued or not", () => {
     const guarded = identities({ joinPassword: "open:sesame" });
     expect(outcome(guarded.identify(`${ada}.rig1:open:sesame`, none))).toBe(`${ada}.rig1`);
     expect(outcome(guarded.identify(`${ada}.rig1:wrong`, none))).toBe("wrong-password");
     expect(outcome(guarded.identify(`${ada}.rig1`, none))).toBe("wrong-password");
-    expect(outcome(guarded.identify("good", none))).toBe(`${ada}.rack`);
+    expect(outcome(guarded.identify("good:open:sesame", none))).toBe(`${ada}.rack`);
+    expect(outcome(guarded.identify("good:open", none))).toBe("wrong-password");
+    expect(outcome(guarded.identify("good", none))).toBe("wrong-password");
+    expect(outcome(guarded.identify("old:open:sesame", none))).toBe("revoked");
+    expect(outcome(guarded.identify("unknown:open:sesame", none))).toBe("bad-secret");
+  });
+
+  test("may end with a password where there is none, issued or not", () => {
+    expect(outcome(identities().identify("good:whatever", none))).toBe(`${ada}.rack`);
+  });
+
+  test("that was issued is known by the same hash with and without a password", () => {
+    for (const rules of [{}, { joinPassword: "sesame" }]) {
+      expect(identities(rules).hashOf("good:sesame")).toBe(hashSecret("good"));
+      expect(identities(rules).hashOf("good")).toBe(hashSecret("good"));
+      expect(identities(rules).hashOf(`${ada}:sesame`)).toBe(hashSecret(`${ada}:sesame`));
+    }
   });
 
   test("an address that is locked works only with issued credentials", () => {
@@ -96,7 +112,19 @@ describe("a worker of the fork, which registers with its address", () => {
   test("must be the same worker that its secret names", () => {
     expect(outcome(identities().identify(`${ada}.rig1`, bytesOf(ada)))).toBe(`${ada}.rig1`);
     expect(outcome(identities().identify(`${ada}.rig1`, bytesOf(bob)))).toBe("address-mismatch");
+    expect(outcome(identities().identify("good", bytesOf(bob)))).toBe("address-mismatch");
     const refusal = identities().identify(bob, bytesOf(bob));
     expect(isIdentityRefusal(refusal) && refusal.worker).toBe(bob);
+  });
+
+  test("is refused with the zero address, and with bytes that are none, whatever its secret names", () => {
+    for (const secret of [ada, `${ada}.rig1`, "good"]) {
+      expect(outcome(identities().identify(secret, new Uint8Array(20)))).toBe("zero-address");
+      expect(outcome(identities().identify(secret, bytesOf(ada).subarray(1)))).toBe("address-mismatch");
+      expect(outcome(identities().identify(secret, Buffer.concat([bytesOf(ada), Buffer.of(0)])))).toBe(
+        "address-mismatch",
+      );
+      expect(outcome(identities().identify(secret, bytesOf(ada)))).not.toMatch(/^(zero|address)-/);
+    }
   });
 });

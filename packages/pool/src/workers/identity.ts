@@ -43,7 +43,7 @@ function sha256(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }
 
-/** What is kept of an issued secret. The secret is random, so a plain hash hides it. */
+/** What is kept of a secret. An issued one is random, so a plain hash hides it. */
 export function hashSecret(secret: string): string {
   return sha256(secret).toString("hex");
 }
@@ -54,7 +54,7 @@ function sameText(a: string, b: string): boolean {
 
 /**
  * Who a worker is, from the secret that it connects with. Issued credentials are looked up by hash; anything else is an
- * open secret: the payout address itself, with an optional rig name and the pool's password.
+ * open secret: the payout address itself, with an optional rig name. The pool's password follows either, behind a colon.
  */
 export class Identities {
   readonly #rules: IdentityRules;
@@ -89,18 +89,38 @@ export class Identities {
     if (isIdentityRefusal(found)) return found;
     const banned = this.#workers.get(found.worker)?.banned;
     if (banned !== undefined) return refuse("banned", `the worker is banned: ${banned}`, found.worker);
-    if (
-      ethereumAddress.length === 20 &&
-      !isZero(ethereumAddress) &&
-      checksumAddress(ethereumAddress) !== found.worker
-    ) {
-      return refuse(
-        "address-mismatch",
-        `the secret names ${found.worker}, the registration ${checksumAddress(ethereumAddress)}`,
-        found.worker,
-      );
+    if (ethereumAddress.length === 0) return found;
+    if (isZero(ethereumAddress)) {
+      return refuse("zero-address", "the worker sent the zero address beside its secret", found.worker);
     }
-    return found;
+    const sent = ethereumAddress.length === 20 ? checksumAddress(ethereumAddress) : undefined;
+    if (sent === found.worker) return found;
+    return refuse(
+      "address-mismatch",
+      `the secret names ${found.worker}, the registration ${sent ?? `${ethereumAddress.length} bytes, which are no address`}`,
+      found.worker,
+    );
+  }
+
+  /**
+   * The hash under which a secret is known: that of the issued one in it, whatever password follows, else its own. What
+   * is revoked or dismissed is told by it.
+   */
+  hashOf(secret: string): string {
+    return this.#issued(secret)?.credential.secretHash ?? hashSecret(secret);
+  }
+
+  /** The issued secret that a secret is or begins with, and the password behind it. */
+  #issued(
+    secret: string,
+  ): { readonly credential: CredentialRecord; readonly password: string | undefined } | undefined {
+    const whole = this.#credentials.get(hashSecret(secret));
+    if (whole) return { credential: whole, password: undefined };
+    // An issued secret has no colon, and a password may have several.
+    const colon = secret.indexOf(":");
+    if (colon < 0) return undefined;
+    const credential = this.#credentials.get(hashSecret(secret.slice(0, colon)));
+    return credential && { credential, password: secret.slice(colon + 1) };
   }
 
   /** Whether a rig that registered with a secret has lost the right to work since: banned, locked out, or revoked. */
@@ -112,8 +132,10 @@ export class Identities {
   }
 
   #nameOf(secret: string, ethereumAddress: Uint8Array): RigName | IdentityRefusal {
-    const credential = this.#credentials.get(hashSecret(secret));
-    if (credential) {
+    const issued = this.#issued(secret);
+    if (issued) {
+      const { credential, password } = issued;
+      if (!this.#passwordFits(password)) return this.#wrongPassword(credential.name.worker);
       if (credential.revokedAt !== undefined) {
         return refuse(
           "revoked",
@@ -128,8 +150,7 @@ export class Identities {
     if (!this.#rules.joinOpen) return refuse("unknown-credential", "no issued credential has this secret", undefined);
     const open = parseOpenSecret(secret);
     if (typeof open !== "string") {
-      if (!this.#passwordFits(open.password))
-        return refuse("wrong-password", "the pool's password is wrong or missing", open.worker);
+      if (!this.#passwordFits(open.password)) return this.#wrongPassword(open.worker);
       if (this.#workers.get(open.worker)?.locked) {
         return refuse("locked", "the address is locked to issued credentials", open.worker);
       }
@@ -153,6 +174,10 @@ export class Identities {
       case "bad-rig-name":
         return refuse("bad-rig-name", "a rig name is 1 to 32 letters, digits, - or _", undefined);
     }
+  }
+
+  #wrongPassword(worker: WorkerAddress): IdentityRefusal {
+    return refuse("wrong-password", "the pool's password is wrong or missing", worker);
   }
 
   #passwordFits(given: string | undefined): boolean {

@@ -76,6 +76,7 @@ const REFUSALS: Record<string, string> = {
   locked: "the address is locked to issued credentials",
   banned: "the address is banned",
   "address-mismatch": "the secret names another address than the registration",
+  "zero-address": "its registration came with the zero address",
   "bad-rig-name": "the rig's name is not valid",
   "bad-checksum": "the address has a typo",
   "zero-capacity": "it offered no place for a stream",
