@@ -109,6 +109,8 @@ export interface FakeTranscoder extends AsyncDisposable {
   readonly state: FakeTranscoderState;
   /** Registrations sent so far. */
   readonly registrations: number;
+  /** How often it noticed that its registration had ended, each time coming back later. */
+  readonly disconnects: number;
   /** Tasks received so far, in order. */
   readonly tasks: readonly FakeTask[];
   /** Those of them that its behaviour has not answered yet. */
@@ -152,6 +154,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
   const listeners = new Set<() => void>();
   let state: FakeTranscoderState = { kind: "connecting" };
   let registrations = 0;
+  let disconnects = 0;
   let registration: H2Connection | undefined;
   let call: GrpcCall | undefined;
   let leaving = false;
@@ -287,10 +290,18 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
       return errorText(error);
     }
     if (stopped()) return registration.socket.destroy() && "stopped";
-    const { session } = registration;
+    let { session } = registration;
     let end = await register(session);
-    // grpc-go repeats a call that was refused before its first message, once, on the same connection.
-    if (end.rst === REFUSED_STREAM && received === 0 && !session.closed && !session.destroyed) {
+    // grpc-go repeats a call that was refused before its first message, once: on the same connection, or on another one if
+    // this one was told to go away.
+    if (end.rst === REFUSED_STREAM && received === 0 && !stopped()) {
+      if (session.closed || session.destroyed) {
+        session.destroy();
+        registration = await connectH2(address, { localAddress }).catch(() => undefined);
+        if (!registration) return "connection refused";
+        if (stopped()) return registration.socket.destroy() && "stopped";
+        session = registration.session;
+      }
       end = await register(session);
     }
     if (leaving) await new Promise((resolve) => session.once("close", resolve));
@@ -309,6 +320,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
       // It never goes back to the start, however long a registration lasted.
       const delayMs = backoffMs * (0.5 + Math.random()) * (options.backoffScale ?? 1);
       backoffMs = Math.min(backoffMs * 1.5, 60_000);
+      disconnects++;
       become({ kind: "waiting", delayMs, end });
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, delayMs);
@@ -333,6 +345,9 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     },
     get registrations() {
       return registrations;
+    },
+    get disconnects() {
+      return disconnects;
     },
     tasks,
     inHand,

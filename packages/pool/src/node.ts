@@ -476,11 +476,11 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         ) {
           if (!workersWanted()) {
             const idle = [...connections.all()].filter((one) => desk.attemptsOn(one.connection) === 0);
-            for (const connection of idle.slice(keptIdle())) connection.end("the pool is restarting");
+            for (const connection of idle.slice(keptIdle())) connection.handOver("the pool is restarting");
           }
           await new Promise<void>((resolve) => void clock.after(DRAIN_POLL_MS, resolve));
         }
-        for (const connection of connections.all()) connection.end("the pool is restarting");
+        for (const connection of connections.all()) connection.handOver("the pool is restarting");
         await saveReputation().catch(() => {});
         await store.append([{ type: "pool.stopped", data: { generation } }]).catch(() => {});
       },

@@ -74,6 +74,14 @@ export function openGrpcStream(stream: http2.ServerHttp2Stream): void {
   });
 }
 
+/**
+ * Ends a call that was opened and has carried no message as if nobody had taken it: a client built on grpc-go repeats it by
+ * itself and at once, the first time that this happens to the call; on another connection if this one was told to go away.
+ */
+export function refuseGrpcStream(stream: http2.ServerHttp2Stream): void {
+  if (!isGone(stream)) stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
+}
+
 /** Ends a call with a status and its text; never with CANCELLED, which makes a stock transcoder give up for good. */
 export function endGrpc(stream: http2.ServerHttp2Stream, status: number, text: string): void {
   if (isGone(stream)) return;

@@ -11,7 +11,7 @@ import {
   type RigName,
 } from "@openpool/protocol";
 import type { ConnectionId, ConnectionOffer } from "../dispatch/types.ts";
-import { endGrpc } from "../front/grpc.ts";
+import { endGrpc, refuseGrpcStream } from "../front/grpc.ts";
 import { SecretHolders } from "./secret-holders.ts";
 
 /** One open registration. */
@@ -25,10 +25,13 @@ export interface Connection extends ConnectionOffer {
   notify(message: NotifySegment): boolean;
   /** Ends the registration so that the worker comes back by itself. */
   end(why: string): void;
+  /**
+   * Lets the worker go to the process that takes over, once its connection was told to go away. As long as nothing was
+   * sent on the registration, a stock worker does not even notice, and its way back gets no longer.
+   */
+  handOver(why: string): void;
   /** The worker takes no more tasks and finishes what it has; it is still there. */
   readonly finishing: boolean;
-  /** A task was sent on it: it can no longer be moved without a visible reconnect. */
-  readonly used: boolean;
 }
 
 /** A silent dead peer is noticed after one missed answer to this. */
@@ -121,9 +124,6 @@ export class Connections {
       ...offer,
       connection: id,
       connectedAt: this.#clock.now(),
-      get used() {
-        return used;
-      },
       notify(message) {
         if (gone || finishing || stream.destroyed) return false;
         if (stream.writableLength > MAX_UNREAD_BYTES) {
@@ -137,6 +137,11 @@ export class Connections {
       },
       end(why) {
         endGrpc(stream, GrpcStatus.UNAVAILABLE, why);
+        leave(why);
+      },
+      handOver(why) {
+        if (used) return connection.end(why);
+        refuseGrpcStream(stream);
         leave(why);
       },
       get finishing() {
