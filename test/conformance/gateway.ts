@@ -1,4 +1,5 @@
 /** What a gateway says, one request at a time and with every field open to the test. */
+import { randomUUID } from "node:crypto";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   type AuthToken,
@@ -30,8 +31,10 @@ import type { Target } from "./target.ts";
 /** Bits of an H.264 stream over HTTP push: codec, MPEG-TS, the three H.264 profiles, auth token, slicing. */
 export const JOB_CAPABILITIES = capabilitySet(0, 1, 7, 8, 9, 12, 26);
 
+type Addressed = Pick<Target, "address">;
+
 export function callGetOrchestrator(
-  target: Target,
+  target: Addressed,
   request: MessageInitShape<typeof OrchestratorRequestSchema> = jobRequest(),
 ): Promise<UnaryAnswer> {
   const bytes = toBinary(OrchestratorRequestSchema, create(OrchestratorRequestSchema, request));
@@ -51,7 +54,7 @@ export function readInfo(answer: UnaryAnswer): OrchestratorInfo {
 }
 
 /** An info for a job, as soon as the target has room for one. */
-export async function getInfo(target: Target): Promise<OrchestratorInfo> {
+export async function getInfo(target: Addressed): Promise<OrchestratorInfo> {
   // A registration is not acknowledged: the only sign of it is that there is room.
   const deadline = performance.now() + 10_000;
   for (;;) {
@@ -60,14 +63,14 @@ export async function getInfo(target: Target): Promise<OrchestratorInfo> {
   }
 }
 
-export async function getToken(target: Target): Promise<AuthToken> {
+export async function getToken(target: Addressed): Promise<AuthToken> {
   const { authToken } = await getInfo(target);
   if (!authToken) throw new Error("the info has no auth token");
   return authToken;
 }
 
 /** The pooled connection of a gateway's `/segment` client. */
-export function connectGateway(target: Target): Promise<H2Connection> {
+export function connectGateway(target: Addressed): Promise<H2Connection> {
   return connectH2(target.address, { alpn: ["h2", "http/1.1"], settings: goClientSettings });
 }
 
@@ -126,4 +129,31 @@ export function readRenditions(answer: { readonly status: number; readonly body:
   const { result } = readResult(answer);
   if (result.case === "data") return result.value;
   throw new Error(`no renditions: ${result.case === "error" ? result.value : "nothing set"}`);
+}
+
+/** A stream over a connection of its own, segment after segment under one token. */
+export interface RawStream extends Disposable {
+  /** What its gateway reads of the next segment: `renditions`, or the status and the text. */
+  push(): Promise<string>;
+}
+
+export async function openStream(
+  target: Addressed,
+  token: AuthToken,
+  capabilities = JOB_CAPABILITIES,
+): Promise<RawStream> {
+  const connection = await connectGateway(target);
+  const manifestId = Buffer.from(randomUUID());
+  let seq = 0n;
+  return {
+    async push() {
+      const data = await segData(token, { manifestId, seq: seq++ });
+      data.capabilities!.bitstring = capabilityWords(capabilities);
+      const answer = await postSegment(connection, headerOf(data));
+      if (answer.status !== 200) return `${answer.status} ${answer.body.toString().trim()}`;
+      const { result } = readResult(answer);
+      return result.case === "data" ? "renditions" : `200 ${result.value ?? ""}`;
+    },
+    [Symbol.dispose]: () => connection.session.destroy(),
+  };
 }

@@ -76,16 +76,19 @@ async function openPool(): Promise<Target> {
     address: pool.listen,
     isPool: true,
     secret: (rig = "rig") => `${WORKER}.${rig}`,
-    async forgeToken(sessionId, expiration) {
-      const key = await readFile(path.join(dataDir, "token.key"));
-      const token = createHmac("sha256", key).update(sessionId).update(minBytes(expiration)).digest();
-      return create(AuthTokenSchema, { token, sessionId, expiration });
-    },
+    forgeToken: (sessionId, expiration) => forgeToken(dataDir, sessionId, expiration),
     async [Symbol.asyncDispose]() {
       await pool[Symbol.asyncDispose]();
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** A token as the pool with this data directory issues them. */
+export async function forgeToken(dataDir: string, sessionId: string, expiration: bigint): Promise<AuthToken> {
+  const key = await readFile(path.join(dataDir, "token.key"));
+  const token = createHmac("sha256", key).update(sessionId).update(minBytes(expiration)).digest();
+  return create(AuthTokenSchema, { token, sessionId, expiration });
 }
 
 export function uriOf(target: Target): string {

@@ -305,7 +305,18 @@ describe("a segment by URL", () => {
       },
       (url) => byUrl(url),
     );
-    expect(outcome).toEqual(badRequest);
+    expect(outcome).toEqual({ status: 413, text: "TranscoderInvalidVideo" });
+  });
+
+  test("to something that does not come while its gateway listens is given up in words that cost no session", async () => {
+    const outcome = await serving(
+      (_, response) => {
+        response.writeHead(200, { "content-length": 1_000 });
+        response.write("x");
+      },
+      (url) => byUrl(url),
+    );
+    expect(outcome).toEqual({ status: 500, text: "TranscoderInvalidVideo" });
   });
 
   test("to something that breaks off in the middle is refused", async () => {

@@ -2,18 +2,14 @@
  * A pool that is treated badly, and the questions that are asked after each piece of bad input: does it still serve, did
  * it give back what it held, did it say anything that it should not have said?
  */
-import { createHmac } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import http2 from "node:http2";
-import path from "node:path";
-import { create } from "@bufbuild/protobuf";
 import type { Clock, LogFields, Logger } from "@openpool/base";
 import type { PoolOptions } from "@openpool/pool";
-import { AuthTokenSchema, minBytes, type Profile } from "@openpool/protocol";
+import type { Profile } from "@openpool/protocol";
 import type { GatewayClient } from "@openpool/push";
 import { expect } from "vitest";
 import { headerOf, segData } from "../conformance/gateway.ts";
-import type { Target } from "../conformance/target.ts";
+import { forgeToken, type Target } from "../conformance/target.ts";
 import { ADA, startTestPool, type TestPool, until } from "../e2e/pool.ts";
 import type { FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, SOURCE_DURATION_MS, sourceSegment } from "../peers/media.ts";
@@ -100,11 +96,7 @@ export async function openFortress(
     address: parseHostPort(pool.addr),
     isPool: true,
     secret: (rig = "rig") => `${ADA}.${rig}`,
-    async forgeToken(sessionId, expiration) {
-      const key = await readFile(path.join(pool.dataDir, "token.key"));
-      const token = createHmac("sha256", key).update(sessionId).update(minBytes(expiration)).digest();
-      return create(AuthTokenSchema, { token, sessionId, expiration });
-    },
+    forgeToken: (sessionId, expiration) => forgeToken(pool.dataDir, sessionId, expiration),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 
@@ -113,7 +105,7 @@ export async function openFortress(
    * then is what somebody forgot to give back.
    */
   const { session } = await connectH2(target.address, { settings: goClientSettings });
-  const token = await target.forgeToken("00000000000000aa", 99_999_999_999n);
+  const token = await forgeToken(pool.dataDir, "00000000000000aa", 99_999_999_999n);
   const data = await segData(token, { manifestId: Buffer.from("squeeze"), duration: 10_000 });
   const squeeze = async (): Promise<void> => {
     const held = (): number => admin.status().bytesInFlight;

@@ -16,6 +16,8 @@ export interface TokenIssuer {
   issue(nowMs: number): AuthToken;
   /** Whether the token is one of ours, whatever its age. */
   isGenuine(token: AuthToken): boolean;
+  /** When a genuine token was issued, in unix seconds. */
+  issuedAt(token: AuthToken): number;
   check(token: AuthToken | undefined, nowMs: number): TokenProblem | undefined;
 }
 
@@ -37,6 +39,7 @@ export function createTokenIssuer(key: Uint8Array): TokenIssuer {
       return create(AuthTokenSchema, { sessionId, expiration, token: mac(sessionId, expiration) });
     },
     isGenuine,
+    issuedAt: (token) => Number(token.expiration) - VALID_MS / 1000,
     check(token, nowMs) {
       if (!token) return "missing";
       if (!isGenuine(token)) return "invalid";

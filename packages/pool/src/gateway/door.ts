@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type http2 from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Clock, createEventBudget, errorText, type Logger, type Price } from "@openpool/base";
@@ -9,6 +8,7 @@ import {
   type CapabilitySet,
   checksumAddress,
   DEFAULT_CAPABILITIES,
+  DOWNLOAD_TIMEOUT_MS,
   EndTranscodingSessionRequestSchema,
   GrpcStatus,
   headersTimeoutMs,
@@ -39,7 +39,7 @@ import type { Job, JobOutcome } from "../jobs/job.ts";
 import { clipOf } from "../jobs/wishes.ts";
 import { createUuidV7 } from "../store/index.ts";
 import type { TokenIssuer } from "./auth-token.ts";
-import { fetchSource } from "./fetch-source.ts";
+import { fetchSource, type SourceFailure } from "./fetch-source.ts";
 import { type Rendition, type Renditions } from "./renditions.ts";
 import { isRefusal, readSegmentRequest, type SegmentRequest } from "./segment-request.ts";
 import { Sessions } from "../jobs/sessions.ts";
@@ -75,12 +75,23 @@ const ANSWER_MARGIN_MS = 750;
 const CUT_THROUGH_UPLOAD_MS = 3_500;
 /** A worker is asked once so much of the source is here: a request alone, made and reset, must not cost one anything. */
 const CUT_THROUGH_FROM_BYTES = 8 * 1024;
-/** An upload that stands still for so long is given up, … */
+/** An upload that stands still for so long, or so long that its gateway would soon give up, is given up, … */
 const STALL_MS = 5_000;
 /** … and one that takes longer than this, however long its segment says that it is: no stream goes on behind it. */
 const UPLOAD_TIMEOUT_MS = 60_000;
-/** A segment waits for memory during this share of the time in which its gateway waits for headers. */
-const MEMORY_WAIT_SHARE = 0.75;
+/**
+ * Of the time in which a gateway waits for headers, what its segment may wait for memory, for the next byte of its upload,
+ * or for its source to be fetched: that it is lost must be said while the gateway still listens.
+ */
+const PATIENCE_SHARE = 0.75;
+
+/** How a source that is not here is refused. All but the last say in words that cost no session that it is lost. */
+const SOURCE_REFUSALS: Readonly<Record<SourceFailure, readonly [status: number, text: string]>> = {
+  "too-large": [413, INVALID_VIDEO],
+  "no-memory": [503, INVALID_VIDEO],
+  incomplete: [500, INVALID_VIDEO],
+  unusable: [400, segmentText.badRequest],
+};
 
 const RENDITION_TYPES = { mpegts: ["ts", "video/mp2t"], mp4: ["mp4", "video/mp4"] } as const;
 
@@ -91,12 +102,16 @@ export class GatewayDoor {
   readonly #deps: GatewayDoorDeps;
   readonly #newJobId: () => string;
   readonly #lostBudget: (key: string) => boolean;
+  readonly #startedMs: number;
+  /** When this process issued its first token, in unix ms. */
+  #issuingSinceMs: number | undefined;
   #underWay = 0;
   #infoFor: { capabilities: CapabilitySet; info: OrchestratorInfo } | undefined;
 
   constructor(options: GatewayDoorOptions, deps: GatewayDoorDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#startedMs = deps.clock.monotonicMs();
     this.#newJobId = createUuidV7(() => deps.clock.now());
     this.#lostBudget = createEventBudget({ burst: 100, perMinute: 60 }, deps.clock);
     this.sessions = new Sessions(deps.clock, SESSION_IDLE_MS, (session) => deps.desk.endSession(session));
@@ -130,15 +145,16 @@ export class GatewayDoor {
     if (!this.#hasRoom(need)) {
       return endGrpc(stream, GrpcStatus.UNKNOWN, `Invalid orchestrator request: ${segmentText.capped}`);
     }
-    answerGrpc(stream, toBinary(OrchestratorInfoSchema, this.#info(this.#deps.tokens.issue(this.#deps.clock.now()))));
+    const now = this.#deps.clock.now();
+    this.#issuingSinceMs ??= now;
+    answerGrpc(stream, toBinary(OrchestratorInfoSchema, this.#info(this.#deps.tokens.issue(now))));
   }
 
   /** A gateway that is refused here loses nothing; one that is accepted and then failed can lose its stream. */
   #hasRoom(need: Need): boolean {
     const { dispatcher, memory, clock, expectingRigs, accepting } = this.#deps;
     if (memory.tight || !accepting()) return false;
-    const { maxSessions } = this.#options;
-    if (maxSessions !== undefined && this.sessions.count >= maxSessions) return false;
+    if (this.#isFull()) return false;
     // Whatever the workers are, segments of a gateway that wants a newer pool would be refused.
     if (misfit(this.ability(), need) === "version") return false;
     return dispatcher.hasRoom(need, clock.monotonicMs()) || expectingRigs();
@@ -186,9 +202,13 @@ export class GatewayDoor {
     const { clock, tokens } = this.#deps;
     const arrivedMs = clock.monotonicMs();
     const request = readSegmentRequest(
-      { segment: exchange.header("livepeer-segment"), payment: exchange.header("livepeer-payment") },
       {
-        ability: this.ability(),
+        segment: exchange.header("livepeer-segment"),
+        payment: exchange.header("livepeer-payment"),
+        peer: exchange.peer,
+      },
+      {
+        takes: (need, token, stream) => this.#takes(need, token, stream),
         tokens,
         nowMs: clock.now(),
         isRunning: (sessionId) => this.sessions.knows(sessionId),
@@ -196,7 +216,12 @@ export class GatewayDoor {
     );
     if (isRefusal(request)) return void this.#refuse(exchange, request.status, request.text);
     const token = request.data.authToken!;
-    const session = this.sessions.of(token.sessionId, streamKey(request, exchange.peer));
+    if (this.#isFull() && !this.#runs(token, request.stream) && !this.#wasRunning(token)) {
+      // It was let in when there was room, by an info that is older than the last place: its session lives on, and has a
+      // place as soon as there is one.
+      return void this.#refuse(exchange, 503, INVALID_VIDEO);
+    }
+    const session = this.sessions.of(token.sessionId, request.stream);
 
     // Everything about this request ends when its gateway leaves or its time is over.
     const ended = new AbortController();
@@ -218,6 +243,40 @@ export class GatewayDoor {
     }
   }
 
+  /**
+   * Whether a segment of this kind is taken. New streams go elsewhere when nobody can do them. One that may be running is
+   * never refused, which would cost its gateway the session: whoever could do it may be on the way back, and if not, the
+   * answer is one that is not retried.
+   */
+  #takes(need: Need, token: AuthToken | undefined, stream: string): boolean {
+    const { dispatcher, clock, expectingRigs } = this.#deps;
+    const ability = { capabilities: DEFAULT_CAPABILITIES | dispatcher.reach(), version: LIVEPEER_VERSION };
+    if (misfit(ability, need) === undefined) return true;
+    if (token && (this.#runs(token, stream) || this.#isInherited(token))) return true;
+    return expectingRigs() || dispatcher.mayReturn(need, clock.monotonicMs());
+  }
+
+  #isFull(): boolean {
+    const { maxSessions } = this.#options;
+    return maxSessions !== undefined && this.sessions.count >= maxSessions;
+  }
+
+  #runs(token: AuthToken, stream: string): boolean {
+    return this.sessions.has(stream) || this.sessions.knows(token.sessionId);
+  }
+
+  /** The token is older than the first one of this process: its stream may have run in another one. */
+  #isInherited(token: AuthToken): boolean {
+    const { tokens } = this.#deps;
+    const sinceS = Math.floor((this.#issuingSinceMs ?? Infinity) / 1000);
+    return tokens.isGenuine(token) && tokens.issuedAt(token) < sinceS;
+  }
+
+  /** The stream may have run in another process until this one took over; later on it has come here, or is over. */
+  #wasRunning(token: AuthToken): boolean {
+    return this.#deps.clock.monotonicMs() < this.#startedMs + SESSION_IDLE_MS && this.#isInherited(token);
+  }
+
   /** The body is the source. True: renditions of it were answered. */
   async #bodySegment(
     exchange: Exchange,
@@ -230,6 +289,7 @@ export class GatewayDoor {
     const hasher = this.#deps.keccak.create();
     const announcedBytes = announcedLength(exchange.header("content-length"));
     const headersMs = headersTimeoutMs(request.durationMs);
+    const patienceMs = headersMs * PATIENCE_SHARE;
     let received = 0;
     let startEarly = (): void => {};
     const options = {
@@ -242,16 +302,16 @@ export class GatewayDoor {
         received += chunk.length;
         if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
       },
-      pace: { clock, stallMs: STALL_MS, wholeMs: Math.min(UPLOAD_TIMEOUT_MS, segmentTimeoutMs(request.durationMs)) },
+      pace: {
+        clock,
+        stallMs: Math.min(STALL_MS, patienceMs),
+        wholeMs: Math.min(UPLOAD_TIMEOUT_MS, segmentTimeoutMs(request.durationMs)),
+      },
     };
-    const waiting = new AbortController();
-    const cancelWaiting = clock.after(headersMs * MEMORY_WAIT_SHARE, () => waiting.abort());
-    ended.signal.addEventListener("abort", () => waiting.abort(), { once: true });
+    const waiting = this.#within(patienceMs, ended.signal);
     const input = await openBody(memory, { ...options, signal: waiting.signal });
-    cancelWaiting();
-    // Both are certain, and said while the gateway still listens: the segment is lost, its session is not.
-    if (input === "too-large") return this.#refuse(exchange, 413, INVALID_VIDEO);
-    if (typeof input === "string") return this.#refuse(exchange, 503, INVALID_VIDEO);
+    waiting.cancel();
+    if (typeof input === "string") return this.#refuse(exchange, ...SOURCE_REFUSALS[input]);
     try {
       const job = this.#jobOf(request, session, input, arrivedMs, exchange.peer);
       let early: Promise<JobOutcome> | undefined;
@@ -265,16 +325,7 @@ export class GatewayDoor {
       }
       input.fail();
       desk.abandon(job.id);
-      switch (failure) {
-        case undefined:
-          return this.#refuse(exchange, 403, segmentText.forbidden);
-        case "too-large":
-          return this.#refuse(exchange, 413, INVALID_VIDEO);
-        case "no-memory":
-          return this.#refuse(exchange, 503, INVALID_VIDEO);
-        case "incomplete":
-          return this.#refuse(exchange, 500, segmentText.internal);
-      }
+      return this.#refuse(exchange, ...(failure ? SOURCE_REFUSALS[failure] : ([403, segmentText.forbidden] as const)));
     } finally {
       hasher.abandon();
       input.release();
@@ -291,14 +342,17 @@ export class GatewayDoor {
   ): Promise<boolean> {
     const { memory, keccak } = this.#deps;
     const hasher = keccak.create();
+    const patienceMs = Math.min(DOWNLOAD_TIMEOUT_MS, headersTimeoutMs(request.durationMs) * PATIENCE_SHARE);
+    const waiting = this.#within(patienceMs, ended.signal);
     const input = await fetchSource(exchange.body, memory, {
-      signal: ended.signal,
+      signal: waiting.signal,
       onChunk: (chunk) => hasher.update(chunk),
       allowedHosts: this.#options.allowedSourceHosts,
     });
-    if (!input) {
+    waiting.cancel();
+    if (typeof input === "string") {
       hasher.abandon();
-      return this.#refuse(exchange, 400, segmentText.badRequest);
+      return this.#refuse(exchange, ...SOURCE_REFUSALS[input]);
     }
     try {
       if (!Buffer.from(request.data.hash).equals(await hasher.digest())) {
@@ -311,6 +365,14 @@ export class GatewayDoor {
       hasher.abandon();
       input.release();
     }
+  }
+
+  /** A signal that aborts after a while, or with another one; `cancel` ends the counting. */
+  #within(ms: number, outer: AbortSignal): { readonly signal: AbortSignal; readonly cancel: () => void } {
+    const waiting = new AbortController();
+    const cancel = this.#deps.clock.after(ms, () => waiting.abort());
+    outer.addEventListener("abort", () => waiting.abort(), { once: true });
+    return { signal: waiting.signal, cancel };
   }
 
   /** The source is here and right: say so at once, and the rest when it is done. True: with renditions. */
@@ -404,19 +466,4 @@ export class GatewayDoor {
     answerText(exchange, status, text);
     return false;
   }
-}
-
-/**
- * The stream as the pool knows it. Gateway, manifest id and peer together survive a change of auth token; hashed, because
- * a manifest id may be a stream key and any text at all.
- */
-function streamKey(request: SegmentRequest, peer: string): string {
-  return createHash("sha256")
-    .update(request.payment.sender)
-    .update("\0")
-    .update(request.data.manifestId)
-    .update("\0")
-    .update(peer)
-    .digest("hex")
-    .slice(0, 24);
 }

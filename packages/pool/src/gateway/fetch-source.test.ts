@@ -17,6 +17,7 @@ beforeAll(async () => {
       response.write("only this");
       return void setImmediate(() => response.destroy());
     }
+    if (request.url === "/large") return void response.writeHead(200, { "content-length": 300_000_001 }).write("x");
     if (request.url === "/elsewhere") return void response.writeHead(302, { location: "/source" }).end();
     // Anything else never comes.
     response.writeHead(200, { "content-length": 1_000_000 });
@@ -38,10 +39,11 @@ async function fetched(
   url: string | Readable,
   signal = never,
   allowed = ["127.0.0.1", "localhost"],
-): Promise<string | undefined> {
+  from = memory,
+): Promise<string | { readonly failure: string }> {
   const source = typeof url === "string" ? Readable.from([Buffer.from(url)]) : url;
-  const body = await fetchSource(source, memory, { signal, onChunk: () => {}, allowedHosts: new Set(allowed) });
-  if (!body) return undefined;
+  const body = await fetchSource(source, from, { signal, onChunk: () => {}, allowedHosts: new Set(allowed) });
+  if (typeof body === "string") return { failure: body };
   const text = Buffer.from(body.bytes).toString();
   body.release();
   return text;
@@ -51,7 +53,7 @@ test("a private host that the operator allows may hold a source, by name or with
   expect(await fetched(`http://127.0.0.1:${port}/source`)).toBe("the source");
   expect(await fetched(` http://LOCALHOST:${port}/source\n`)).toBe("the source");
   expect(await fetched(`http://127.0.0.1:${port}/source`, never, [`127.0.0.1:${port}`])).toBe("the source");
-  expect(await fetched(`http://127.0.0.1:${port}/source`, never, ["127.0.0.1:1"])).toBeUndefined();
+  expect(await fetched(`http://127.0.0.1:${port}/source`, never, ["127.0.0.1:1"])).toEqual({ failure: "unusable" });
   expect(memory.bytesInUse).toBe(0);
 });
 
@@ -74,7 +76,7 @@ test("a gateway cannot make the pool ask its own network, whatever it calls it",
     "192.168.0.1",
     "[fd00::1]",
   ]) {
-    expect(await fetched(`http://${host}:${port}/source`, never, []), host).toBeUndefined();
+    expect(await fetched(`http://${host}:${port}/source`, never, []), host).toEqual({ failure: "unusable" });
   }
   expect(asked).toBe(before);
 });
@@ -87,18 +89,18 @@ test.each([
   ["a port that nobody listens on", "http://127.0.0.1:1/"],
   ["nothing", ""],
 ])("%s is no source", async (_, url) => {
-  expect(await fetched(url)).toBeUndefined();
+  expect(await fetched(url)).toEqual({ failure: "unusable" });
 });
 
 test("a source that breaks off, leads elsewhere or never comes is none, and leaves no memory behind", async () => {
-  expect(await fetched(`http://127.0.0.1:${port}/short`)).toBeUndefined();
-  expect(await fetched(`http://127.0.0.1:${port}/elsewhere`)).toBeUndefined();
+  expect(await fetched(`http://127.0.0.1:${port}/short`)).toEqual({ failure: "unusable" });
+  expect(await fetched(`http://127.0.0.1:${port}/elsewhere`)).toEqual({ failure: "unusable" });
   const impatient = new AbortController();
   const waiting = fetched(`http://127.0.0.1:${port}/never`, impatient.signal);
   const before = asked;
   while (asked === before) await new Promise((resolve) => setImmediate(resolve));
   impatient.abort();
-  expect(await waiting).toBeUndefined();
+  expect(await waiting).toEqual({ failure: "incomplete" });
   expect(memory.bytesInUse).toBe(0);
 });
 
@@ -108,6 +110,22 @@ test("a URL that does not come to its end is not waited for, nor is its connecti
   const impatient = new AbortController();
   const waiting = fetched(trickle, impatient.signal);
   impatient.abort();
-  expect(await waiting).toBeUndefined();
+  expect(await waiting).toEqual({ failure: "incomplete" });
   expect(trickle.destroyed).toBe(false);
+});
+
+test("a source that is too large, or for which there is no memory in time, is told apart from one that is none", async () => {
+  expect(await fetched(`http://127.0.0.1:${port}/large`)).toEqual({ failure: "too-large" });
+  const full = createBodyMemory(1 << 20);
+  const taken = await full.take("source", 1 << 20, never);
+  const impatient = new AbortController();
+  const before = asked;
+  const waiting = fetched(`http://127.0.0.1:${port}/source`, impatient.signal, undefined, full);
+  while (asked === before) await new Promise((resolve) => setImmediate(resolve));
+  // Its answer has come when the next one's has.
+  await fetch(`http://127.0.0.1:${port}/source`).then((answer) => answer.text());
+  impatient.abort();
+  expect(await waiting).toEqual({ failure: "no-memory" });
+  full.release(taken!);
+  expect(full.bytesInUse).toBe(0);
 });

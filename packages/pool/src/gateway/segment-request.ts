@@ -1,10 +1,10 @@
+import { createHash } from "node:crypto";
 import { create, fromBinary } from "@bufbuild/protobuf";
 import {
-  type Ability,
+  type AuthToken,
   decodeBase64,
   DEFAULT_SEGMENT_DURATION_MS,
   MAX_SEGMENT_DURATION_MS,
-  misfit,
   type Need,
   needFromWire,
   type Payment,
@@ -28,6 +28,8 @@ export interface Refusal {
 export interface SegmentRequest {
   readonly data: SegData;
   readonly payment: Payment;
+  /** Which stream it belongs to. */
+  readonly stream: string;
   readonly profiles: readonly Profile[];
   readonly durationMs: number;
   readonly need: Need;
@@ -64,28 +66,45 @@ function decodeSegData(header: string): SegData | Refusal {
 }
 
 /**
+ * The stream as the pool knows it. Gateway, manifest id and peer together survive a change of auth token; hashed, because
+ * a manifest id may be a stream key and any text at all.
+ */
+function streamKey(payment: Payment, data: SegData, peer: string): string {
+  return createHash("sha256")
+    .update(payment.sender)
+    .update("\0")
+    .update(data.manifestId)
+    .update("\0")
+    .update(peer)
+    .digest("hex")
+    .slice(0, 24);
+}
+
+/**
  * Reads and checks the headers of a segment request in the order of a stock orchestrator, so that a request with two
  * faults is refused for the same one.
  */
 export function readSegmentRequest(
-  headers: { readonly segment: string | undefined; readonly payment: string | undefined },
+  from: { readonly segment: string | undefined; readonly payment: string | undefined; readonly peer: string },
   pool: {
-    readonly ability: Ability;
+    /** Whether a segment with this need is taken, from this stream. */
+    readonly takes: (need: Need, token: AuthToken | undefined, stream: string) => boolean;
     readonly tokens: TokenIssuer;
     readonly nowMs: number;
     /** Whether a stream runs under a session id now. */
     readonly isRunning: (sessionId: string) => boolean;
   },
 ): SegmentRequest | Refusal {
-  const payment = decodePayment(headers.payment ?? "");
+  const payment = decodePayment(from.payment ?? "");
   if ("status" in payment) return payment;
-  const data = decodeSegData(headers.segment ?? "");
+  const data = decodeSegData(from.segment ?? "");
   if ("status" in data) return data;
   const profiles = profilesOfSegment(data);
   if (typeof profiles === "string") return { status: 403, text: profiles };
   if (data.duration < 0 || data.duration > MAX_SEGMENT_DURATION_MS) return { status: 403, text: segmentText.duration };
   const need = needFromWire(data.capabilities);
-  if (misfit(pool.ability, need) !== undefined) return { status: 403, text: segmentText.capabilities };
+  const stream = streamKey(payment, data, from.peer);
+  if (!pool.takes(need, data.authToken, stream)) return { status: 403, text: segmentText.capabilities };
   const problem = pool.tokens.check(data.authToken, pool.nowMs);
   // The wall clock may have jumped, and nobody else shows a token of a stream that runs.
   if (problem && !(problem === "expired" && pool.isRunning(data.authToken?.sessionId ?? ""))) {
@@ -98,5 +117,5 @@ export function readSegmentRequest(
   }
   const impossible = impossibleWish(profiles, data);
   if (impossible !== undefined) return { status: 400, text: impossible };
-  return { data, payment, profiles, durationMs: data.duration || DEFAULT_SEGMENT_DURATION_MS, need };
+  return { data, payment, stream, profiles, durationMs: data.duration || DEFAULT_SEGMENT_DURATION_MS, need };
 }

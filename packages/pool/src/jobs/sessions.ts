@@ -59,6 +59,11 @@ export class Sessions {
     return this.#bySessionId.get(sessionId)?.key;
   }
 
+  /** Whether the stream with this key runs now. */
+  has(key: string): boolean {
+    return this.#streams.has(key);
+  }
+
   /** Whether a stream runs under this session id now. */
   knows(sessionId: string): boolean {
     return this.#bySessionId.has(sessionId);
