@@ -27,7 +27,7 @@ beforeAll(async () => {
     { version: "0.1.0", logger: silentLogger, clock: systemClock },
   );
   await pool.untilConnected(1, 60_000);
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   for (const pid of await encoders()) process.kill(pid, "SIGCONT");
   await worker?.[Symbol.asyncDispose]();
@@ -79,7 +79,7 @@ test("a gateway that leaves in the middle of a segment costs our worker nothing 
   }
   expect(await pushUnhurried(gateway, "left", 2)).toMatchObject({ kind: "done" });
   expect(worker.status()).toMatchObject({ segmentsDone: 1 });
-}, 120_000);
+}, 240_000);
 
 test("a worker of ours that was too slow, so that another one was first, stops what nobody wants any more", async () => {
   const gateway = pool.gateway();
@@ -89,4 +89,4 @@ test("a worker of ours that was too slow, so that another one was first, stops w
   expect(await late).toMatchObject({ kind: "done" });
   expect(heir.tasks).toHaveLength(1);
   await untilGone(pids);
-}, 120_000);
+}, 240_000);

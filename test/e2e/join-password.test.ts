@@ -19,7 +19,7 @@ test("a pool's password is asked of issued credentials too: our program joins wi
   const worker = spawn(
     process.execPath,
     [bin, "worker", ...flags, "--join-password-file", join(dir, "password"), "--work-dir", join(dir, "work")],
-    { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, NODE_OPTIONS: "" } },
+    { stdio: "ignore", env: { ...process.env, NODE_OPTIONS: "" } },
   );
   const ended = new Promise((resolve) => worker.once("exit", resolve));
   try {
@@ -27,7 +27,7 @@ test("a pool's password is asked of issued credentials too: our program joins wi
     expect(admin.status().rigs.map(({ worker: address, rig }) => `${address}.${rig}`)).toEqual([`${ADA}.rack`]);
     // Its results are its own, and so is what they earn.
     expect(await pushUnhurried(pool.gateway(), "stream", 0)).toMatchObject({ kind: "done" });
-    expect((await admin.balances()).map(({ worker: address, segments }) => [address, segments])).toEqual([[ADA, 1]]);
+    expect((await admin.balances()).map(({ worker: address, segments }) => [address, segments])).toEqual([[ADA, 1n]]);
     await admin.revokeCredential(issued.id);
     await ended;
     expect((await pool.events("rig.refused")).map(({ data }) => data["reason"])).toEqual(["revoked"]);
@@ -54,4 +54,4 @@ test("without the password a worker is told what makes it stop, whether its secr
     [ADA, ADA, BOB, BOB].map((worker) => ["wrong-password", worker]),
   );
   expect(JSON.stringify(events)).not.toContain(issued.secret);
-}, 120_000);
+}, 240_000);

@@ -35,4 +35,4 @@ test("a pool takes no more streams than it is told to, whatever tokens there are
   expect(await old.push()).toBe("renditions");
   expect(await second.push()).toBe("renditions");
   expect(await first.push()).toBe("503 TranscoderInvalidVideo");
-}, 60_000);
+}, 240_000);
