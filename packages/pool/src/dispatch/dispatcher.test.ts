@@ -609,8 +609,9 @@ describe("lateness", () => {
     bench.pass(300);
     const effects = bench.accept(hedge.attempt);
     expect(only(effects, "cancel").attempt).toBe(first.attempt);
-    // Its session stays there, and what it does is stopped.
-    expect(only(effects, "stop")).toMatchObject({ session: "s", connection: "a" });
+    // Its session has moved, and what it does is stopped by that.
+    expect(only(effects, "unbind")).toMatchObject({ session: "s", connection: "a" });
+    expect(all(effects, "stop")).toEqual([]);
     expect(bench.view(rig("a"))).toMatchObject({ failed: 0, standing: "trusted" });
     expect(bench.accept(first.attempt)).toEqual([]);
     expect(bench.view(rig("a")).accepted).toBe(10);
