@@ -1,7 +1,5 @@
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import {
-  concatHex,
-  encodeAbiParameters,
   encodeFunctionData,
   getCreate2Address,
   hashMessage,
@@ -12,35 +10,13 @@ import {
 } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { compile } from "../../contracts/compile.ts";
 import type { Hex } from "../payouts/types.ts";
 import { type LocalChain, startLocalChain } from "./local-chain.ts";
 import type { ChainNode } from "./node.ts";
 import { createSignatureCheck } from "./signatures.ts";
 import { ourAddress } from "./signer.ts";
+import { codeOf, deployCode, walletOf } from "./testing/wallets.ts";
 import { openViemNode } from "./viem-node.ts";
-
-const WALLETS = `
-// SPDX-License-Identifier: MIT
-pragma solidity 0.8.37;
-contract Wallet {
-  address immutable owner;
-  constructor(address of_) { owner = of_; }
-  function isValidSignature(bytes32 hash, bytes calldata given) external view returns (bytes4) {
-    if (given.length != 65) return 0xffffffff;
-    bytes32 r = bytes32(given[0:32]);
-    bytes32 s = bytes32(given[32:64]);
-    return ecrecover(hash, uint8(given[64]), r, s) == owner ? bytes4(0x1626ba7e) : bytes4(0xffffffff);
-  }
-}
-contract Factory {
-  function make(address of_) external returns (address) { return address(new Wallet{salt: 0}(of_)); }
-}
-contract Reverts { function isValidSignature(bytes32, bytes calldata) external pure returns (bytes4) { revert("no"); } }
-contract Silent { fallback() external {} }
-`;
-const compiled = compile({ "Wallets.sol": WALLETS })["Wallets.sol"] ?? {};
-const codeOf = (name: string): Hex => `0x${compiled[name]?.evm.bytecode.object ?? ""}`;
 
 const key = (n: number) => privateKeyToAccount(`0x${n.toString(16).padStart(64, "0")}`);
 const [owner, thief] = [key(0xa11ce), key(0xbad)];
@@ -54,18 +30,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => chain[Symbol.asyncDispose]());
 
-async function deploy(data: Hex): Promise<WorkerAddress> {
-  const [from] = (await chain.request("eth_accounts", [])) as string[];
-  const hash = (await chain.request("eth_sendTransaction", [{ from, data, gas: "0x989680" }])) as Hex;
-  type Made = { readonly contractAddress: string };
-  // A block is made right after the transaction is taken, but not before that is answered.
-  for (;;) {
-    const receipt = (await chain.request("eth_getTransactionReceipt", [hash])) as Made | null;
-    if (receipt) return ourAddress(receipt.contractAddress);
-  }
-}
-const walletOf = (of: string): Hex =>
-  concatHex([codeOf("Wallet"), encodeAbiParameters([{ type: "address" }], [of as Hex])]);
+const deploy = (data: Hex): Promise<WorkerAddress> => deployCode(chain, data);
 
 test("a key signs for its own address, without a chain to ask", async () => {
   const check = createSignatureCheck([], 1);
