@@ -1,3 +1,8 @@
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { get } from "node:https";
+import type { TLSSocket } from "node:tls";
+import { fileURLToPath } from "node:url";
 import {
   jobsAnswerSchema,
   poolAnswerSchema,
@@ -81,4 +86,33 @@ test("a segment that a worker did stands on every page of it: earned, held, why,
     ["ledger", "ok"],
     ["payouts", "not-configured"],
   ]);
+});
+
+test("pages that other machines reach are HTTPS, with the certificate that gateways see: the one of --tls-cert", async () => {
+  const file = (name: string): string =>
+    fileURLToPath(new URL(`../fixtures/tls/test-only.${name}.pem`, import.meta.url));
+  await using secure = await startTestPool({
+    tlsCertFile: file("cert"),
+    tlsKeyFile: file("key"),
+    api: {
+      listen: { host: "0.0.0.0", port: 0 },
+      named: true,
+      trustProxy: false,
+      identity: { name: "", logoUrl: null, contacts: [], hardware: null, notice: null },
+    },
+  });
+  const { port, protocol } = new URL(secure.running.publicUrl ?? "");
+  expect(protocol).toBe("https:");
+  const shown = (path: string, at: number): Promise<string> =>
+    new Promise((resolve, reject) => {
+      get(`https://127.0.0.1:${at}${path}`, { rejectUnauthorized: false }, (answer) => {
+        const { fingerprint256 } = (answer.socket as TLSSocket).getPeerCertificate();
+        answer.resume().once("end", () => resolve(fingerprint256));
+      }).on("error", reject);
+    });
+  const { fingerprint256 } = new X509Certificate(await readFile(file("cert")));
+  expect(await shown("/v1/pool", Number(port))).toBe(fingerprint256);
+  expect(await shown("/", secure.running.listen.port)).toBe(fingerprint256);
+  // In the clear there is nothing to read.
+  await expect(fetch(`http://127.0.0.1:${port}/v1/pool`)).rejects.toThrow();
 });

@@ -1,0 +1,132 @@
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@openpool/base";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { ada, openWorld, type World } from "./testing/world.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+const SECRET = "nobody may read this";
+
+let dir: string;
+let world: World;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "openpool-hostile-"));
+  await mkdir(join(dir, "pages", "assets"), { recursive: true });
+  await writeFile(join(dir, "secret.txt"), SECRET);
+  await writeFile(join(dir, "pages", "index.html"), "<!doctype html><title>pages</title>");
+  await writeFile(join(dir, "pages", "assets", "main-abc.js"), "export {};");
+  world = await openWorld({ dashboardDir: join(dir, "pages"), streamsPerAddress: 2 }, {}, systemClock);
+});
+afterAll(async () => {
+  await world[Symbol.asyncDispose]();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function dial(): Socket {
+  const socket = connect(Number(new URL(world.api.url).port), "127.0.0.1");
+  socket.on("error", () => {});
+  return socket;
+}
+
+/** Sends bytes as they are, which no client would, and reads until the other side hangs up. */
+async function raw(request: string): Promise<{ readonly status: number; readonly text: string }> {
+  const socket = dial();
+  let text = "";
+  socket.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+  socket.write(request);
+  await once(socket, "close");
+  return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), text };
+}
+const get = (path: string, headers = ""): ReturnType<typeof raw> =>
+  raw(`GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${headers}\r\n`);
+/** The pool is as well as before. */
+const serves = async (): Promise<void> => expect((await get("/v1/terms")).status).toBe(200);
+
+test.each([
+  "/../secret.txt",
+  "/assets/../../secret.txt",
+  "/assets/%2e%2e/%2e%2e/secret.txt",
+  "/assets/..%2f..%2fsecret.txt",
+  "/assets/..%5c..%5csecret.txt",
+  "/assets/....//....//secret.txt",
+  "/assets/%252e%252e/%252e%252e/secret.txt",
+  "//secret.txt",
+  "/assets//../../secret.txt",
+  "/assets/main-abc.js%00/../../../secret.txt",
+  "/%c0%ae%c0%ae/secret.txt",
+  "/v1/../../secret.txt",
+  "/v1/workers/..%2f..%2f..%2fsecret.txt",
+  `/v1/workers/${ada}/rigs/..%2f..%2fsecret.txt`,
+  "http://localhost/../secret.txt",
+  "file:///etc/passwd",
+])("no file but the pages' own is read by %s", async (path) => {
+  const { status, text } = await get(path);
+  expect(text).not.toContain(SECRET);
+  expect(text).not.toContain("root:");
+  expect(status).toBeGreaterThanOrEqual(200);
+  expect(status).toBeLessThan(500);
+});
+
+test("questions without end are refused before they are understood", async () => {
+  const long = "a".repeat(100_000);
+  const many = `state=online&`.repeat(5_000);
+  for (const answer of [
+    await get(`/v1/workers?search=${long}`),
+    await get(`/v1/workers?${many}`),
+    await get("/v1/terms", `x-padding: ${long}\r\n`),
+    await get("/v1/terms", `${"x: y\r\n".repeat(20_000)}`),
+  ]) {
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    expect(answer.status).toBeLessThan(500);
+    expect(answer.text.length).toBeLessThan(10_000);
+  }
+  const post = (body: string): ReturnType<typeof raw> =>
+    raw(
+      `POST /v1/alerts HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+  const deep = `{"worker":${"[".repeat(20_000)}${"]".repeat(20_000)}}`;
+  for (const body of [deep, `{"worker":"${long.repeat(20)}"}`, '{"__proto__":{"admin":true}}', "{", "null"]) {
+    const { status } = await post(body);
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect(status).toBeLessThan(500);
+  }
+  await serves();
+});
+
+test("a reader of events that takes nothing is cut off, and holds neither its place nor memory; others read on", async () => {
+  const slow = dial();
+  slow.write("GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n");
+  await once(slow, "data");
+  slow.pause();
+  const end = new AbortController();
+  const good = await fetch(`${world.api.url}/v1/events`, { signal: end.signal });
+  let read = 0;
+  const reading = (async () => {
+    for await (const chunk of good.body!) read += chunk.length;
+  })().catch(() => {});
+  const status = async (): Promise<number> => {
+    const answer = await fetch(`${world.api.url}/v1/events`);
+    await answer.body?.cancel();
+    return answer.status;
+  };
+  expect(await status()).toBe(429);
+
+  // More than a reader may leave lying here, and than systems hold on the way.
+  const EVENTS = 150;
+  const banned = "x".repeat(100_000);
+  const one = { type: "worker.changed", worker: ada, data: { banned, by: "operator" } };
+  for (let i = 0; i < EVENTS; i += 10) await world.store.append(Array.from({ length: 10 }, () => one));
+  const told = EVENTS * banned.length;
+  await expect.poll(() => read, { timeout: 30_000 }).toBeGreaterThan(told);
+  await expect.poll(status, { timeout: 30_000 }).toBe(200);
+  let late = 0;
+  slow.on("data", (chunk: Buffer) => (late += chunk.length)).resume();
+  await once(slow, "close");
+  expect(late).toBeLessThan(told);
+  end.abort();
+  await reading;
+  await serves();
+});
