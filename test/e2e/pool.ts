@@ -5,6 +5,7 @@ import { type Clock, type Logger, silentLogger, systemClock } from "@openpool/ba
 import { type PoolOptions, type RunningPool, startPool } from "@openpool/pool";
 import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
 import { type FakeTranscoder, type FakeTranscoderOptions, startFakeTranscoder } from "../peers/fake-transcoder.ts";
+import { patientClock } from "../peers/patient-clock.ts";
 import { readyProfiles, SOURCE_DURATION_MS, sourceSegment } from "../peers/media.ts";
 
 /** Two payout addresses, as their owners write them. */
@@ -54,16 +55,6 @@ export function testOptions(dataDir: string, changed: Partial<PoolOptions> = {})
   };
 }
 
-/**
- * That of a gateway which waits ten times as long as one does: on one event loop with all others, what it would give up for
- * is no fault of the pool's.
- */
-const patientClock: Clock = {
-  now: () => systemClock.now(),
-  monotonicMs: () => systemClock.monotonicMs(),
-  after: (delayMs, callback) => systemClock.after(10 * delayMs, callback),
-};
-
 export async function startTestPool(
   changed: Partial<PoolOptions> = {},
   deps: { readonly logger?: Logger; readonly clock?: Clock } = {},
@@ -86,7 +77,7 @@ export async function startTestPool(
     gateway() {
       const gateway = openGatewayClient(
         { orchestrator: `https://${addr}` },
-        { logger: silentLogger, clock: patientClock },
+        { logger: silentLogger, clock: patientClock() },
       );
       opened.push(gateway);
       return gateway;

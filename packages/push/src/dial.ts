@@ -1,7 +1,7 @@
 import http2 from "node:http2";
 import net from "node:net";
 import tls from "node:tls";
-import { errorCode, errorText } from "@openpool/base";
+import { type Clock, errorCode, errorText } from "@openpool/base";
 import { HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
 
 /** A stock gateway's limit for TCP and TLS together. */
@@ -11,7 +11,7 @@ const DIAL_TIMEOUT_MS = 2_000;
  * A connection that speaks h2: TLS with ALPN for https, prior knowledge for http. Nobody verifies certificates in Livepeer,
  * so neither does this. Rejects with words for people.
  */
-export function dial(origin: string): Promise<http2.ClientHttp2Session> {
+export function dial(origin: string, clock: Clock): Promise<http2.ClientHttp2Session> {
   const url = new URL(origin);
   return new Promise((resolve, reject) => {
     const host = url.hostname.replace(/^\[|\]$/g, "");
@@ -26,15 +26,17 @@ export function dial(origin: string): Promise<http2.ClientHttp2Session> {
             ALPNProtocols: ["h2", "http/1.1"],
             rejectUnauthorized: false,
           });
-    const slow = setTimeout(() => socket.destroy(new Error(`no connection to ${url.host} in time`)), DIAL_TIMEOUT_MS);
+    const inTime = clock.after(DIAL_TIMEOUT_MS, () =>
+      socket.destroy(new Error(`no connection to ${url.host} in time`)),
+    );
     const fail = (error: Error): void => {
-      clearTimeout(slow);
+      inTime();
       reject(new Error(whyNotDialled(error, url), { cause: error }));
     };
     socket.once("error", fail);
     socket.once("connect", () => socket.setNoDelay(true));
     socket.once(url.protocol === "http:" ? "connect" : "secureConnect", () => {
-      clearTimeout(slow);
+      inTime();
       if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {
         socket.destroy();
         return reject(new Error(`${url.host} does not offer HTTP/2`));

@@ -1,7 +1,8 @@
 import http from "node:http";
 import https from "node:https";
-import { errorText } from "@openpool/base";
+import { type Clock, errorText } from "@openpool/base";
 import { DOWNLOAD_TIMEOUT_MS, MAX_SEGMENT_BYTES } from "@openpool/protocol";
+import { timeLimit } from "./time-limit.ts";
 
 export type DownloadOutcome =
   | { readonly kind: "done"; readonly data: Buffer }
@@ -17,7 +18,7 @@ export interface Downloader extends Disposable {
  * Downloads as stock nodes do: HTTP/1.1, no ALPN extension at all, certificates not verified, kept-alive connections,
  * status exactly 200, four seconds in all.
  */
-export function openDownloader(): Downloader {
+export function openDownloader(clock: Clock): Downloader {
   const plain = new http.Agent({ keepAlive: true, maxFreeSockets: 16 });
   const tls = new https.Agent({ keepAlive: true, maxFreeSockets: 16, rejectUnauthorized: false, ALPNProtocols: [] });
   return {
@@ -25,12 +26,12 @@ export function openDownloader(): Downloader {
       return new Promise((resolve, reject) => {
         const target = URL.canParse(url) ? new URL(url) : undefined;
         if (!target) return resolve({ kind: "broken", text: `not a URL: ${url}` });
-        const timeout = AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS);
-        const limit = signal ? AbortSignal.any([signal, timeout]) : timeout;
+        const timeout = timeLimit(clock, DOWNLOAD_TIMEOUT_MS);
+        const limit = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
         const secure = target.protocol === "https:";
         const fail = (error: unknown): void => {
           if (signal?.aborted) reject(signal.reason);
-          else if (timeout.aborted) resolve({ kind: "timeout" });
+          else if (timeout.signal.aborted) resolve({ kind: "timeout" });
           else resolve({ kind: "broken", text: errorText(error) });
         };
         const options = { agent: secure ? tls : plain, signal: limit };
@@ -49,6 +50,7 @@ export function openDownloader(): Downloader {
           });
         });
         request.on("error", fail);
+        request.on("close", () => timeout[Symbol.dispose]());
       });
     },
     [Symbol.dispose]() {

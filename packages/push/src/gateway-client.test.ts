@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import net from "node:net";
 import tls from "node:tls";
 import { toBinary } from "@bufbuild/protobuf";
-import { silentLogger, systemClock } from "@openpool/base";
-import { type Profile, TranscodeResultSchema } from "@openpool/protocol";
+import { silentLogger } from "@openpool/base";
+import { DOWNLOAD_TIMEOUT_MS, headersTimeoutMs, type Profile, TranscodeResultSchema } from "@openpool/protocol";
 import { keccak } from "hash-wasm";
 import { describe, expect, test } from "vitest";
 import { readyProfiles, readyRenditions, SOURCE_DURATION_MS, sourceSegment } from "../../../test/peers/media.ts";
+import { patientClock } from "../../../test/peers/patient-clock.ts";
 import {
   type OrchestratorScript,
   requestedCapabilities,
@@ -15,7 +16,7 @@ import {
 } from "../../../test/peers/scripted-orchestrator.ts";
 import { type GatewayClient, openGatewayClient, type SegmentToPush } from "./gateway-client.ts";
 
-const dependencies = { logger: silentLogger, clock: systemClock };
+const dependencies = { logger: silentLogger, clock: patientClock() };
 
 const segment = (seq: number, change: Partial<SegmentToPush> = {}): SegmentToPush => ({
   manifestId: "stream",
@@ -30,9 +31,10 @@ const segment = (seq: number, change: Partial<SegmentToPush> = {}): SegmentToPus
 async function withOrchestrator(
   script: OrchestratorScript,
   run: (client: GatewayClient, orchestrator: Awaited<ReturnType<typeof startScriptedOrchestrator>>) => Promise<void>,
+  clock = dependencies.clock,
 ): Promise<void> {
   await using orchestrator = await startScriptedOrchestrator(script);
-  await using client = openGatewayClient({ orchestrator: orchestrator.uri }, dependencies);
+  await using client = openGatewayClient({ orchestrator: orchestrator.uri }, { ...dependencies, clock });
   await run(client, orchestrator);
 }
 
@@ -162,7 +164,8 @@ describe("a session", () => {
 });
 
 describe("a lost segment says what happened:", () => {
-  const cases: readonly (readonly [string, OrchestratorScript, object])[] = [
+  const LONG_MS = 10_000;
+  const cases: readonly (readonly [string, OrchestratorScript, expected: object, givenUpAfterMs?: number])[] = [
     ["no session", { getOrchestrator: () => "OrchestratorCapped" }, { kind: "no-session", text: "OrchestratorCapped" }],
     [
       "refused",
@@ -183,11 +186,17 @@ describe("a lost segment says what happened:", () => {
     ["stream reset", { segment: () => ({ kind: "reset" }) }, { kind: "broken", during: "segment" }],
     ["connection cut", { segment: () => ({ kind: "cut" }) }, { kind: "broken", during: "segment" }],
     ["rendition gone", { rendition: () => ({ status: 404 }) }, { kind: "broken", during: "rendition" }],
-    ["rendition late", { rendition: () => ({ afterMs: 4500 }) }, { kind: "timeout", waitedFor: "rendition" }],
+    [
+      "rendition late",
+      { rendition: () => ({ afterMs: 600_000 }) },
+      { kind: "timeout", waitedFor: "rendition" },
+      DOWNLOAD_TIMEOUT_MS,
+    ],
     [
       "late headers",
-      { segment: () => ({ kind: "empty", headersAfterMs: 2500 }) },
+      { segment: () => ({ kind: "empty", headersAfterMs: 600_000 }) },
       { kind: "timeout", waitedFor: "headers" },
+      headersTimeoutMs(LONG_MS),
     ],
     [
       "one rendition too few",
@@ -200,10 +209,14 @@ describe("a lost segment says what happened:", () => {
       { kind: "broken", during: "rendition" },
     ],
   ];
-  test.concurrent.each(cases)("%s", async (_name, script, expected) =>
-    withOrchestrator(script, async (client) => {
-      expect(await client.pushSegment(segment(0))).toMatchObject(expected);
-    }),
+  test.concurrent.each(cases)("%s", async (_name, script, expected, givenUpAfterMs) =>
+    withOrchestrator(
+      script,
+      async (client) => {
+        expect(await client.pushSegment(segment(0, { durationMs: LONG_MS }))).toMatchObject(expected);
+      },
+      patientClock(givenUpAfterMs),
+    ),
   );
 
   test("nobody listens", async () => {

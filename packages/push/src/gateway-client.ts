@@ -69,11 +69,11 @@ type Session =
 export function openGatewayClient(options: GatewayOptions, dependencies: GatewayDependencies): GatewayClient {
   const { logger, clock } = dependencies;
   const poster = openSegmentPoster(clock);
-  const downloader = openDownloader();
+  const downloader = openDownloader(clock);
   const sessions = new Map<string, Promise<Session>>();
 
   const openSession = async (uri: string, segment: SegmentToPush): Promise<Session> => {
-    const outcome = await getOrchestrator(uri, jobCapabilities(segment), segment.signal);
+    const outcome = await getOrchestrator(uri, jobCapabilities(segment), { clock, signal: segment.signal });
     if (outcome.kind === "timeout") return { kind: "timeout", waitedFor: "session" };
     if (outcome.kind === "refused") return { kind: "no-session", text: outcome.text };
     if (outcome.kind === "unreachable") return outcome;
@@ -175,13 +175,13 @@ export function openGatewayClient(options: GatewayOptions, dependencies: Gateway
     const session = await sessions.get(manifestId)?.catch(() => undefined);
     sessions.delete(manifestId);
     if (session?.kind !== "session" || !session.info.authToken) return;
-    const outcome = await endTranscodingSession(session.info.transcoder, session.info.authToken, signal);
+    const outcome = await endTranscodingSession(session.info.transcoder, session.info.authToken, { clock, signal });
     if (outcome.kind !== "answer") logger.debug("the session was not ended", { manifestId, outcome: outcome.kind });
   };
 
   return {
-    getOrchestrator: (capabilities, signal) => getOrchestrator(options.orchestrator, capabilities, signal),
-    ping: (value, signal) => ping(options.orchestrator, value, signal),
+    getOrchestrator: (capabilities, signal) => getOrchestrator(options.orchestrator, capabilities, { clock, signal }),
+    ping: (value, signal) => ping(options.orchestrator, value, { clock, signal }),
     async pushSegment(segment) {
       const outcome = await exchange(segment);
       // As a stock gateway: what it would retry elsewhere costs the session, so the next segment asks for a new one.

@@ -7,7 +7,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { errorText } from "@openpool/base";
+import { type Clock, errorText } from "@openpool/base";
 import {
   type AuthToken,
   capabilityWords,
@@ -24,6 +24,7 @@ import {
   PingPongSchema,
 } from "@openpool/protocol";
 import { dial } from "./dial.ts";
+import { timeLimit } from "./time-limit.ts";
 
 /** A stock gateway gives a refresh 2.5 s and a dial 3 s; one limit for the whole call is enough. */
 const CALL_TIMEOUT_MS = 3_000;
@@ -39,6 +40,12 @@ export type CallOutcome<Answer> =
   | { readonly kind: "unreachable"; readonly text: string }
   | { readonly kind: "timeout" };
 
+/** By which clock a call is given up, and what else ends it. */
+export interface CallLimits {
+  readonly clock: Clock;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** One unary method: its path, and what goes in and comes out. */
 interface Method<Request extends DescMessage, Response extends DescMessage> {
   readonly path: string;
@@ -49,18 +56,18 @@ interface Method<Request extends DescMessage, Response extends DescMessage> {
 /** Runs one call on a connection of its own, as stock gateways do: they dial for every GetOrchestrator. */
 async function callOnce<Request extends DescMessage, Response extends DescMessage>(
   uri: string,
-  signal: AbortSignal | undefined,
+  { clock, signal }: CallLimits,
   method: Method<Request, Response>,
   request: MessageInitShape<Request>,
 ): Promise<CallOutcome<MessageShape<Response>>> {
-  const timeout = AbortSignal.timeout(CALL_TIMEOUT_MS);
-  const limit = signal ? AbortSignal.any([signal, timeout]) : timeout;
+  using timeout = timeLimit(clock, CALL_TIMEOUT_MS);
+  const limit = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
   const given = new Promise<undefined>((resolve) => {
     if (limit.aborted) resolve(undefined);
     limit.addEventListener("abort", () => resolve(undefined), { once: true });
   });
   const { origin } = new URL(uri);
-  const dialling = dial(origin);
+  const dialling = dial(origin, clock);
   try {
     const session = await Promise.race([dialling, given]);
     const bytes = toBinary(method.request, create(method.request, request));
@@ -125,11 +132,11 @@ function callUnary(
 export function getOrchestrator(
   uri: string,
   capabilities: bigint,
-  signal?: AbortSignal,
+  limits: CallLimits,
 ): Promise<CallOutcome<OrchestratorInfo>> {
   return callOnce(
     uri,
-    signal,
+    limits,
     { path: "/net.Orchestrator/GetOrchestrator", request: OrchestratorRequestSchema, response: OrchestratorInfoSchema },
     {
       address: new Uint8Array(20), // off-chain gateways have no address
@@ -142,11 +149,11 @@ export function getOrchestrator(
 export function endTranscodingSession(
   uri: string,
   authToken: AuthToken,
-  signal?: AbortSignal,
+  limits: CallLimits,
 ): Promise<CallOutcome<unknown>> {
   return callOnce(
     uri,
-    signal,
+    limits,
     {
       path: "/net.Orchestrator/EndTranscodingSession",
       request: EndTranscodingSessionRequestSchema,
@@ -157,8 +164,8 @@ export function endTranscodingSession(
 }
 
 /** Echo request: on-chain orchestrators sign `value`, off-chain ones answer with no bytes. */
-export async function ping(uri: string, value: Uint8Array, signal?: AbortSignal): Promise<CallOutcome<Uint8Array>> {
+export async function ping(uri: string, value: Uint8Array, limits: CallLimits): Promise<CallOutcome<Uint8Array>> {
   const method = { path: "/net.Orchestrator/Ping", request: PingPongSchema, response: PingPongSchema };
-  const outcome = await callOnce(uri, signal, method, { value });
+  const outcome = await callOnce(uri, limits, method, { value });
   return outcome.kind === "answer" ? { kind: "answer", answer: outcome.answer.value } : outcome;
 }

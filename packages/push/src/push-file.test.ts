@@ -2,13 +2,14 @@ import { copyFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { silentLogger, systemClock } from "@openpool/base";
+import { silentLogger } from "@openpool/base";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readyProfiles, readyRenditions } from "../../../test/peers/media.ts";
+import { patientClock } from "../../../test/peers/patient-clock.ts";
 import { startScriptedOrchestrator } from "../../../test/peers/scripted-orchestrator.ts";
 import { type PushedSegment, pushFile, type PushOptions } from "./push-file.ts";
 
-const dependencies = { logger: silentLogger, clock: systemClock };
+const dependencies = { logger: silentLogger, clock: patientClock() };
 const media = fileURLToPath(new URL("../../../test/fixtures/media/720.ts", import.meta.url));
 let folder = "";
 

@@ -40,7 +40,7 @@ export function openSegmentPoster(clock: Clock): SegmentPoster {
   const connect = (origin: string): Promise<http2.ClientHttp2Session> => {
     const pooled = sessions.get(origin);
     if (pooled) return pooled;
-    const dialled = dial(origin).then((session) => {
+    const dialled = dial(origin, clock).then((session) => {
       open.add(session);
       const forget = (): void => {
         if (sessions.get(origin) === dialled) sessions.delete(origin);

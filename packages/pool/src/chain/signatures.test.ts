@@ -71,7 +71,7 @@ test("a wallet that does not exist yet signs with what makes it", async () => {
 test("contracts that revert, answer nothing or are none sign nothing", async () => {
   const check = createSignatureCheck([node], 1);
   const signature = await owner.signMessage({ message: TEXT });
-  for (const name of ["Reverts", "Silent"]) {
+  for (const name of ["Reverts", "Silent"] as const) {
     expect(await check.text(await deploy(codeOf(name)), TEXT, signature), name).toBe(false);
   }
   const nobody = parseAddress(`0x${"77".repeat(20)}`) as WorkerAddress;
