@@ -75,7 +75,7 @@ test("a push for ever stops when it is told to, cancelling what is under way", a
   });
   const stop = new AbortController();
   const pushed = push({ orchestrator: orchestrator.uri, count: "forever", signal: stop.signal });
-  await orchestrator.until(() => orchestrator.segments.length === 4);
+  await orchestrator.until(() => orchestrator.segments.length === 4, 60_000);
   stop.abort();
   expect((await pushed).map(({ outcome }) => outcome.kind)).toEqual(["done", "done", "done"]);
   expect(orchestrator.ended).toHaveLength(1);
