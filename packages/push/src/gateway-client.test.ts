@@ -209,7 +209,8 @@ describe("a lost segment says what happened:", () => {
       { kind: "broken", during: "rendition" },
     ],
   ];
-  test.concurrent.each(cases)("%s", async (_name, script, expected, givenUpAfterMs) =>
+  const rows = cases.map(([name, script, expected, atOnceMs]) => [name, script, expected, atOnceMs] as const);
+  test.concurrent.each(rows)("%s", async (_name, script, expected, givenUpAfterMs) =>
     withOrchestrator(
       script,
       async (client) => {
