@@ -12,7 +12,7 @@ import {
   watchConnectors,
 } from "@wagmi/core";
 import { type Chain, isAddressEqual, type TypedDataDefinition } from "viem";
-import type { Wallet } from "./wallets.ts";
+import type { ToSign, Wallet } from "./types.ts";
 
 /* Everything of wagmi, and so a file of its own: it is loaded with a page that signs, and with no other. */
 
@@ -71,10 +71,6 @@ export function watchWallets(chainId: number, tell: (wallets: readonly Wallet[])
     stop();
   };
 }
-
-/** What is signed: a text (EIP-191), or typed data (EIP-712), which wallets sign on its own chain alone. */
-export type ToSign =
-  { readonly chainId: number; readonly text: string } | { readonly chainId: number; readonly document: unknown };
 
 /** Asks a wallet for an address, and then for its signature. `other`: it offers none but this. */
 export async function signWith(

@@ -1,11 +1,5 @@
 import { useEffect, useState } from "react";
-import type { ToSign } from "./wagmi.ts";
-
-/** A wallet of the browser, by the name that it gives itself; one that has none is the browser's only one. */
-export interface Wallet {
-  readonly id: string;
-  readonly name: string;
-}
+import type { ToSign, Wallet } from "./types.ts";
 
 /** The wallet, or its owner, said no; the text is for people. */
 export class WalletProblem extends Error {}

@@ -5,8 +5,8 @@ import { text } from "../../text.tsx";
 import { words } from "../../text-settings.tsx";
 import { CopyButton } from "../../ui/address.tsx";
 import { Command } from "../../ui/parts.tsx";
-import type { ToSign } from "../../wallet/wagmi.ts";
-import { sign, useWallets, type Wallet, WalletProblem } from "../../wallet/wallets.ts";
+import type { ToSign, Wallet } from "../../wallet/types.ts";
+import { sign, useWallets, WalletProblem } from "../../wallet/wallets.ts";
 
 /** Changes something, then reads the settings and the sign-in anew. */
 export function useChange<Input, Answer>(change: (input: Input) => Promise<Answer>) {
