@@ -39,6 +39,7 @@ export const examples: readonly {
         minimumPayoutWei: "10000000000000000",
         schedule: "0 18 * * 1 (UTC)",
         gasBorneBy: "pool",
+        priceSource: "upstream",
         overrides: 0,
         sentence:
           "Of every fee the pool keeps 25 % and 75 % goes to the worker who did the job; held 24 h for checks, paid from 0.01 ETH on, gas on the pool.",
@@ -488,6 +489,7 @@ export const examples: readonly {
         minimumPayoutWei: "10000000000000000",
         schedule: "0 18 * * 1 (UTC)",
         gasBorneBy: "pool",
+        priceSource: "upstream",
         overrides: 0,
         sentence:
           "Of every fee the pool keeps 25 % and 75 % goes to the worker who did the job; held 24 h for checks, paid from 0.01 ETH on, gas on the pool.",
