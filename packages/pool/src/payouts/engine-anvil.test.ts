@@ -1,6 +1,3 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { PoolError, silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -180,49 +177,6 @@ describe("when blocks are made by hand", () => {
     await pool.finish();
     expect(await pool.chain.balance(worker)).toBe(999n);
   });
-
-  test("a process that is killed at any of its steps, again and again, pays once", async () => {
-    await using pool = await open();
-    const workers = [await pool.owe(newWorker(), 1_001n), await pool.owe(newWorker(), 1_002n)];
-    const program = fileURLToPath(new URL("testing/payer-process.ts", import.meta.url));
-    const settings = {
-      connection: pool.database.connection,
-      url: local.url,
-      chainId: local.chainId,
-      contract,
-      finality: FINALITY,
-    };
-    for (const dieAt of [3, 9, 14, 19, 23, 27]) {
-      const args = ["--conditions=source", "--import", "tsx", program, JSON.stringify({ ...settings, dieAt })];
-      const child = spawn(process.execPath, args, {
-        env: { ...process.env, KEY: local.richKeys[0] ?? "" },
-        stdio: "inherit",
-      });
-      const [, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
-      expect(signal).toBe("SIGKILL");
-      await mine();
-    }
-    // On a busy machine all of them may have died before they could plan.
-    await pool.engine.plan({ dryRun: false });
-    await pool.finish();
-    expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([1_001n, 1_002n]);
-    for (const [place, one] of workers.entries())
-      expect((await pool.ledger.balance(one)).paidWei).toBe(1_001n + BigInt(place));
-    // And whatever happened is told once, wherever a process died.
-    const told = (await pool.events()).map(
-      ({ type, data }) => `${type} ${data["intent"] ?? data["line"] ?? data["run"]}`,
-    );
-    const [run] = await pool.engine.runs();
-    const detail = await pool.engine.run(run?.id ?? "");
-    expect(told.filter((one) => !/^payout\.(outbid|reorged)/.test(one)).toSorted()).toEqual(
-      [
-        `payout.planned ${run?.id}`,
-        ...(detail?.intents ?? []).map(({ id }) => `payout.signed ${id}`),
-        ...(detail?.lines ?? []).map(({ id }) => `payout.paid ${id}`),
-      ].toSorted(),
-    );
-    // Each of them is a program that starts.
-  }, 400_000);
 });
 
 describe("bad input", () => {

@@ -16,6 +16,7 @@ import type {
   PayoutIntent,
   PayoutLine,
   PayoutRun,
+  PayoutWish,
   PayToChange,
   RunDetail,
   SignedTransaction,
@@ -99,22 +100,34 @@ export class MemoryPayoutStore implements PayoutStore {
   }
 
   async payees(): Promise<readonly PayeeRecord[]> {
-    const wish = { thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
     return [...new Set([...this.#held.keys(), ...this.#payTo.keys()])].map((worker) => ({
       worker,
-      payTo: this.#payTo.get(worker)?.findLast((one) => one.state === "in-force")?.payTo ?? worker,
-      ...wish,
+      ...this.#wishOf(worker),
       stopped: undefined,
       ...(this.#held.get(worker) ?? { held: undefined, plainOnly: false }),
     }));
+  }
+
+  #wishOf(worker: WorkerAddress): PayoutWish {
+    const pool = { payTo: worker, thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
+    const {
+      payTo,
+      thresholdWei,
+      asset,
+      maxGasPriceWei,
+      maxGasSharePpm,
+    }: PayoutWish = this.#payTo.get(worker)?.findLast((one) => one.state === "in-force") ?? pool;
+    return { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm };
   }
 
   async control(): Promise<Control> {
     return { ...this.#control };
   }
 
-  async plannedSince(): Promise<bigint> {
-    return 0n;
+  async plannedSince(atMs: number): Promise<bigint> {
+    return [...this.#lines.values()]
+      .filter((line) => line.plannedAtMs > atMs && line.state !== "returned" && line.state !== "failed")
+      .reduce((sum, line) => sum + line.amountWei, 0n);
   }
 
   async commitPlan(run: PayoutRun, lines: readonly PayoutLine[], nextAtMs: number | undefined): Promise<boolean> {
@@ -436,10 +449,13 @@ export class MemoryPayoutStore implements PayoutStore {
   async applyPayToChanges(nowMs: number): Promise<void> {
     for (const [worker, changes] of this.#payTo) {
       const state = (one: PayToChange) => (one.effectiveAtMs <= nowMs ? "in-force" : one.state);
+      const { payTo } = this.#wishOf(worker);
       this.#payTo.set(
         worker,
         changes.map((one) => ({ ...one, state: state(one) })),
       );
+      // A new address gets a new chance.
+      if (this.#wishOf(worker).payTo !== payTo) this.#held.delete(worker);
     }
   }
 }

@@ -24,7 +24,12 @@ export const fromHex = (hex: Hex): unknown =>
 export const hashOf = (text: string): Hex => `0x${createHash("sha256").update(text).digest("hex")}`;
 
 /** The bytes of a call: what it says, as JSON. */
-type SimCall = ReadCall | { readonly kind: "token-approve"; readonly spender: WorkerAddress; readonly amount: bigint };
+type SimCall =
+  | ReadCall
+  | { readonly kind: "token-approve"; readonly spender: WorkerAddress; readonly amount: bigint }
+  /** What a multisig does: all of it, or nothing. */
+  | { readonly kind: "together"; readonly calls: readonly Called[] };
+type Called = Pick<UnsignedTransaction, "to" | "valueWei" | "data">;
 const bytesOf = (call: SimCall): Hex => toHex(call);
 const callOf = (data: Hex): SimCall | undefined =>
   data === FOREIGN_CALL || data === "0x" ? undefined : (fromHex(data) as SimCall);
@@ -34,8 +39,15 @@ export const simCalls: Calls = {
   payToken: (batch, token, payments) => bytesOf({ kind: "pay-token", batch, token, payments }),
   tokenTransfer: (to, amount) => bytesOf({ kind: "token-transfer", to, amount }),
   tokenApprove: (spender, amount) => bytesOf({ kind: "token-approve", spender, amount }),
-  read: callOf,
+  read(data) {
+    const call = callOf(data);
+    return call?.kind === "together" ? undefined : call;
+  },
 };
+
+/** Calls of a multisig as one. */
+export const together = (calls: readonly Called[]): Called =>
+  calls.length === 1 ? calls[0]! : { to: PAYER, valueWei: 0n, data: bytesOf({ kind: "together", calls }) };
 
 export const simSigner: Signer = {
   address: PAYER,
@@ -62,6 +74,17 @@ interface State {
   readonly tokens: bigint;
   readonly allowance: bigint;
 }
+/** What a block changes as it is made. */
+type NextState = Omit<{ -readonly [K in keyof State]: State[K] }, "received" | "spent"> & {
+  received: Map<WorkerAddress, bigint>;
+  spent: Set<Hex>;
+};
+const copyOf = (state: State): NextState => ({
+  ...state,
+  received: new Map(state.received),
+  spent: new Set(state.spent),
+});
+
 interface Block {
   readonly number: number;
   readonly hash: Hex;
@@ -93,7 +116,12 @@ export class World {
   baseFee = 100n;
   #salt = 0;
   #foreigners: number;
+  #strikes = false;
   healthy = false;
+  /** What a gas costs while the world is healthy. */
+  calmFee = 10n;
+  /** Nobody remembers what waits. */
+  forgetful = false;
   /** Unlike the pool's clock it never jumps. */
   timeMs = 1_000_000_000;
 
@@ -122,10 +150,11 @@ export class World {
       this.baseFee = BigInt(Math.max(1, Math.floor(Number(this.baseFee) * (0.7 + 0.7 * chance()))));
       if (this.baseFee > 5_000n) this.baseFee = 500n;
       for (const hash of this.waiting.keys()) if (chance() < 0.08) this.waiting.delete(hash);
-      if (chance() < 0.08) this.#reorg();
+      if (chance() < 0.08) this.reorg(1 + Math.floor(chance() * (DEPTH - 1)), () => chance() < 0.5);
       if (chance() < 0.4) return;
     } else {
-      this.baseFee = 10n;
+      this.baseFee = this.calmFee;
+      if (this.forgetful) this.waiting.clear();
     }
     this.mine();
   }
@@ -133,11 +162,13 @@ export class World {
   mine(): void {
     const { tip, chance } = this;
     let { nonce } = tip.state;
-    const state = { ...tip.state, received: new Map(tip.state.received), spent: new Set(tip.state.spent) };
+    const state = copyOf(tip.state);
     const receipts = new Map<Hex, Receipt>();
     const number = tip.number + 1;
     const blockHash = hashOf(`${number} ${tip.hash} ${this.#salt++}`);
-    if (!this.healthy && this.#foreigners > 0 && chance() < 0.03) {
+    const isStruck = this.#strikes || (!this.healthy && this.#foreigners > 0 && chance() < 0.03);
+    if (isStruck) {
+      this.#strikes = false;
       this.#foreigners -= 1;
       const hash = hashOf(`foreign ${number} ${nonce} ${this.#salt}`);
       this.sent.set(hash, { ...foreignTransaction, nonce });
@@ -162,11 +193,8 @@ export class World {
   }
 
   #execute(
-    { to, valueWei, data }: UnsignedTransaction,
-    state: Omit<{ -readonly [K in keyof State]: State[K] }, "received" | "spent"> & {
-      readonly received: Map<WorkerAddress, bigint>;
-      readonly spent: Set<Hex>;
-    },
+    { to, valueWei, data }: Called,
+    state: NextState,
   ): Pick<Receipt, "succeeded" | "batches" | "transfers"> {
     const nothing = { succeeded: true, batches: [], transfers: [] };
     const failed = { ...nothing, succeeded: false };
@@ -202,6 +230,13 @@ export class World {
         if (this.refusing.has(call.to)) return nothing;
         give(call, "tokens");
         return { ...nothing, transfers: [{ token: TOKEN, from: PAYER, to: call.to, amount: call.amount }] };
+      case "together": {
+        const inner = copyOf(state);
+        const done = call.calls.map((one) => this.#execute(one, inner));
+        if (done.some(({ succeeded }) => !succeeded)) return failed;
+        Object.assign(state, inner);
+        return { ...nothing, batches: done.flatMap(({ batches }) => batches) };
+      }
       case undefined:
         if (this.refusing.has(to)) return failed;
         give({ to, amount: valueWei }, "balance");
@@ -209,21 +244,32 @@ export class World {
     }
   }
 
-  #reorg(): void {
-    const most = this.tip.number - this.final;
-    const depth = Math.min(most, 1 + Math.floor(this.chance() * (DEPTH - 1)));
+  /** The last blocks vanish for others, as far as they are not final; which of their transactions wait again is said. */
+  reorg(wanted: number, waitsAgain: () => boolean): void {
+    const depth = Math.min(this.tip.number - this.final, wanted);
     if (depth < 1) return;
     const gone = this.blocks.splice(this.blocks.length - depth);
     for (const hash of gone.flatMap((block) => [...block.receipts.keys()])) {
       const transaction = this.sent.get(hash);
-      if (transaction && transaction.to !== FOREIGN && this.chance() < 0.5) this.waiting.set(hash, transaction);
+      if (transaction && transaction.to !== FOREIGN && waitsAgain()) this.waiting.set(hash, transaction);
     }
     for (let i = 0; i <= depth; i++) this.mine();
+  }
+
+  /** Somebody else makes the next transaction with our key. */
+  strike(): void {
+    this.#strikes = true;
   }
 
   /** Made by somebody else with our key. */
   isForeign(hash: Hex): boolean {
     return this.sent.get(hash)?.to === FOREIGN;
+  }
+
+  /** It waits and can still be mined, or is in a block. */
+  knows(hash: Hex): boolean {
+    const waits = (this.waiting.get(hash)?.nonce ?? -1) >= this.tip.state.nonce;
+    return waits || this.blocks.some(({ receipts }) => receipts.has(hash));
   }
 
   take(raw: Hex): void {

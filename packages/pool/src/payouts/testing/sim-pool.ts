@@ -4,7 +4,8 @@ import { openQuorumChain } from "../../chain/quorum.ts";
 import type { PayoutSettings } from "../context.ts";
 import { PayoutEngine } from "../engine.ts";
 import type { PayoutStore } from "../ports.ts";
-import { MemoryPayoutStore } from "./memory-store.ts";
+import type { PayoutWish } from "../types.ts";
+import { openRun, type SimBooks } from "./sim-books.ts";
 import { Crash, unsteady } from "./sim-chance.ts";
 import {
   address,
@@ -15,10 +16,11 @@ import {
   simCalls,
   simSigner,
   toHex,
-  TOKEN,
   type World,
 } from "./sim-chain.ts";
 import { SimNode } from "./sim-node.ts";
+
+export const START_MS = 1_700_000_000_000;
 
 /** What a process may ask that does not pay. */
 const READS = new Set(
@@ -28,69 +30,85 @@ const READS = new Set(
 );
 
 export interface SimPoolOptions {
-  readonly seed: number;
+  /** Which simulation it is, for whoever reads what went wrong. */
+  readonly name: string;
   readonly chance: () => number;
   readonly worlds: readonly [World, World];
   readonly workers: readonly WorkerAddress[];
-  readonly isMultisig: boolean;
-  readonly paysToken: boolean;
+  readonly books: SimBooks;
+  readonly rules: Partial<PayoutSettings["rules"]>;
+  readonly settings?: Partial<PayoutSettings>;
+  /** Simulations that share books have chains, and a time, of their own. */
+  readonly chainIds?: readonly [number, number];
+  readonly startMs?: number;
+  /** What befalls the next step of a process: asked before and after everything that it asks of others. */
+  readonly trouble: () => "crash" | "fail" | undefined;
+}
+
+interface Process {
+  readonly store: PayoutStore;
+  readonly engine: PayoutEngine;
+}
+
+/** A change of address that is not in force, as far as anybody can know. */
+interface Wished {
+  readonly payTo: WorkerAddress;
+  readonly effectiveAtMs: number;
 }
 
 /** Two processes of a pool that pay on one of two chains, out of books that survive them. */
 export class SimPool {
   readonly options: SimPoolOptions;
   readonly nodes: readonly SimNode[];
-  store = new MemoryPayoutStore();
   /** What workers really earned; books that were set back know less. */
   readonly credited = new Map<WorkerAddress, bigint>();
   /** Whose an address is, of those that workers named. */
   readonly #owners = new Map<WorkerAddress, WorkerAddress>();
+  readonly #wished: Wished[] = [];
   #settings: PayoutSettings;
   readonly #chains: readonly ReturnType<typeof openQuorumChain>[];
-  readonly #crashRate: number;
-  readonly #failRate: number;
-  readonly #engines: PayoutEngine[];
+  readonly #processes: Process[];
   /** On which of the two chains the pool pays. */
   #place = 0;
-  #backup: { readonly store: MemoryPayoutStore; readonly atMs: number } | undefined;
   /** Which of the two processes holds the lock. */
   leader = 0;
-  nowMs = 1_700_000_000_000;
+  #nowMs: number;
+  #latestMs: number;
   monotonicMs = 0;
   crashes = 0;
   moves = 0;
-  restores = 0;
   payToChanges = 0;
   #ids = 0;
 
   constructor(options: SimPoolOptions) {
     this.options = options;
-    const { chance, worlds, isMultisig, paysToken } = options;
-    const nodesOf = worlds.map((of, place) => [0, 1, 2].map((i) => new SimNode(`node ${i}`, of, place + 1)));
+    const { worlds, rules, chainIds = [1, 2], startMs = START_MS } = options;
+    this.#nowMs = this.#latestMs = startMs;
+    const nodesOf = worlds.map((of, place) => [0, 1, 2].map((i) => new SimNode(`node ${i}`, of, chainIds[place] ?? 0)));
     this.nodes = nodesOf.flat();
-    this.#crashRate = chance() < 0.2 ? 0 : 0.03 * chance();
-    this.#failRate = 0.02 * chance();
     this.#settings = {
       rules: {
-        method: isMultisig ? "safe" : chance() < 0.5 ? "batch" : chance() < 0.5 ? "transfers" : "auto",
-        asset: paysToken ? TOKEN : "eth",
+        method: "auto",
+        asset: "eth",
         choices: [],
         dailyCapWei: undefined,
         approvalAboveWei: undefined,
         maxGasPriceWei: undefined,
         maxGasSharePpm: undefined,
         batchContract: CONTRACT,
+        ...rules,
       },
       poolName: "sim",
-      batchSize: 1 + this.pick(4),
+      batchSize: 2,
       bumpAfterMs: 60_000,
       maxBump: 10,
       payToDelayMs: 0,
-      safe: isMultisig ? PAYER : undefined,
+      safe: rules.method === "safe" ? PAYER : undefined,
+      ...options.settings,
     };
     this.#chains = nodesOf.map((of, i) =>
       openQuorumChain(of, {
-        chainId: i + 1,
+        chainId: chainIds[i] ?? 0,
         quorum: 2,
         finality: DEPTH,
         maxGasPriceWei: undefined,
@@ -100,7 +118,7 @@ export class SimPool {
         encodeIsPaid: () => toHex({}),
       }),
     );
-    this.#engines = [this.#open(0), this.#open(1)];
+    this.#processes = [this.#open(0), this.#open(1)];
   }
 
   pick(n: number): number {
@@ -108,7 +126,24 @@ export class SimPool {
   }
 
   get engine(): PayoutEngine {
-    return this.#engines[this.leader]!;
+    return this.#processes[this.leader]!.engine;
+  }
+
+  get books(): SimBooks {
+    return this.options.books;
+  }
+
+  get isMultisig(): boolean {
+    return this.#settings.rules.method === "safe";
+  }
+
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  set nowMs(ms: number) {
+    this.#nowMs = ms;
+    this.#latestMs = Math.max(this.#latestMs, ms);
   }
 
   /** The chain that it pays on. */
@@ -116,42 +151,57 @@ export class SimPool {
     return this.options.worlds[this.#place]!;
   }
 
-  #open(me: number): PayoutEngine {
+  #open(me: number): Process {
+    const { books } = this.options;
+    let isGone = false;
+    // A process that crashed asks nothing any more, whoever of it has caught what was thrown.
     const trouble = (): "crash" | "fail" | undefined => {
-      if (this.options.worlds[0].healthy) return undefined;
-      const roll = this.options.chance();
-      return roll < this.#crashRate ? "crash" : roll < this.#crashRate + this.#failRate ? "fail" : undefined;
+      const what = isGone ? "crash" : this.options.trouble();
+      isGone ||= what === "crash";
+      return what;
     };
     const clock: Clock = { now: () => this.nowMs, monotonicMs: () => this.monotonicMs, after: () => () => {} };
-    return new PayoutEngine(this.#settings, {
+    const store = books.connect();
+    const mayUse = (name: string): boolean => books.hasLock || READS.has(name) || this.leader === me;
+    const engine = new PayoutEngine(this.#settings, {
       terms: () => ({ minimumWei: 1n, gasBorneBy: "pool", schedule: undefined, timeZone: "UTC" }),
-      store: unsteady<PayoutStore>(this.store, trouble, (name) => READS.has(name) || this.leader === me),
+      store: unsteady<PayoutStore>(store, trouble, mayUse),
       chain: unsteady(this.#chains[this.#place]!, trouble, () => true),
       signer: unsteady(simSigner, trouble, () => true),
       calls: simCalls,
       clock,
       logger: silentLogger,
-      newId: () => `00000000-0000-7000-8000-${(++this.#ids).toString(16).padStart(12, "0")}`,
+      newId: () => {
+        const [chain = 0] = this.options.chainIds ?? [];
+        return `${chain.toString(16).padStart(8, "0")}-0000-7000-8000-${(++this.#ids).toString(16).padStart(12, "0")}`;
+      },
       // A unit of the token for each wei: what arrives is what was owed.
       price: async (token) => ({ token, unitsPerEth: 10n ** 18n, source: "a test", atBlock: undefined }),
       signedBy: async () => true,
     });
+    return { store, engine };
   }
 
-  /** Both processes are started again. */
-  #restart(): void {
-    this.#engines.splice(0, 2, this.#open(0), this.#open(1));
+  /** A process is started again. */
+  async #reopen(me: number): Promise<void> {
+    await this.books.disconnect(this.#processes[me]!.store);
+    this.#processes[me] = this.#open(me);
+  }
+
+  async restart(): Promise<void> {
+    await this.#reopen(0);
+    await this.#reopen(1);
   }
 
   /** Does something with an engine, which may crash of it; what it refuses is no trouble. */
   async use(me: number, work: (engine: PayoutEngine) => Promise<unknown>): Promise<PoolError | undefined> {
     try {
-      await work(this.#engines[me]!);
+      await work(this.#processes[me]!.engine);
     } catch (error) {
       if (error instanceof PoolError) return error;
       if (!(error instanceof Crash)) throw error;
       this.crashes += 1;
-      this.#engines[me] = this.#open(me);
+      await this.#reopen(me);
       // Its database connection is gone with it, and the lock with that.
       if (this.options.chance() < 0.5) this.leader = 1 - this.leader;
     }
@@ -165,19 +215,20 @@ export class SimPool {
     });
   }
 
-  credit(worker: WorkerAddress, wei: bigint): void {
+  async credit(worker: WorkerAddress, wei: bigint): Promise<void> {
     this.credited.set(worker, (this.credited.get(worker) ?? 0n) + wei);
-    this.store.credit(worker, wei);
+    await this.books.credit(worker, wei);
   }
 
-  /** A worker wants to be paid at an address that it had not named before. */
-  async changePayTo(worker: WorkerAddress): Promise<void> {
+  /** A worker wants to be paid at an address that it had not named before, and as it says. */
+  async changePayTo(worker: WorkerAddress, more: Partial<PayoutWish> = {}): Promise<void> {
     this.payToChanges += 1;
     const payTo = address(0x1000 + this.payToChanges);
     this.#owners.set(payTo, worker);
-    const wish = { thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
+    this.#wished.push({ payTo, effectiveAtMs: this.nowMs + this.#settings.payToDelayMs });
+    const wish = { payTo, thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n, ...more } as const;
     await this.use(this.leader, (engine) =>
-      engine.requestPayTo({ ...wish, worker, payTo, nonce: BigInt(this.payToChanges), signature: "0x" }),
+      engine.requestPayTo({ ...wish, worker, nonce: BigInt(this.payToChanges), signature: "0x" }),
     );
   }
 
@@ -193,65 +244,61 @@ export class SimPool {
     return wei;
   }
 
-  /** Throws where somebody got more than it earned, or the books do not sum. */
-  check(where: string): void {
-    const { seed, workers } = this.options;
-    for (const worker of workers) {
+  /** Throws where somebody got more than it earned, or at an address that does not count yet, or the books do not sum. */
+  async check(where: string): Promise<void> {
+    const wrong = (what: string): Error => new Error(`${this.options.name}, ${where}: ${what}`);
+    for (const worker of this.options.workers) {
       const received = this.receivedBy(worker);
       const due = this.credited.get(worker) ?? 0n;
-      if (received > due) throw new Error(`seed ${seed}, ${where}: ${worker} got ${received} of ${due}`);
-      const { owedWei = 0n, payingWei = 0n, paidWei = 0n } = this.store.books.get(worker) ?? {};
-      if (owedWei < 0n || payingWei < 0n || owedWei + payingWei + paidWei !== this.store.creditedWei(worker)) {
-        throw new Error(`seed ${seed}, ${where}: the books of ${worker} do not sum`);
+      if (received > due) throw wrong(`${worker} got ${received} of ${due}`);
+      const { owedWei, payingWei, paidWei } = await this.books.balance(worker);
+      if (owedWei < 0n || payingWei < 0n || owedWei + payingWei + paidWei !== this.books.creditedWei(worker)) {
+        throw wrong(`the books of ${worker} do not sum`);
       }
+    }
+    for (const { payTo, effectiveAtMs } of this.#wished) {
+      const early = this.options.worlds.some(({ tip }) => tip.state.received.has(payTo));
+      if (early && effectiveAtMs > this.#latestMs) throw wrong(`${payTo} was paid before it was in force`);
     }
   }
 
+  /** Throws where the books say something else than the chain, or somebody that takes money was not paid. */
+  async checkEnd(): Promise<void> {
+    await this.check("the end");
+    for (const worker of this.options.workers) {
+      const { paidWei } = await this.books.balance(worker);
+      const received = this.receivedBy(worker);
+      if (paidWei !== received) {
+        throw new Error(`${this.options.name}: ${worker} has ${received} and the books say ${paidWei}`);
+      }
+      if (!this.world.refusing.has(worker) && paidWei !== this.books.creditedWei(worker)) {
+        throw new Error(`${this.options.name}: ${worker} was not paid all`);
+      }
+    }
+    await this.books.check();
+  }
+
   /** The operator starts it with the other chain, or with a certain one. */
-  moveTo(place = 1 - this.#place): void {
+  async moveTo(place = 1 - this.#place): Promise<void> {
     if (place === this.#place) return;
     this.#place = place;
     this.moves += 1;
-    this.#restart();
+    await this.restart();
   }
 
   /** The operator gives up on the token. */
-  payInEth(): void {
+  async payInEth(): Promise<void> {
     this.#settings = { ...this.#settings, rules: { ...this.#settings.rules, asset: "eth" } };
-    this.#restart();
-  }
-
-  backUp(): void {
-    this.#backup = { store: this.store.copy(), atMs: this.options.worlds[0].timeMs };
-  }
-
-  get hasBackup(): boolean {
-    return this.#backup !== undefined;
-  }
-
-  /** The database is lost and comes back as it was backed up. */
-  async restore(): Promise<void> {
-    if (!this.#backup) return;
-    this.store = this.#backup.store;
-    await this.store.halt({
-      code: "payout/restored",
-      message: "restored",
-      atMs: this.nowMs,
-      intent: undefined,
-      nonce: undefined,
-      booksOfMs: this.#backup.atMs,
-    });
-    this.#backup = undefined;
-    this.restores += 1;
-    this.#restart();
+    await this.restart();
   }
 
   /** Nothing is left to be paid. */
   async isSettled(): Promise<boolean> {
-    return (
-      (await this.store.openRuns()).length === 0 &&
-      (await this.store.control()).halts.length === 0 &&
-      [...this.store.books].every(([worker, { owedWei }]) => owedWei === 0n || this.store.held.has(worker))
-    );
+    if ((await openRun(this.books)) || (await this.books.look.control()).halts.length > 0) return false;
+    const held = new Set((await this.books.look.payees()).flatMap((one) => (one.held === undefined ? [] : one.worker)));
+    for (const worker of this.options.workers) {
+      if (!held.has(worker) && (await this.books.balance(worker)).owedWei !== 0n) return false;
+    }
+    return true;
   }
 }
