@@ -44,7 +44,16 @@ async function tried<T>(work: () => Promise<T>): Promise<T | undefined> {
 
 async function trySeeds(): Promise<Counts> {
   const [from, count] = [Number(values.from), Number(values.seeds)];
-  const sums = { crashes: 0, halts: 0, approvals: 0, restores: 0, runs: 0, lostIntents: 0, versions: 0, payToChanges: 0 };
+  const sums = {
+    crashes: 0,
+    halts: 0,
+    approvals: 0,
+    restores: 0,
+    runs: 0,
+    lostIntents: 0,
+    versions: 0,
+    payToChanges: 0,
+  };
   for (let seed = from; seed < from + count; seed++) {
     const result = await tried(() => simulatePayouts(seed));
     for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += result?.[key] ?? 0;

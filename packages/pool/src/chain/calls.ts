@@ -1,4 +1,4 @@
-import { decodeFunctionData, encodeFunctionData, parseAbi } from "viem";
+import { decodeFunctionData, encodeFunctionData, keccak256, parseAbi, stringToBytes } from "viem";
 import type { Calls, Payment, ReadCall } from "../payouts/ports.ts";
 import type { Hex } from "../payouts/types.ts";
 import { batchPayerAbi } from "./batch-payer-artifact.ts";
@@ -50,6 +50,7 @@ function readCall(data: Hex): ReadCall | undefined {
 
 export const calls: Calls = {
   read: readCall,
+  keccak: (text) => keccak256(stringToBytes(text)),
   payEth: (batch, payments) =>
     encodeFunctionData({ abi: batchPayerAbi, functionName: "payEth", args: [batch, payments.map(packed)] }),
   payToken: (batch, token, payments) =>

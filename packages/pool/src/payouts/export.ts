@@ -1,6 +1,7 @@
 import { csvLine, formatEth, PoolError } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Calls } from "./ports.ts";
+import { type SafeFile, type SafeTransaction, withChecksum } from "./safe-file.ts";
 import { batchIdOf, groupByAsset } from "./settlement.ts";
 import type { Asset, ExportFormat, Hex, PayoutLine, RunDetail } from "./types.ts";
 
@@ -70,14 +71,8 @@ function csvRow(line: PayoutLine): string {
   ]);
 }
 
-interface SafeTransaction {
-  readonly to: string;
-  readonly value: string;
-  readonly data: Hex;
-}
-
 /** The file of the Safe's transaction builder. The batch contract takes each batch once, so that one of the two files is of use. */
-function safeFile({ run, lines }: RunDetail, tools: ExportTools, format: "safe" | "safe-cancel"): object {
+function safeFile({ run, lines }: RunDetail, tools: ExportTools, format: "safe" | "safe-cancel"): SafeFile {
   const payments = lines.filter((line) => line.method === "safe");
   const { calls, batchContract } = tools;
   if (payments.length === 0 || batchContract === undefined) {
@@ -87,7 +82,7 @@ function safeFile({ run, lines }: RunDetail, tools: ExportTools, format: "safe" 
     );
   }
   const write = format === "safe" ? paymentOf : cancellationOf;
-  return {
+  const file: SafeFile = {
     version: "1.0",
     chainId: String(run.chainId),
     createdAt: run.createdAtMs,
@@ -98,11 +93,13 @@ function safeFile({ run, lines }: RunDetail, tools: ExportTools, format: "safe" 
           ? `${payments.length} payments, worth ${formatEth(run.totalWei)} ETH in all`
           : "Pays nobody, and makes the payout impossible",
       createdFromSafeAddress: run.payer,
+      createdFromOwnerAddress: "",
     },
     transactions: [...groupByAsset(payments)].flatMap(([asset, of]) =>
       write(calls, batchContract, batchIdOf(run.id, asset), asset, of),
     ),
   };
+  return withChecksum(file, (text) => calls.keccak(text));
 }
 
 /** A call of the batch contract for each asset, so that the chain says who was paid. */

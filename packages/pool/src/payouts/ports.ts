@@ -152,6 +152,8 @@ export interface Calls {
   payToken(batch: Hex, token: WorkerAddress, payments: readonly Payment[]): Hex;
   tokenTransfer(to: WorkerAddress, amount: bigint): Hex;
   tokenApprove(spender: WorkerAddress, amount: bigint): Hex;
+  /** Keccak-256 of the UTF-8 bytes of a text. */
+  keccak(text: string): Hex;
   /** What the bytes of one of these calls say; undefined: they are of another call. */
   read(data: Hex): ReadCall | undefined;
 }

@@ -41,29 +41,26 @@ async function foreign(pool: TestPool, nonce: number): Promise<{ readonly raw: H
   return pool.signer.sign({ chainId: local.chainId, nonce, ...call, maxFeeWei: 10n ** 13n, maxTipWei: 10n ** 12n });
 }
 
-test.each([2, DEEP - 1])(
-  "a payment that lies under %i blocks which all vanish is made again, once",
-  async (depth) => {
-    await using pool = await open({ rules: { method: "transfers" } });
-    const workers: WorkerAddress[] = [];
-    for (let i = 0; i < 3; i++) workers.push(await pool.owe(world.newWorker(), 1_000n + BigInt(i)));
-    await pool.engine.plan({ dryRun: false });
-    await pool.engine.step();
-    await mine(depth);
-    await pool.engine.step();
-    expect(await lineStates(pool)).toEqual(["confirmed", "confirmed", "confirmed"]);
-    await local.request("anvil_reorg", [depth, []]);
-    expect(await pool.chain.balance(workers[0]!)).toBe(0n);
-    await pool.engine.step();
-    expect(await lineStates(pool)).toEqual(["sent", "sent", "sent"]);
-    await pool.finish();
-    for (const [i, one] of workers.entries()) {
-      expect(await pool.chain.balance(one)).toBe(1_000n + BigInt(i));
-      expect((await pool.ledger.balance(one)).paidWei).toBe(1_000n + BigInt(i));
-    }
-    expect((await pool.events()).filter(({ type }) => type === "payout.reorged")).toHaveLength(3);
-  },
-);
+test.each([2, DEEP - 1])("a payment that lies under %i blocks which all vanish is made again, once", async (depth) => {
+  await using pool = await open({ rules: { method: "transfers" } });
+  const workers: WorkerAddress[] = [];
+  for (let i = 0; i < 3; i++) workers.push(await pool.owe(world.newWorker(), 1_000n + BigInt(i)));
+  await pool.engine.plan({ dryRun: false });
+  await pool.engine.step();
+  await mine(depth);
+  await pool.engine.step();
+  expect(await lineStates(pool)).toEqual(["confirmed", "confirmed", "confirmed"]);
+  await local.request("anvil_reorg", [depth, []]);
+  expect(await pool.chain.balance(workers[0]!)).toBe(0n);
+  await pool.engine.step();
+  expect(await lineStates(pool)).toEqual(["sent", "sent", "sent"]);
+  await pool.finish();
+  for (const [i, one] of workers.entries()) {
+    expect(await pool.chain.balance(one)).toBe(1_000n + BigInt(i));
+    expect((await pool.ledger.balance(one)).paidWei).toBe(1_000n + BigInt(i));
+  }
+  expect((await pool.events()).filter(({ type }) => type === "payout.reorged")).toHaveLength(3);
+});
 
 test("blocks that vanish again and again, deeper each time, delay a payment and double nothing", async () => {
   await using pool = await open();

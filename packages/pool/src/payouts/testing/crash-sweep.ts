@@ -45,7 +45,7 @@ export async function runScenario(
   let points = 0;
   let since = 0;
   const left = [...crashAt];
-  const pool = new SimPool({
+  await using pool = new SimPool({
     name: `${scenario.name}, crashed at ${crashAt.join(" and ") || "nothing"}`,
     chance,
     worlds,

@@ -86,11 +86,12 @@ export async function payWithDeaths(
   const asked = await payToTheEnd(task);
   const wrong: string[] = [];
   for (const [worker, wei] of owed) {
-    const got =
-      asset === "eth" ? await pool.chain.balance(worker) : await pool.chain.tokenBalance(asset, worker);
+    const got = asset === "eth" ? await pool.chain.balance(worker) : await pool.chain.tokenBalance(asset, worker);
     const { owedWei, payingWei, paidWei } = await pool.ledger.balance(worker);
     if (got !== wei || paidWei !== wei || owedWei !== 0n || payingWei !== 0n) {
-      wrong.push(`${worker} was owed ${wei}, got ${got}; the books say ${owedWei} owed, ${payingWei} paying, ${paidWei} paid`);
+      wrong.push(
+        `${worker} was owed ${wei}, got ${got}; the books say ${owedWei} owed, ${payingWei} paying, ${paidWei} paid`,
+      );
     }
   }
   wrong.push(

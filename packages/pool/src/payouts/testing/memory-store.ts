@@ -110,13 +110,8 @@ export class MemoryPayoutStore implements PayoutStore {
 
   #wishOf(worker: WorkerAddress): PayoutWish {
     const pool = { payTo: worker, thresholdWei: 0n, asset: "pool", maxGasPriceWei: 0n, maxGasSharePpm: 0n } as const;
-    const {
-      payTo,
-      thresholdWei,
-      asset,
-      maxGasPriceWei,
-      maxGasSharePpm,
-    }: PayoutWish = this.#payTo.get(worker)?.findLast((one) => one.state === "in-force") ?? pool;
+    const { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm }: PayoutWish =
+      this.#payTo.get(worker)?.findLast((one) => one.state === "in-force") ?? pool;
     return { payTo, thresholdWei, asset, maxGasPriceWei, maxGasSharePpm };
   }
 

@@ -7,7 +7,7 @@ import { newJob } from "../../store/testing/sample-credit.ts";
 import type { TestDatabase } from "../../store/testing/test-store.ts";
 import type { PayoutStore } from "../ports.ts";
 import type { MemoryBalance } from "./memory-store.ts";
-import type { SimBooks } from "./sim-books.ts";
+import { noBalance, type SimBooks } from "./sim-books.ts";
 
 /** The real books, for simulated payouts: real transactions, and the real lock of who pays. */
 export class PostgresBooks implements SimBooks {
@@ -55,8 +55,9 @@ export class PostgresBooks implements SimBooks {
     this.#credited.set(worker, this.creditedWei(worker) + wei);
   }
 
-  balance(worker: WorkerAddress): Promise<Readonly<MemoryBalance>> {
-    return this.#ledger.balance(worker);
+  async balances(workers: readonly WorkerAddress[]): Promise<ReadonlyMap<WorkerAddress, Readonly<MemoryBalance>>> {
+    const found = await Promise.all(workers.map((worker) => this.#ledger.balance(worker)));
+    return new Map(workers.map((worker, i) => [worker, found[i] ?? noBalance]));
   }
 
   creditedWei(worker: WorkerAddress): bigint {

@@ -14,12 +14,15 @@ export interface SimBooks extends AsyncDisposable {
   /** That process is gone. */
   disconnect(store: PayoutStore): Promise<void>;
   credit(worker: WorkerAddress, wei: bigint): Promise<void>;
-  balance(worker: WorkerAddress): Promise<Readonly<MemoryBalance>>;
+  balances(workers: readonly WorkerAddress[]): Promise<ReadonlyMap<WorkerAddress, Readonly<MemoryBalance>>>;
   /** All that was ever credited to a worker, as these books know. */
   creditedWei(worker: WorkerAddress): bigint;
   /** Looks for what only these books could have wrong. */
   check(): Promise<void>;
 }
+
+/** Of who was never credited. */
+export const noBalance: Readonly<MemoryBalance> = { owedWei: 0n, payingWei: 0n, paidWei: 0n };
 
 /** What is not done yet. */
 export async function openRun({ look }: SimBooks): Promise<RunDetail | undefined> {
@@ -46,8 +49,8 @@ export class MemoryBooks implements SimBooks {
     this.store.credit(worker, wei);
   }
 
-  async balance(worker: WorkerAddress): Promise<Readonly<MemoryBalance>> {
-    return this.store.books.get(worker) ?? { owedWei: 0n, payingWei: 0n, paidWei: 0n };
+  async balances(): Promise<ReadonlyMap<WorkerAddress, Readonly<MemoryBalance>>> {
+    return this.store.books;
   }
 
   creditedWei(worker: WorkerAddress): bigint {

@@ -39,6 +39,7 @@ export const simCalls: Calls = {
   payToken: (batch, token, payments) => bytesOf({ kind: "pay-token", batch, token, payments }),
   tokenTransfer: (to, amount) => bytesOf({ kind: "token-transfer", to, amount }),
   tokenApprove: (spender, amount) => bytesOf({ kind: "token-approve", spender, amount }),
+  keccak: hashOf,
   read(data) {
     const call = callOf(data);
     return call?.kind === "together" ? undefined : call;
@@ -192,10 +193,7 @@ export class World {
     this.final = Math.max(this.final, number - DEPTH + 1);
   }
 
-  #execute(
-    { to, valueWei, data }: Called,
-    state: NextState,
-  ): Pick<Receipt, "succeeded" | "batches" | "transfers"> {
+  #execute({ to, valueWei, data }: Called, state: NextState): Pick<Receipt, "succeeded" | "batches" | "transfers"> {
     const nothing = { succeeded: true, batches: [], transfers: [] };
     const failed = { ...nothing, succeeded: false };
     const give = (payment: Payment, asset: "balance" | "tokens"): void => {

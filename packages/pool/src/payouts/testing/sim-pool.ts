@@ -5,19 +5,9 @@ import type { PayoutSettings } from "../context.ts";
 import { PayoutEngine } from "../engine.ts";
 import type { PayoutStore } from "../ports.ts";
 import type { PayoutWish } from "../types.ts";
-import { openRun, type SimBooks } from "./sim-books.ts";
+import { noBalance, openRun, type SimBooks } from "./sim-books.ts";
 import { Crash, unsteady } from "./sim-chance.ts";
-import {
-  address,
-  CONTRACT,
-  DEPTH,
-  PAYER,
-  RUNTIME,
-  simCalls,
-  simSigner,
-  toHex,
-  type World,
-} from "./sim-chain.ts";
+import { address, CONTRACT, DEPTH, PAYER, RUNTIME, simCalls, simSigner, toHex, type World } from "./sim-chain.ts";
 import { SimNode } from "./sim-node.ts";
 
 export const START_MS = 1_700_000_000_000;
@@ -57,7 +47,7 @@ interface Wished {
 }
 
 /** Two processes of a pool that pay on one of two chains, out of books that survive them. */
-export class SimPool {
+export class SimPool implements AsyncDisposable {
   readonly options: SimPoolOptions;
   readonly nodes: readonly SimNode[];
   /** What workers really earned; books that were set back know less. */
@@ -247,11 +237,12 @@ export class SimPool {
   /** Throws where somebody got more than it earned, or at an address that does not count yet, or the books do not sum. */
   async check(where: string): Promise<void> {
     const wrong = (what: string): Error => new Error(`${this.options.name}, ${where}: ${what}`);
+    const balances = await this.books.balances(this.options.workers);
     for (const worker of this.options.workers) {
       const received = this.receivedBy(worker);
       const due = this.credited.get(worker) ?? 0n;
       if (received > due) throw wrong(`${worker} got ${received} of ${due}`);
-      const { owedWei, payingWei, paidWei } = await this.books.balance(worker);
+      const { owedWei, payingWei, paidWei } = balances.get(worker) ?? noBalance;
       if (owedWei < 0n || payingWei < 0n || owedWei + payingWei + paidWei !== this.books.creditedWei(worker)) {
         throw wrong(`the books of ${worker} do not sum`);
       }
@@ -265,8 +256,9 @@ export class SimPool {
   /** Throws where the books say something else than the chain, or somebody that takes money was not paid. */
   async checkEnd(): Promise<void> {
     await this.check("the end");
+    const balances = await this.books.balances(this.options.workers);
     for (const worker of this.options.workers) {
-      const { paidWei } = await this.books.balance(worker);
+      const { paidWei } = balances.get(worker) ?? noBalance;
       const received = this.receivedBy(worker);
       if (paidWei !== received) {
         throw new Error(`${this.options.name}: ${worker} has ${received} and the books say ${paidWei}`);
@@ -296,9 +288,10 @@ export class SimPool {
   async isSettled(): Promise<boolean> {
     if ((await openRun(this.books)) || (await this.books.look.control()).halts.length > 0) return false;
     const held = new Set((await this.books.look.payees()).flatMap((one) => (one.held === undefined ? [] : one.worker)));
-    for (const worker of this.options.workers) {
-      if (!held.has(worker) && (await this.books.balance(worker)).owedWei !== 0n) return false;
-    }
-    return true;
+    const balances = await this.books.balances(this.options.workers);
+    return this.options.workers.every((worker) => held.has(worker) || !balances.get(worker)?.owedWei);
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { store } of this.#processes) await this.books.disconnect(store);
   }
 }
