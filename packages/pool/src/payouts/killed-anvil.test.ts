@@ -6,7 +6,7 @@ import { noteProof, triesAll } from "./testing/proof.ts";
 import { chanceOf } from "./testing/sim-chance.ts";
 
 /** Of all places at which a payer can be killed, so many for each way to pay. */
-const SAMPLE = 3;
+const SAMPLE = 2;
 
 let world: AnvilWorld;
 beforeAll(async () => {
@@ -42,9 +42,8 @@ describe.each(ways)("$name", (way) => {
 
 test("two processes that are left alone pay once", async () => {
   const never = { at: Number.MAX_SAFE_INTEGER, when: "before" } as const;
-  for (const way of ways.slice(0, 2)) {
-    expect(await payWithDeaths(world, way, [never, never])).toMatchObject({ killed: 0 });
-  }
+  const [way] = ways;
+  expect(await payWithDeaths(world, way!, [never, never])).toMatchObject({ killed: 0 });
 }, 120_000);
 
 test("Postgres is killed again and again while a payout is made: it comes out, once", async () => {

@@ -1,8 +1,10 @@
 import { stoppedClock } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { parseKey, signerOfKey } from "../chain/index.ts";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { calls, parseKey, signerOfKey } from "../chain/index.ts";
 import type { LocalChain } from "../chain/local-chain.ts";
+import { deployTestContract } from "../chain/testing/deploy-test-contract.ts";
+import { checksumOf, type SafeFile } from "./safe-file.ts";
 import { type AnvilPoolSetup, AnvilWorld, FINALITY } from "./testing/anvil-pool.ts";
 import type { Hex } from "./types.ts";
 
@@ -119,6 +121,91 @@ test("a payout that would pay who changed its address since it was planned is no
   await expect(pool.engine.exportRun(id, "safe")).rejects.toThrow(
     new RegExp(`payout/wrong-state.*would pay ${worker}, and it is to be paid at ${payTo} by now.*: cancel it`),
   );
+});
+
+describe("a multisig that is a contract", () => {
+  /** A payout in ETH and in a token, to three workers of whom one takes nothing. */
+  async function openPayout() {
+    const multisig = await deployTestContract(local, "Multisig");
+    const token = await deployTestContract(local, "Token", "POOL");
+    await local.request("anvil_setBalance", [multisig.address, "0xde0b6b3a7640000"]);
+    await token.send("give", multisig.address, 10n ** 24n);
+    const pool = await open({
+      rules: { method: "safe", choices: [token.address] },
+      settings: { safe: multisig.address },
+      deps: {
+        signedBy: async () => true,
+        price: async (of) => ({ token: of, unitsPerEth: 2n * 10n ** 18n, source: "a test", atBlock: undefined }),
+      },
+    });
+    const inToken = await pool.owe(newWorker(), 7_501n);
+    const wish = { payTo: inToken, asset: token.address, thresholdWei: 0n, maxGasPriceWei: 0n, maxGasSharePpm: 0n };
+    await pool.engine.requestPayTo({ worker: inToken, ...wish, nonce: 1n, signature: "0x" });
+    await pool.engine.step();
+    const plain = await pool.owe(newWorker(), 7_502n);
+    const refuses = await pool.owe((await deployTestContract(local, "Refuses")).address, 7_503n);
+    const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    /** All that a file says, in one transaction, as a Safe does. */
+    const executeFile = async (text: string): Promise<Hex> => {
+      const { transactions } = JSON.parse(text) as SafeFile;
+      const hash = await multisig.send(
+        "execute",
+        transactions.map(({ to, value, data }) => ({ to, value: BigInt(value), data })),
+      );
+      await mine(FINALITY);
+      return hash;
+    };
+    return { pool, multisig, token, id, inToken, plain, refuses, executeFile };
+  }
+
+  test("executes the whole file in one transaction, and each of its payments is booked as the chain has it", async () => {
+    const { pool, multisig, token, id, inToken, plain, refuses, executeFile } = await openPayout();
+    await using _pool = pool;
+    const file = await pool.engine.exportRun(id, "safe");
+    await pool.engine.reconcile(id, await executeFile(file));
+    expect((await pool.engine.run(id))?.run.state).toBe("done");
+    expect(await pool.chain.balance(plain)).toBe(7_502n);
+    expect(await pool.chain.tokenBalance(token.address, inToken)).toBe(15_002n);
+    expect(await pool.ledger.balance(inToken)).toMatchObject({ owedWei: 0n, paidWei: 7_501n });
+    expect(await pool.ledger.balance(refuses)).toMatchObject({ owedWei: 7_503n, payingWei: 0n, paidWei: 0n });
+    // What was refused came back, and the file is of no use any more.
+    expect(await pool.chain.balance(multisig.address)).toBe(10n ** 18n - 7_502n);
+    await expect(executeFile(file)).rejects.toThrow(/reverted/);
+  });
+
+  test("executes the file that cancels: both assets are owed again, and the payment can never be made", async () => {
+    const { pool, token, id, inToken, plain, executeFile } = await openPayout();
+    await using _pool = pool;
+    const file = await pool.engine.exportRun(id, "safe");
+    await pool.engine.reconcile(id, await executeFile(await pool.engine.exportRun(id, "safe-cancel")));
+    expect((await pool.engine.run(id))?.lines.map(({ state }) => state)).toEqual(["returned", "returned", "returned"]);
+    await expect(executeFile(file)).rejects.toThrow(/reverted/);
+    expect(await pool.chain.balance(plain)).toBe(0n);
+    expect(await pool.chain.tokenBalance(token.address, inToken)).toBe(0n);
+    expect((await pool.ledger.balance(inToken)).owedWei).toBe(7_501n);
+  });
+
+  test("gets files of the transaction builder's shape, with its checksum", async () => {
+    const { pool, multisig, id } = await openPayout();
+    await using _pool = pool;
+    for (const format of ["safe", "safe-cancel"] as const) {
+      const text = await pool.engine.exportRun(id, format);
+      const { meta, ...file } = JSON.parse(text) as SafeFile;
+      const { checksum, ...bare } = meta;
+      expect(checksum).toBe(checksumOf({ ...file, meta: bare }, calls.keccak));
+      expect(meta).toMatchObject({ createdFromSafeAddress: multisig.address, createdFromOwnerAddress: "" });
+      expect(file).toMatchObject({ version: "1.0", chainId: "31337", createdAt: expect.any(Number) });
+      for (const one of file.transactions) {
+        expect(one).toEqual({
+          to: expect.stringMatching(/^0x[0-9a-fA-F]{40}$/),
+          value: expect.stringMatching(/^\d+$/),
+          data: expect.stringMatching(/^0x([0-9a-f]{2})+$/),
+        });
+      }
+      // Handed out again it is the same file.
+      expect(await pool.engine.exportRun(id, format)).toBe(text);
+    }
+  });
 });
 
 test("a payout that the multisig shall not make is cancelled by it on the chain, and owed again", async () => {

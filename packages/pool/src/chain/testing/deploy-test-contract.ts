@@ -11,14 +11,14 @@ let compiled: ReturnType<typeof compile>[string] | undefined;
 /** A contract of `contracts.sol` on a test chain. */
 export interface TestContract {
   readonly address: WorkerAddress;
-  /** Sends a transaction from an account of play money and waits until it is mined. */
-  send(functionName: string, ...args: readonly unknown[]): Promise<void>;
+  /** Sends a transaction from an account of play money and waits until it is mined; answers its hash. */
+  send(functionName: string, ...args: readonly unknown[]): Promise<Hex>;
 }
 
 /** Puts a contract of `contracts.sol` on the chain. */
 export async function deployTestContract(
   chain: LocalChain,
-  name: "Token" | "Pool" | "Feed" | "Refuses" | "Burns" | "Bombs" | "Takes" | "Reenters",
+  name: "Token" | "Pool" | "Feed" | "Refuses" | "Burns" | "Bombs" | "Takes" | "Reenters" | "Multisig",
   ...args: readonly unknown[]
 ): Promise<TestContract> {
   compiled ??= compile({
@@ -33,6 +33,7 @@ export async function deployTestContract(
     for (;;) {
       const receipt = (await chain.request("eth_getTransactionReceipt", [hash])) as {
         readonly contractAddress: string | null;
+        readonly transactionHash: Hex;
         readonly status: string;
       } | null;
       // A block is made right after the transaction is taken, but not before that is answered.
@@ -48,7 +49,7 @@ export async function deployTestContract(
   return {
     address,
     async send(functionName, ...of) {
-      await send(address, encodeFunctionData({ abi, functionName, args: [...of] }));
+      return (await send(address, encodeFunctionData({ abi, functionName, args: [...of] }))).transactionHash;
     },
   };
 }
