@@ -27,7 +27,7 @@ export interface Simulated {
   readonly paidInToken: bigint;
 }
 
-export const ROUND_MS = 20_000;
+const ROUND_MS = 20_000;
 const ROUNDS = 60;
 /** So many rounds of health are enough for everything to come out. */
 const MAX_HEALING = 400;
