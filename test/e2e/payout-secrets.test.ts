@@ -61,8 +61,16 @@ test("neither key nor password of the paying account is in a log, an answer, an 
     const onChain = ["--rpc-url", chain.url, "--chain-id", String(chain.chainId), "--payout-finality", "1"];
     const withKeystore = (name: string, password: string): readonly string[] => [
       ...onChain,
-      ...["--payout-keystore", file(name), "--payout-password-file", file(password)],
-      ...["--payout-method", "transfers", "--minimum-payout", "0", "--log-level", "debug"],
+      "--payout-keystore",
+      file(name),
+      "--payout-password-file",
+      file(password),
+      "--payout-method",
+      "transfers",
+      "--minimum-payout",
+      "0",
+      "--log-level",
+      "debug",
     ];
     const found: string[] = [];
     {
