@@ -116,6 +116,7 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #budget: (key: string) => boolean;
   #registered = false;
   #offered: readonly Offer[] = [];
+  #mostTasks = LEAST_TASKS;
   readonly #lives = new OrchestratorLives();
   #answered = 0;
   #failed = 0;
@@ -192,6 +193,8 @@ export class UpstreamDoor implements AsyncDisposable {
   /** What to be registered with; nothing: not at all. Running tasks are answered whatever happens. */
   offer(offers: readonly Offer[]): void {
     this.#offered = this.#drained ? [] : offers;
+    // Who leaves still gets what crossed the goodbye, beside all that is running.
+    if (this.#offered.length > 0) this.#mostTasks = Math.max(LEAST_TASKS, TASKS_PER_SESSION * capacityOf(offers));
     // The first sessions come with the registration, and are paid at the price of that moment.
     void this.#price.asked.then(() => this.#link.offer(this.#offered));
   }
@@ -306,7 +309,7 @@ export class UpstreamDoor implements AsyncDisposable {
       const reason = `nobody can do what it asks for: ${notified.text}`;
       return this.#lose(running, notified.text, reason);
     }
-    if (this.#tasks.size > Math.max(LEAST_TASKS, TASKS_PER_SESSION * capacityOf(this.#offered))) {
+    if (this.#tasks.size > this.#mostTasks) {
       return this.#lose(running, INVALID_VIDEO, "more tasks at once than the pool offered to take");
     }
     const session = this.#streams.of(notified, running.from, this.#quote());
