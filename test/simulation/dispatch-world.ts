@@ -511,7 +511,10 @@ export class World {
       }
       case "stop": {
         const place = this.#connections.get(effect.connection)?.places.get(effect.session);
-        this.#check(place?.open.size === 0, `${effect.session} is stopped on ${effect.connection} with work open there`);
+        this.#check(
+          place?.open.size === 0,
+          `${effect.session} is stopped on ${effect.connection} with work open there`,
+        );
         return;
       }
       case "standing":
