@@ -131,6 +131,11 @@ export async function workerAnswer(context: Context, worker: WorkerAddress): Pro
   };
 }
 
+/** What is so, and what to do about it. */
+function inWords({ sentence, action }: Reason): string {
+  return action === null ? sentence : `${sentence} ${action}`;
+}
+
 function nextAction(facts: {
   readonly isKnown: boolean;
   readonly rigs: readonly RigSummary[];
@@ -139,7 +144,7 @@ function nextAction(facts: {
   readonly worked: boolean;
   readonly nowMs: number;
 }): string | null {
-  if (facts.banned !== undefined) return `The operator has banned this address: ${facts.banned}. Ask the operator.`;
+  if (facts.banned !== undefined) return inWords(reasonOf("banned", { why: facts.banned }));
   const lastSeenMs = facts.rigs.map((rig) => Date.parse(rig.lastSeenAt ?? "")).filter(Number.isFinite);
   if (facts.refused && facts.refused.atMs > Math.max(0, ...lastSeenMs)) {
     const agoMs = facts.nowMs - facts.refused.atMs;
@@ -149,7 +154,7 @@ function nextAction(facts: {
     return "This address has never worked here. Start a rig with it as its secret: the join page has the command.";
   }
   if (facts.rigs.every((rig) => rig.state === "offline")) {
-    return "None of its rigs is connected. Start one, or look into its log: it says whether it reaches the pool.";
+    return inWords(reasonOf("offline", {}));
   }
   return facts.worked ? null : "It is connected and waits for its first stream; the page says why it has none yet.";
 }
