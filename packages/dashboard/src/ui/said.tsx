@@ -42,9 +42,11 @@ export function reasonWords({ code, sentence, action, facts }: Reason): {
   };
 }
 
-const NAMES = /(0x[0-9a-fA-F]{40}(?:\.[0-9A-Za-z][\w-]{0,31})?|\b\d+(?:\.\d{1,18})? ETH\b)/;
+const NAMES = /(\b0x[0-9a-fA-F]{64}\b|\b0x[0-9a-fA-F]{40}\b(?:\.[0-9A-Za-z][\w-]{0,31})?|\b\d+(?:\.\d{1,18})? ETH\b)/;
 
-/** A sentence as the pool wrote it: addresses are short, and amounts, which it writes to the last digit, carry their wei. */
+const HASH_LENGTH = 66;
+
+/** A sentence as the pool wrote it: addresses and hashes are short, and amounts, which it writes to the last digit, carry their wei. */
 export function Worded({ children }: { readonly children: string }): ReactNode {
   return children.split(NAMES).map((part, i) => {
     if (i % 2 === 0) return part;
@@ -53,6 +55,7 @@ export function Worded({ children }: { readonly children: string }): ReactNode {
       const wei = parseUnits(part.slice(0, -" ETH".length), WEI_DIGITS);
       return wei === undefined ? part : <Eth key={i} wei={wei.toString()} unit />;
     }
+    if (name.length === HASH_LENGTH) return <Hex key={i} value={name} kind="tx" />;
     return <Hex key={i} value={name} kind="address" behind={rig === undefined ? "" : `.${rig}`} />;
   });
 }

@@ -51,10 +51,14 @@ export interface AlertStep {
 export interface AlertStore {
   /** Undefined: another process looks at the moment. */
   step<T>(work: (step: AlertStep) => Promise<T>): Promise<T | undefined>;
-  /** What workers with a subscription to a measured alert, and their rigs, did since a time. Rig "" is the worker. */
+  /**
+   * What workers with a subscription to a measured alert, and their rigs, did since a time. Rig "" is the worker. What waits
+   * for a hook is looked up for `forHooks` of them.
+   */
   measures(
     workers: readonly WorkerAddress[],
     sinceMs: number,
+    forHooks: readonly WorkerAddress[],
   ): Promise<readonly (Measure & { readonly worker: WorkerAddress; readonly rig: string })[]>;
   /** Active subscriptions to one of these kinds. */
   subscribed(kinds: readonly AlertKind[]): Promise<readonly Subscription[]>;
@@ -63,7 +67,7 @@ export interface AlertStore {
   /** The key that links in messages are signed with. */
   linkKey(): Promise<string>;
 
-  /** Takes due deliveries, up to some of each destination that is not busy; nobody else gets them until `leaseUntilMs`. */
+  /** Takes due deliveries, up to some of each destination that is not busy; nobody else gets them until about `leaseUntilMs`. */
   claim(
     nowMs: number,
     leaseUntilMs: number,
@@ -71,7 +75,7 @@ export interface AlertStore {
     busy: readonly string[],
   ): Promise<readonly ClaimedDelivery[]>;
   /** Gives back what was taken and not tried. */
-  putBack(ids: readonly string[]): Promise<void>;
+  putBack(deliveries: readonly ClaimedDelivery[]): Promise<void>;
   sent(ids: readonly string[], atMs: number): Promise<void>;
   retry(ids: readonly string[], nextAtMs: number, error: string): Promise<void>;
   dead(ids: readonly string[], atMs: number, error: string): Promise<void>;

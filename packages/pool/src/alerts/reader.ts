@@ -234,8 +234,9 @@ export class AlertReader implements AsyncDisposable {
     nowMs: number,
   ): Promise<readonly Observation[]> {
     const { store } = this.#deps;
-    const workers = [...new Set(subscriptions.map((one) => one.worker))];
-    const measures = await store.measures(workers, nowMs - MEASURED_HOUR_MS);
+    const workersOf = (some: readonly Subscription[]) => [...new Set(some.map((one) => one.worker))];
+    const forHooks = subscriptions.filter(({ kinds }) => kinds.includes("credit-held"));
+    const measures = await store.measures(workersOf(subscriptions), nowMs - MEASURED_HOUR_MS, workersOf(forHooks));
     const wanted = new Map<
       string,
       { key: ConditionKey; rule: MeasuredRule; measure: (typeof measures)[number]; sinceMs: number }

@@ -190,9 +190,8 @@ export interface Measure {
   readonly workMs: number;
   /** Unix ms of the last credited segment, as far as it is known. */
   readonly lastJobAtMs: number | undefined;
-  /** Segments whose fee waits because the pool's hook failed, and what they come to. */
-  readonly waitingJobs: number;
-  readonly waitingWei: bigint;
+  /** Segments whose fee waits because the pool's hook failed, and what they come to; undefined: not known now. */
+  readonly waiting: { readonly jobs: number; readonly feeWei: bigint } | undefined;
 }
 
 /**
@@ -207,7 +206,7 @@ export function judge(
   nowMs: number,
   sinceMs: number,
 ): { readonly bad: boolean; readonly data: Readonly<Record<string, unknown>> } | undefined {
-  const { jobs, failedAttempts, sourceMs, workMs, lastJobAtMs, waitingJobs, waitingWei } = measure;
+  const { jobs, failedAttempts, sourceMs, workMs, lastJobAtMs, waiting } = measure;
   switch (kind) {
     case "no-work": {
       const idleMs = nowMs - Math.max(lastJobAtMs ?? 0, sinceMs);
@@ -229,7 +228,7 @@ export function judge(
       };
     }
     case "credit-held":
-      return { bad: waitingJobs > 0, data: { segments: waitingJobs, feeWei: waitingWei.toString() } };
+      return waiting && { bad: waiting.jobs > 0, data: { segments: waiting.jobs, feeWei: waiting.feeWei.toString() } };
   }
 }
 

@@ -126,7 +126,7 @@ export class AlertSender implements AsyncDisposable {
     const messages = this.#messages(target.channel, deliveries);
     for (const [i, together] of messages.entries()) {
       if (this.#closing.signal.aborted || clock.monotonicMs() > untilMs) {
-        return store.putBack(messages.slice(i).flatMap((rest) => rest.map((one) => one.id)));
+        return store.putBack(messages.slice(i).flat());
       }
       await this.#try(target, together);
     }

@@ -136,4 +136,6 @@ export interface Delivery {
 export interface ClaimedDelivery extends Delivery {
   /** Whoever took it before was cut off, and nobody knows whether it arrived: until when it was theirs, unix ms. */
   readonly cutOffAtMs: number | undefined;
+  /** Until when it is ours, unix ms; another one in each message to a destination. */
+  readonly leaseUntilMs: number;
 }

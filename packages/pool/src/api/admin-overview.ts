@@ -2,7 +2,7 @@ import { statfs } from "node:fs/promises";
 import { errorText, type Clock } from "@openpool/base";
 import type { AdminDisk, AdminException, AdminGateways, AdminOverview, AuditAnswer } from "@openpool/protocol";
 import type { StoredEvent } from "../store/types.ts";
-import type { PayoutPort } from "../payouts/types.ts";
+import type { Halt, PayoutPort } from "../payouts/types.ts";
 import type { AdminPort } from "./types.ts";
 
 /** Below this there is too little room for the event log of a busy week. */
@@ -97,10 +97,11 @@ export async function adminOverview(
 }
 
 async function sayOfBooks(port: AdminPort, say: Say): Promise<void> {
-  const told = (await port.payouts?.status())?.halted?.code;
+  const halted = (await port.payouts?.status())?.halted;
   for (const halt of (await port.ledger?.halts()) ?? []) {
     // Payouts say more of their own.
-    if (halt.name !== told) say("halt", "payouts-halted", halt.reason, { sinceMs: halt.sinceMs, subject: halt.name });
+    if (halt.name !== halted?.code || !isOfPayouts(halted))
+      say("halt", "payouts-halted", halt.reason, { sinceMs: halt.sinceMs, subject: halt.name });
   }
   for (const violation of port.ledger?.lastCheck()?.violations ?? []) {
     say("halt", "books-differ", violation.message, {
@@ -115,9 +116,13 @@ async function sayOfBooks(port: AdminPort, say: Say): Promise<void> {
   }
 }
 
+function isOfPayouts({ code }: Halt): boolean {
+  return code.startsWith("payout/");
+}
+
 async function sayOfPayouts(payouts: PayoutPort, say: Say): Promise<void> {
   const { halted, paused, waitingFor, floats } = await payouts.status();
-  if (halted) {
+  if (halted && isOfPayouts(halted)) {
     // A transaction that failed as a whole, or that another one took the nonce of, stops everything: it is named here.
     say("halt", "payouts-halted", halted.message, {
       sinceMs: halted.atMs,

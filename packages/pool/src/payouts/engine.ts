@@ -158,7 +158,8 @@ export class PayoutEngine implements PayoutPort {
       choices: this.#settings.rules.choices,
       balanceWei,
       paused,
-      halted: halts[0],
+      // One of its own says what to do about it; those of the books are told by the books.
+      halted: halts.find(({ code }) => code.startsWith("payout/")) ?? halts[0],
       waitingFor: this.#waits.first,
       floats,
       warnings: floats.flatMap((one) => one.text ?? []),

@@ -148,6 +148,7 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
   async measures(
     workers: readonly WorkerAddress[],
     sinceMs: number,
+    forHooks: readonly WorkerAddress[],
   ): Promise<readonly (Measure & { readonly worker: WorkerAddress; readonly rig: string })[]> {
     const rows = await this.#pool.query<{
       worker: WorkerAddress;
@@ -166,9 +167,8 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
        where s.worker = any ($1) group by s.id`,
       [workers, date(sinceMs)],
     );
-    const waiting = await this.#waitingForHook(workers);
+    const waiting = await this.#waitingForHook(forHooks);
     return rows.map((row) => {
-      const { jobs = "0", fee_wei = "0" } = (row.rig === "" ? waiting.get(row.worker) : undefined) ?? {};
       return {
         worker: row.worker,
         rig: row.rig,
@@ -177,23 +177,25 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
         sourceMs: Number(row.source_ms),
         workMs: Number(row.work_ms),
         lastJobAtMs: row.last_at?.getTime(),
-        waitingJobs: Number(jobs),
-        waitingWei: BigInt(fee_wei),
+        waiting: row.rig === "" ? waiting?.get(row.worker) : undefined,
       };
     });
   }
 
-  /** What of workers waits because the pool's hook failed. */
+  /** What of workers waits because the pool's hook failed; undefined: that took too long to be counted. */
   async #waitingForHook(
     workers: readonly WorkerAddress[],
-  ): Promise<ReadonlyMap<WorkerAddress, { readonly jobs: string; readonly fee_wei: string }>> {
-    const rows = await this.#pool.query<{ worker: WorkerAddress; jobs: string; fee_wei: string }>(
-      `select w.worker, count(*) as jobs, sum(l.fee_wei) as fee_wei
-       from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker
-       where w.worker = any ($1) and ${WAITS_FOR_HOOK} group by w.worker`,
+  ): Promise<ReadonlyMap<WorkerAddress, { readonly jobs: number; readonly feeWei: bigint }> | undefined> {
+    if (workers.length === 0) return undefined;
+    const query = this.#pool.query<{ worker: WorkerAddress; jobs: string; fee_wei: string }>(
+      `select w.worker, count(l.id) as jobs, coalesce(sum(l.fee_wei), 0) as fee_wei
+       from openpool.ledger_workers w left join openpool.ledger_lines l on w.id = l.worker and ${WAITS_FOR_HOOK}
+       where w.worker = any ($1) group by w.worker`,
       [workers],
     );
-    return new Map(rows.map((row) => [row.worker, row]));
+    // A hook that failed for hours leaves millions of lines. Other alerts do not wait for them.
+    const rows = await query.catch(() => undefined);
+    return rows && new Map(rows.map((row) => [row.worker, { jobs: Number(row.jobs), feeWei: BigInt(row.fee_wei) }]));
   }
 
   async subscribed(kinds: readonly AlertKind[]): Promise<readonly Subscription[]> {
@@ -220,31 +222,46 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
     limit: number,
     busy: readonly string[],
   ): Promise<readonly ClaimedDelivery[]> {
-    const rows = await this.#pool.query<DeliveryRow & { readonly cut_off: Date | null }>(
+    const rows = await this.#pool.query<DeliveryRow & { readonly cut_off: Date | null; readonly leased_until: Date }>(
       `with due as (
          select id, destination, created_at, row_number() over (partition by destination order by created_at, id) as n
          from openpool.alert_outbox
          where state = 'waiting' and next_at <= $1 and (leased_until is null or leased_until <= $1)
            and destination <> all ($4)
        ), wanted as (
-         select o.id, o.leased_until as cut_off
+         select o.id, o.destination, o.attempts, o.next_at, o.leased_until as cut_off
          from openpool.alert_outbox o join due using (id) where due.n <= ${MOST_EACH}
            and o.state = 'waiting' and (o.leased_until is null or o.leased_until <= $1)
          order by due.created_at, due.id limit $3 for update of o skip locked
+       ), grouped as (
+         -- What was in one message stays apart from the others by its lease, however often it is cut off.
+         select id, cut_off, dense_rank() over (partition by destination order by cut_off, attempts, next_at) as message
+         from wanted
        )
-       update openpool.alert_outbox o set leased_until = $2 from wanted where o.id = wanted.id
-       returning ${DELIVERY.replaceAll(/\w+/g, "o.$&")}, wanted.cut_off`,
+       update openpool.alert_outbox o set leased_until = $2::timestamptz + grouped.message * interval '1 ms'
+       from grouped where o.id = grouped.id
+       returning ${DELIVERY.replaceAll(/\w+/g, "o.$&")}, grouped.cut_off, o.leased_until`,
       [date(nowMs), date(leaseUntilMs), limit, busy],
     );
     return rows
-      .map(({ cut_off, ...row }) => ({ ...toDelivery(row), cutOffAtMs: cut_off?.getTime() }))
+      .map(({ cut_off, leased_until, ...row }) => ({
+        ...toDelivery(row),
+        cutOffAtMs: cut_off?.getTime(),
+        leaseUntilMs: leased_until.getTime(),
+      }))
       .toSorted((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  async putBack(ids: readonly string[]): Promise<void> {
+  async putBack(deliveries: readonly ClaimedDelivery[]): Promise<void> {
     await this.#pool.query(
-      "update openpool.alert_outbox set leased_until = null where id = any ($1) and state = 'waiting'",
-      [ids],
+      `update openpool.alert_outbox o set leased_until = mine.cut_off
+       from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) as mine (id, leased_until, cut_off)
+       where o.id = mine.id and o.leased_until = mine.leased_until and o.state = 'waiting'`,
+      [
+        deliveries.map((one) => one.id),
+        deliveries.map((one) => date(one.leaseUntilMs)),
+        deliveries.map((one) => (one.cutOffAtMs === undefined ? null : date(one.cutOffAtMs))),
+      ],
     );
   }
 

@@ -22,6 +22,7 @@ import { releasedBans } from "./schema/21-released-bans.ts";
 import { pruning } from "./schema/24-pruning.ts";
 import { appendOnly } from "./schema/25-append-only.ts";
 import { incidents } from "./schema/26-incidents.ts";
+import { hookWaits } from "./schema/27-hook-waits.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -50,6 +51,7 @@ export const knownMigrations: readonly Migration[] = [
   pruning,
   appendOnly,
   incidents,
+  hookWaits,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */

@@ -61,7 +61,7 @@ export function reasonOf<Code extends ReasonCode>(code: Code, given: FactsOf<Cod
   for (const [name, value] of Object.entries(given) as [string, string | number | bigint | undefined][]) {
     if (value === undefined) continue;
     // To the minute, as in words: an answer is another one when something happened, not with every moment that passes.
-    if (name.endsWith("Ms")) facts[name] = Math.round(Number(value) / MINUTE_MS) * MINUTE_MS;
+    if (name.endsWith("Ms")) facts[name] = Math.max(0, Math.round(Number(value) / MINUTE_MS)) * MINUTE_MS;
     else facts[name] = typeof value === "bigint" ? value.toString() : value;
   }
   const [sentence, action]: readonly [string, string?] = reasonTexts[code];
