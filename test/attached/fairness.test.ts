@@ -4,7 +4,7 @@ import { ADA, BOB, startTestPool, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import { behaviours } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
-import { attachedTo, SECRET, writeSecret } from "./pool.ts";
+import { attachedTo, NO_COMPLAINTS, SECRET, writeSecret } from "./pool.ts";
 
 /** Places of all workers together, and streams that want one at each door: more than there are. */
 const PLACES = 8;
@@ -118,12 +118,6 @@ test("crowds at both doors share the workers: whoever comes second gets its part
   expect([...gateways.lost, ...again.lost]).toEqual([]);
   // A stream that moves to a new registration may find its place taken by a new one, where as many want one as here.
   expect(tasks.lost.filter((text) => text !== "no transcoders available")).toEqual([]);
-  expect(orchestrator.complaints).toEqual({
-    ejected: 0,
-    unknownResults: 0,
-    duplicateResults: 0,
-    unauthorized: 0,
-    broken: 0,
-  });
+  expect(orchestrator.complaints).toEqual(NO_COMPLAINTS);
   expect((await pool.credited()).segments).toBe(gateways.done + again.done + tasks.done);
 }, 300_000);

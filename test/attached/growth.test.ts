@@ -5,7 +5,7 @@ import { ADA, BOB, startTestPool, testClock, type TestPool, UNHURRIED_MS, until 
 import { behaviours, type FakeTranscoder, SOFTWARE_CAPABILITIES } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
 import { startStockOrchestrator, type StockOrchestrator, type Transcoded } from "../peers/stock-orchestrator.ts";
-import { attachedTo, SECRET, writeSecret } from "./pool.ts";
+import { attachedTo, NO_COMPLAINTS, SECRET, writeSecret } from "./pool.ts";
 
 /** The smallest rendition is a source as good as any: this is about places, not throughput. */
 const source = readyRenditions[0]!.data;
@@ -18,7 +18,6 @@ const ALL_PLACES = FIRST_PLACES + MORE_PLACES;
 const FULL = { kind: "error", text: "no transcoders available" };
 /** In which a place is kept for who ends one stream and begins the next. */
 const PEAKS_MS = 11_000;
-const NO_COMPLAINTS = { ejected: 0, unknownResults: 0, duplicateResults: 0, unauthorized: 0, broken: 0 };
 
 const clock = testClock();
 const opened: AsyncDisposable[] = [];

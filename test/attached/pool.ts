@@ -5,6 +5,7 @@ import type { AttachedOptions, PoolOptions, UpstreamStatus } from "@openpool/poo
 import type { Clock, Logger } from "@openpool/base";
 import { startTestPool, type TestPool } from "../e2e/pool.ts";
 import {
+  type Complaints,
   startStockOrchestrator,
   type StockOrchestrator,
   type StockOrchestratorOptions,
@@ -12,6 +13,15 @@ import {
 import { parseHostPort } from "../peers/wire.ts";
 
 export const SECRET = "sekret";
+
+/** What an orchestrator has to complain about when all is well. */
+export const NO_COMPLAINTS: Complaints = {
+  ejected: 0,
+  unknownResults: 0,
+  duplicateResults: 0,
+  unauthorized: 0,
+  broken: 0,
+};
 
 /** A pool that works for orchestrators, and they. */
 export interface AttachedPool extends AsyncDisposable {

@@ -9,6 +9,7 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
+import { type NotifySegment, NotifySegmentSchema } from "@openpool/protocol";
 
 export interface RecordedBody {
   readonly length: number;
@@ -24,12 +25,16 @@ export interface RecordedExchange {
   readonly request: {
     readonly method: string;
     readonly path: string;
+    /** HTTP/1.1 only. */
+    readonly requestLine?: string;
     readonly headers: RecordedHeaders;
     readonly grpcMessages?: readonly string[];
     readonly body?: RecordedBody;
   };
   readonly response: {
     readonly status: number | null;
+    /** HTTP/1.1 only. */
+    readonly statusLine?: string;
     readonly headers: RecordedHeaders | null;
     readonly trailers?: RecordedHeaders;
     readonly grpcMessages?: readonly string[];
@@ -72,6 +77,28 @@ export function bodyOf(body: RecordedBody | undefined): Buffer {
 
 export function headerOf(headers: RecordedHeaders | null | undefined, name: string): string | undefined {
   return headers?.find(([key]) => key.toLowerCase() === name)?.[1];
+}
+
+/** What a stock orchestrator sent to a transcoder, in order. */
+export const recordedTasks: readonly { readonly bytes: Buffer; readonly notify: NotifySegment }[] = (
+  readJson<RecordedFile>("register-transcoder.json").exchanges[0]?.response.grpcMessages ?? []
+).map((text) => {
+  const bytes = Buffer.from(text, "base64");
+  return { bytes, notify: fromBinary(NotifySegmentSchema, bytes) };
+});
+
+/** The source that a gateway sent for such a task; undefined where that was not recorded. */
+export function recordedSourceOf({ segData }: NotifySegment): Buffer | undefined {
+  const manifestId = Buffer.from(segData?.manifestId ?? []).toString("hex");
+  const found = exchanges.find(([, { request, expect: meant }]) => {
+    const sent = meant?.["segData"] as Readonly<Record<string, unknown>> | undefined;
+    return (
+      request.path === "/segment" &&
+      sent?.["manifestId"] === manifestId &&
+      (sent["seq"] ?? "0") === String(segData?.seq ?? 0)
+    );
+  });
+  return found && bodyOf(found[1].request.body);
 }
 
 /**

@@ -1,13 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { findCluster } from "../../packages/pool/src/store/postgres-cluster.ts";
 import { behaviours } from "../peers/fake-transcoder.ts";
-import { ADA, BOB, EARNED_WEI, pushUnhurried, startTestPool, until } from "./pool.ts";
+import { ADA, BOB, creditsOf, pushUnhurried, startStreams, startTestPool, until } from "./pool.ts";
 
 const STREAMS = 8;
 const KILLS = 2;
+/** Between the segments of a stream. */
+const PACE_MS = 30;
 
 test("Postgres is killed while eight streams run: every segment is answered, each is credited once, and the books are right", async () => {
   await using pool = await startTestPool();
@@ -19,40 +20,22 @@ test("Postgres is killed while eight streams run: every segment is answered, eac
   }
   await pool.untilConnected(2);
   const gateway = pool.gateway();
-  const outcomes: string[] = [];
-  let running = true;
-  const streams = Promise.all(
-    Array.from({ length: STREAMS }, async (_, stream) => {
-      for (let seq = 0; running; seq++) {
-        const outcome = await pushUnhurried(gateway, `stream-${stream}`, seq);
-        outcomes.push(outcome.kind === "done" ? "done" : JSON.stringify(outcome));
-        await sleep(30);
-      }
-    }),
-  );
-  /** Every stream has had some more segments. */
-  const moreOfAll = async (): Promise<void> => {
-    const before = outcomes.length;
-    await until(() => outcomes.length >= before + 3 * STREAMS, 60_000);
-  };
+  const streams = startStreams(STREAMS, (stream, seq) => pushUnhurried(gateway, `stream-${stream}`, seq), PACE_MS);
   try {
-    await moreOfAll();
+    await streams.moreOfAll(3);
     for (let kill = 0; kill < KILLS; kill++) {
       const pid = await postmaster();
       expect(pid).toBeGreaterThan(0);
       process.kill(pid, "SIGKILL");
       await until(async () => (await postmaster()) !== pid, 60_000);
-      await moreOfAll();
+      await streams.moreOfAll(3);
     }
   } finally {
-    running = false;
-    await streams;
+    await streams.stop();
   }
+  const { outcomes } = streams;
   expect(outcomes.filter((outcome) => outcome !== "done")).toEqual([]);
-  expect(await pool.credited()).toEqual({
-    segments: outcomes.length,
-    creditedWei: BigInt(outcomes.length) * EARNED_WEI,
-  });
+  expect(await pool.credited()).toEqual(creditsOf(outcomes.length));
   const { ledger } = pool.running.node.admin;
   // The books follow the log.
   await until(async () => (await ledger?.check(true))?.jobs === outcomes.length, 60_000);

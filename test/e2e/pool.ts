@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Clock, type Logger, silentLogger, systemClock } from "@openpool/base";
 import { type PoolOptions, type RunningPool, startPool } from "@openpool/pool";
 import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
@@ -159,8 +160,55 @@ export async function until(condition: () => boolean | Promise<boolean>, timeout
   const deadline = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error("the condition did not come true in time");
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await sleep(10);
   }
+}
+
+/** Streams that send one segment after another. */
+export interface Streams {
+  /** What became of each segment, in the order of the answers: "done", or everything that was said instead. */
+  readonly outcomes: readonly string[];
+  /** How many of them were done. */
+  done(): number;
+  /** Waits until every stream has had so many more. */
+  moreOfAll(segments: number): Promise<void>;
+  /** Lets each end with the segment that it has sent. */
+  stop(): Promise<void>;
+}
+
+/** Starts them; what a stream sends is the caller's. */
+export function startStreams(
+  count: number,
+  segment: (stream: number, seq: number) => Promise<{ readonly kind: string }>,
+  paceMs = 0,
+): Streams {
+  const outcomes: string[] = [];
+  const had = Array.from({ length: count }, () => 0);
+  let running = true;
+  const all = Promise.all(
+    had.map(async (_, stream) => {
+      for (let seq = 0; running; seq++) {
+        const outcome = await segment(stream, seq);
+        outcomes.push(outcome.kind === "done" ? "done" : JSON.stringify(outcome));
+        had[stream] = seq + 1;
+        if (paceMs > 0) await sleep(paceMs);
+      }
+    }),
+  );
+  // A stream that fails by a fault of the test ends the waiting for it; before that nobody may be listening.
+  all.catch(() => {});
+  return {
+    outcomes,
+    done: () => outcomes.filter((outcome) => outcome === "done").length,
+    async moreOfAll(segments) {
+      const wanted = had.map((before) => before + segments);
+      await Promise.race([until(() => had.every((now, stream) => now >= wanted[stream]!), 60_000), all]);
+    },
+    async stop() {
+      running = false;
+      await all;
+    },
+  };
 }
 
 /** Sends the one source that the fake transcoders have renditions for. */
@@ -190,3 +238,8 @@ export function pushUnhurried(gateway: GatewayClient, manifestId: string, seq: n
 
 /** What one such segment earns its worker: 75 % of 1000 wei a pixel. */
 export const EARNED_WEI = ((426n * 240n + 640n * 360n + 854n * 480n) * 50n * 1_000n * 3n) / 4n;
+
+/** What a pool has credited that was paid for so many segments, each once. */
+export function creditsOf(segments: number, earnedWei = EARNED_WEI): { segments: number; creditedWei: bigint } {
+  return { segments, creditedWei: BigInt(segments) * earnedWei };
+}

@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { until } from "./pool.ts";
 
 /** The built program. */
@@ -19,11 +20,20 @@ export interface Program extends AsyncDisposable {
   /** The process that serves now. */
   pid(): Promise<number>;
   admin(path: string): Promise<unknown>;
+  /** What another command of the program says to this pool. */
+  operate(...words: readonly string[]): Promise<string>;
+  /** Segments and wei credited in all. */
+  credited(): Promise<{ segments: number; creditedWei: bigint }>;
 }
 
 interface AdminFile {
   readonly url: string;
   readonly pid: number;
+}
+
+/** Runs a command against the pool that keeps its data there, and resolves with what it says. */
+export async function operate(dataDir: string, ...words: readonly string[]): Promise<string> {
+  return (await promisify(execFile)(process.execPath, [bin, ...words, "--data-dir", dataDir])).stdout;
 }
 
 /** Starts the program on free ports and waits until it serves. The same data directory may be used again. */
@@ -75,6 +85,17 @@ export async function startProgram(
     addr: status.listen,
     pid: async () => (await adminFile()).pid,
     admin,
+    operate: (...words) => operate(dataDir, ...words),
+    async credited() {
+      const balances = (await admin("/balances")) as readonly {
+        readonly segments: number;
+        readonly creditedWei: string;
+      }[];
+      return {
+        segments: balances.reduce((sum, one) => sum + one.segments, 0),
+        creditedWei: balances.reduce((sum, one) => sum + BigInt(one.creditedWei), 0n),
+      };
+    },
     async [Symbol.asyncDispose]() {
       if (child.exitCode === null && child.signalCode === null) {
         const ended = new Promise((resolve) => child.once("exit", resolve));

@@ -4,26 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
 import { requestRestart } from "@openpool/pool";
-import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
+import { type GatewayClient, openGatewayClient } from "@openpool/push";
 import { expect, onTestFailed, test } from "vitest";
 import { behaviours, type FakeTranscoder, readyUpload, startFakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions, sourceSegment } from "../peers/media.ts";
 import { startStockGateway } from "../peers/stock-gateway.ts";
-import { ADA, BOB, EARNED_WEI, push, pushUnhurried, until } from "./pool.ts";
+import { ADA, BOB, creditsOf, EARNED_WEI, push, pushUnhurried, startStreams, type Streams, until } from "./pool.ts";
 import { type Program, startProgram } from "./program.ts";
-
-interface Balance {
-  readonly segments: number;
-  readonly creditedWei: string;
-}
-
-async function credited(program: Program): Promise<{ segments: number; creditedWei: bigint }> {
-  const balances = (await program.admin("/balances")) as readonly Balance[];
-  return {
-    segments: balances.reduce((sum, one) => sum + one.segments, 0),
-    creditedWei: balances.reduce((sum, one) => sum + BigInt(one.creditedWei), 0n),
-  };
-}
 
 /** What the books hold for workers, once they are up with the log. */
 async function bookedWei(program: Program): Promise<bigint> {
@@ -35,24 +22,15 @@ function gatewayOf(program: Program): GatewayClient {
   return openGatewayClient({ orchestrator: `https://${program.addr}` }, { logger: silentLogger, clock: systemClock });
 }
 
-/** Pushes segments of some streams, one after the other in each, until told to stop. */
-function startTraffic(
-  program: Program,
-  streams: number,
-): { readonly outcomes: SegmentOutcome[]; stop(): Promise<void> } {
-  const outcomes: SegmentOutcome[] = [];
-  let running = true;
-  const done = Promise.all(
-    Array.from({ length: streams }, async (_, stream) => {
-      await using gateway = gatewayOf(program);
-      for (let seq = 0; running; seq++) outcomes.push(await push(gateway, `restart-${stream}`, seq));
-    }),
-  );
+/** Streams that push until told to stop, each from a gateway of its own. */
+function startTraffic(program: Program, count: number): Streams {
+  const gateways = Array.from({ length: count }, () => gatewayOf(program));
+  const streams = startStreams(count, (stream, seq) => push(gateways[stream]!, `restart-${stream}`, seq));
   return {
-    outcomes,
+    ...streams,
     async stop() {
-      running = false;
-      await done;
+      await streams.stop();
+      for (const gateway of gateways) await gateway[Symbol.asyncDispose]();
     },
   };
 }
@@ -74,18 +52,14 @@ test("a restart under load refuses no connection, loses no segment and pays each
   });
   const rigs = await workers(program, 100);
   const traffic = startTraffic(program, 4);
-  await until(() => traffic.outcomes.length >= 8, 60_000);
+  await traffic.moreOfAll(2);
   const before = await program.pid();
   expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
   expect(await program.pid()).not.toBe(before);
-  const atRestart = traffic.outcomes.length;
-  await until(() => traffic.outcomes.length >= atRestart + 12, 60_000);
+  await traffic.moreOfAll(3);
   await traffic.stop();
-  expect(traffic.outcomes.filter((outcome) => outcome.kind !== "done")).toEqual([]);
-  expect(await credited(program)).toEqual({
-    segments: traffic.outcomes.length,
-    creditedWei: BigInt(traffic.outcomes.length) * EARNED_WEI,
-  });
+  expect(traffic.outcomes.filter((outcome) => outcome !== "done")).toEqual([]);
+  expect(await program.credited()).toEqual(creditsOf(traffic.outcomes.length));
   // Nobody was sent away for good.
   expect(rigs.map((rig) => rig.state.kind)).toEqual(["registered", "registered", "registered"]);
   for (const rig of rigs) await rig[Symbol.asyncDispose]();
@@ -143,7 +117,7 @@ test("a worker that dies while the pool restarts costs no segment: another one i
   await until(() => rigs.some((rig) => rig.registrations > 1), 60_000);
   for (const holder of holders) holder.kill();
   expect(await pushed).toMatchObject({ kind: "done" });
-  expect(await credited(program)).toEqual({ segments: 1, creditedWei: EARNED_WEI });
+  expect(await program.credited()).toEqual(creditsOf(1));
   for (const rig of rigs) await rig[Symbol.asyncDispose]();
 }, 240_000);
 
@@ -154,16 +128,16 @@ test("a process that is killed is replaced while connections wait, and no answer
   });
   const rigs = await workers(program, 50);
   const traffic = startTraffic(program, 3);
-  await until(() => traffic.outcomes.length >= 6, 60_000);
+  await traffic.moreOfAll(2);
   const before = await program.pid();
   process.kill(before, "SIGKILL");
   await until(async () => (await program.pid().catch(() => before)) !== before, 60_000);
-  const atCrash = traffic.outcomes.length;
-  await until(() => traffic.outcomes.slice(atCrash).filter((outcome) => outcome.kind === "done").length >= 9, 60_000);
+  const atCrash = traffic.done();
+  await until(() => traffic.done() >= atCrash + 9, 60_000);
   await traffic.stop();
-  const answered = traffic.outcomes.filter((outcome) => outcome.kind === "done").length;
+  const answered = traffic.done();
   // What was in flight inside the killed process may be credited without having been answered; never the other way round.
-  const { segments, creditedWei } = await credited(program);
+  const { segments, creditedWei } = await program.credited();
   expect(segments).toBeGreaterThanOrEqual(answered);
   expect(segments).toBeLessThanOrEqual(traffic.outcomes.length);
   expect(creditedWei).toBe(BigInt(segments) * EARNED_WEI);
@@ -212,7 +186,7 @@ test("everything but the database is killed: the next start takes the books over
     process.kill(served, "SIGKILL");
     await gone;
     await traffic.stop();
-    const answered = traffic.outcomes.filter((outcome) => outcome.kind === "done").length;
+    const answered = traffic.done();
     for (const rig of rigs) rig.kill();
 
     await using second = await startProgram({ dataDir });
@@ -220,7 +194,7 @@ test("everything but the database is killed: the next start takes the books over
       process.stderr.write(second.log());
     });
     // What was in flight may be credited without having been answered; never the other way round, and nothing twice.
-    const { segments, creditedWei } = await credited(second);
+    const { segments, creditedWei } = await second.credited();
     expect(segments).toBeGreaterThanOrEqual(answered);
     expect(segments).toBeLessThanOrEqual(traffic.outcomes.length);
     expect(creditedWei).toBe(BigInt(segments) * EARNED_WEI);

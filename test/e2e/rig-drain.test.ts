@@ -1,11 +1,8 @@
-import { execFile } from "node:child_process";
-import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
-import { ADA, BOB, startTestPool, UNHURRIED_MS, until } from "./pool.ts";
-import { bin } from "./program.ts";
+import { ADA, BOB, creditsOf, startStreams, startTestPool, UNHURRIED_MS } from "./pool.ts";
+import { operate } from "./program.ts";
 
 const STREAMS = 12;
 /** Of each of the two rigs that are there from the beginning: one alone has no room for all streams. */
@@ -19,8 +16,7 @@ const EARNED_WEI = (426n * 240n * 50n * 1_000n * 3n) / 4n;
 
 test("a rig is drained by command while a dozen streams run: none loses a segment, it gets no more, and it comes back", async () => {
   await using pool = await startTestPool();
-  const operate = async (...words: readonly string[]): Promise<string> =>
-    (await promisify(execFile)(process.execPath, [bin, "rigs", ...words, "--data-dir", pool.dataDir])).stdout;
+  const rigs = (...words: readonly string[]) => operate(pool.dataDir, "rigs", ...words);
   const join = async (secret: string, capacity: number): Promise<FakeTranscoder> => {
     const before = pool.running.node.admin.status().rigs.filter(({ connections }) => connections > 0).length;
     const one = await pool.transcoder({ secret, capacity, behaviour: behaviours.after(20), reconnect: "never" });
@@ -31,50 +27,37 @@ test("a rig is drained by command while a dozen streams run: none loses a segmen
   await join(`${BOB}.stayer`, CAPACITY);
 
   const gateway = pool.gateway();
-  const outcomes: string[] = [];
-  let running = true;
-  const streams = Promise.all(
-    Array.from({ length: STREAMS }, async (_, stream) => {
-      for (let seq = 0; running; seq++) {
-        const outcome = await gateway.pushSegment({
-          manifestId: `stream-${stream}`,
-          seq,
-          data: source,
-          durationMs: UNHURRIED_MS,
-          profiles,
-          container: "mpegts",
-        });
-        outcomes.push(outcome.kind === "done" ? "done" : JSON.stringify(outcome));
-        await sleep(PACE_MS);
-      }
-    }),
+  const streams = startStreams(
+    STREAMS,
+    (stream, seq) =>
+      gateway.pushSegment({
+        manifestId: `stream-${stream}`,
+        seq,
+        data: source,
+        durationMs: UNHURRIED_MS,
+        profiles,
+        container: "mpegts",
+      }),
+    PACE_MS,
   );
-  /** Every stream has had some more segments. */
-  const moreOfAll = async (): Promise<void> => {
-    const before = outcomes.length;
-    await until(() => outcomes.length >= before + 4 * STREAMS, 60_000);
-  };
   try {
-    await moreOfAll();
+    await streams.moreOfAll(4);
     expect(leaver.tasks.length).toBeGreaterThan(0);
     const heir = await join(`${BOB}.heir`, STREAMS);
-    expect(await operate("drain", "--wait", `${ADA}.leaver`)).toBe(`${ADA}.leaver holds nothing any more\n`);
+    expect(await rigs("drain", "--wait", `${ADA}.leaver`)).toBe(`${ADA}.leaver holds nothing any more\n`);
     const before = leaver.tasks.length;
-    await moreOfAll();
+    await streams.moreOfAll(4);
     expect(leaver.tasks.length).toBe(before);
-    expect(await operate("list")).toMatch(/\.leaver +draining +0\/8 +0 /);
+    expect(await rigs("list")).toMatch(/\.leaver +draining +0\/8 +0 /);
 
-    expect(await operate("undrain", `${ADA}.leaver`)).toBe(`${ADA}.leaver gets work again\n`);
+    expect(await rigs("undrain", `${ADA}.leaver`)).toBe(`${ADA}.leaver gets work again\n`);
     // With the heir gone there is not room enough without it.
     heir.kill("reset");
     await leaver.until(({ tasks }) => tasks.length > before + STREAMS, 60_000);
   } finally {
-    running = false;
-    await streams;
+    await streams.stop();
   }
+  const { outcomes } = streams;
   expect(outcomes.filter((outcome) => outcome !== "done")).toEqual([]);
-  expect(await pool.credited()).toEqual({
-    segments: outcomes.length,
-    creditedWei: BigInt(outcomes.length) * EARNED_WEI,
-  });
+  expect(await pool.credited()).toEqual(creditsOf(outcomes.length, EARNED_WEI));
 }, 180_000);

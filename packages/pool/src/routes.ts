@@ -26,6 +26,9 @@ export interface RoutesDeps {
   readonly leaving: () => { readonly draining: boolean; readonly ending: boolean; readonly lastCallUntilMs: number };
 }
 
+/** To a gateway that came to a pool which works for orchestrators only. */
+const NO_GATEWAYS = "this pool serves no gateways";
+
 /** Who answers what comes on the public port: a door of this process, or another process of the pool. */
 export function createRoutes(deps: RoutesDeps): FrontHandlers {
   const { generation, servesGateways, gateways, workers, renditions, relay, spool, logger, clock } = deps;
@@ -56,7 +59,8 @@ export function createRoutes(deps: RoutesDeps): FrontHandlers {
   /** `local`: it was relayed here, and what is not found here is not found at all. */
   const route = async (exchange: Exchange, local: boolean): Promise<void> => {
     const path = exchange.path.split("?", 1)[0]!;
-    if (path === "/segment" && servesGateways) {
+    if (path === "/segment") {
+      if (!servesGateways) return answerText(exchange, 404, NO_GATEWAYS);
       const { draining, ending, lastCallUntilMs } = deps.leaving();
       const successor = draining && !local ? relay?.successor : undefined;
       if ((await handOn(successor, exchange)) === "answered") return;
@@ -92,7 +96,7 @@ export function createRoutes(deps: RoutesDeps): FrontHandlers {
     grpc(stream, path, peer, authority) {
       const call = async (): Promise<void> => {
         if (path.startsWith("/net.Orchestrator/") && !servesGateways) {
-          return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, "this pool serves no gateways");
+          return endGrpc(stream, GrpcStatus.UNIMPLEMENTED, NO_GATEWAYS);
         }
         switch (path) {
           case "/net.Orchestrator/GetOrchestrator":

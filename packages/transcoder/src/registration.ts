@@ -131,7 +131,11 @@ export function register(
   stream.once("close", () => {
     forget();
     const rst = stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection closed";
-    const text = message || (status === undefined ? (problem ?? rst) : `it ended the registration (status ${status})`);
+    const ended =
+      status === 0
+        ? "it ended the registration, as it does when it was not answered in time"
+        : `it ended the registration (status ${status})`;
+    const text = message || (status === undefined ? (problem ?? rst) : ended);
     if (!draining) session.destroy();
     events.onEnd({ text, refused: status !== undefined && status !== 0 });
   });

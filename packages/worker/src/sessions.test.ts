@@ -32,6 +32,25 @@ test("a session begins on the least loaded device and stays there", () => {
   );
 });
 
+test("a session that is to begin anew chooses its device again, once nothing of it is inside", () => {
+  const { sessions, ended, enter } = open(["a", "b"]);
+  const first = enter("s", 10);
+  enter("other", 5);
+  const anew = (): string => {
+    const slot = sessions.enter("s", 10, true);
+    if (slot === "busy") throw new Error("busy");
+    slot.leave();
+    return slot.device;
+  };
+  expect([first.device, anew()]).toEqual(["a", "a"]);
+  expect(ended).toEqual([]);
+  sessions.enter("third", 20);
+  first.leave();
+  expect(anew()).toBe("a");
+  enter("fourth", 100);
+  expect([anew(), ended]).toEqual(["b", ["s on a", "s on a"]]);
+});
+
 test("equal devices take turns", () => {
   const { enter } = open(["a", "b", "c"]);
   expect(["1", "2", "3", "4"].map((id) => enter(id, 0).device)).toEqual(["a", "b", "c", "a"]);

@@ -31,8 +31,11 @@ interface Session<Device> {
 }
 
 export interface Sessions<Device> {
-  /** Queues a segment behind the others of its session; `busy` when too many wait there. */
-  enter(session: string, load: number): Slot<Device> | "busy";
+  /**
+   * Queues a segment behind the others of its session; `busy` when too many wait there. `anew`: nothing is kept of the
+   * session, and its device is chosen again, unless another segment of it is inside.
+   */
+  enter(session: string, load: number, anew?: boolean): Slot<Device> | "busy";
   /**
    * How a segment went on its device. After a failure its session may begin anew elsewhere; a device that fails again
    * and again rests while there are others.
@@ -99,9 +102,14 @@ export function createSessions<Device>(
   };
 
   return {
-    enter(id, load) {
+    enter(id, load, anew = false) {
       sweep();
       let session = sessions.get(id);
+      if (anew && session?.inside === 0) {
+        logger.debug("session begins anew", { session: id });
+        forget(id, session);
+        session = undefined;
+      }
       if (!session?.inside) {
         let atWork = 0;
         for (const { inside } of sessions.values()) if (inside > 0) atWork++;

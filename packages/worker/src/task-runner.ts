@@ -85,7 +85,7 @@ export function createTaskRunner(
 
   /** Fetches at once, transcodes when the segments before it in its session are done. */
   const transcode = async (task: Task, deadlineMs: number): Promise<TranscodeOutcome | Unavailable> => {
-    const slot = sessions.enter(task.session, loadOf(task.profiles));
+    const slot = sessions.enter(task.session, loadOf(task.profiles), task.reinit);
     if (slot === "busy") return { kind: "unavailable", text: transcodeText.busy };
     const release: (() => void)[] = [];
     try {

@@ -29,6 +29,8 @@ export interface Task {
   readonly profiles: readonly Profile[];
   readonly clip: ClipRange | undefined;
   readonly perceptualHash: boolean;
+  /** Its session is to begin anew. */
+  readonly reinit: boolean;
   readonly orchId: string;
 }
 
@@ -71,6 +73,7 @@ export function readOrder(notify: NotifySegment, offered: CapabilitySet): Order 
       profiles,
       clip: clipOf(segment),
       perceptualHash: segment.calcPerceptualHash,
+      reinit: segment.ForceSessionReinit,
       orchId: notify.orchId || "offchain",
     },
   };
