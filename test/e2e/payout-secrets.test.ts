@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { startLocalChain } from "@openpool/pool";
 import { expect, test } from "vitest";
 import { encryptKeystore } from "../../packages/pool/src/chain/keystore.ts";
@@ -44,9 +44,9 @@ function command(args: readonly string[], dataDir: string): Promise<{ readonly c
 
 test("neither key nor password of the paying account is in a log, an answer, an error or a byte of the data directory", async () => {
   const dir = await mkdtemp(join(tmpdir(), "openpool-secrets-"));
+  const [secrets, dataDir] = [join(dir, "secrets"), join(dir, "data")];
   const chain = await startLocalChain();
   try {
-    const [secrets, dataDir] = [join(dir, "secrets"), join(dir, "data")];
     await mkdir(secrets);
     await mkdir(dataDir);
     const file = (name: string): string => join(secrets, name);
@@ -126,6 +126,8 @@ test("neither key nor password of the paying account is in a log, an answer, an 
     expect(found).toEqual([]);
   } finally {
     await chain[Symbol.asyncDispose]();
+    const cluster = await findCluster(dataDir);
+    if (cluster !== undefined) await rm(dirname(cluster), { recursive: true, force: true });
     await rm(dir, { recursive: true, force: true });
   }
 }, 600_000);
