@@ -18,7 +18,7 @@ import {
 import type { Terms, TermsBook } from "./ledger/terms.ts";
 import type { PayoutDeps } from "./payouts/context.ts";
 import { PayoutEngine } from "./payouts/engine.ts";
-import { paymentsOf } from "./payouts/payments-of.ts";
+import { paymentsReader } from "./payouts/payments-of.ts";
 import type { PayoutOptions } from "./payouts/options.ts";
 import type { Signer } from "./payouts/ports.ts";
 import { PayoutRunner } from "./payouts/runner.ts";
@@ -127,6 +127,7 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
         signedBy: (request) => isSignedPayTo(request, place, signatures),
       },
     );
+    const readPayments = paymentsReader({ chain, calls });
     runner.start(engine);
     logger.info("payouts are on", { payer: engine.payer, chainId: options.chainId, method: options.method });
     return {
@@ -134,8 +135,7 @@ export async function startPayouts(options: PayoutOptions, deps: StartPayoutsDep
       // What the books keep of a payment is the hash that a receipt had.
       chain: {
         chainId: options.chainId,
-        receiptOf: (hash) => chain.finalReceipt(hash as Hex),
-        paymentsOf: (hash, of) => paymentsOf(hash as Hex, of, { chain, calls }),
+        transaction: (hash, of) => readPayments(hash as Hex, of),
         hashesIn: async (block) => (await chain.transactionsIn(block, undefined)).map(({ hash }) => hash),
       },
       signatures,

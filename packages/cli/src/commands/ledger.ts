@@ -37,6 +37,7 @@ const reportSchema = z.object({
   violations: z.array(z.object({ check: z.string(), message: z.string() })),
   jobs: z.number(),
   transactions: z.number(),
+  unread: z.array(z.string()).default([]),
   chainProblem: z.string().optional(),
 });
 const rebuildSchema = z.object({
@@ -99,7 +100,7 @@ export function addLedgerCommand(registry: Registry): void {
     async (pool, io, own) => {
       const { all: everyTransaction = false } = own.opts<{ all?: boolean }>();
       const answer = await pool.change("POST", "/ledger/check", { whole: true, everyTransaction });
-      const { violations, jobs, transactions, chainProblem } = reportSchema.parse(answer);
+      const { violations, jobs, transactions, unread, chainProblem } = reportSchema.parse(answer);
       if (own.opts<{ json?: boolean }>().json) await io.out(`${JSON.stringify(answer)}\n`);
       else if (violations.length === 0)
         await io.out(
@@ -112,6 +113,7 @@ export function addLedgerCommand(registry: Registry): void {
           "openpool: the books do not add up; payouts are halted. `openpool ledger rebuild --verify` says what the log says\n",
         );
       }
+      for (const one of unread) io.err(`openpool: a payment could not be compared with the chain: ${one}\n`);
       if (chainProblem !== undefined) io.err(`openpool: not all could be compared with the chain: ${chainProblem}\n`);
       return violations.length === 0 ? exitCode.ok : exitCode.failed;
     },

@@ -15,7 +15,7 @@ import type { Standing } from "../dispatch/types.ts";
 import type { Terms } from "../ledger/terms.ts";
 import type { SolvencyReport } from "../income/solvency.ts";
 import type { HeldJob, IncomeRecord, PastJob } from "../store/scheme-store.ts";
-import type { CheckReport } from "../store/ledger-check.ts";
+import type { CheckReport } from "../store/ledger-checker.ts";
 import type { LedgerProgress } from "../store/ledger-reader.ts";
 import type { RebuildResult } from "../store/ledger-rebuild.ts";
 import type { Adjustment, LedgerStore } from "../store/ledger-store.ts";

@@ -265,7 +265,7 @@ async function unknownBatches(
 }
 
 /** The run whose batch it is, where a multisig pays it. */
-function runOf(batch: Hex): string {
+export function runOf(batch: Hex): string {
   return batch.slice(-32).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
@@ -389,7 +389,12 @@ async function explainer(
     let read: Awaited<ReturnType<typeof priceOf>> | undefined;
     for (const { to, amount, place } of paidOut.payments) {
       const line = free.find(
-        (one) => one.payTo === to && one.sendAmount === amount && one.asset === asset && one.method !== "safe",
+        (one) =>
+          one.payer === payer &&
+          one.payTo === to &&
+          one.sendAmount === amount &&
+          one.asset === asset &&
+          one.method !== "safe",
       );
       if (line) {
         free.splice(free.indexOf(line), 1);
@@ -458,7 +463,9 @@ export async function payoutsIn(
   }
 }
 
-/** Lines of open runs that nothing was signed of, as far as the books know. */
-function plannedLines(runs: readonly RunDetail[]): PayoutLine[] {
-  return runs.flatMap(({ lines }) => lines.filter((line) => line.state === "planned"));
+/** Lines of open runs that nothing was signed of, as far as the books know, and who was to pay them: nobody else does. */
+function plannedLines(runs: readonly RunDetail[]): (PayoutLine & { readonly payer: WorkerAddress })[] {
+  return runs.flatMap(({ run: { payer }, lines }) =>
+    lines.filter((line) => line.state === "planned").map((line) => ({ ...line, payer })),
+  );
 }

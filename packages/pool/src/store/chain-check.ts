@@ -1,6 +1,7 @@
 import { errorText } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { ClientBase } from "pg";
+import { MAX_TOLD } from "./ledger-check.ts";
 
 /** What arrived at an address: of `asset` (`eth` or a token's address), in its smallest unit. */
 export interface PaymentOnChain {
@@ -9,28 +10,26 @@ export interface PaymentOnChain {
   readonly amount: bigint;
 }
 
+/** A transaction as the chain has it. */
+export type TransactionOnChain =
+  /** There is nothing that is final: why, and whether the nodes agree about that. */
+  | { readonly none: string; readonly agreed: boolean }
+  | { readonly block: number; readonly paid: readonly PaymentOnChain[] }
+  /** It is there, and certainly no payment of this payer. */
+  | { readonly block: number; readonly wrong: string }
+  /** It is there, and nobody can say from the chain what it paid. */
+  | { readonly block: number; readonly unreadable: string };
+
 /** The chain that is paid on. */
 export interface PaidChain {
   readonly chainId: number;
-  /**
-   * What it has of a transaction, once that is final; else why there is nothing, and whether its nodes agree about that.
-   * Rejects where nodes do not answer.
-   */
-  receiptOf(
+  /** What a transaction paid to whom on behalf of a payer, for these runs. Rejects where nodes do not answer, or do not agree. */
+  transaction(
     hash: string,
-  ): Promise<
-    { readonly blockNumber: number; readonly succeeded: boolean } | { readonly none: string; readonly agreed: boolean }
-  >;
+    of: { readonly payer: WorkerAddress; readonly byMultisig: boolean; readonly runs: readonly string[] },
+  ): Promise<TransactionOnChain>;
   /** The transactions of a block. Rejects where nodes do not have it, or do not agree. */
   hashesIn(block: number): Promise<readonly string[]>;
-  /**
-   * What a final transaction of a block paid to whom on behalf of a payer; a text: what it did instead. Rejects where nodes do
-   * not answer.
-   */
-  paymentsOf(
-    hash: string,
-    of: { readonly block: number; readonly payer: WorkerAddress; readonly byMultisig: boolean },
-  ): Promise<readonly PaymentOnChain[] | string>;
 }
 
 /** A transaction that payouts were final in, as the books have it. */
@@ -38,6 +37,7 @@ export interface PaidTransaction {
   readonly hash: string;
   readonly block: string | null;
   readonly payer: WorkerAddress;
+  readonly runs: readonly string[];
   readonly lines: readonly {
     readonly worker: string;
     readonly to: string;
@@ -47,81 +47,127 @@ export interface PaidTransaction {
   }[];
 }
 
-/** Which transactions are compared: those that were not yet, those and the newest of the others, or all. */
-export type ChainScope = "new" | "recent" | "all";
-
-export interface ChainComparison {
-  readonly wrong: readonly string[];
-  /** Transactions that are as the books say. */
-  readonly right: readonly string[];
-  /** Transactions that were compared; fewer than were asked for where the chain did not answer. */
-  readonly transactions: number;
-  /** Why the chain could not be asked. */
-  readonly chainProblem: string | undefined;
+/** What is said of a transaction. */
+export interface OfTransaction {
+  readonly hash: string;
+  readonly message: string;
 }
 
-/** So many are compared in one look; what is left comes in the next one. */
-const NEW_AT_ONCE = 100;
-const RECENT = 100;
-/** More that is wrong is not told: the first shows what it is. */
-const MAX_TOLD = 20;
+export interface ChainComparison {
+  readonly wrong: readonly OfTransaction[];
+  /** Transactions that are as the books say. */
+  readonly right: readonly string[];
+  /** They are there, and what they paid cannot be read; `forGood`: by nobody, whichever nodes are asked. */
+  readonly unread: readonly (OfTransaction & { readonly forGood: boolean })[];
+  /** Of these the chain said nothing now. */
+  readonly unanswered: readonly string[];
+  /** Why the chain did not say something of all of them. */
+  readonly chainProblem: string | undefined;
+  /** The last ones were not asked about. */
+  readonly isCutShort: boolean;
+}
 
-/** Transactions that payouts were final in, the newest first. */
+/** So many transactions are compared at once; what is left comes in the next look. */
+const AT_ONCE = 100;
+/** After so many without an answer, one after the other, nodes are left alone; single ones may be what they have thrown away. */
+const MAX_REJECTED = 5;
+
+const SELECT_PAID = `with final as not materialized (
+    select l.*, r.payer from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run
+    where l.state = 'final' and l.tx_hash is not null and r.chain_id = $1
+  )
+  select tx_hash as hash, min(block) as block, min(payer) as payer, json_agg(distinct run) as runs,
+    json_agg(json_build_object('worker', worker, 'to', pay_to, 'asset', asset, 'amount', send_amount::text,
+      'method', method) order by place) as lines
+  from final`;
+
+/**
+ * Transactions to be compared, the newest first: a hundred that were not found right yet, besides those that are set aside;
+ * with `recent` the newest hundred of all too; and `also`.
+ */
 export async function paidTransactions(
   client: ClientBase,
   chainId: number,
-  scope: ChainScope,
+  which: { readonly recent: boolean; readonly also: readonly string[]; readonly setAside: readonly string[] },
 ): Promise<readonly PaidTransaction[]> {
   const { rows } = await client.query<PaidTransaction>(
-    `with final as not materialized (
-       select l.*, r.payer from openpool.payout_lines l join openpool.payout_runs r on r.id = l.run
-       where l.state = 'final' and l.tx_hash is not null and r.chain_id = $1
-     )
-     select tx_hash as hash, min(block) as block, min(payer) as payer,
-       json_agg(json_build_object('worker', worker, 'to', pay_to, 'asset', asset, 'amount', send_amount::text,
-         'method', method) order by place) as lines
-     from final
-     where tx_hash in (
-       (select tx_hash from final where chain_checked_at is null order by finished_at desc limit $2)
-       union (select tx_hash from final order by finished_at desc limit $3)
+    `${SELECT_PAID} where tx_hash in (
+       (select tx_hash from final where chain_checked_at is null and tx_hash <> all ($2)
+         group by 1 order by max(finished_at) desc limit ${AT_ONCE})
+       union (select tx_hash from final where $3 group by 1 order by max(finished_at) desc limit ${AT_ONCE})
+       union select unnest($4::text[])
      )
      group by tx_hash order by max(finished_at) desc`,
-    [chainId, scope === "new" ? NEW_AT_ONCE : null, scope === "all" ? null : scope === "recent" ? RECENT : 0],
+    [chainId, which.setAside, which.recent, which.also],
   );
   return rows;
 }
 
-/** What the books took for final is so for ever: on the chain, in that block, and it paid just what they say. */
+/** A page of all transactions there ever were, in the order of their hashes. */
+export async function pageOfPaid(
+  client: ClientBase,
+  chainId: number,
+  afterHash: string,
+): Promise<readonly PaidTransaction[]> {
+  const { rows } = await client.query<PaidTransaction>(
+    `${SELECT_PAID} where tx_hash > $2 group by tx_hash order by tx_hash limit ${AT_ONCE}`,
+    [chainId, afterHash],
+  );
+  return rows;
+}
+
+/** Which of these are in the books as transactions that payouts were final in. */
+export async function stillBooked(client: ClientBase, hashes: readonly string[]): Promise<ReadonlySet<string>> {
+  const { rows } = await client.query<{ hash: string }>(
+    "select distinct tx_hash as hash from openpool.payout_lines where state = 'final' and tx_hash = any ($1)",
+    [hashes],
+  );
+  return new Set(rows.map(({ hash }) => hash));
+}
+
+/**
+ * What the books took for final is so for ever: on the chain, in that block, and it paid just what they say.
+ *
+ * @param isLate true: no more is asked now.
+ */
 export async function compareWithChain(
   paid: readonly PaidTransaction[],
   chain: PaidChain,
-  signal: AbortSignal | undefined,
+  { signal, isLate = () => false }: { readonly signal?: AbortSignal; readonly isLate?: () => boolean } = {},
 ): Promise<ChainComparison> {
-  const wrong: string[] = [];
+  const wrong: OfTransaction[] = [];
   const right: string[] = [];
-  let transactions = 0;
+  const unread: ChainComparison["unread"][number][] = [];
+  const unanswered: string[] = [];
   let chainProblem: string | undefined;
+  let rejected = 0;
+  let isCutShort = false;
   for (const one of paid) {
     signal?.throwIfAborted();
+    if (isLate()) chainProblem ??= "the nodes are too slow for all that is to be compared at once";
+    isCutShort = isLate() || rejected >= MAX_REJECTED || wrong.length >= MAX_TOLD;
+    if (isCutShort) break;
+    const { hash, lines } = one;
     try {
       const found = await lookUp(one, chain);
+      rejected = 0;
       if ("unsure" in found) {
-        chainProblem ??= `transaction ${one.hash}: ${found.unsure}`;
-        continue;
-      }
-      transactions++;
-      if (found.wrong.length === 0) right.push(one.hash);
+        unanswered.push(hash);
+        chainProblem ??= `transaction ${hash}: ${found.unsure}`;
+      } else if ("unread" in found) unread.push({ hash, message: found.unread, forGood: found.forGood });
+      else if (found.wrong.length === 0) right.push(hash);
       else
-        wrong.push(
-          `${one.lines.length} payments are booked as made in transaction ${one.hash}, and by the chain: ${found.wrong.join("; ")}`,
-        );
-      if (wrong.length >= MAX_TOLD) break;
+        wrong.push({
+          hash,
+          message: `${lines.length} payments are booked as made in transaction ${hash}, and by the chain: ${found.wrong.join("; ")}`,
+        });
     } catch (error) {
-      chainProblem = errorText(error);
-      break;
+      rejected++;
+      unanswered.push(hash);
+      chainProblem ??= errorText(error);
     }
   }
-  return { wrong, right, transactions, chainProblem };
+  return { wrong, right, unread, unanswered, chainProblem, isCutShort };
 }
 
 /** Remembers what was found right: it is not compared again, but among the newest, or when everything is. */
@@ -133,26 +179,30 @@ export async function noteChecked(client: ClientBase, hashes: readonly string[],
   );
 }
 
-/** What is wrong with a transaction by what its nodes agree about; `unsure`: nobody can say whether anything is. */
-async function lookUp(
-  { hash, block, payer, lines }: PaidTransaction,
-  chain: PaidChain,
-): Promise<{ readonly wrong: readonly string[] } | { readonly unsure: string }> {
-  const receipt = await chain.receiptOf(hash);
-  if ("none" in receipt) {
-    if (!receipt.agreed || block === null) return { unsure: receipt.none };
-    // Nodes that lag do not know it yet, and others forget receipts: what its block holds shows which it is.
-    const isThere = (await chain.hashesIn(Number(block))).includes(hash);
-    return { wrong: isThere ? [] : [`it is not in block ${block}, and was there`] };
-  }
-  if (!receipt.succeeded) return { wrong: ["it did nothing"] };
-  if (block !== null && Number(block) !== receipt.blockNumber) {
-    return { wrong: [`it is in block ${receipt.blockNumber} and was in ${block}`] };
-  }
+type Found =
+  | { readonly wrong: readonly string[] }
+  | { readonly unread: string; readonly forGood: boolean }
+  /** Nodes cannot say yet. */
+  | { readonly unsure: string };
+
+/** What is wrong with a transaction by what its nodes agree about. */
+async function lookUp({ hash, block, payer, runs, lines }: PaidTransaction, chain: PaidChain): Promise<Found> {
   const byMultisig = lines.some(({ method }) => method === "safe");
-  const payments = await chain.paymentsOf(hash, { block: receipt.blockNumber, payer, byMultisig });
-  if (typeof payments === "string") return { wrong: [payments] };
-  return { wrong: differences(lines, payments) };
+  const found = await chain.transaction(hash, { payer, byMultisig, runs });
+  if ("none" in found) {
+    if (!found.agreed || block === null) return { unsure: found.none };
+    // Nodes that lag do not know it yet, and others forget receipts: what its block holds shows which it is.
+    if (!(await chain.hashesIn(Number(block))).includes(hash)) {
+      return { wrong: [`it is not in block ${block}, and was there`] };
+    }
+    return { unread: "it is in its block, and the nodes have no receipt of it", forGood: false };
+  }
+  if (block !== null && Number(block) !== found.block) {
+    return { wrong: [`it is in block ${found.block} and was in ${block}`] };
+  }
+  if ("wrong" in found) return { wrong: [found.wrong] };
+  if ("unreadable" in found) return { unread: found.unreadable, forGood: true };
+  return { wrong: differences(lines, found.paid) };
 }
 
 /** What each address got of each asset, where the two do not say the same. */

@@ -2,7 +2,7 @@ export { PgAlertStore } from "./alert-store.ts";
 export { startManagedPostgres } from "./managed-postgres.ts";
 export { LedgerReader } from "./ledger-reader.ts";
 export type { PaidChain } from "./chain-check.ts";
-export { LedgerChecker } from "./ledger-check.ts";
+export { LedgerChecker } from "./ledger-checker.ts";
 export { closePeriodsOf } from "./ledger-periods.ts";
 export { closedMonths, type EventExport, exportMonth, pruneMonth } from "./retention.ts";
 export { rebuildLedger } from "./ledger-rebuild.ts";

@@ -2,8 +2,15 @@ import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import type { Client } from "pg";
 import { expect, test, vi } from "vitest";
 import { TermsBook } from "../ledger/terms.ts";
-import { type PaidChain, paidTransactions } from "./chain-check.ts";
-import { CHECK_HALT, checkLedger, LedgerChecker, type LedgerCheckerDeps } from "./ledger-check.ts";
+import {
+  compareWithChain,
+  pageOfPaid,
+  type PaidChain,
+  paidTransactions,
+  type TransactionOnChain,
+} from "./chain-check.ts";
+import { checkLedger } from "./ledger-check.ts";
+import { CHECK_HALT, LedgerChecker, type LedgerCheckerDeps } from "./ledger-checker.ts";
 import { type LedgerWorld, openLedgerWorld, termsVersion } from "./testing/ledger-world.ts";
 import { pay } from "./testing/payments.ts";
 import { ada, bob, creditOf } from "./testing/sample-credit.ts";
@@ -121,112 +128,230 @@ test("asks the chain about what was paid: a transaction that is not there, did n
   await pay(world, ada, 1_000n, clock.now(), true);
   await client.query("update openpool.payout_lines set block = 7");
   let blockHolds: readonly string[] | undefined = ["0x11"];
-  type Receipt = Awaited<ReturnType<PaidChain["receiptOf"]>>;
-  let payments: Awaited<ReturnType<PaidChain["paymentsOf"]>> = [{ to: ada, asset: "eth", amount: 1_000n }];
-  const look = (receipt: Receipt | Error, { chainId = 1 }: { chainId?: number } = {}) => {
-    const receiptOf = async (): Promise<Receipt> => {
-      if (receipt instanceof Error) throw receipt;
-      return receipt;
-    };
-    const hashesIn = async (block: number): Promise<readonly string[]> => {
-      if (block !== 7 || blockHolds === undefined) throw new Error(`no block ${block}`);
-      return blockHolds;
-    };
-    const paymentsOf = async () => payments;
-    return checkLedger(
-      client,
-      { ...world.rules, chain: () => ({ chainId, receiptOf, hashesIn, paymentsOf }) },
-      undefined,
-    );
+  const look = async (found: TransactionOnChain | Error, { chainId = 1 }: { chainId?: number } = {}) => {
+    const which = { recent: true, also: [], setAside: [] };
+    const said = await compareWithChain(await paidTransactions(client, chainId, which), {
+      chainId,
+      async transaction() {
+        if (found instanceof Error) throw found;
+        return found;
+      },
+      async hashesIn(block) {
+        if (block !== 7 || blockHolds === undefined) throw new Error(`no block ${block}`);
+        return blockHolds;
+      },
+    });
+    return { ...said, wrong: said.wrong.map(({ message }) => message) };
   };
-  const fine = { blockNumber: 7, succeeded: true };
+  const fine = { block: 7, paid: [{ to: ada, asset: "eth", amount: 1_000n }] };
   const unknown = { none: "the chain does not know it", agreed: true };
-  expect(await look(fine)).toMatchObject({ violations: [], transactions: 1 });
-  for (const [receipt, why] of [
+  expect(await look(fine)).toMatchObject({ wrong: [], right: ["0x12"] });
+  for (const [found, why] of [
     [unknown, "it is not in block 7, and was there"],
-    [{ ...fine, succeeded: false }, "it did nothing"],
-    [{ ...fine, blockNumber: 8 }, "it is in block 8 and was in 7"],
-  ] as const) {
-    const message = `1 payments are booked as made in transaction 0x12, and by the chain: ${why}`;
-    expect((await look(receipt)).violations).toEqual([{ check: "chain", message }]);
-  }
-  for (const [made, why] of [
-    [[{ to: ada, asset: "eth", amount: 999n }], `${ada} got 999 wei, and booked for ${ada} are 1000`],
-    [[], `${ada} got 0 wei, and booked for ${ada} are 1000`],
+    [{ block: 7, wrong: "it did nothing" }, "it did nothing"],
+    [{ ...fine, block: 8 }, "it is in block 8 and was in 7"],
     [
-      [{ to: bob, asset: "eth", amount: 1_000n }],
+      { block: 7, paid: [{ to: ada, asset: "eth", amount: 999n }] },
+      `${ada} got 999 wei, and booked for ${ada} are 1000`,
+    ],
+    [{ block: 7, paid: [] }, `${ada} got 0 wei, and booked for ${ada} are 1000`],
+    [
+      { block: 7, paid: [{ to: bob, asset: "eth", amount: 1_000n }] },
       `${ada} got 0 wei, and booked for ${ada} are 1000; ${bob} got 1000 wei, and booked are 0`,
     ],
     [
-      [{ to: ada, asset: bob, amount: 1_000n }],
+      { block: 7, paid: [{ to: ada, asset: bob, amount: 1_000n }] },
       `${ada} got 0 wei, and booked for ${ada} are 1000; ${ada} got 1000 of token ${bob}, and booked are 0`,
     ],
-    [`it is no transaction of ${ada}`, `it is no transaction of ${ada}`],
   ] as const) {
-    payments = made;
     const message = `1 payments are booked as made in transaction 0x12, and by the chain: ${why}`;
-    expect(await look(fine)).toMatchObject({ violations: [{ check: "chain", message }], rightTransactions: [] });
+    expect(await look(found)).toMatchObject({ wrong: [message], right: [] });
   }
   // Another chain's payments are none of its business, and nodes that do not answer prove nothing.
-  expect(await look(unknown, { chainId: 2 })).toMatchObject({ violations: [], transactions: 0 });
-  expect(await look(new Error("no quorum"))).toMatchObject({ violations: [], chainProblem: "no quorum" });
-  // Nor do nodes that lag, disagree, or have thrown receipts away.
-  const unsure = { violations: [], transactions: 0 };
+  const nothing = { wrong: [], right: [], unread: [] };
+  expect(await look(unknown, { chainId: 2 })).toMatchObject({ ...nothing, unanswered: [] });
+  expect(await look(new Error("no quorum"))).toMatchObject({ ...nothing, chainProblem: "no quorum" });
+  // Nor do nodes that lag, disagree, or have thrown receipts away; nor a call that nobody can read.
   expect(await look({ none: "they do not agree", agreed: false })).toMatchObject({
-    ...unsure,
+    ...nothing,
     chainProblem: "transaction 0x12: they do not agree",
   });
   blockHolds = undefined;
-  expect(await look(unknown)).toMatchObject({ ...unsure, chainProblem: "no block 7" });
+  expect(await look(unknown)).toMatchObject({ ...nothing, chainProblem: "no block 7" });
   blockHolds = ["0x11", "0x12"];
-  expect(await look(unknown)).toMatchObject({ violations: [], transactions: 1, chainProblem: undefined });
+  const isThere = { hash: "0x12", forGood: false };
+  expect(await look(unknown)).toMatchObject({ ...nothing, unread: [isThere], chainProblem: undefined });
+  expect(await look({ block: 7, unreadable: "it called something" })).toMatchObject({
+    ...nothing,
+    unread: [{ hash: "0x12", message: "it called something", forGood: true }],
+    chainProblem: undefined,
+  });
   await client.query("update openpool.payout_lines set block = null");
-  expect(await look(unknown)).toMatchObject({ ...unsure, chainProblem: `transaction 0x12: ${unknown.none}` });
+  expect(await look(unknown)).toMatchObject({ ...nothing, chainProblem: `transaction 0x12: ${unknown.none}` });
 });
 
-test("compares each payment with the chain until it was found right once, the newest ones again, and all of them when asked", async () => {
+/** Books that paid Ada three times, in 0x0, 0x1 and 0x2, and a chain that says what it is told to say. */
+async function openPaid() {
   const clock = stoppedClock(t0);
-  await using world = await openLedgerWorld(clock);
-  const { store, client } = world;
+  const world = await openLedgerWorld(clock);
+  const { store, client, ledger } = world;
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
   for (let i = 0; i < 3; i++) await pay(world, ada, 100n + BigInt(i), clock.now() + i, true);
   await client.query("update openpool.payout_lines set tx_hash = '0x' || (amount_wei - 100)::text, block = 7");
   const asked: string[] = [];
-  let silent = true;
+  const says = new Map<string, TransactionOnChain | Error>();
   const chain: PaidChain = {
     chainId: 1,
-    async receiptOf(hash) {
+    async transaction(hash) {
       asked.push(hash);
-      if (silent) throw new Error("no quorum");
-      return { blockNumber: 7, succeeded: true };
+      const said = says.get(hash) ?? { block: 7, paid: [{ to: ada, asset: "eth", amount: 100n + BigInt(hash) }] };
+      if (said instanceof Error) throw said;
+      return said;
+    },
+    hashesIn: async () => ["0x0", "0x1", "0x2"],
+  };
+  const events: string[] = [];
+  const open = (deps: Partial<LedgerCheckerDeps> = {}) =>
+    openChecker(world, {
+      clock,
+      chain: () => chain,
+      record: async ({ type }) => {
+        events.push(type);
+      },
+      ...deps,
+    });
+  return {
+    client,
+    asked,
+    says,
+    open,
+    events,
+    haltReasons: async () => (await ledger.halts()).map(({ reason }) => reason),
+    /** What a check that opens anew asks about: what it knows of those before stands in the database. */
+    async look(...how: [whole: boolean, everyTransaction?: boolean]) {
+      asked.length = 0;
+      await using checker = open();
+      return { ...(await checker.check(...how)), asked: [...asked] };
+    },
+    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+  };
+}
+
+test("a payment that the chain contradicts halts until the chain says otherwise: nodes that do not answer lift nothing", async () => {
+  await using books = await openPaid();
+  const { says, look } = books;
+  await look(true);
+  says.set("0x1", { block: 7, wrong: "it did nothing" });
+  // What was found right before is only asked about again among the newest, or with all.
+  expect((await look(true, true)).violations).toMatchObject([{ check: "chain", transaction: "0x1" }]);
+  expect(await books.haltReasons()).toEqual([expect.stringContaining("it did nothing")]);
+  for (const silent of [new Error("no quorum"), { none: "they do not agree", agreed: false }]) {
+    says.set("0x1", silent);
+    const { violations, chainProblem } = await look(true);
+    expect(violations).toMatchObject([{ check: "chain", transaction: "0x1" }]);
+    expect(chainProblem).toBeDefined();
+    expect(await books.haltReasons()).toHaveLength(1);
+  }
+  {
+    await using offline = books.open({ chain: () => undefined });
+    expect((await offline.check(true)).violations).toHaveLength(1);
+  }
+  const { rows } = await books.client.query(
+    "select checked_whole_at from openpool.ledger_checks where checked_whole_at is not null",
+  );
+  expect(rows).toHaveLength(1);
+  says.delete("0x1");
+  expect((await look(true)).violations).toEqual([]);
+  expect(await books.haltReasons()).toEqual([]);
+  expect(books.events).toEqual(["ledger.violated", "ledger.clean"]);
+});
+
+test("what the books contradict themselves in halts before the chain is asked, and whatever that answers", async () => {
+  await using books = await openPaid();
+  await books.client.query(
+    "update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account = 'pool:commission'",
+  );
+  let haltedWhenAsked: readonly string[] = [];
+  const chain: PaidChain = {
+    chainId: 1,
+    async transaction() {
+      haltedWhenAsked = await books.haltReasons();
+      throw new Error("no quorum");
     },
     hashesIn: async () => [],
-    paymentsOf: async (hash) => [{ to: ada, asset: "eth", amount: 100n + BigInt(hash) }],
   };
-  const open = () => openChecker(world, { clock, chain: () => chain });
-  const look = async (...how: [whole: boolean, everyTransaction?: boolean]): Promise<readonly string[]> => {
-    asked.length = 0;
-    // What was found right stands in the database: whoever looks next knows it.
-    await using checker = open();
-    expect((await checker.check(...how)).violations).toEqual([]);
-    return [...asked];
-  };
-  expect(await look(false)).toEqual(["0x2"]);
-  silent = false;
-  expect(await look(false)).toEqual(["0x2", "0x1", "0x0"]);
-  expect(await look(false)).toEqual([]);
-  expect(await look(true)).toEqual(["0x2", "0x1", "0x0"]);
-  expect(await look(true, true)).toEqual(["0x2", "0x1", "0x0"]);
-  // More than a look at the newest ones holds.
+  await using checker = books.open({ chain: () => chain });
+  const { violations, chainProblem } = await checker.check(true);
+  expect(violations).toMatchObject([{ check: "sum" }]);
+  expect(chainProblem).toBe("no quorum");
+  expect(haltedWhenAsked).toEqual([violations[0]!.message]);
+  expect(books.events).toEqual(["ledger.violated"]);
+  // A look at what is new alone does not lift what a look at everything found.
+  await checker.check(false);
+  expect(await books.haltReasons()).toHaveLength(1);
+});
+
+test("a payment that nobody can read, or that nodes have thrown away, never halts, is told once, and is not asked about all the time", async () => {
+  await using books = await openPaid();
+  books.says.set("0x0", { block: 7, unreadable: "it called something" });
+  books.says.set("0x1", { none: "the chain does not know it", agreed: true });
+  const told: unknown[] = [];
+  const logger = { ...silentLogger, warn: (_text: string, data: unknown) => void told.push(data) };
+  await using checker = books.open({ logger });
+  const found = { violations: [], transactions: 1, chainProblem: undefined };
+  expect(await checker.check(false)).toMatchObject({ ...found, unread: { length: 2 } });
+  expect(books.asked).toEqual(["0x2", "0x1", "0x0"]);
+  expect(await checker.check(false)).toMatchObject({ violations: [], transactions: 0, unread: [] });
+  expect(books.asked).toHaveLength(3);
+  expect(await checker.check(true)).toMatchObject({ ...found, unread: { length: 2 } });
+  expect(told).toEqual([{ transactions: ["0x1", "0x0"], why: expect.any(String) }]);
+  expect(await books.haltReasons()).toEqual([]);
+  // It was not noted as right: whoever looks next asks again.
+  expect((await books.look(false)).asked).toEqual(["0x1", "0x0"]);
+});
+
+test("one payment that nodes do not answer about keeps none of the others from being compared, and is warned of once", async () => {
+  await using books = await openPaid();
+  books.says.set("0x2", new Error("no such block"));
+  const warned: unknown[] = [];
+  const logger = { ...silentLogger, warn: (_text: string, data: unknown) => void warned.push(data) };
+  await using checker = books.open({ logger });
+  expect(await checker.check(false)).toMatchObject({ transactions: 2, chainProblem: "no such block" });
+  // The next look has nothing else, and the one after it asks again.
+  await checker.check(false);
+  expect(await checker.check(false)).toMatchObject({ transactions: 0, chainProblem: "no such block" });
+  expect(books.asked).toEqual(["0x2", "0x1", "0x0", "0x2"]);
+  expect(warned).toEqual([{ error: "no such block" }]);
+});
+
+test("compares each payment with the chain until it was found right once, the newest ones again, and all of them when asked", async () => {
+  await using books = await openPaid();
+  const { client, look } = books;
+  const all = ["0x2", "0x1", "0x0"];
+  expect((await look(false)).asked).toEqual(all);
+  expect((await look(false)).asked).toEqual([]);
+  expect((await look(true)).asked).toEqual(all);
+  expect((await look(true, true)).asked).toEqual([...all, ...all.toReversed()]);
+  // More than a look at the newest ones, and more than a page, holds.
   await client.query(`insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
        asset, method, method_reason, state, tx_hash, block, planned_at, finished_at, chain_checked_at)
      select gen_random_uuid(), run, 1 + n, n, pay_to, 1, 0, 1, 'eth', 'transfer', '', 'final', 'old' || n, 7, planned_at,
        planned_at - interval '1 day', case when n > 2 then planned_at end
      from (select * from openpool.payout_lines limit 1) one, generate_series(1, 150) n`);
-  const counts = [];
-  for (const scope of ["new", "recent", "all"] as const) counts.push((await paidTransactions(client, 1, scope)).length);
-  expect(counts).toEqual([2, 102, 153]);
+  const count = async (recent: boolean, setAside: readonly string[], also: readonly string[]): Promise<number> =>
+    (await paidTransactions(client, 1, { recent, setAside, also })).length;
+  expect([
+    await count(false, [], []),
+    await count(true, [], []),
+    await count(true, ["old1"], ["old99", "none"]),
+  ]).toEqual([2, 102, 102]);
+  const pages: string[] = [];
+  for (let page = await pageOfPaid(client, 1, ""); page.length > 0;) {
+    pages.push(...page.map(({ hash }) => hash));
+    page = await pageOfPaid(client, 1, pages.at(-1) ?? "");
+  }
+  expect(new Set(pages).size).toBe(153);
 });
 
 test("of what is new looks at that alone, and goes on where it was", async () => {

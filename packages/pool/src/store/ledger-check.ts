@@ -1,22 +1,12 @@
-import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
-import { Client, type ClientBase } from "pg";
+import { PoolError } from "@openpool/base";
+import type { ClientBase } from "pg";
 import { bookCredits } from "../ledger/book-credits.ts";
 import { schemeAccounts } from "../ledger/schemes/index.ts";
 import type { TermsBook } from "../ledger/terms.ts";
 import type { BookJob, HookVerdicts } from "../ledger/types.ts";
 import { readVerdicts } from "./hook-verdicts.ts";
-import {
-  compareWithChain,
-  noteChecked,
-  type PaidChain,
-  type PaidTransaction,
-  paidTransactions,
-} from "./chain-check.ts";
-import type { LedgerStore } from "./ledger-store.ts";
 import { LINE_DIGEST } from "./ledger-rebuild.ts";
 import { readCredits, shapeOf } from "./ledger-writer.ts";
-import { clientConfig, type PgConnection } from "./pg-connection.ts";
-import type { NewEvent } from "./types.ts";
 
 /** Something in the books that cannot be. */
 export interface Violation {
@@ -24,18 +14,17 @@ export interface Violation {
   readonly check: string;
   /** What differs, in words with the numbers. */
   readonly message: string;
+  /** Of `chain`: the hash of the transaction. */
+  readonly transaction?: string;
 }
 
-export interface CheckReport {
+/** What the books say of themselves and of the log. */
+export interface BooksReport {
   readonly violations: readonly Violation[];
   /** Credits of the log that were compared with their rows. */
   readonly jobs: number;
   /** All of the books were looked at, not only what came since the last look. */
   readonly whole: boolean;
-  /** Transactions that were compared with the chain; fewer than there are where it did not answer. */
-  readonly transactions: number;
-  /** Why the chain could not be asked. */
-  readonly chainProblem?: string | undefined;
   /** Of the log, compared up to here. */
   readonly position: bigint;
 }
@@ -43,16 +32,12 @@ export interface CheckReport {
 export interface CheckRules {
   readonly terms: TermsBook;
   readonly bookJob: BookJob;
-  /** Asked about what was paid; undefined where nothing is paid on a chain. */
-  readonly chain?: (() => PaidChain | undefined) | undefined;
 }
 
 /** Of each rule at most so many are told: the first shows what is wrong. */
-const MAX_TOLD = 20;
+export const MAX_TOLD = 20;
 /** A page of them is decoded without a break: streams that are served meanwhile wait so long. */
 const JOBS_AT_ONCE = 250;
-
-const NOT_ASKED = { transactions: 0, rightTransactions: [] };
 
 /** What the sums alone can show. Cheap: accounts and holds are few. */
 const SUM_CHECKS: readonly (readonly [check: string, sql: string])[] = [
@@ -131,18 +116,14 @@ const WHOLE_CHECKS: readonly (readonly [check: string, sql: string])[] = [
  * credits of the log without their row or with another one. Reads one moment of the database and changes nothing in it.
  *
  * @param after compares the log from behind this position; undefined: all of it, and all postings and rows.
- * @param everyTransaction compares with the chain also what was found right there before.
  */
 export async function checkLedger(
   client: ClientBase,
   rules: CheckRules,
   after: bigint | undefined,
-  { signal, everyTransaction = false }: { readonly signal?: AbortSignal; readonly everyTransaction?: boolean } = {},
-): Promise<CheckReport & { readonly rightTransactions: readonly string[] }> {
+  signal?: AbortSignal,
+): Promise<BooksReport> {
   const whole = after === undefined;
-  const chain = rules.chain?.();
-  let paid: readonly PaidTransaction[] = [];
-  let report: Awaited<ReturnType<typeof checkLedger>>;
   await client.query("begin isolation level repeatable read read only");
   try {
     const violations: Violation[] = [];
@@ -151,20 +132,12 @@ export async function checkLedger(
       violations.push(...rows.map(({ message }) => ({ check, message })));
     }
     violations.push(...(await checkPaid(client)));
-    if (chain) {
-      paid = await paidTransactions(client, chain.chainId, everyTransaction ? "all" : whole ? "recent" : "new");
-    }
     const compared = await compareWithLog(client, rules, after ?? 0n, signal);
     violations.push(...compared.violations);
-    report = { violations, jobs: compared.jobs, whole, position: compared.position, ...NOT_ASKED };
+    return { violations, jobs: compared.jobs, whole, position: compared.position };
   } finally {
     await client.query("rollback").catch(() => {});
   }
-  // Nodes may be slow: no snapshot of the database is kept for them.
-  if (!chain || paid.length === 0) return report;
-  const { wrong, right, transactions, chainProblem } = await compareWithChain(paid, chain, signal);
-  const violations = [...report.violations, ...wrong.map((message) => ({ check: "chain", message }))];
-  return { ...report, violations, transactions, rightTransactions: right, chainProblem };
 }
 
 /** Every wei that was paid has its payout line with a transaction, and the other way round. */
@@ -270,132 +243,4 @@ async function compareWithLog(
     position = page.position;
   }
   return { violations, jobs, position };
-}
-
-/** The name of the halt of a check that found something. */
-export const CHECK_HALT = "ledger-check";
-/** How often what is new is checked, and how often everything. */
-const EVERY_MS = 20_000;
-const WHOLE_EVERY_MS = 6 * 60 * 60 * 1000;
-/** While payouts are halted, everything is looked at after as long again each time, and after so long at most. */
-const MAX_RETRY_MS = 60 * 60 * 1000;
-
-export interface LedgerCheckerDeps extends CheckRules {
-  readonly logger: Logger;
-  readonly clock: Clock;
-  readonly ledger: Pick<LedgerStore, "halt" | "liftHalt" | "halts">;
-  /** Appends the fact that something is wrong, or right again. */
-  record(event: NewEvent): Promise<void>;
-}
-
-/**
- * Checks the books all the time. A violation halts payouts, never work, and says what differs; the halt is lifted by a
- * check of everything that finds nothing.
- */
-export class LedgerChecker implements AsyncDisposable {
-  readonly #connection: PgConnection;
-  readonly #deps: LedgerCheckerDeps;
-  readonly #stopped = new AbortController();
-  #cancel = (): void => {};
-  #running: Promise<unknown> = Promise.resolve();
-  #last: (CheckReport & { readonly atMs: number }) | undefined;
-  #wholeAtMs: number | undefined;
-  /**
-   * Payouts were halted by a check, this process's or an earlier one's, as of the last look: then everything is looked at,
-   * for only that can lift the halt.
-   */
-  #isHalted = false;
-  #retryMs = EVERY_MS;
-
-  constructor(connection: PgConnection, deps: LedgerCheckerDeps) {
-    this.#connection = connection;
-    this.#deps = deps;
-    this.#schedule();
-  }
-
-  /** What the last look found. */
-  get last(): (CheckReport & { readonly atMs: number }) | undefined {
-    return this.#last;
-  }
-
-  /**
-   * Looks now: at everything, or at what came since the last look. Of transactions it compares with the chain those that were
-   * not compared yet, with `whole` the newest ones too, with `everyTransaction` all there ever were.
-   */
-  check(whole: boolean, everyTransaction = false): Promise<CheckReport> {
-    const next = this.#running.then(() => this.#check(whole, everyTransaction));
-    this.#running = next.catch(() => {});
-    return next;
-  }
-
-  async #check(whole: boolean, everyTransaction: boolean): Promise<CheckReport> {
-    const { clock, ledger, logger, record } = this.#deps;
-    const client = new Client(clientConfig(this.#connection, `openpool ledger check ${process.pid}`));
-    client.on("error", () => {});
-    let report: CheckReport;
-    try {
-      await client.connect();
-      const { rows } = await client.query<{ position: string }>("select position from openpool.ledger_checks");
-      const after = BigInt(rows[0]?.position ?? 0);
-      const { rightTransactions, ...found } = await checkLedger(client, this.#deps, whole ? undefined : after, {
-        signal: this.#stopped.signal,
-        everyTransaction,
-      });
-      report = found;
-      await noteChecked(client, rightTransactions, clock.now());
-      if (report.violations.length === 0) {
-        await client.query(
-          `update openpool.ledger_checks set position = greatest(position, $1), checked_at = $2,
-             checked_whole_at = case when $3 then $2 else checked_whole_at end`,
-          [report.position, new Date(clock.now()), whole],
-        );
-      }
-    } finally {
-      await client.end().catch(() => {});
-    }
-    this.#last = { ...report, atMs: clock.now() };
-    if (report.chainProblem !== undefined) {
-      logger.warn("the books could not all be compared with the chain", { error: report.chainProblem });
-    }
-    if (whole) {
-      this.#wholeAtMs = clock.monotonicMs();
-      this.#retryMs = report.violations.length === 0 ? EVERY_MS : Math.min(2 * this.#retryMs, MAX_RETRY_MS);
-    }
-    const halted = (await ledger.halts()).some((halt) => halt.name === CHECK_HALT);
-    const [first] = report.violations;
-    this.#isHalted = first !== undefined || (halted && !whole);
-    if (first) {
-      const more = report.violations.length === 1 ? "" : ` (and ${report.violations.length - 1} more)`;
-      await ledger.halt(CHECK_HALT, `${first.message}${more}`, report.violations);
-      if (!halted) {
-        logger.error("the books do not add up; payouts are halted", { violations: report.violations });
-        await record({ type: "ledger.violated", data: { violations: report.violations } });
-      }
-    } else if (halted && whole) {
-      await ledger.liftHalt(CHECK_HALT);
-      logger.info("the books add up again; payouts go on");
-      await record({ type: "ledger.clean", data: { jobs: report.jobs } });
-    }
-    return report;
-  }
-
-  #schedule(): void {
-    if (this.#stopped.signal.aborted) return;
-    this.#cancel = this.#deps.clock.after(EVERY_MS, () => {
-      const { clock, logger } = this.#deps;
-      this.#wholeAtMs ??= clock.monotonicMs();
-      const whole = clock.monotonicMs() - this.#wholeAtMs >= (this.#isHalted ? this.#retryMs : WHOLE_EVERY_MS);
-      this.check(whole)
-        .catch((error: unknown) => {
-          if (!this.#stopped.signal.aborted) logger.warn("the books could not be checked", { error: errorText(error) });
-        })
-        .finally(() => this.#schedule());
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopped.abort();
-    this.#cancel();
-    await this.#running;
-  }
 }

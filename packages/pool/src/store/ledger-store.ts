@@ -145,7 +145,7 @@ export interface LedgerStore extends AsyncDisposable {
   addTerms(terms: Terms): Promise<void>;
   /** Empty: payouts may be made. */
   halts(): Promise<readonly Halt[]>;
-  /** Halts payouts for a reason of this name; the first reason stays. */
+  /** Halts payouts for a reason of this name. A later reason takes the place of the first; since when stays. */
   halt(name: string, reason: string, details: unknown): Promise<void>;
   /** Takes the halt of this name back. */
   liftHalt(name: string): Promise<void>;
@@ -610,7 +610,8 @@ export class PgLedgerStore implements LedgerStore {
 
   async halt(name: string, reason: string, details: unknown): Promise<void> {
     await this.#pool.query(
-      "insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4) on conflict (name) do nothing",
+      `insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4)
+       on conflict (name) do update set reason = excluded.reason, details = excluded.details`,
       [name, reason, JSON.stringify(details ?? null), new Date(this.#clock.now())],
     );
   }

@@ -1,7 +1,7 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import type { Client } from "pg";
 import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
-import type { Findings, PayoutStore, Settlement } from "../payouts/ports.ts";
+import type { Findings, FoundPayment, PayoutStore, Settlement } from "../payouts/ports.ts";
 import type { Halt, Hex, PayoutLine, PayoutRun, SignedTransaction } from "../payouts/types.ts";
 import type { TransactionEvent } from "./append-events.ts";
 import { postEntries } from "./ledger-store.ts";
@@ -113,21 +113,21 @@ export class PayoutBookings {
     );
   }
 
-  /** Payments that no line stood for: each transaction becomes a run that is done. */
+  /**
+   * Payments that no line stood for: each transaction becomes a run that is done, or several where it paid a worker at several
+   * addresses: a line has one, and a worker one line in a run.
+   */
   async bookUnplanned(
     { client, tell }: PayoutTransaction,
     { payments, chainId, payer, atMs }: Findings,
     terms: number,
   ): Promise<readonly { readonly worker: WorkerAddress; readonly wei: bigint }[]> {
     const notOwed: { worker: WorkerAddress; wei: bigint }[] = [];
-    for (const hash of new Set(payments.map((one) => one.hash))) {
-      const ofHash = payments.filter((payment) => payment.hash === hash);
-      // A transaction pays in one asset.
-      const { asset = "eth", price } = ofHash[0] ?? {};
-      // A worker has one line in a run.
+    for (const together of runsOf(payments)) {
+      const [{ hash, asset, price }] = together;
       const lines = new Map<WorkerAddress, PayoutLine>();
       const run = this.#newId();
-      for (const one of ofHash) {
+      for (const one of together) {
         const before = lines.get(one.worker);
         lines.set(one.worker, {
           id: before?.id ?? this.#newId(),
@@ -313,6 +313,23 @@ export class PayoutBookings {
       data: { run: line.run, line: line.id, ...(line.reason === undefined ? {} : { reason: line.reason }) },
     };
   }
+}
+
+type SomePayments = [FoundPayment, ...FoundPayment[]];
+
+/** Payments that a run can hold together: of one transaction, and to each worker at one address. */
+function runsOf(payments: readonly FoundPayment[]): readonly Readonly<SomePayments>[] {
+  const runs: SomePayments[] = [];
+  for (const one of payments) {
+    const run = runs.find(
+      ([first, ...rest]) =>
+        first.hash === one.hash &&
+        [first, ...rest].every((other) => other.worker !== one.worker || other.payTo === one.payTo),
+    );
+    if (run) run.push(one);
+    else runs.push([one]);
+  }
+  return runs;
 }
 
 export async function addTransaction(
