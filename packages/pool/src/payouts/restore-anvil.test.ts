@@ -11,6 +11,7 @@ import { TermsBook } from "../ledger/terms.ts";
 import { poolAccounts, workerAccount } from "../ledger/types.ts";
 import { createJobBooker } from "../ledger/schemes/index.ts";
 import { restoreBackup, writeBackup } from "../store/backup.ts";
+import { compareWithChain, paidTransactions } from "../store/chain-check.ts";
 import { checkLedger } from "../store/ledger-check.ts";
 import { PgLedgerStore, postEntries } from "../store/ledger-store.ts";
 import { PgPayoutStore } from "../store/payout-store.ts";
@@ -20,6 +21,7 @@ import { openSqlClient } from "../store/testing/sql-client.ts";
 import { openTestDatabase, type TestDatabase } from "../store/testing/test-store.ts";
 import { PayoutEngine } from "./engine.ts";
 import type { PriceOf } from "./gather.ts";
+import { paymentsReader } from "./payments-of.ts";
 import type { Asset, Hex } from "./types.ts";
 
 const FINALITY = 2;
@@ -402,6 +404,53 @@ test("what a key paid that is lost with the books' newest part is found, too, an
   expect(notOwed).toEqual([{ worker: ada, wei: 50n }]);
   await pool.expectBooksAreChain([ada, bob, carl]);
   expect((await pool.engine.plan({ dryRun: true })).run).toBeUndefined();
+});
+
+test("a payment of another key than its plan's, to two addresses of one worker, is booked as the chain has it", async () => {
+  const [ada, bob, first, second] = [newWorker(), newWorker(), newWorker(), newWorker()];
+  const [planned, key] = [await newKey(), await newKey()];
+  const database = await openTestDatabase();
+  let restore;
+  let run;
+  {
+    await using before = await openPayouts(database, planned);
+    await before.owe(ada, 1_000n);
+    ({ run } = await before.engine.plan({ dryRun: false }));
+    restore = await backup(database);
+  }
+  {
+    await using after = await openPayouts(database, key);
+    await after.engine.cancel(run?.id ?? "");
+    await after.owe(first, 10n);
+    await after.owe(second, 20n);
+    await after.payAll();
+    await after.settleBlocks();
+  }
+  const restored = await restore();
+  await using pool = await openPayouts(restored, key);
+  await pool.engine.resume({
+    noOtherPayer: true,
+    paidFor: new Map([
+      [first, bob],
+      [second, bob],
+    ]),
+  });
+  await pool.expectBooksAreChain([ada]);
+  expect((await pool.ledger.balance(bob)).paidWei).toBe(30n);
+  expect((await pool.engine.run(run?.id ?? ""))?.run.state).toBe("cancelled");
+  const client = await openSqlClient(restored.connection, "test check");
+  const { chain } = pool;
+  const read = paymentsReader({ chain, calls });
+  const which = { recent: true, also: [], setAside: [] };
+  const paid = await paidTransactions(client, chain.chainId, which);
+  await client.end();
+  expect(paid).toMatchObject([{ payer: signerOfKey(parseKey(key)).address, lines: { length: 3 } }]);
+  const compared = await compareWithChain(paid, {
+    chainId: chain.chainId,
+    transaction: (hash, of) => read(hash as Hex, of),
+    hashesIn: async () => [],
+  });
+  expect(compared).toMatchObject({ wrong: [], unread: [], right: [paid[0]?.hash], chainProblem: undefined });
 });
 
 /** Calls with what is in its data: an address, an amount, and the data of the call. As a multisig it has no nonces to read. */

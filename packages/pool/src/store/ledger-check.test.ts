@@ -283,9 +283,9 @@ test("what the books contradict themselves in halts before the chain is asked, a
   };
   await using checker = books.open({ chain: () => chain });
   const { violations, chainProblem } = await checker.check(true);
-  expect(violations).toMatchObject([{ check: "sum" }]);
+  expect(violations[0]).toMatchObject({ check: "sum" });
   expect(chainProblem).toBe("no quorum");
-  expect(haltedWhenAsked).toEqual([violations[0]!.message]);
+  expect(haltedWhenAsked).toEqual([expect.stringContaining(violations[0]!.message)]);
   expect(books.events).toEqual(["ledger.violated"]);
   // A look at what is new alone does not lift what a look at everything found.
   await checker.check(false);
@@ -337,14 +337,14 @@ test("compares each payment with the chain until it was found right once, the ne
   await client.query(`insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount,
        asset, method, method_reason, state, tx_hash, block, planned_at, finished_at, chain_checked_at)
      select gen_random_uuid(), run, 1 + n, n, pay_to, 1, 0, 1, 'eth', 'transfer', '', 'final', 'old' || n, 7, planned_at,
-       planned_at - interval '1 day', case when n > 2 then planned_at end
+       planned_at - (200 - n) * interval '1 hour', case when n > 2 then planned_at end
      from (select * from openpool.payout_lines limit 1) one, generate_series(1, 150) n`);
   const count = async (recent: boolean, setAside: readonly string[], also: readonly string[]): Promise<number> =>
     (await paidTransactions(client, 1, { recent, setAside, also })).length;
   expect([
     await count(false, [], []),
     await count(true, [], []),
-    await count(true, ["old1"], ["old99", "none"]),
+    await count(true, ["old1"], ["old9", "none"]),
   ]).toEqual([2, 102, 102]);
   const pages: string[] = [];
   for (let page = await pageOfPaid(client, 1, ""); page.length > 0;) {
