@@ -114,12 +114,12 @@ test("pages of a statement join up in both directions", async () => {
   await expect(ledger.statement(ada, {}, "x", 1)).rejects.toMatchObject({ info: { code: "ledger/bad-cursor" } });
 });
 
-test("a halt stays with its first reason until it is lifted", async () => {
+test("a halt says its last reason, and since when there was one, until it is lifted", async () => {
   await using books = await openBooks();
   const { ledger } = books;
   await ledger.halt("ledger", "one", { a: 1 });
   await ledger.halt("ledger", "two", {});
-  expect(await ledger.halts()).toEqual([{ name: "ledger", reason: "one", details: { a: 1 }, sinceMs: t0 }]);
+  expect(await ledger.halts()).toEqual([{ name: "ledger", reason: "two", details: {}, sinceMs: t0 }]);
   await ledger.liftHalt("ledger");
   expect(await ledger.halts()).toEqual([]);
 });
