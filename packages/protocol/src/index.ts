@@ -43,6 +43,7 @@ export {
   needFromWire,
   needKey,
   needOf,
+  plainVersion,
   needToWire,
 } from "./need.ts";
 export {

@@ -37,9 +37,14 @@ export function compareVersions(a: string, b: string): number {
   return one[0] - two[0] || one[1] - two[1] || one[2] - two[2];
 }
 
+/** As all that is compared of it is written: MAJOR.MINOR.PATCH; empty: no version. */
+export function plainVersion(version: string): string {
+  return parseVersion(version)?.join(".") ?? "";
+}
+
 /** A need of these. A lowest version that is none asks for nothing, as with go-livepeer. */
 export function needOf(capabilities: CapabilitySet, minVersion = ""): Need {
-  return { capabilities, minVersion: parseVersion(minVersion)?.join(".") ?? "" };
+  return { capabilities, minVersion: plainVersion(minVersion) };
 }
 
 /** What a gateway or an orchestrator asks for in a message; without one, nothing. */

@@ -96,7 +96,12 @@ interface RunningTask {
   readonly lastMs: number;
   /** Nothing of it is wanted any more. */
   readonly ended: AbortController;
+  /** An answer was begun. */
+  answered: boolean;
 }
+
+/** An orchestrator's own refusals are 401 and 500; these come from what stands before it. */
+const PROXY_REFUSALS: ReadonlySet<number> = new Set([400, 403, 404, 405, 411, 413, 414, 415, 429]);
 
 /** The pool as one transcoder of one orchestrator. */
 export class UpstreamDoor implements AsyncDisposable {
@@ -272,7 +277,7 @@ export class UpstreamDoor implements AsyncDisposable {
     const receivedMs = this.#deps.clock.monotonicMs();
     const timeoutMs = segmentTimeoutMs(notified.kind === "task" ? notified.durationMs : 0);
     const lastMs = receivedMs + timeoutMs - LAST_MARGIN_MS;
-    const running: RunningTask = { from, life, id, seq, lastMs, ended: new AbortController() };
+    const running: RunningTask = { from, life, id, seq, lastMs, ended: new AbortController(), answered: false };
     const key = `${life} ${id}`;
     this.#tasks.set(key, running);
     this.#answer(notified, running, receivedMs + timeoutMs - ANSWER_MARGIN_MS)
@@ -281,6 +286,8 @@ export class UpstreamDoor implements AsyncDisposable {
           upstream: this.name,
           error: error instanceof Error ? (error.stack ?? error.message) : String(error),
         });
+        // Silence costs the whole registration.
+        if (!running.answered) return this.#lose(running, INVALID_VIDEO, `a fault of the pool: ${errorText(error)}`);
       })
       .finally(() => {
         if (this.#tasks.get(key) === running) this.#tasks.delete(key);
@@ -351,7 +358,13 @@ export class UpstreamDoor implements AsyncDisposable {
     const overdue = clock.after(deadlineMs + OVERDUE_MS - clock.monotonicMs(), abandon);
     try {
       let early: Promise<JobOutcome> | undefined;
-      if (input.announcedBytes !== undefined) startEarly = () => (early ??= desk.run(job));
+      if (input.announcedBytes !== undefined) {
+        startEarly = () => {
+          early ??= desk.run(job);
+          // It is awaited below, unless the source turns out to be none.
+          early.catch(() => {});
+        };
+      }
       if (received >= CUT_THROUGH_FROM_BYTES) startEarly();
       const problem = await filled;
       if (problem !== undefined) {
@@ -407,6 +420,7 @@ export class UpstreamDoor implements AsyncDisposable {
     const { from, life, id, lastMs, ended } = running;
     // The orchestrator that asked is gone.
     if (ended.signal.aborted) return;
+    running.answered = true;
     const outcome = await this.#uploader.upload({
       taskId: id,
       answer,
@@ -422,9 +436,14 @@ export class UpstreamDoor implements AsyncDisposable {
     this.#lost++;
     const why =
       outcome.kind === "lost" ? outcome.why : `it was answered with ${outcome.status} ${plainText(outcome.text)}`;
-    if (!this.#budget("lost")) return;
-    this.#deps.logger.warn("an answer did not reach the orchestrator", { upstream: this.name, why, job });
-    this.#record("upstream.answer-lost", { why, ...(job === undefined ? {} : { job }) });
+    if (this.#budget("lost")) {
+      this.#deps.logger.warn("an answer did not reach the orchestrator", { upstream: this.name, why, job });
+      this.#record("upstream.answer-lost", { why, ...(job === undefined ? {} : { job }) });
+    }
+    // A proxy that takes no large bodies: a small one costs this segment, and silence would cost the registration.
+    if (outcome.kind === "refused" && PROXY_REFUSALS.has(outcome.status) && answer.kind === "renditions") {
+      await this.#upload(running, { kind: "error", text: INVALID_VIDEO }, job);
+    }
   }
 
   /** What a stream that begins now is paid by: what the orchestrator charges, unless the terms say that the settings count. */

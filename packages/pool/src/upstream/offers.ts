@@ -1,4 +1,4 @@
-import { type Ability, announcedVersion, compareVersions } from "@openpool/protocol";
+import { type Ability, announcedVersion, plainVersion, compareVersions } from "@openpool/protocol";
 
 /**
  * What one registration says: that so many sessions are taken of whatever needs no more than this. There is one for each ability
@@ -42,7 +42,8 @@ export function offersOf(groups: readonly Offer[]): readonly Offer[] {
     .filter(({ capacity, capabilities }) => capacity > 0 && (capabilities & TRANSCODING) !== 0n)
     .map(({ capabilities, version, capacity }) => ({
       capabilities: capabilities & TRANSCODING,
-      version: announcedVersion([version]),
+      // 0.8.8, v0.8.8 and 0.8.8-dirty are one to whoever compares them.
+      version: plainVersion(announcedVersion([version])),
       capacity,
     }));
   let offers = together(announced);

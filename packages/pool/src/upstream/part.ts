@@ -50,12 +50,14 @@ export async function openPart(
   deps: PartDeps,
 ): Promise<{ readonly kind: "taken"; readonly part: Part } | ({ readonly kind: "failed" } & RegistrationEnd)> {
   const { clock, signal } = deps;
+  let begun: Opening | undefined;
   try {
     const dialled = await dialOrchestrator(address, { timeoutMs: DIAL_TIMEOUT_MS, signal }, clock);
     return await new Promise((resolve) => {
       let takenMs: number | undefined;
       let gone = false;
       const opening = deps.opening(dialled.fingerprint);
+      begun = opening;
       const part: Part = {
         offer,
         opening,
@@ -101,6 +103,8 @@ export async function openPart(
       if (signal.aborted) cut();
     });
   } catch (error) {
+    // Its connection was gone before it could be asked: nothing else says that it ended.
+    if (begun !== undefined) deps.ended(begun);
     return { kind: "failed", text: errorText(error), refused: false };
   }
 }
