@@ -21,7 +21,7 @@ import { GatewayDoor } from "./gateway/door.ts";
 import { Renditions } from "./gateway/renditions.ts";
 import { newAttemptId } from "./jobs/attempt-id.ts";
 import { JobDesk } from "./jobs/desk.ts";
-import { RigChecks } from "./jobs/rig-checks.ts";
+import { CHECK_DEADLINE_MS, RigChecks } from "./jobs/rig-checks.ts";
 import { createPoolMetrics } from "./metrics.ts";
 import { openBooks } from "./open-books.ts";
 import { openPublicPort } from "./open-public-port.ts";
@@ -275,6 +275,8 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
               .filter(({ state, capacity, standing }) => state === "connected" && capacity > 0 && isTrusted(standing))
               .map((rig) => rig.rig.worker),
           check: (worker) => checks.check(worker),
+          checkMs: CHECK_DEADLINE_MS,
+          random: deps.random ?? Math.random,
         },
         payoutBalanceWei: async () => (await payoutPort?.status())?.balanceWei,
       }),

@@ -57,7 +57,7 @@ export interface SchemesAtWorkDeps extends SchemesDeps {
   readonly rules: SchemeRules;
   readonly books: Books;
   /** Who could take work now, and whether a worker can do it. */
-  readonly uptime: UptimeSlotsDeps;
+  readonly uptime: Omit<UptimeSlotsDeps, "logger">;
   /** Of the account that payouts are made from; undefined where there is none. */
   readonly payoutBalanceWei?: (() => Promise<bigint | undefined>) | undefined;
 }

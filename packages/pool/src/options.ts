@@ -560,16 +560,19 @@ export interface PoolSurroundings {
   readonly terminal: boolean;
 }
 
-/** The field of the first terms that a setting fills. */
-const TERMS_OF = {
-  commission: "commissionPpm",
-  scheme: "scheme",
-  holdTime: "holdMs",
-  minimumPayout: "minimumPayoutWei",
-  payoutSchedule: "schedule",
-  payoutTimeZone: "schedule",
-  payoutGas: "gasBorneBy",
-} as const;
+/** The settings that fill each field of the first terms; none for what only a document of terms says. */
+const SETTINGS_OF_TERMS = {
+  commissionPpm: ["commission"],
+  scheme: ["scheme"],
+  schemeOptions: [],
+  priceSource: ["priceSource"],
+  holdMs: ["holdTime"],
+  minimumPayoutWei: ["minimumPayout"],
+  schedule: ["payoutSchedule", "payoutTimeZone"],
+  gasBorneBy: ["payoutGas"],
+  overrides: [],
+} as const satisfies Readonly<Record<keyof TermsDocument, readonly (keyof typeof poolOptions)[]>>;
+const termsFields = Object.keys(SETTINGS_OF_TERMS) as (keyof TermsDocument)[]; // just written
 
 /** What a pool node is told, from its settings; all settings that do not fit together are found at once. */
 export function toPoolOptions(
@@ -649,9 +652,7 @@ export function toPoolOptions(
       gasBorneBy: values.payoutGas,
       priceSource: values.priceSource,
     },
-    namedTerms: Object.entries(TERMS_OF).flatMap(([key, field]) =>
-      isNamed(key as keyof typeof TERMS_OF) ? [field] : [],
-    ),
+    namedTerms: termsFields.filter((field) => SETTINGS_OF_TERMS[field].some(isNamed)),
     payouts,
     income,
     tlsCertFile: values.tlsCert,

@@ -1,12 +1,18 @@
 import { silentLogger, stoppedClock } from "@openpool/base";
 import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { type Terms, TermsBook } from "../ledger/terms.ts";
 import { termsVersion } from "../store/testing/ledger-world.ts";
-import { periodMsOf, SchemeKeeper } from "./scheme-keeper.ts";
+import { type BookableSlot, periodMsOf, SchemeKeeper } from "./scheme-keeper.ts";
 
 const HOUR = 3_600_000;
+const PATIENCE = { timeout: 30_000 };
 const [ada, bob] = [1, 2].map((n) => checksumAddress(new Uint8Array(20).fill(n))) as [WorkerAddress, WorkerAddress];
+
+function countdown(): () => number {
+  let next = 1;
+  return () => (next = next / 2);
+}
 
 function openKeeper(...versions: readonly Terms[]) {
   const clock = stoppedClock("2026-01-01T00:30:00Z");
@@ -18,9 +24,13 @@ function openKeeper(...versions: readonly Terms[]) {
     settled: [] as string[],
     slots: [] as [number, readonly string[]][],
     /** What checks come to; the others pass. */
-    checks: new Map<WorkerAddress, "failed" | "none">(),
+    checks: new Map<WorkerAddress, "failed" | "none" | "broken">(),
     checked: [] as WorkerAddress[],
     told: [] as Readonly<Record<string, unknown>>[],
+    /** What the checks wait for. */
+    hold: undefined as Promise<void> | undefined,
+    /** What the log keeps of slots that nobody booked. */
+    unbooked: [] as BookableSlot[],
     behind: false,
     silent: false,
     /** As after a restart. */
@@ -32,8 +42,14 @@ function openKeeper(...versions: readonly Terms[]) {
         readyWorkers: () => world.ready,
         async check(worker) {
           world.checked.push(worker);
-          return world.checks.get(worker) ?? "passed";
+          await world.hold;
+          const result = world.checks.get(worker);
+          if (result === "broken") throw new Error("it is broken");
+          return result ?? "passed";
         },
+        checkMs: 8_000,
+        // The last is the first.
+        random: countdown(),
         incomeReadTo: () => world.readTo,
         store: {
           lastPeriod: async () => world.last,
@@ -48,6 +64,10 @@ function openKeeper(...versions: readonly Terms[]) {
             if (world.silent) throw new Error("the database does not answer");
             world.slots.push([slot, ready]);
             return "booked";
+          },
+          async unbookedSlots() {
+            if (world.silent) throw new Error("the database does not answer");
+            return world.unbooked;
           },
         },
         keepDay: async () => {},
@@ -128,6 +148,8 @@ async function openSlot(...versions: readonly Terms[]) {
   const lookAt = async (at: string): Promise<void> => {
     world.clock.advance(Date.parse(`2026-01-01T${at}Z`) - world.clock.now());
     await keeper.look();
+    // The checks that it began are over, but for those that wait.
+    await new Promise(setImmediate);
   };
   await lookAt("00:30:00");
   // Right after a start nobody is judged.
@@ -145,7 +167,16 @@ test("a slot goes to who was ready at every look in it, and passed a check", asy
   await slot.lookAt("00:35:00");
   expect(slot.checked).toEqual([ada]);
   await slot.lookAt("00:40:00");
-  expect(slot.told).toEqual([{ slot: "2026-01-01T00:30:00.000Z", passed: [ada], failed: [], unchecked: [] }]);
+  expect(slot.told).toEqual([
+    {
+      slot: "2026-01-01T00:30:00.000Z",
+      slotMs: SLOT_MS,
+      budgetWeiPerDay: "144",
+      passed: [ada],
+      failed: [],
+      unchecked: [],
+    },
+  ]);
   await slot.lookAt("00:40:10");
   expect(slot.slots).toEqual([[first, [ada]]]);
 });
@@ -159,7 +190,7 @@ test("who is connected all the time and fails its check has no part of the slot,
   for (const at of ["00:40:00", "00:45:00", "00:45:10", "00:45:20", "00:45:30", "00:50:00", "00:50:10"]) {
     await slot.lookAt(at);
   }
-  expect(slot.told.at(-1)).toEqual({
+  expect(slot.told.at(-1)).toMatchObject({
     slot: "2026-01-01T00:40:00.000Z",
     passed: [ada],
     failed: [bob],
@@ -217,6 +248,73 @@ test("a slot that could not be booked is booked later, and those after it too", 
     [first, [ada, bob]],
     [first + 1, [ada]],
   ]);
+});
+
+test("a decided slot is booked at once, without another look", async () => {
+  await using slot = await openSlot(termsVersion(1, { schemeOptions: uptime }));
+  slot.keeper.worked(ada);
+  await slot.lookAt("00:40:00");
+  await vi.waitFor(() => expect(slot.slots).toEqual([[first, [ada]]]), PATIENCE);
+});
+
+test("a slot that ended before the workers were let go is booked, though no look came any more", async () => {
+  const world = openKeeper(termsVersion(1, { schemeOptions: uptime }));
+  {
+    await using keeper = world.open();
+    world.clock.advance(60_000);
+    await keeper.look();
+    keeper.worked(ada);
+    // Nothing of what was planned runs: the clock only shows another time.
+    vi.spyOn(world.clock, "now").mockReturnValue(Date.parse("2026-01-01T00:40:01Z"));
+    keeper.stop();
+  }
+  expect(world.slots).toEqual([[first, [ada]]]);
+});
+
+test("what was decided before a restart, and not booked, is booked after it, once", async () => {
+  const world = openKeeper(termsVersion(1));
+  world.unbooked = [{ uptime: { budgetWeiPerDay: 144n, slotMs: SLOT_MS }, number: first - 1, passed: [bob] }];
+  world.silent = true;
+  await using keeper = world.open();
+  keeper.stop();
+  await keeper.look();
+  expect(world.slots).toEqual([]);
+  world.silent = false;
+  await keeper.look();
+  await keeper.look();
+  expect(world.slots).toEqual([[first - 1, [bob]]]);
+});
+
+test("who never answers does not keep others from their check: more are asked at once, by chance, and earlier", async () => {
+  const many = Array.from({ length: 400 }, (_, i) =>
+    checksumAddress(new Uint8Array(20).fill(i & 255, 0, 10).fill(1 + (i >> 8), 10)),
+  );
+  await using slot = await openSlot(termsVersion(1, { schemeOptions: uptime }));
+  let answer = (): void => {};
+  slot.world.ready = many;
+  slot.world.hold = new Promise((resolve) => (answer = resolve));
+  await slot.lookAt("00:40:00");
+  // 400 checks of eight seconds each are more than four at once can do in a slot of ten minutes.
+  expect(slot.checked).toHaveLength(11);
+  expect(slot.checked).toEqual(many.slice(-11).reverse());
+  answer();
+  await vi.waitFor(() => expect(new Set(slot.checked).size).toBe(400), PATIENCE);
+});
+
+test("a check that breaks says nothing, and one that runs is waited for at the end, also after the workers were let go", async () => {
+  const slot = await openSlot(termsVersion(1, { schemeOptions: uptime }));
+  slot.checks.set(bob, "broken");
+  let answer = (): void => {};
+  slot.world.hold = new Promise((resolve) => (answer = resolve));
+  await slot.lookAt("00:35:00");
+  slot.keeper.stop();
+  let over = false;
+  const end = slot[Symbol.asyncDispose]().then(() => (over = true));
+  await new Promise(setImmediate);
+  expect(over).toBe(false);
+  answer();
+  await end;
+  expect(slot.checked).toHaveLength(2);
 });
 
 test("the shortest period of all overrides counts, and without sharing there is none", () => {

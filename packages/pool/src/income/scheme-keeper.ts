@@ -25,6 +25,8 @@ export interface SchemeKeeperDeps extends UptimeSlotsDeps {
       ready: readonly WorkerAddress[],
       time: { readonly nowMs: number; readonly terms: Terms },
     ): Promise<"booked" | "already-booked" | "nobody-ready">;
+    /** Slots that were decided after a moment, and are not booked. */
+    unbookedSlots(sinceMs: number): Promise<readonly BookableSlot[]>;
   };
   /** Keeps the sums of the day, if they are not kept yet. */
   readonly keepDay: () => Promise<void>;
@@ -36,6 +38,8 @@ export interface SchemeKeeperDeps extends UptimeSlotsDeps {
 const LOOK_MS = 10_000;
 /** After a start rigs are on their way back: nobody loses a slot for that. */
 const SETTLE_IN_MS = 60_000;
+/** A slot that was decided in this time, and could not be booked before the end of its process, is booked after a start. */
+const RECENT_MS = 86_400_000;
 const DAY_MS = 86_400_000;
 
 /** The period that a moment lies in begins at this one: its name. Periods begin with the epoch, so days begin at 0:00 UTC. */
@@ -53,8 +57,11 @@ export function periodMsOf(terms: Terms): number | undefined {
   return Math.min(...periods);
 }
 
+/** What of a decided slot is needed to book it. */
+export type BookableSlot = Pick<DecidedSlot, "uptime" | "number" | "passed">;
+
 interface OverSlot {
-  readonly slot: DecidedSlot;
+  readonly slot: BookableSlot;
   recorded: boolean;
 }
 /** While the database does not answer, so many slots wait to be booked; those after them are not given out. */
@@ -70,6 +77,11 @@ export class SchemeKeeper implements AsyncDisposable {
   readonly #slots: UptimeSlots;
   /** Slots that are over and not booked, the oldest first. */
   readonly #over: OverSlot[] = [];
+  #booking: Promise<void> = Promise.resolve();
+  /** The slots that those before this process left are booked. */
+  #caughtUp = false;
+  /** The slot that was over when the workers were let go. */
+  #ending: Promise<void> = Promise.resolve();
   #day: number | undefined;
   #lastPeriod: string | undefined;
   #cancel = (): void => {};
@@ -97,10 +109,11 @@ export class SchemeKeeper implements AsyncDisposable {
     try {
       const nowMs = clock.now();
       const inForce = terms.at(nowMs);
+      // First: who is ready is seen also while the database does not answer.
+      await this.#lookAtSlot(inForce, nowMs);
       const day = Math.floor(nowMs / DAY_MS);
       if (day !== this.#day) await this.#deps.keepDay();
       this.#day = day;
-      await this.#lookAtSlot(inForce, nowMs);
       await this.#lookAtPeriod(inForce, nowMs);
       this.#problem = undefined;
     } catch (error) {
@@ -140,30 +153,54 @@ export class SchemeKeeper implements AsyncDisposable {
   async #lookAtSlot(terms: Terms, nowMs: number): Promise<void> {
     // The budget is the pool's: no override has one of its own.
     const { uptime } = readScheme(terms.scheme, terms.schemeOptions);
-    const over = await this.#slots.takeOver(nowMs);
-    if (over && this.#over.length < MAX_WAITING_SLOTS) this.#over.push(this.#decide(over));
+    await this.#endSlot(nowMs);
     if (!uptime) this.#slots.drop();
     else if (this.#deps.clock.monotonicMs() - this.#startedMs >= SETTLE_IN_MS) this.#slots.look(uptime, nowMs);
-    await this.#bookSlots(terms, nowMs);
+    if (!this.#caughtUp) {
+      const left = await this.#deps.store.unbookedSlots(nowMs - RECENT_MS);
+      this.#over.unshift(...left.map((slot) => ({ slot, recorded: true })));
+      this.#caughtUp = true;
+    }
+    await this.#bookSlots();
+  }
+
+  async #endSlot(nowMs: number): Promise<void> {
+    const slot = await this.#slots.takeOver(nowMs);
+    if (slot && this.#over.length < MAX_WAITING_SLOTS) this.#decide(slot);
   }
 
   /** What decides a slot is in the log before it is in the books. The log may take long: looks go on meanwhile. */
-  #decide(slot: DecidedSlot): OverSlot {
+  #decide(slot: DecidedSlot): void {
     const { uptime, number, passed, failed, unchecked } = slot;
     const over: OverSlot = { slot, recorded: false };
-    const at = new Date(number * uptime.slotMs).toISOString();
-    void this.#deps
-      .tell({ type: "uptime.decided", data: { slot: at, passed, failed, unchecked } })
-      .then(() => (over.recorded = true));
-    return over;
+    this.#over.push(over);
+    const data = {
+      slot: new Date(number * uptime.slotMs).toISOString(),
+      slotMs: uptime.slotMs,
+      budgetWeiPerDay: uptime.budgetWeiPerDay.toString(),
+      passed,
+      failed,
+      unchecked,
+    };
+    void this.#deps.tell({ type: "uptime.decided", data }).then(() => {
+      over.recorded = true;
+      // What fails now is tried again by the next look, and after a start.
+      this.#bookSlots().catch(() => undefined);
+    });
   }
 
-  async #bookSlots(terms: Terms, nowMs: number): Promise<void> {
-    for (let over = this.#over[0]; over?.recorded; over = this.#over[0]) {
-      const { uptime, number, passed } = over.slot;
-      await this.#deps.store.bookUptime(uptime, number, passed, { nowMs, terms });
-      this.#over.shift();
-    }
+  /** Books what is recorded: one caller after another, so that each slot is booked once. */
+  #bookSlots(): Promise<void> {
+    const booking = this.#booking.then(async () => {
+      for (let over = this.#over[0]; over?.recorded; over = this.#over[0]) {
+        const { uptime, number, passed } = over.slot;
+        const nowMs = this.#deps.clock.now();
+        await this.#deps.store.bookUptime(uptime, number, passed, { nowMs, terms: this.#deps.terms.at(nowMs) });
+        this.#over.shift();
+      }
+    });
+    this.#booking = booking.catch(() => undefined);
+    return booking;
   }
 
   /** A job of this worker was verified. */
@@ -173,8 +210,10 @@ export class SchemeKeeper implements AsyncDisposable {
 
   /** The workers are being let go: from now on their absence says nothing about them. */
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
     this.#cancel();
+    this.#ending = this.#endSlot(this.#deps.clock.now());
     this.#slots.drop();
   }
 
@@ -182,5 +221,10 @@ export class SchemeKeeper implements AsyncDisposable {
     this.stop();
     await this.#looking;
     await this.#slots.stop();
+    await this.#ending;
+    // What is not in the log yet is booked after the next start: the log may be long in coming.
+    await this.#bookSlots().catch((error: unknown) => {
+      this.#deps.logger.warn("a slot is booked after the next start", { error: errorText(error) });
+    });
   }
 }

@@ -1,11 +1,17 @@
+import { errorText, type Logger } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { UptimeBonus } from "../ledger/schemes/index.ts";
 
 export interface UptimeSlotsDeps {
   /** Workers that could take work now and are not known to do it badly. */
   readonly readyWorkers: () => readonly WorkerAddress[];
-  /** Gives one of the worker's rigs a small segment that nobody pays for. `none`: no rig of it could be asked. Never rejects. */
+  /** Gives one of the worker's rigs a small segment that nobody pays for. `none`: no rig of it could be asked. */
   readonly check: (worker: WorkerAddress) => Promise<"passed" | "failed" | "none">;
+  /** A check that nobody answers takes so long. */
+  readonly checkMs: number;
+  /** Uniform in [0, 1): who is checked first. */
+  readonly random: () => number;
+  readonly logger: Logger;
 }
 
 /** What is known of a slot of the uptime bonus when it is over. The lists are sorted, and together all who were ready. */
@@ -33,18 +39,21 @@ interface Slot {
   checking: Promise<unknown> | undefined;
 }
 
-/** So many workers are checked at once, however many there are. */
+/** So many workers are checked at once; more where the slot would be over before those who do not answer are through. */
 const CHECKS_AT_ONCE = 4;
+const MAX_CHECKS_AT_ONCE = 64;
 /** A network may lose one: nobody loses a slot for a single failure. */
 const FAILURES_ALLOWED = 2;
 
 /**
  * Who was ready in a slot of the uptime bonus, and passed a check in it: work that was verified is one; who had none by the
- * middle of the slot is given a small segment to show it.
+ * middle of the slot is given a small segment to show it. Where so many wait for one that the second half is short, they are
+ * begun earlier.
  */
 export class UptimeSlots {
   readonly #deps: UptimeSlotsDeps;
   #slot: Slot | undefined;
+  readonly #running = new Set<Promise<void>>();
 
   constructor(deps: UptimeSlotsDeps) {
     this.#deps = deps;
@@ -88,32 +97,58 @@ export class UptimeSlots {
       if (inSecondHalf) return;
       this.#slot = { uptime, number, ready, passed: new Set(), failures: new Map(), queue: [], checking: undefined };
     }
-    if (inSecondHalf && this.#slot) this.#checkMissing(this.#slot);
+    if (this.#slot) this.#checkMissing(this.#slot, nowMs);
   }
 
-  #checkMissing(slot: Slot): void {
+  #checkMissing(slot: Slot, nowMs: number): void {
     if (slot.checking) return;
-    slot.queue = [...slot.ready].filter(
+    const missing = [...slot.ready].filter(
       (worker) => !slot.passed.has(worker) && (slot.failures.get(worker) ?? 0) <= FAILURES_ALLOWED,
     );
-    if (slot.queue.length === 0) return;
-    const line = async (): Promise<void> => {
-      for (let worker = slot.queue.shift(); worker !== undefined; worker = slot.queue.shift()) {
-        if (slot.passed.has(worker)) continue;
-        const result = await this.#deps.check(worker);
-        if (result === "passed") slot.passed.add(worker);
-        if (result === "failed") slot.failures.set(worker, (slot.failures.get(worker) ?? 0) + 1);
-      }
-    };
-    slot.checking = Promise.all(Array.from({ length: CHECKS_AT_ONCE }, line)).finally(
-      () => (slot.checking = undefined),
-    );
+    const { slotMs } = slot.uptime;
+    const leftMs = (slot.number + 1) * slotMs - nowMs;
+    // Half of what is left is for those that are asked again.
+    const atOnce = Math.ceil((missing.length * this.#deps.checkMs) / (leftMs / 2));
+    if (missing.length === 0 || (leftMs > slotMs / 2 && atOnce <= CHECKS_AT_ONCE)) return;
+    // By chance: those that never answer are not always in front of the same.
+    slot.queue = shuffled(missing, this.#deps.random);
+    const lines = Math.min(Math.max(atOnce, CHECKS_AT_ONCE), MAX_CHECKS_AT_ONCE);
+    const checking = Promise.all(Array.from({ length: lines }, () => this.#checkNext(slot))).then(() => {
+      slot.checking = undefined;
+      this.#running.delete(checking);
+    });
+    slot.checking = checking;
+    this.#running.add(checking);
   }
 
-  /** Nothing more is begun; resolves when the checks that run are over. */
-  async stop(): Promise<void> {
-    const checking = this.#slot?.checking;
-    this.drop();
-    await checking;
+  async #checkNext(slot: Slot): Promise<void> {
+    for (let worker = slot.queue.shift(); worker !== undefined; worker = slot.queue.shift()) {
+      if (slot.passed.has(worker)) continue;
+      const result = await this.#check(worker);
+      if (result === "passed") slot.passed.add(worker);
+      if (result === "failed") slot.failures.set(worker, (slot.failures.get(worker) ?? 0) + 1);
+    }
   }
+
+  async #check(worker: WorkerAddress): Promise<"passed" | "failed" | "none"> {
+    try {
+      return await this.#deps.check(worker);
+    } catch (error) {
+      this.#deps.logger.warn("a worker could not be checked", { worker, error: errorText(error) });
+      return "none";
+    }
+  }
+
+  /** Nothing more is begun; resolves when the checks that run are over, also those of slots that were dropped. */
+  async stop(): Promise<void> {
+    this.drop();
+    await Promise.all(this.#running);
+  }
+}
+
+function shuffled<T>(all: readonly T[], random: () => number): T[] {
+  return all
+    .map((one) => ({ one, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ one }) => one);
 }

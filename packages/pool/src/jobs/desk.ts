@@ -274,6 +274,8 @@ export class JobDesk {
    */
   finishing(connection: ConnectionId): void {
     this.#finishing.add(connection);
+    // Nobody waits for it: a worker that leaves need not stay for it.
+    this.#checks.get(connection)?.finish({ kind: "abandoned" });
     this.#apply(this.#deps.dispatcher.finishUp(connection, this.#now()));
     this.#letGo(connection);
     this.#deps.clock.after(ASKED_WITHIN_MS, () => {

@@ -8,6 +8,7 @@ import { createUuidV7 } from "../store/uuid.ts";
 import { checkSegment, checkSegmentBytes } from "./check-segment.ts";
 import type { JobDesk } from "./desk.ts";
 import type { JobOutcome, Work } from "./job.ts";
+import { randomView } from "./random-bytes.ts";
 
 /** `none`: nobody could be asked, or paid work came first. It says nothing about the worker. */
 export type CheckResult = "passed" | "failed" | "none";
@@ -24,10 +25,12 @@ export interface RigChecksDeps {
 }
 
 /** A second of small video takes a slow machine a second, and a far one a few more. */
-const DEADLINE_MS = 8_000;
-/** Encoders take no narrower pictures; the check's own width would let a copy of it pass. */
+export const CHECK_DEADLINE_MS = 8_000;
+/** Encoders take no narrower pictures; the check's own width would let a copy of it pass. The height follows the picture. */
 const MIN_WIDTH = 160;
 const MAX_WIDTH = checkSegment.width - 20;
+/** Pictures a second, as paid work asks for them; 0: as many as the source has. */
+const RATES = [0, 20, 24, 30, 50, 60];
 
 /** Looks whether a worker can do what it is there for, by a small segment that nobody pays for. */
 export class RigChecks {
@@ -44,14 +47,14 @@ export class RigChecks {
     const { clock, desk, memory } = this.#deps;
     const startedMs = clock.monotonicMs();
     const idle = this.#idleConnections(worker, startedMs);
-    const chosen = idle[Math.floor(this.#deps.random() * idle.length)];
+    const chosen = idle[this.#oneOf(idle.length)];
     if (!chosen || memory.tight) return "none";
     const bytes = checkSegmentBytes();
     const input = await openBody(memory, {
       purpose: "source",
       announcedBytes: bytes.length,
       maxBytes: bytes.length,
-      signal: AbortSignal.timeout(DEADLINE_MS),
+      signal: AbortSignal.timeout(CHECK_DEADLINE_MS),
     });
     if (typeof input === "string") return "none";
     try {
@@ -61,8 +64,8 @@ export class RigChecks {
       const profile = this.#someProfile();
       const work: Work = {
         id: this.#newJobId() as JobId,
-        session: `check-${this.#newJobId()}`,
-        seq: 0n,
+        session: hex(4),
+        seq: BigInt(this.#oneOf(1_000)),
         durationMs: checkSegment.durationMs,
         profiles: [profile],
         need: needOf(0n),
@@ -70,11 +73,11 @@ export class RigChecks {
         perceptualHash: false,
         forceSessionReinit: false,
         input,
-        deadlineMs: clock.monotonicMs() + DEADLINE_MS,
+        deadlineMs: clock.monotonicMs() + CHECK_DEADLINE_MS,
       };
       const outcome = await desk.check(work, chosen.connection);
       if (outcome.kind === "done") outcome.release();
-      return await this.#note(chosen.rig, outcome, clock.monotonicMs() - startedMs);
+      return this.#note(chosen.rig, outcome, clock.monotonicMs() - startedMs);
     } finally {
       input.release();
     }
@@ -95,16 +98,20 @@ export class RigChecks {
       );
   }
 
-  /** Another one each time: what was made for one check is no answer to the next. */
+  /**
+   * Another one each time, so that what was made for one check seldom answers the next, and named like those of paid work.
+   * The segment is always the same: who wants to know a check can, and may have prepared every answer to it.
+   */
   #someProfile(): Profile {
-    const width = 2 * Math.floor((MIN_WIDTH + this.#deps.random() * (MAX_WIDTH - MIN_WIDTH)) / 2);
+    const width = MIN_WIDTH + 2 * this.#oneOf((MAX_WIDTH - MIN_WIDTH) / 2 + 1);
     const height = 2 * Math.round((width * checkSegment.height) / checkSegment.width / 2);
+    const fps = RATES[this.#oneOf(RATES.length)] ?? 0;
     return {
-      name: "check",
+      name: `P${height}p${fps || 25}fps16x9`,
       width,
       height,
-      bitrate: 100_000 + 50_000 * Math.floor(this.#deps.random() * 5),
-      fps: 0,
+      bitrate: 100_000 + 1_000 * this.#oneOf(300),
+      fps,
       fpsDen: 1,
       container: "mpegts",
       codec: "h264",
@@ -114,14 +121,25 @@ export class RigChecks {
     };
   }
 
-  async #note(rig: RigName, outcome: JobOutcome, tookMs: number): Promise<CheckResult> {
+  /** A whole number from 0 on, below this. */
+  #oneOf(count: number): number {
+    return Math.floor(this.#deps.random() * count);
+  }
+
+  #note(rig: RigName, outcome: JobOutcome, tookMs: number): CheckResult {
     if (outcome.kind === "abandoned") return "none";
     const result = outcome.kind === "done" ? "passed" : "failed";
     const why = outcome.kind === "failed" ? { why: outcome.reason } : {};
     const data = { result, tookMs: Math.round(tookMs), ...why };
-    await this.#deps.append([{ type: "rig.checked", ...rig, data }]).catch((error: unknown) => {
+    // Nobody waits for the log: what came of it counts also while the database does not answer.
+    this.#deps.append([{ type: "rig.checked", ...rig, data }]).catch((error: unknown) => {
       this.#deps.logger.warn("a check was not recorded", { rig: formatRig(rig), error: errorText(error) });
     });
     return result;
   }
+}
+
+/** As a gateway's own session ids look. */
+function hex(bytes: number): string {
+  return randomView(bytes).toString("hex");
 }

@@ -192,6 +192,35 @@ test("an uptime slot is given out once, in equal parts, beside what jobs earn", 
   expect(accounts.get(`worker:${ada}:held`)).toBe(500n);
 });
 
+test("a slot that was decided and not booked is found in the log, as the first who decided it said", async () => {
+  await using world = await openWorld(new TermsBook([termsVersion(1)]));
+  const { store, schemes, now } = world;
+  const bonus = { budgetWeiPerDay: 144_000n, slotMs: 600_000 };
+  const number = Date.parse(t0) / bonus.slotMs;
+  const decided = (slot: number, passed: readonly string[]) => ({
+    type: "uptime.decided",
+    data: {
+      slot: new Date(slot * bonus.slotMs).toISOString(),
+      slotMs: bonus.slotMs,
+      budgetWeiPerDay: "144000",
+      passed,
+      failed: [],
+      unchecked: [],
+    },
+  });
+  await store.append([decided(number + 1, [ada])]);
+  await store.append([decided(number, [ada, bob]), decided(number, [ada]), decided(number + 2, [])]);
+  const [first, second, ...others] = await schemes.unbookedSlots(0);
+  expect([first, second, others]).toEqual([
+    { uptime: bonus, number, passed: [ada, bob] },
+    { uptime: bonus, number: number + 1, passed: [ada] },
+    [],
+  ]);
+  expect(await schemes.bookUptime(bonus, number, [ada, bob], now())).toBe("booked");
+  expect(await schemes.unbookedSlots(0)).toEqual([second]);
+  expect(await schemes.unbookedSlots(Date.parse(t0) + HOUR)).toEqual([]);
+});
+
 test("what a period and a slot give is held for each worker as its own terms say", async () => {
   const overrides = [{ name: "partners", workers: [bob], holdMs: 0 }];
   const scheme = { scheme: "proportional", schemeOptions: {}, holdMs: 24 * HOUR } as const;

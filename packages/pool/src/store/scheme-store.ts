@@ -3,6 +3,7 @@ import type { WorkerAddress } from "@openpool/protocol";
 import type { PoolClient } from "pg";
 import type { HookModule } from "../hooks/read-module.ts";
 import type { IncomeEvent, IncomeProgress } from "../income/income-reader.ts";
+import type { BookableSlot } from "../income/scheme-keeper.ts";
 import { type CreditEvent, decodeCredit } from "../ledger/decode-credit.ts";
 import { releaseAtMs } from "../ledger/hold.ts";
 import {
@@ -408,6 +409,27 @@ export class PgSchemeStore implements AsyncDisposable {
     return added ? "booked" : "already-booked";
   }
 
+  /** Slots that the log says were decided after a moment and that are not booked, the oldest first. */
+  async unbookedSlots(sinceMs: number): Promise<readonly BookableSlot[]> {
+    const rows = await this.#pool.query<{ starts: Date; slot_ms: number; budget: string; passed: WorkerAddress[] }>(
+      // Where several pools decided one, the first counts.
+      `select distinct on (starts) (data->>'slot')::timestamptz as starts, (data->>'slotMs')::int as slot_ms,
+         data->>'budgetWeiPerDay' as budget, data->'passed' as passed
+       from openpool.events
+       where type = 'uptime.decided' and time >= $1 and data->>'budgetWeiPerDay' is not null
+         and not exists (select from openpool.ledger_entries where source = 'uptime/' || (data->>'slot'))
+       order by starts, position`,
+      [new Date(sinceMs)],
+    );
+    return rows
+      .filter(({ passed }) => passed.length > 0)
+      .map(({ starts, slot_ms, budget, passed }) => ({
+        uptime: { budgetWeiPerDay: BigInt(budget), slotMs: slot_ms },
+        number: starts.getTime() / slot_ms,
+        passed,
+      }));
+  }
+
   // Hooks
 
   async putHook({ hash, source }: HookModule, exports: readonly string[], nowMs: number): Promise<void> {
@@ -444,8 +466,11 @@ export class PgSchemeStore implements AsyncDisposable {
     const booked = await this.#pool.query<{ id: string; worker: WorkerAddress; amount_wei: string }>(
       `select l.id, w.worker, l.amount_wei from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker
        where l.kind = 'credit' and l.id = any ($1) and l.at >= $2`,
-      // What comes late is booked later than it happened, never before.
-      [rows.map((row) => row.id), rows.at(-1)?.time ?? new Date(0)],
+      // What comes late is booked later than it happened, never before. Times do not follow the order of the log.
+      [
+        rows.map((row) => row.id),
+        new Date(rows.reduce((least, { time }) => Math.min(least, time.getTime()), Infinity)),
+      ],
     );
     const of = new Map<string, { readonly to: WorkerAddress; readonly wei: bigint }[]>();
     for (const { id, worker, amount_wei } of booked) {
