@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { errorText, silentLogger, systemClock } from "@openpool/base";
+import { errorText, PoolError, silentLogger, systemClock } from "@openpool/base";
 import { checksumAddress } from "@openpool/protocol";
 import { describeOutcome, type PushedSegment, pushFile } from "@openpool/push";
 import { z } from "zod";
@@ -48,6 +48,7 @@ const PATIENCE_MS = 4_000;
 const PAYING_MS = 30_000;
 /** As long as that when somebody wants it to end. */
 const PAYING_AT_STOP_MS = 5_000;
+const CHECKING_MS = 30_000;
 
 const statusSchema = z.object({
   serviceUri: z.string(),
@@ -114,7 +115,7 @@ async function removeData(dataDir: string): Promise<void> {
   await rm(dataDir, { recursive: true, force: true });
 }
 
-type PaidAndChecked = PaidAll & { readonly booksRight: boolean };
+type PaidAndChecked = PaidAll & { readonly booksWrong: boolean };
 
 class Demo {
   readonly #options: DemoOptions;
@@ -133,6 +134,8 @@ class Demo {
   #lost = 0;
   #wrong = 0;
   #poolDied = false;
+  /** Why not everything that was credited was paid, when somebody wanted it to end. */
+  #unpaid: string | undefined;
   #phase: string | undefined = "starting the pool";
   /** The pool's own address, once it is there. */
   #serviceUri = "";
@@ -190,7 +193,10 @@ class Demo {
       this.#end.abort();
       await background;
     } catch (error) {
-      if (!this.#end.signal.aborted || error instanceof DemoError) throw error;
+      const byTheEnd = error instanceof Error && error.name === "AbortError" && this.#end.signal.aborted;
+      // A pool that is gone does not answer; that it went is told below.
+      const byItsDeath = error instanceof AdminClientError && this.#poolDied;
+      if (!byTheEnd && !byItsDeath) throw error;
     } finally {
       this.#io.stop.removeEventListener("abort", stop);
       this.#end.abort();
@@ -200,7 +206,8 @@ class Demo {
       view?.[Symbol.dispose]();
     }
     await this.#io.out(summaryText(this.#state()));
-    if (this.#poolDied || (paid && !paid.booksRight)) return exitCode.failed;
+    if (this.#unpaid !== undefined) await this.#io.out(`it ended before everything was paid: ${this.#unpaid}\n`);
+    if (this.#poolDied || this.#unpaid !== undefined || paid?.booksWrong) return exitCode.failed;
     if (paid) {
       const { paidWei, creditedWei, workers, hash } = paid;
       await this.#io.out(`paid ${paidWei} of ${creditedWei} credited to ${workers} workers in ${hash}\n`);
@@ -230,15 +237,19 @@ class Demo {
         patience: patience.signal,
       });
     } catch (error) {
-      if (!this.#end.signal.aborted) throw error;
-      this.#note(`it ends before everything is paid: ${errorText(error)}`);
+      if (!this.#end.signal.aborted || !(error instanceof PoolError && error.info.code === "demo/not-paid"))
+        throw error;
+      this.#unpaid = errorText(error);
       return undefined;
     }
     await this.#refresh();
     for (const line of payoutLines(this.#payouts.state)) this.#note(line);
-    const { ok, text } = await runCommand(["ledger", "check", "--data-dir", this.#dataDir], this.#dataDir, this.#io);
-    this.#note(`openpool ledger check: ${text}`);
-    return { ...paid, booksRight: ok };
+    const check = ["ledger", "check", "--data-dir", this.#dataDir];
+    const { code, text } = await runCommand(check, this.#dataDir, this.#io, CHECKING_MS);
+    this.#note(
+      `openpool ledger check: ${code === undefined ? "not done in time; nothing is known against the books" : text}`,
+    );
+    return { ...paid, booksWrong: code !== undefined && code !== exitCode.ok };
   }
 
   /** How long payouts may take: less, from when somebody wants the demo to end. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, type WriteStream } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -76,17 +76,31 @@ function cleanEnv(io: Io): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(io.env).filter(([key]) => !key.startsWith("OPENPOOL_")));
 }
 
-/** Runs this program with other arguments to its end; what it said, in one text. */
+/** Runs this program with other arguments to its end; what it said, in one text. `code` is undefined when it was not over in time. */
 export function runCommand(
   args: readonly string[],
   directory: string,
   io: Io,
-): Promise<{ readonly ok: boolean; readonly text: string }> {
+  deadlineMs: number,
+): Promise<{ readonly code: number | undefined; readonly text: string }> {
   const [program, ...first] = io.self;
   return new Promise((resolve) => {
-    execFile(program, [...first, ...args], { cwd: directory, env: cleanEnv(io) }, (error, out, err) =>
-      resolve({ ok: error === null, text: `${out}${err}`.trimEnd() }),
-    );
+    const child = spawn(program, [...first, ...args], {
+      cwd: directory,
+      env: cleanEnv(io),
+      // Ctrl-C in the terminal is ours to answer.
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let text = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (said: Buffer) => void (text += said));
+    const late = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
+    const end = (code: number | null): void => {
+      clearTimeout(late);
+      resolve({ code: code ?? undefined, text: text.trimEnd() });
+    };
+    child.once("error", () => end(null));
+    child.once("close", end);
   });
 }
 

@@ -31,7 +31,7 @@ export interface PaidAll {
   /** As the pool says. */
   readonly creditedWei: bigint;
   readonly workers: number;
-  /** Of the last transaction. */
+  /** Of the transaction that paid the last of them. */
   readonly hash: string;
 }
 type PayoutRun = z.infer<typeof payoutRunSchema>;
@@ -63,7 +63,8 @@ export class DemoPayouts implements AsyncDisposable {
   ): Promise<DemoPayouts | { readonly none: string }> {
     let chain: LocalChain;
     try {
-      chain = await startLocalChain();
+      // After Ctrl-C the last payouts still need it.
+      chain = await startLocalChain({ detached: true });
     } catch (error) {
       return { none: errorText(error) };
     }
@@ -156,8 +157,8 @@ export class DemoPayouts implements AsyncDisposable {
 
   async #lastHash(pool: AdminClient, run: string | undefined): Promise<string> {
     if (run === undefined) return "";
-    const { intents } = payoutRunSchema.parse(await pool.get(`/payouts/${run}`));
-    return intents.at(-1)?.transactions.at(-1)?.hash ?? "";
+    const { lines } = payoutRunSchema.parse(await pool.get(`/payouts/${run}`));
+    return lines.findLast(({ txHash }) => txHash !== undefined)?.txHash ?? "";
   }
 
   /** Reads how things stand. */

@@ -38,6 +38,8 @@ export interface LocalChainOptions {
   readonly manualMining?: boolean;
   readonly chainId?: number;
   readonly args?: readonly string[];
+  /** In a process group of its own: Ctrl-C in a terminal is for who started it to answer. */
+  readonly detached?: boolean;
 }
 
 /** Starts anvil on a free port. @throws PoolError `payout/no-local-chain` where it is missing or does not start. */
@@ -46,13 +48,10 @@ export async function startLocalChain({
   manualMining = false,
   chainId = 31_337,
   args = [],
+  detached = false,
 }: LocalChainOptions = {}): Promise<LocalChain> {
   const all = ["--port", "0", "--chain-id", String(chainId), ...(manualMining ? ["--no-mining"] : []), ...args];
-  const child = spawn(program, all, {
-    // Ctrl-C in a terminal is for who started it to answer: the last payouts may need their chain.
-    detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(program, all, { detached, stdio: ["ignore", "pipe", "pipe"] });
   const url = `http://${await listening(child)}`;
   let nextId = 0;
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));

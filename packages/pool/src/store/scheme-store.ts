@@ -413,12 +413,12 @@ export class PgSchemeStore implements AsyncDisposable {
   async unbookedSlots(sinceMs: number): Promise<readonly BookableSlot[]> {
     const rows = await this.#pool.query<{ starts: Date; slot_ms: number; budget: string; passed: WorkerAddress[] }>(
       // Where several pools decided one, the first counts.
-      `select distinct on (starts) (data->>'slot')::timestamptz as starts, (data->>'slotMs')::int as slot_ms,
-         data->>'budgetWeiPerDay' as budget, data->'passed' as passed
-       from openpool.events
-       where type = 'uptime.decided' and time >= $1 and data->>'budgetWeiPerDay' is not null
-         and not exists (select from openpool.ledger_entries where source = 'uptime/' || (data->>'slot'))
-       order by starts, position`,
+      `select distinct on (starts) (e.data->>'slot')::timestamptz as starts, (e.data->>'slotMs')::int as slot_ms,
+         e.data->>'budgetWeiPerDay' as budget, e.data->'passed' as passed
+       from openpool.events e
+       where e.type = 'uptime.decided' and e.time >= $1 and e.data->>'budgetWeiPerDay' is not null
+         and not exists (select from openpool.ledger_entries k where k.source = 'uptime/' || (e.data->>'slot'))
+       order by starts, e.position`,
       [new Date(sinceMs)],
     );
     return rows
