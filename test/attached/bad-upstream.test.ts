@@ -3,7 +3,7 @@ import http from "node:http";
 import type http2 from "node:http2";
 import { type Logger, silentLogger } from "@openpool/base";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { ADA, testClock, until } from "../e2e/pool.ts";
+import { ADA, testClock, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import type { FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { sourceSegment } from "../peers/media.ts";
 import { type AttachedPool, startAttachedPool } from "./pool.ts";
@@ -24,6 +24,7 @@ afterAll(() => attached[Symbol.asyncDispose]());
 afterEach(async () => {
   attached.orchestrator.source = undefined;
   attached.orchestrator.answer = undefined;
+  attached.orchestrator.proxy = undefined;
   // Whatever came before: it still works, and nothing is held for what is over.
   expect(await transcode()).toMatchObject({ kind: "done" });
   const { admin } = attached.pool.running.node;
@@ -56,6 +57,9 @@ test("a source without an end is given up after the time that a download has", a
   expect(await transcode()).toMatchObject(lost);
 }, 20_000);
 
+/** Why the last task that failed did, as its operator reads it. */
+const lastReason = async (): Promise<unknown> => (await attached.pool.events("job.failed")).at(-1)?.data["reason"];
+
 test("a source that stands still is given up", async () => {
   attached.orchestrator.source = (response) => {
     response.writeHead(200, { "content-length": sourceSegment.length });
@@ -65,10 +69,25 @@ test("a source that stands still is given up", async () => {
   expect(await transcode()).toMatchObject(lost);
 }, 20_000);
 
-test("a source whose server takes the request and never sends is given up", async () => {
+test("a source whose server takes the request and never sends is given up after the four seconds that one has", async () => {
   attached.orchestrator.source = () => true;
   expect(await transcode()).toMatchObject(lost);
-}, 20_000);
+  await until(async () => String(await lastReason()).includes("did not come within 4000 ms"), 30_000);
+}, 60_000);
+
+test("a proxy that takes no large answers costs the segments, and no registration", async () => {
+  const { orchestrator } = attached;
+  let refused = 0;
+  orchestrator.proxy = (contentType) => {
+    // What is small comes through.
+    if (!contentType.startsWith("multipart/")) return undefined;
+    refused++;
+    return 413;
+  };
+  expect(await orchestrator.transcode({ session: "proxied", seq: 0, durationMs: UNHURRIED_MS })).toMatchObject(lost);
+  expect(refused).toBe(1);
+  expect((await attached.pool.events("upstream.answer-lost")).at(-1)?.data["why"]).toContain("413");
+}, 60_000);
 
 test("a source that announces less than it has costs its connection, and nobody waits for the rest", async () => {
   attached.orchestrator.source = (response) => {
@@ -189,5 +208,8 @@ test("messages that mean nothing, and what is no message at all, do no harm", as
   registration?.send({ url: "https://127.0.0.1:1/x", taskId: 77n });
   await attached.orchestrator.until(() => attached.orchestrator.results.some(({ taskId }) => taskId === "77"));
   attached.orchestrator.complaints.unknownResults = 0;
+  // A stream of what cannot be read is left, and the pool registers anew.
+  registration?.sendBytes(Buffer.from([0xff, 0xff, 0xff, 0xff]));
+  await until(() => registration?.live === false && attached.orchestrator.live.length === 1, 60_000);
   expect(worker.state.kind).toBe("registered");
 });

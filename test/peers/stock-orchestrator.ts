@@ -146,6 +146,8 @@ export interface StockOrchestrator extends AsyncDisposable {
   source: ((response: http.ServerResponse, path: string) => boolean) | undefined;
   /** How a result is answered that was taken; undefined: as it should be. */
   answer: ((stream: http2.ServerHttp2Stream) => void) | undefined;
+  /** With which status a proxy before it refuses a result, by its content type; undefined: it lets it through. */
+  proxy: ((contentType: string) => number | undefined) | undefined;
   /** Serves a source at a path. */
   serve(path: string, data: Buffer): void;
   /** Does what a segment from a gateway leads to. Segments of one session run one after another. */
@@ -403,6 +405,11 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
       stream.end(text);
     };
+    const refusal = self.proxy?.(String(headers["content-type"] ?? ""));
+    if (refusal !== undefined) {
+      stream.respond({ ":status": refusal });
+      return void stream.end();
+    }
     if (headers["authorization"] !== RESULT_AUTHORIZATION || headers["credentials"] !== self.secret) {
       complaints.unauthorized++;
       return answer(401, "Unauthorized");
@@ -582,6 +589,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     price: options.price,
     source: undefined,
     answer: undefined,
+    proxy: undefined,
     serve: (path, data) => void sources.set(path, data),
     transcode(order) {
       const before = queues.get(order.session) ?? Promise.resolve();

@@ -463,14 +463,12 @@ export class PgSchemeStore implements AsyncDisposable {
        order by position desc limit $1`,
       [Math.max(1, Math.min(limit, 10_000))],
     );
+    if (rows.length === 0) return [];
     const booked = await this.#pool.query<{ id: string; worker: WorkerAddress; amount_wei: string }>(
       `select l.id, w.worker, l.amount_wei from openpool.ledger_lines l join openpool.ledger_workers w on w.id = l.worker
        where l.kind = 'credit' and l.id = any ($1) and l.at >= $2`,
       // What comes late is booked later than it happened, never before. Times do not follow the order of the log.
-      [
-        rows.map((row) => row.id),
-        new Date(rows.reduce((least, { time }) => Math.min(least, time.getTime()), Infinity)),
-      ],
+      [rows.map((row) => row.id), new Date(Math.min(...rows.map(({ time }) => time.getTime())))],
     );
     const of = new Map<string, { readonly to: WorkerAddress; readonly wei: bigint }[]>();
     for (const { id, worker, amount_wei } of booked) {
