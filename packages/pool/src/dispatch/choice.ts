@@ -20,6 +20,8 @@ export interface Choice {
   readonly expectedMs: number;
   /** In words, for the rig's page. */
   readonly reason: string;
+  /** What those who were passed over read; `taken` completes it. */
+  readonly note: DecisionNote;
 }
 
 /** Everybody who has a place has failed the job: worth another try only then. */
@@ -108,12 +110,13 @@ export class Chooser {
       atMs: nowMs,
       job: job.spec.job,
       session: session.key,
+      second: purpose !== "start",
       chosen: undefined,
       reason: "",
       expectedMs: 0,
     };
-    // A job that waits is looked at again and again; once is enough for the pages.
-    const noting = purpose === "start" && !job.noted;
+    // A job that waits is looked at again and again; once until its next attempt is enough for the pages.
+    const noting = !job.noted;
     const limit = purpose === "start" ? Infinity : purpose === "hedge" ? BARRED : FAILED_IT;
     let best: Connection | undefined;
     let bestTier = Infinity;
@@ -157,20 +160,23 @@ export class Chooser {
         bestExpectedMs = expectedMs;
       }
     }
-    job.noted = best === undefined;
+    job.noted = true;
     if (best === undefined) return undefined;
     if (bestTier >= FAILED_IT) {
       const notBeforeMs = this.#againMs(job, best.rig, opinionAhead);
       if (nowMs < notBeforeMs) return { notBeforeMs };
     }
     const reason = why(job, best, bestExpectedMs);
-    if (purpose === "start") {
-      note.chosen = best.rig.key;
-      note.reason = reason;
-      note.expectedMs = bestExpectedMs;
-      best.rig.log.add(note, "chosen", bestExpectedMs);
-    }
-    return { connection: best, steal: bestSteal, expectedMs: bestExpectedMs, reason };
+    return { connection: best, steal: bestSteal, expectedMs: bestExpectedMs, reason, note };
+  }
+
+  /** The choice is carried out: from now on the rigs that were passed over read who was better. */
+  taken({ connection, expectedMs, reason, note }: Choice): void {
+    const { rig } = connection;
+    note.chosen = rig.key;
+    note.reason = reason;
+    note.expectedMs = expectedMs;
+    rig.log.add(note, "chosen", expectedMs);
   }
 
   /** What its weight is multiplied by for this job: what is ahead of it, who had the session, and a little chance. */
@@ -252,6 +258,7 @@ function fullWord(connection: Connection, session: Session, nowMs: number): Pass
 function why(job: Job, chosen: Connection, expectedMs: number): string {
   const { bound } = job.session;
   const expected = `about ${(expectedMs / 1000).toFixed(2)} s expected`;
+  if (job.open > 0) return `the first attempt is late, ${expected}`;
   if (job.started > 0) return `next attempt after ${job.failures.at(-1)?.kind ?? "a late one"}, ${expected}`;
   if (bound === chosen) return `its session is here, ${expected}`;
   if (bound !== undefined) return `${formatRig(bound.rig.name)} cannot serve its session well now, ${expected}`;

@@ -5,6 +5,8 @@ export interface DecisionNote {
   readonly atMs: number;
   readonly job: JobId;
   readonly session: string;
+  /** The job is somewhere already and late there: what is chosen would work beside that. */
+  readonly second: boolean;
   /** The name of the chosen rig; undefined when the job had to wait. */
   chosen: string | undefined;
   /** Why the chosen one. */
@@ -104,9 +106,12 @@ function words(note: DecisionNote, why: PassedOver, expectedMs: number, standing
     case "too-old":
       return "the gateway wants a newer go-livepeer than the version that it announced";
     case "slower":
-      return note.chosen === undefined
-        ? "no place was free at that moment"
-        : `about ${seconds(expectedMs)} expected, ${seconds(note.expectedMs)} at ${note.chosen}`;
+      if (note.chosen === undefined) {
+        return note.second
+          ? "a second attempt was not worth it at that moment"
+          : "no place was free at that moment";
+      }
+      return `about ${seconds(expectedMs)} expected, ${seconds(note.expectedMs)} at ${note.chosen}`;
     case "probation":
       return `on probation (${standingReason})`;
     case "barred":

@@ -598,7 +598,8 @@ describe("lateness", () => {
     expect(first.connection).toBe("a");
     expect(bench.pass(599)).toEqual([]);
     const hedge = only(bench.pass(2), "assign");
-    expect(hedge).toMatchObject({ connection: "b", hedge: true, reason: "the first attempt is late" });
+    expect(hedge).toMatchObject({ connection: "b", hedge: true });
+    expect(hedge.reason).toMatch(/^the first attempt is late, about /);
     expect(bench.dispatcher.size().attempts).toBe(2);
   });
 
@@ -1095,6 +1096,21 @@ describe("why do I get no work", () => {
     expect(reason("slow")).toMatch(/^not chosen: about 1\.00 s expected, 0\.2\d s at fast\.default$/);
     expect(reason("plain")).toBe("not chosen: it lacks a capability that the job needs");
     expect(reason("leaving")).toBe("not chosen: draining");
+  });
+
+  test("who is passed over for a second attempt reads who was better for it", () => {
+    const bench = new Bench();
+    bench.connect("home", { capacity: 2 });
+    for (let i = 0; i < 10; i++) bench.done("s", 400);
+    bench.connect("fast", { capacity: 4 });
+    for (let i = 0; i < 10; i++) bench.done("t", 400);
+    bench.connect("plain", { capabilities: 2n });
+    bench.submit("j", "s");
+    expect(only(bench.pass(700), "assign")).toMatchObject({ connection: "fast", hedge: true });
+    const about = (id: string) => bench.dispatcher.decisions(rig(id)).filter((line) => line.job === "j");
+    expect(about("fast")[0]?.reason).toMatch(/^chosen: the first attempt is late, about /);
+    expect(about("home").map((line) => line.reason)).toContain("not chosen: it works on this job already");
+    expect(about("plain").filter((line) => line.reason.includes("lacks a capability"))).toHaveLength(1);
   });
 
   test("segments of a session that stays are one line, not a flood", () => {

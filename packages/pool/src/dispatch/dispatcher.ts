@@ -36,7 +36,6 @@ export interface DispatchDeps {
 const MAX_REFUSED = 32;
 /** A rig whose page has nothing newer than this is told why. */
 const QUIET_MS = 60_000;
-const LATE = "the first attempt is late";
 
 /**
  * Who gets the next task. Pure policy: everything it knows it was told, time included (`nowMs`, monotonic, never going
@@ -83,8 +82,8 @@ export class Dispatcher {
       wakeAt: (job, atMs) => this.#wakeAt(job, atMs),
       start: (job, choice) => {
         if (choice.steal) this.#places.steal(choice.connection);
-        this.#note(job, choice.connection, LATE);
-        this.#assign(job, choice.connection, LATE, "hedge");
+        this.#chooser.taken(choice);
+        this.#assign(job, choice.connection, choice.reason, "hedge");
       },
     });
   }
@@ -426,6 +425,7 @@ export class Dispatcher {
       this.#wakeAt(job, choice.notBeforeMs);
       return false;
     }
+    this.#chooser.taken(choice);
     const { connection, reason } = choice;
     // What failed elsewhere may be this job's own trouble: its session stays until somebody did better.
     const move =
@@ -496,7 +496,8 @@ export class Dispatcher {
   #note(job: Job, { rig }: Connection, reason: string): void {
     const expectedMs = this.#estimates.expectedMs(rig, job);
     const { job: id, session } = job.spec;
-    rig.log.add({ atMs: this.#nowMs, job: id, session, chosen: rig.key, reason, expectedMs }, "chosen", expectedMs);
+    const note = { atMs: this.#nowMs, job: id, session, second: false, chosen: rig.key, reason, expectedMs };
+    rig.log.add(note, "chosen", expectedMs);
   }
 
   // Lateness
