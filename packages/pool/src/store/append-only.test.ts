@@ -3,16 +3,23 @@ import { expect, test } from "vitest";
 import { openLedgerWorld } from "./testing/ledger-world.ts";
 import { ada, creditOf } from "./testing/sample-credit.ts";
 
-test("the database itself refuses to change events, entries and postings, also of a month by its own name, and after a rebuild", async () => {
+test("the database itself refuses to change events, credits, entries, postings and the rows of statements, also of a month by its own name, and after a rebuild", async () => {
   await using world = await openLedgerWorld(stoppedClock("2026-01-30T00:00:00Z"));
   const { store, client } = world;
   await store.credit(creditOf(ada, "one", 4n));
   await world.catchUp();
-  const guarded = ["events", "events_2026_01", "ledger_entries", "ledger_postings"];
+  const guarded = [
+    ["events", "type = 'other'"],
+    ["events_2026_01", "type = 'other'"],
+    ["credits", "event = job"],
+    ["ledger_entries", "rule = 'other'"],
+    ["ledger_postings", "amount_wei = 0"],
+    ["ledger_lines", "amount_wei = 0"],
+  ] as const;
   const refuseAll = async (): Promise<void> => {
-    for (const table of guarded) {
+    for (const [table, change] of guarded) {
       for (const sql of [
-        `update openpool.${table} set ${table.startsWith("events") ? "type = 'other'" : table === "ledger_entries" ? "rule = 'other'" : "amount_wei = 0"}`,
+        `update openpool.${table} set ${change}`,
         `delete from openpool.${table}`,
         `truncate openpool.${table}`,
         // Nothing is changed, and still nobody has any business to try.

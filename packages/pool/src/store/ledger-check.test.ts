@@ -39,8 +39,8 @@ const wrongs: [string, string, string][] = [
     "update openpool.ledger_accounts set balance_wei = balance_wei + 1 where account = 'pool:commission'",
     "sum",
   ],
-  ["a row's amount", "update openpool.ledger_lines set amount_wei = 7", "log"],
-  ["a row that is gone", "delete from openpool.ledger_lines", "log"],
+  ["a row's amount", unguarded("update openpool.ledger_lines set amount_wei = 7"), "log"],
+  ["a row that is gone", unguarded("delete from openpool.ledger_lines"), "log"],
   [
     "a row for no job",
     "insert into openpool.ledger_lines select worker, at, gen_random_uuid(), entry, kind, 0, terms_version, release_at, rig, gen_random_uuid() from openpool.ledger_lines",

@@ -498,8 +498,10 @@ class Rebuild {
       await client.query(`alter table openpool.ledger_${name} rename to replaced_${name}`);
       await client.query(`alter table openpool.rebuilt_${name} rename to ledger_${name}`);
     }
-    for (const name of TABLES) await client.query(`drop table openpool.replaced_${name}`);
-    await client.query("select openpool.guard('openpool.ledger_entries'), openpool.guard('openpool.ledger_postings')");
+    for (const name of TABLES) {
+      await client.query(`drop table openpool.replaced_${name}`);
+      await client.query(`select openpool.guard('openpool.ledger_${name}')`);
+    }
     await client.query(
       `update openpool.ledger_accounts a set balance_wei = r.wei,
          since = case when r.wei = 0 then null else coalesce(a.since, now()) end

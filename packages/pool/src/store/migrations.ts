@@ -23,6 +23,7 @@ import { pruning } from "./schema/24-pruning.ts";
 import { appendOnly } from "./schema/25-append-only.ts";
 import { incidents } from "./schema/26-incidents.ts";
 import { hookWaits } from "./schema/27-hook-waits.ts";
+import { appendOnlyStatements } from "./schema/28-append-only-statements.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -52,6 +53,7 @@ export const knownMigrations: readonly Migration[] = [
   appendOnly,
   incidents,
   hookWaits,
+  appendOnlyStatements,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */
