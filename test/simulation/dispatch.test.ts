@@ -109,6 +109,21 @@ describe("dispatch over hours", () => {
     for (const [rig, { accepted }] of result.rigs) expect(accepted, rig).toBeGreaterThan(0);
   });
 
+  test("nor in worlds of any size, nor those whom something ails", () => {
+    const ailments: readonly Partial<RigPlan>[] = [{ errors: 0.5 }, { hangs: 0.3 }, { cost: 2 }, { lies: 0.5 }];
+    for (let seed = 100; seed < 120; seed++) {
+      const random = seeded(seed);
+      const among = (low: number, high: number): number => low + Math.floor(random() * (high - low + 1));
+      const well = good(among(2, 10), { capacity: among(1, 4) });
+      const ill = Array.from({ length: among(0, 3) }, (_, i) => {
+        return { ...healthy, ...ailments[among(0, ailments.length - 1)], name: rigName(50 + i) };
+      });
+      const count = Math.min(among(1, 6), Math.max(1, well.length * well[0]!.capacity - 1));
+      const result = play(seed, world([...well, ...ill], streams(count)));
+      for (const [rig, { assigned }] of result.rigs) expect(assigned, `${rig}, seed ${seed}`).toBeGreaterThan(0);
+    }
+  });
+
   test("a rig that came late gets work as well", () => {
     const late = { ...healthy, name: rigName(77), staysMs: 1e9, awayMs: HOUR_MS / 10 };
     const result = play(2, world([...good(2), late], streams(3)));
