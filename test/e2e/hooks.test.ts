@@ -1,6 +1,10 @@
 import { createHash } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { formatEth } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { expect, test } from "vitest";
+import { run } from "../../packages/cli/src/testing/run.ts";
 import { ADA, BOB, push, startTestPool, until } from "./pool.ts";
 
 const source = `export const workerJoined = ({ rig, capacity }) => {
@@ -9,7 +13,7 @@ const source = `export const workerJoined = ({ rig, capacity }) => {
 `;
 const hook = `sha256:${createHash("sha256").update(source).digest("hex")}`;
 
-test("a rig that the operator's hook does not want is let go whenever it comes, and everybody else works", async () => {
+test("a rig that the operator's hook does not want is let go whenever it comes, everybody else works, and another hook can be tried on their jobs", async () => {
   const partner = parseAddress(ADA) as WorkerAddress;
   await using pool = await startTestPool({
     firstTerms: {
@@ -32,5 +36,44 @@ test("a rig that the operator's hook does not want is let go whenever it comes, 
   await large[Symbol.asyncDispose]();
   await pool.untilConnected(2);
   expect([partners.registrations, small.registrations]).toEqual([1, 1]);
-  expect((await push(pool.gateway(), "s", 0)).kind).toBe("done");
+  const gateway = pool.gateway();
+  for (const [stream, seq] of [
+    ["s", 0],
+    ["s", 1],
+    ["t", 0],
+  ] as const) {
+    expect((await push(gateway, stream, seq)).kind).toBe("done");
+  }
+
+  // What these jobs would have paid by another function, which leaves the pool nothing.
+  const tryIt = async (name: string, body: string, ...flags: readonly string[]) => {
+    await writeFile(join(pool.dataDir, name), `export const share = ({ feeWei, worker }) => ${body};\n`);
+    const at = { env: { OPENPOOL_DATA_DIR: pool.dataDir }, cwd: pool.dataDir };
+    return run(["hooks", "test", name, "--last", "1000", ...flags], at);
+  };
+  const workers = (await pool.running.node.admin.balances())
+    .filter((one) => one.segments > 0n)
+    .map(({ worker, creditedWei, pixels }) => ({ worker, nowWei: creditedWei, thenWei: pixels * 1_000n }))
+    .sort((a, b) => (a.worker < b.worker ? -1 : 1));
+  const commissionWei = workers.reduce((sum, one) => sum + one.thenWei - one.nowWei, 0n);
+  const told = await tryIt("generous.mjs", "[{ to: worker, wei: feeWei }]", "--json");
+  expect(told.code, told.err).toBe(0);
+  expect(JSON.parse(told.out)).toMatchObject({
+    jobs: 3,
+    failed: 0,
+    payees: [
+      { to: "pool", nowWei: `${commissionWei}`, thenWei: "0" },
+      ...workers.map(({ worker, nowWei, thenWei }) => ({ to: worker, nowWei: `${nowWei}`, thenWei: `${thenWei}` })),
+    ],
+  });
+  const { code, out } = await tryIt("generous.mjs", "[{ to: worker, wei: feeWei }]");
+  const more = (of: string): RegExp => new RegExp(`^${of} .* (-?0\\.\\d+) *$`, "m");
+  expect([code, out]).toEqual([0, expect.stringContaining("3 jobs, 0 on which it failed\n")]);
+  expect(more("pool").exec(out)?.[1]).toBe(formatEth(-commissionWei));
+  for (const one of workers) expect(more(one.worker).exec(out)?.[1]).toBe(formatEth(one.thenWei - one.nowWei));
+  // One that gives out more than there is would have its jobs' fees held: that is no success.
+  expect(await tryIt("greedy.mjs", "[{ to: worker, wei: feeWei + 1n }]")).toMatchObject({
+    code: 1,
+    out: expect.stringContaining("3 jobs, 3 on which it failed\n"),
+  });
 });

@@ -41,3 +41,15 @@ test("the end of the process that started this one counts as a signal", () => {
   expect(signals.stop.aborted).toBe(true);
   signals.forget();
 });
+
+test("a process whose starter was gone before it watched ends too", () => {
+  const { connected } = process;
+  try {
+    process.connected = false;
+    const signals = watchSignals(() => {});
+    expect(signals.stop.aborted).toBe(true);
+    signals.forget();
+  } finally {
+    process.connected = connected;
+  }
+});

@@ -43,6 +43,8 @@ export function watchSignals(exit: (code: number) => void, belowNpm = false): Si
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const signal of signals) process.on(signal, onSignal);
   process.once("disconnect", onDisconnect);
+  // It can be gone before we were here to listen.
+  if (process.connected === false) onDisconnect();
   const parent = process.ppid;
   const parentCheck = belowNpm
     ? setInterval(() => {

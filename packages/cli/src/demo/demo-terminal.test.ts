@@ -37,8 +37,8 @@ async function openDemo(size: { readonly columns: number; readonly rows: number 
 
 const patient = { timeout: 180_000, interval: 100 };
 
-test("in a terminal keys kill and add workers, the view keeps calm, and Ctrl-C gives everything back", async () => {
-  await using demo = await openDemo({ columns: 80, rows: 24 });
+test("in a terminal keys kill, add and pay workers, the view keeps calm, and Ctrl-C gives everything back", async () => {
+  await using demo = await openDemo({ columns: 100, rows: 44 });
   const done = (): number => Number(/(\d+) done/.exec(demo.text())?.[1] ?? 0);
   await expect.poll(done, patient).toBeGreaterThan(1);
   const first = demo.text();
@@ -53,6 +53,13 @@ test("in a terminal keys kill and add workers, the view keeps calm, and Ctrl-C g
   const last = demo.look();
   expect(last.rows.join("\n")).toContain("0 lost");
   expect(last).toMatchObject({ alternate: true, cursorShown: false, mistakes: [] });
+  // The intent with its transaction, final on the chain, and what it changed for whom.
+  demo.press("p");
+  await expect
+    .poll(demo.text, patient)
+    .toMatch(
+      / {4}run \S+: 0\.\d+ ETH to \d workers?, done *\n {4}nonce \d+ {2}0x[0-9a-f]{64} {2}final *\n {4}0x\w{4}…\w{4} {2}\S+ ETH before, 0\.\d+ ETH after/,
+    );
   demo.press("\u0003");
   expect(await demo.ended).toBe(0);
   expect(demo.look()).toMatchObject({ alternate: false, cursorShown: true, mistakes: [] });

@@ -52,10 +52,10 @@ export async function startLocalChain({
 }: LocalChainOptions = {}): Promise<LocalChain> {
   const all = ["--port", "0", "--chain-id", String(chainId), ...(manualMining ? ["--no-mining"] : []), ...args];
   const child = spawn(program, all, { detached, stdio: ["ignore", "pipe", "pipe"] });
+  endWithUs(child);
   const url = `http://${await listening(child)}`;
   let nextId = 0;
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  // Ends with us, also when we end without a word.
   const kill = (): void => void child.kill("SIGKILL");
   process.once("exit", kill);
   return {
@@ -83,6 +83,24 @@ export async function startLocalChain({
   };
 }
 
+/**
+ * Ends a child when this process is gone, however it went: a shell waits for the end of a pipe into which nobody ever writes, and
+ * which closes with us.
+ */
+function endWithUs(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  const watch = spawn("/bin/sh", ["-c", 'read -r _; kill -9 "$1"', "sh", String(child.pid)], {
+    // Who kills our whole group must not kill it too.
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  watch.on("error", () => {});
+  watch.unref();
+  watch.stdin.on("error", () => {});
+  // Its number can be another program's from then on.
+  child.once("exit", () => void watch.kill("SIGKILL"));
+}
+
 /** Where it listens, as it says itself. */
 function listening(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -96,16 +114,17 @@ function listening(child: ChildProcess): Promise<string> {
       clearTimeout(late);
       fail("is not installed");
     });
-    child.once("exit", (code) => {
+    const onExit = (code: number | null): void => {
       clearTimeout(late);
       fail(`ended with ${code}: ${said.slice(-300)}`);
-    });
+    };
+    child.once("exit", onExit);
     const listen = (chunk: Buffer): void => {
       said = (said + chunk.toString()).slice(-10_000);
       const found = /Listening on (\S+)/.exec(said)?.[1];
       if (found === undefined) return;
       clearTimeout(late);
-      child.removeAllListeners("exit");
+      child.off("exit", onExit);
       // Read on, or it stops when the pipe is full.
       child.stdout?.off("data", listen).resume();
       child.stderr?.resume();
