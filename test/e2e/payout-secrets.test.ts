@@ -42,13 +42,14 @@ function command(args: readonly string[], dataDir: string): Promise<{ readonly c
   });
 }
 
-test("neither key nor password of the paying account is in a log, an answer, an error or a byte of the data directory", async () => {
+test("neither key nor password of the paying account is in a log, an answer, an error, a dump of the heap or a byte of the data directory", async () => {
   const dir = await mkdtemp(join(tmpdir(), "openpool-secrets-"));
-  const [secrets, dataDir] = [join(dir, "secrets"), join(dir, "data")];
+  const [secrets, dataDir, dumps] = [join(dir, "secrets"), join(dir, "data"), join(dir, "dumps")];
   const chain = await startLocalChain();
   try {
     await mkdir(secrets);
     await mkdir(dataDir);
+    await mkdir(dumps);
     const file = (name: string): string => join(secrets, name);
     const { address } = signerOfKey(parseKey(KEY));
     await chain.request("anvil_setBalance", [address, `0x${(10n ** 18n).toString(16)}`]);
@@ -73,7 +74,11 @@ test("neither key nor password of the paying account is in a log, an answer, an 
     ];
     const found: string[] = [];
     {
-      await using program = await startProgram({ dataDir, flags: withKeystore("keystore", "password") });
+      await using program = await startProgram({
+        dataDir,
+        flags: withKeystore("keystore", "password"),
+        nodeOptions: `--heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${dumps}`,
+      });
       const operate = async (...args: readonly string[]): Promise<string> => {
         const { text } = await command(args, dataDir);
         found.push(...secretsIn(`openpool ${args.join(" ")}`, text));
@@ -98,6 +103,23 @@ test("neither key nor password of the paying account is in a log, an answer, an 
       }
       await operate("backup", join(dataDir, "books.backup"));
       found.push(...secretsIn("the log", program.log()));
+      // All that its memory holds, as somebody would get it who has it dumped.
+      process.kill(await program.pid(), "SIGUSR2");
+      const dump = async (): Promise<string | undefined> =>
+        (await readdir(dumps)).find((one) => one.endsWith("snapshot"));
+      await until(async () => (await dump()) !== undefined, 120_000);
+      // It does nothing else until it is written.
+      await until(
+        () =>
+          program.admin("/healthz").then(
+            () => true,
+            () => false,
+          ),
+        120_000,
+      );
+      const memory = await readFile(join(dumps, (await dump()) ?? ""));
+      expect(memory.includes(address)).toBe(true);
+      found.push(...secretsIn("a dump of the heap", memory));
       expect(program.log()).toContain(address);
     }
     const start = ["pool", "--data-dir", dataDir, "--listen", "127.0.0.1:0", "--service-uri", "https://127.0.0.1:1"];

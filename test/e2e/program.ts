@@ -38,7 +38,7 @@ export async function operate(dataDir: string, ...words: readonly string[]): Pro
 
 /** Starts the program on free ports and waits until it serves. The same data directory may be used again. */
 export async function startProgram(
-  at: { dataDir?: string; port?: number; flags?: readonly string[] } = {},
+  at: { dataDir?: string; port?: number; flags?: readonly string[]; nodeOptions?: string } = {},
 ): Promise<Program> {
   const dataDir = at.dataDir ?? (await mkdtemp(join(tmpdir(), "openpool-program-")));
   const address = `127.0.0.1:${at.port ?? 0}`;
@@ -59,7 +59,7 @@ export async function startProgram(
       "json",
       ...(at.flags ?? []),
     ],
-    { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, NODE_OPTIONS: "" } },
+    { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, NODE_OPTIONS: at.nodeOptions ?? "" } },
   );
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));

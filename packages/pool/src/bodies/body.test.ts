@@ -3,6 +3,7 @@ import { PassThrough, Readable, Writable } from "node:stream";
 import { stoppedClock } from "@openpool/base";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { createBodyMemory } from "./body-memory.ts";
 import { type Body, fillBody, openBody } from "./body.ts";
 
@@ -50,7 +51,7 @@ describe("a body", () => {
           expect(memory.bytesInUse).toBe(0);
         },
       ),
-      { numRuns: 30 },
+      { numRuns: times(30) },
     );
   });
 

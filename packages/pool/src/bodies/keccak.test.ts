@@ -1,6 +1,7 @@
 import { keccak_256 } from "@noble/hashes/sha3.js";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { type KeccakFactory, startKeccak } from "./keccak.ts";
 
 /** Chunks of many lengths, most of them near the edges of blocks and steps. */
@@ -45,7 +46,7 @@ test("hashes any interleaving of streams in any chunks like the reference, also 
           );
         },
       ),
-      { numRuns: 60 },
+      { numRuns: times(60) },
     ),
   ));
 

@@ -11,19 +11,22 @@ export function ourAddress(text: string): WorkerAddress {
   return parseAddress(text.toLowerCase()) as WorkerAddress;
 }
 
-/** Signs with a key that is held in this process's memory. */
+/** Signs with a key that is held in this process's memory; the caller may wipe its own copy. */
 export function signerOfKey(key: Uint8Array): Signer {
-  let account: ReturnType<typeof privateKeyToAccount>;
+  // As bytes, which no dump of the heap shows. Their text is made to sign with, and is garbage at once.
+  const held = Uint8Array.from(key);
+  const open = (): ReturnType<typeof privateKeyToAccount> => privateKeyToAccount(bytesToHex(held));
+  let address: WorkerAddress;
   try {
-    account = privateKeyToAccount(bytesToHex(key));
+    address = ourAddress(open().address);
   } catch {
     // Without the cause: its text could hold the key.
     throw new PoolError({ code: "payout/bad-key" }, "This is no private key: 32 bytes in hex are needed.");
   }
   return {
-    address: ourAddress(account.address),
+    address,
     async sign({ chainId, nonce, to, valueWei, data, gasLimit, maxFeeWei, maxTipWei }) {
-      const raw = await account.signTransaction({
+      const raw = await open().signTransaction({
         type: "eip1559",
         chainId,
         nonce,

@@ -1,3 +1,5 @@
+import { formatEth } from "@openpool/base";
+
 /** What solvency is worked out from. All wei; times in unix ms. */
 export interface SolvencyFacts {
   readonly books: {
@@ -160,14 +162,14 @@ function warningsOf(
     );
   }
   if (reserveWei !== undefined && reserveWei < 0n) {
-    warn("reserve-negative", `What is there is ${-reserveWei} wei less than what workers have to get.`);
+    warn("reserve-negative", `What is there is ${formatEth(-reserveWei)} ETH less than what workers have to get.`);
   } else if (reserveDays !== undefined && reserveDays < THIN_DAYS) {
     warn("reserve-thin", `Without a win the reserve lasts ${reserveDays.toFixed(1)} days.`);
   }
   if (wantedReserveWei !== undefined && reserveWei !== undefined && reserveWei >= 0n && reserveWei < wantedReserveWei) {
     warn(
       "reserve-thin",
-      `At this margin and ticket size a reserve of ${wantedReserveWei} wei runs dry once in a hundred; there are ${reserveWei} wei.`,
+      `At this margin and ticket size a reserve of ${formatEth(wantedReserveWei)} ETH runs dry once in a hundred; there are ${formatEth(reserveWei)} ETH.`,
     );
   }
   // With a handful of wins luck says nothing yet.
@@ -181,14 +183,20 @@ function warningsOf(
   if (income && income.recentUnpaidWei > 0n) {
     warn(
       "tickets-unpaid",
-      `Winning tickets worth ${income.recentUnpaidWei} wei were not paid: gateways ran out of funds.`,
+      `Winning tickets worth ${formatEth(income.recentUnpaidWei)} ETH were not paid: gateways ran out of funds.`,
     );
   }
   if (books.potsWei < 0n) {
-    warn("pot-empty", `Fixed amounts and bonuses have cost ${-books.potsWei} wei more than their pots held.`);
+    warn(
+      "pot-empty",
+      `Fixed amounts and bonuses have cost ${formatEth(-books.potsWei)} ETH more than their pots held.`,
+    );
   }
   if (books.unsharedWei > 0n) {
-    warn("hook-holds", `Fees of ${books.unsharedWei} wei wait because their hook failed: see \`openpool hooks held\`.`);
+    warn(
+      "hook-holds",
+      `Fees of ${formatEth(books.unsharedWei)} ETH wait because their hook failed: see \`openpool hooks held\`.`,
+    );
   }
   return warnings;
 }

@@ -1,9 +1,9 @@
-import type { Clock, Logger } from "@openpool/base";
+import { type Clock, errorText, type Logger } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import type { PriceOf } from "./gather.ts";
 import type { PlanRules } from "./planner.ts";
-import type { Calls, Chain, PayoutStore, Signer } from "./ports.ts";
-import type { FiatPrice, Halt, PayoutIntent, PayoutLine, PayoutRun, PayToRequest } from "./types.ts";
+import type { Calls, Chain, PayoutStore, Signer, UnsignedTransaction } from "./ports.ts";
+import type { FiatPrice, Halt, Hex, PayoutIntent, PayoutLine, PayoutRun, PayToRequest } from "./types.ts";
 
 /** The part of the rules that the terms promise. */
 type PromisedRules = "minimumWei" | "minimumOf" | "gasBorneBy";
@@ -85,6 +85,20 @@ export class Waits {
 /** The account that pays; undefined: there is none. */
 export function payerOf({ settings, deps }: PayoutContext): WorkerAddress | undefined {
   return settings.rules.method === "safe" ? settings.safe : deps.signer?.address;
+}
+
+/** What the account's signer makes of a transaction; undefined: it would not, or could not. Why is said, and it is asked again. */
+export async function signOrWait(
+  signer: Signer,
+  transaction: UnsignedTransaction,
+  waits: Waits,
+): Promise<{ readonly raw: Hex; readonly hash: Hex } | undefined> {
+  try {
+    return await signer.sign(transaction);
+  } catch (error) {
+    waits.because(`${signer.address} did not sign: ${errorText(error)}`);
+    return undefined;
+  }
 }
 
 /** Nothing is paid from here on until a person has looked. */

@@ -1,4 +1,11 @@
-import { haltPayouts, type PayoutContext, type PayoutDeps, type PayoutSettings, type Waits } from "./context.ts";
+import {
+  haltPayouts,
+  type PayoutContext,
+  type PayoutDeps,
+  type PayoutSettings,
+  signOrWait,
+  type Waits,
+} from "./context.ts";
 import type { Receipt } from "./ports.ts";
 import { settlementOf } from "./settlement.ts";
 import type { PayoutIntent, PayoutLine, SignedTransaction } from "./types.ts";
@@ -112,7 +119,9 @@ export class IntentFollower {
     }
     const { nonce, to, valueWei, data, gasLimit } = intent;
     const version = { maxFeeWei, maxTipWei: maxTipWei > maxFeeWei ? maxFeeWei : maxTipWei };
-    const signed = await signer.sign({ chainId: intent.chainId, nonce, to, valueWei, data, gasLimit, ...version });
+    const call = { chainId: intent.chainId, nonce, to, valueWei, data, gasLimit, ...version };
+    const signed = await signOrWait(signer, call, this.#waits);
+    if (!signed) return undefined;
     const transaction = { ...signed, ...version, signedAtMs: clock.now() };
     await store.addTransaction(intent.id, transaction);
     return transaction;

@@ -1,6 +1,7 @@
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { type AssetNow, gasCosts, makePlan, type PlanInput } from "./planner.ts";
 import type { Payee } from "./ports.ts";
 
@@ -89,7 +90,7 @@ test("everybody who is owed something is either paid all of it or told why not",
         if (rules.method !== "safe") expect(total).toBeLessThanOrEqual(balance === 0n ? 0n : balance * 2n);
       },
     ),
-    { numRuns: 200 },
+    { numRuns: times(200) },
   );
 });
 

@@ -394,7 +394,7 @@ export function whyNotDue(
   if (owedWei >= wei) return undefined;
   return not(
     "below-minimum",
-    `${formatEth(owedWei)} ETH are less than ${formatEth(wei)}, from which it ${itsOwn ? "wants to be" : "is"} paid`,
+    `${formatEth(owedWei)} ETH are less than ${formatEth(wei)} ETH, from which it ${itsOwn ? "wants to be" : "is"} paid`,
   );
 }
 
@@ -429,7 +429,8 @@ function toCandidate(one: Payable, { rules, payer, records, assets, gas }: PlanI
   return { ...one, payTo, asset, now, payee, record };
 }
 
-function gasIsDear(nowWei: bigint, limitWei: bigint): string {
+/** Of gas that costs more than somebody wants. */
+export function gasIsDear(nowWei: bigint, limitWei: bigint): string {
   return `gas costs ${formatGwei(nowWei)} gwei, the limit is ${formatGwei(limitWei)}`;
 }
 

@@ -15,10 +15,13 @@ import type {
   SignedTransaction,
 } from "./types.ts";
 
-/** Signs for one account. The key itself never passes this door: a KMS or a hardware wallet fits behind it. */
+/**
+ * Signs for one account. The key itself never passes this door: a KMS or a hardware wallet fits behind it. It may take its
+ * time, and payouts wait meanwhile; it may reject, and is asked again at the next step, for what was not written down by then.
+ */
 export interface Signer {
   readonly address: WorkerAddress;
-  /** Signs an EIP-1559 transaction; answers the raw bytes to send, and their hash. */
+  /** Signs an EIP-1559 transaction; answers the raw bytes to send, and their hash. Answers or rejects at some time. */
   sign(transaction: UnsignedTransaction): Promise<{ readonly raw: Hex; readonly hash: Hex }>;
 }
 

@@ -1,7 +1,15 @@
+import { formatEth } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { haltPayouts, type PayoutContext, type PayoutDeps, type PayoutSettings, type Waits } from "./context.ts";
+import {
+  haltPayouts,
+  type PayoutContext,
+  type PayoutDeps,
+  type PayoutSettings,
+  signOrWait,
+  type Waits,
+} from "./context.ts";
 import { type Draft, draftTransactions } from "./drafts.ts";
-import { gasTakesTooMuch, whyNotAsPlanned } from "./planner.ts";
+import { gasIsDear, gasTakesTooMuch, whyNotAsPlanned } from "./planner.ts";
 import type { AccountNonces, GasPrices, Signer } from "./ports.ts";
 import type { PayoutIntent, PayoutLine, RunDetail } from "./types.ts";
 
@@ -39,7 +47,9 @@ export class RunSigner {
     if (drafts.length === 0) return [];
     const intents: PayoutIntent[] = [];
     for (const [place, draft] of drafts.entries()) {
-      intents.push(await this.#intent(run.id, signer, draft, nonce + place, prices));
+      const intent = await this.#intent(run.id, signer, draft, nonce + place, prices);
+      if (!intent) return [];
+      intents.push(intent);
     }
     return (await store.commitIntents(run.id, intents)) ? intents : [];
   }
@@ -60,7 +70,7 @@ export class RunSigner {
     const prices = await chain.gasPrices();
     const limit = this.#settings.rules.maxGasPriceWei;
     if (limit === undefined || prices.nowWei <= limit) return prices;
-    this.#waits.because(`gas costs ${prices.nowWei} wei, the limit is ${limit}`);
+    this.#waits.because(gasIsDear(prices.nowWei, limit));
     return undefined;
   }
 
@@ -77,17 +87,26 @@ export class RunSigner {
     });
     if (affordable.length < drafts.length) {
       const needWei = drafts.reduce((sum, one) => sum + needOf(one), 0n);
-      this.#waits.because(`${signer.address} holds ${haveWei} wei, the payout and its gas need ${needWei}`);
+      this.#waits.because(
+        `${signer.address} holds ${formatEth(haveWei)} ETH, the payout and its gas need ${formatEth(needWei)} ETH`,
+      );
     }
     return affordable;
   }
 
-  async #intent(run: string, signer: Signer, draft: Draft, nonce: number, prices: GasPrices): Promise<PayoutIntent> {
+  async #intent(
+    run: string,
+    signer: Signer,
+    draft: Draft,
+    nonce: number,
+    prices: GasPrices,
+  ): Promise<PayoutIntent | undefined> {
     const { chain, clock } = this.#deps;
     const { maxFeeWei, maxTipWei } = prices;
     const { id, kind, to, valueWei, data, gasLimit, lines } = draft;
     const call = { chainId: chain.chainId, nonce, to, valueWei, data, gasLimit };
-    const signed = await signer.sign({ ...call, maxFeeWei, maxTipWei });
+    const signed = await signOrWait(signer, { ...call, maxFeeWei, maxTipWei }, this.#waits);
+    if (!signed) return undefined;
     return {
       ...call,
       id,

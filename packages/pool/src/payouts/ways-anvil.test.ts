@@ -346,7 +346,7 @@ describe("gas", () => {
     await wish(pool, saves, { thresholdWei: 2_000n });
     await pool.owe(saves.worker, 1_500n);
     expect(reasons((await pool.engine.plan({ dryRun: true })).waiting)).toEqual([
-      "0.0000000000000015 ETH are less than 0.000000000000002, from which it wants to be paid",
+      "0.0000000000000015 ETH are less than 0.000000000000002 ETH, from which it wants to be paid",
     ]);
     await expect(wish(pool, saves, { thresholdWei: 0n }, 1n)).rejects.toThrow(/payto\/old-nonce/);
     await wish(pool, saves, { thresholdWei: 0n }, 2n);

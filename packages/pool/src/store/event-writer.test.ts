@@ -1,6 +1,7 @@
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import * as fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { openStore } from "./open-store.ts";
 import { type FaultyProxy, openFaultyProxy, type ProxyMode } from "./testing/faulty-proxy.ts";
 import { ada, creditOf } from "./testing/sample-credit.ts";
@@ -91,7 +92,7 @@ describe("when the connection breaks", () => {
         await vi.waitFor(() => expect(store.writable).toBe(true), { timeout: 5_000, interval: 5 });
         await expectKept(store, database, credits, facts);
       }),
-      { numRuns: 25 },
+      { numRuns: times(25) },
     );
   }, 60_000);
 });

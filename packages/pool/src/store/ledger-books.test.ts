@@ -2,6 +2,7 @@ import { stoppedClock, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { creditFor } from "../ledger/credit-for.ts";
 import { TermsBook } from "../ledger/terms.ts";
 import { closePeriods } from "./ledger-periods.ts";
@@ -68,124 +69,128 @@ describe("whatever happens, in whatever order", () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constant("rebuild" as const) }) },
   );
 
-  test("the books balance, statements sum to balances, and a rebuild comes to the same", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
-        const clock = stoppedClock(t0);
-        const versions = [
-          termsVersion(1, { holdMs: 5_000, overrides: [{ name: "own", workers: [workers[2]!], commissionPpm: 0n }] }),
-        ];
-        await using world = await openLedgerWorld(clock, new TermsBook(versions));
-        const { store, ledger, terms, client } = world;
-        let fees = 0n;
-        let jobs = 0;
-        const earned: { readonly job: string; readonly worker: WorkerAddress }[] = [];
-        for (const one of steps) {
-          switch (one.do) {
-            case "credit": {
-              const worker = workers[one.worker]!;
-              const now = terms.at(clock.now());
-              const amounts = creditFor({
-                pixels: one.pixels,
-                price: { pricePerUnitWei: one.price, pixelsPerUnit: one.per },
-                commissionPpm: terms.of(now, worker).commissionPpm,
-              });
-              fees += amounts.feeWei;
-              jobs++;
-              const job = newJob();
-              earned.push({ job, worker });
-              await store.credit({
-                job,
-                earner: { worker, rig: one.rig },
-                segments: 1,
-                ...amounts,
-                data: {
-                  source: one.source,
-                  termsVersion: one.late ? undefined : now.version,
-                  durationMs: 2_000,
-                  renditions: [{ width: 640, height: 360, frames: 60, pixels: "1" }],
-                },
-              });
-              break;
+  test(
+    "the books balance, statements sum to balances, and a rebuild comes to the same",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
+          const clock = stoppedClock(t0);
+          const versions = [
+            termsVersion(1, { holdMs: 5_000, overrides: [{ name: "own", workers: [workers[2]!], commissionPpm: 0n }] }),
+          ];
+          await using world = await openLedgerWorld(clock, new TermsBook(versions));
+          const { store, ledger, terms, client } = world;
+          let fees = 0n;
+          let jobs = 0;
+          const earned: { readonly job: string; readonly worker: WorkerAddress }[] = [];
+          for (const one of steps) {
+            switch (one.do) {
+              case "credit": {
+                const worker = workers[one.worker]!;
+                const now = terms.at(clock.now());
+                const amounts = creditFor({
+                  pixels: one.pixels,
+                  price: { pricePerUnitWei: one.price, pixelsPerUnit: one.per },
+                  commissionPpm: terms.of(now, worker).commissionPpm,
+                });
+                fees += amounts.feeWei;
+                jobs++;
+                const job = newJob();
+                earned.push({ job, worker });
+                await store.credit({
+                  job,
+                  earner: { worker, rig: one.rig },
+                  segments: 1,
+                  ...amounts,
+                  data: {
+                    source: one.source,
+                    termsVersion: one.late ? undefined : now.version,
+                    durationMs: 2_000,
+                    renditions: [{ width: 640, height: 360, frames: 60, pixels: "1" }],
+                  },
+                });
+                break;
+              }
+              case "wait":
+                clock.advance(one.ms);
+                break;
+              case "read":
+                await world.step(one.most);
+                break;
+              case "die":
+                await world.dieAt(one.at);
+                break;
+              case "terms": {
+                versions.push(
+                  termsVersion(versions.length + 1, {
+                    effectiveAtMs: clock.now() + 60_000,
+                    commissionPpm: one.ppm,
+                    holdMs: one.hold,
+                  }),
+                );
+                terms.load(versions);
+                break;
+              }
+              case "adjust": {
+                const worker = workers[one.worker]!;
+                const jobsOf = earned.filter((job) => job.worker === worker);
+                const adjusted = ledger.adjust({
+                  worker,
+                  amountWei: one.wei,
+                  reason: "a test",
+                  corrects: one.corrects === undefined ? undefined : jobsOf.at(-1 - one.corrects)?.job,
+                  termsVersion: 1,
+                });
+                await adjusted.catch((error: { info?: { code?: string } }) => {
+                  expect(["ledger/negative-balance", "ledger/bad-adjustment"]).toContain(error.info?.code);
+                });
+                break;
+              }
+              case "pay": {
+                const worker = workers[one.worker]!;
+                const { owedWei } = await ledger.balance(worker);
+                if (owedWei >= one.part) await pay(world, worker, owedWei / one.part, clock.now(), one.final);
+                break;
+              }
+              case "close":
+                await closePeriods(client, clock.now());
+                break;
+              case "rebuild":
+                expect((await world.rebuild(false)).differences).toEqual([]);
+                expect(await wrongClosings(client)).toEqual([]);
+                break;
             }
-            case "wait":
-              clock.advance(one.ms);
-              break;
-            case "read":
-              await world.step(one.most);
-              break;
-            case "die":
-              await world.dieAt(one.at);
-              break;
-            case "terms": {
-              versions.push(
-                termsVersion(versions.length + 1, {
-                  effectiveAtMs: clock.now() + 60_000,
-                  commissionPpm: one.ppm,
-                  holdMs: one.hold,
-                }),
-              );
-              terms.load(versions);
-              break;
-            }
-            case "adjust": {
-              const worker = workers[one.worker]!;
-              const jobsOf = earned.filter((job) => job.worker === worker);
-              const adjusted = ledger.adjust({
-                worker,
-                amountWei: one.wei,
-                reason: "a test",
-                corrects: one.corrects === undefined ? undefined : jobsOf.at(-1 - one.corrects)?.job,
-                termsVersion: 1,
-              });
-              await adjusted.catch((error: { info?: { code?: string } }) => {
-                expect(["ledger/negative-balance", "ledger/bad-adjustment"]).toContain(error.info?.code);
-              });
-              break;
-            }
-            case "pay": {
-              const worker = workers[one.worker]!;
-              const { owedWei } = await ledger.balance(worker);
-              if (owedWei >= one.part) await pay(world, worker, owedWei / one.part, clock.now(), one.final);
-              break;
-            }
-            case "close":
-              await closePeriods(client, clock.now());
-              break;
-            case "rebuild":
-              expect((await world.rebuild(false)).differences).toEqual([]);
-              expect(await wrongClosings(client)).toEqual([]);
-              break;
           }
-        }
-        await world.catchUp();
-        expect((await world.check()).violations).toEqual([]);
-        expect((await world.rebuild(true)).differences).toEqual([]);
-        expect(await wrongClosings(client)).toEqual([]);
-        const accounts = await ledger.accounts();
-        expect([...accounts.values()].reduce((sum, one) => sum + one, 0n)).toBe(0n);
-        expect((await ledger.totals()).feesWei).toBe(fees);
-        let rows = 0;
-        for (const worker of workers) {
-          const { heldWei, owedWei, payingWei } = await ledger.balance(worker);
-          const page = await ledger.statement(worker, {}, undefined, 10_000);
-          rows += page.rows.filter((row) => row.kind === "credit").length;
-          const unpaid = heldWei + owedWei + payingWei;
-          expect(page.rows.reduce((sum, row) => sum + row.amountWei, 0n)).toBe(unpaid);
-          // Any cut of time: what was before and what is in it make what is at its end.
-          const cut = t0 + 2 * HOUR;
-          const first = await ledger.statementSums(worker, { toMs: cut });
-          const second = await ledger.statementSums(worker, { fromMs: cut });
-          expect([second.openingWei, second.closingWei]).toEqual([first.closingWei, unpaid]);
-          const held = page.rows.filter((row) => row.state === "held").reduce((sum, row) => sum + row.amountWei, 0n);
-          expect(held).toBe(heldWei);
-        }
-        expect(rows).toBe(jobs);
-        expect(await store.checkTotals()).toEqual([]);
-      }),
-      { numRuns: 8 },
-    );
-  }, 120_000);
+          await world.catchUp();
+          expect((await world.check()).violations).toEqual([]);
+          expect((await world.rebuild(true)).differences).toEqual([]);
+          expect(await wrongClosings(client)).toEqual([]);
+          const accounts = await ledger.accounts();
+          expect([...accounts.values()].reduce((sum, one) => sum + one, 0n)).toBe(0n);
+          expect((await ledger.totals()).feesWei).toBe(fees);
+          let rows = 0;
+          for (const worker of workers) {
+            const { heldWei, owedWei, payingWei } = await ledger.balance(worker);
+            const page = await ledger.statement(worker, {}, undefined, 10_000);
+            rows += page.rows.filter((row) => row.kind === "credit").length;
+            const unpaid = heldWei + owedWei + payingWei;
+            expect(page.rows.reduce((sum, row) => sum + row.amountWei, 0n)).toBe(unpaid);
+            // Any cut of time: what was before and what is in it make what is at its end.
+            const cut = t0 + 2 * HOUR;
+            const first = await ledger.statementSums(worker, { toMs: cut });
+            const second = await ledger.statementSums(worker, { fromMs: cut });
+            expect([second.openingWei, second.closingWei]).toEqual([first.closingWei, unpaid]);
+            const held = page.rows.filter((row) => row.state === "held").reduce((sum, row) => sum + row.amountWei, 0n);
+            expect(held).toBe(heldWei);
+          }
+          expect(rows).toBe(jobs);
+          expect(await store.checkTotals()).toEqual([]);
+        }),
+        { numRuns: times(8) },
+      );
+    },
+    times(120_000),
+  );
 });
 
 test("books that are always a little behind have caught up once they know all that there was when they were asked", async () => {

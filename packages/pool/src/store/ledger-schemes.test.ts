@@ -1,6 +1,7 @@
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { Hooks } from "../hooks/hooks.ts";
 import { hashOfHook } from "../hooks/read-module.ts";
 import { createHookRunner } from "../hooks/runner.ts";
@@ -90,123 +91,132 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant("rebuild" as const) }) },
 );
 
-test("whatever schemes, terms, corrections and deaths come, the books sum, and made anew from the log they are the same", async () => {
-  await using runner = createHookRunner({ clock: systemClock });
-  const hooks = new Hooks({ runner, logger: silentLogger, source: async () => module });
-  let settled = 0;
-  let corrected = 0;
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 15, maxLength: 50 }), async (steps) => {
-      const clock = stoppedClock(t0);
-      const versions = [termsVersion(1)];
-      const terms = new TermsBook(versions);
-      const bookJob = createJobBooker(terms, hooks);
-      await using world = await openLedgerWorld(clock, terms, bookJob);
-      const { store, ledger, connection } = world;
-      await using kept = new PgSchemeStore(connection, { clock });
-      const time = () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: () => true });
-      const jobs: string[] = [];
-      let count = 0;
-      for (const one of steps) {
-        clock.advance(1);
-        count++;
-        switch (one.do) {
-          case "credit": {
-            const job = newJob();
-            jobs.push(job);
-            await store.credit({
-              job,
-              earner: { worker: workers[one.worker]!, rig: one.rig },
-              segments: 1,
-              ...creditFor({
-                pixels: one.pixels,
-                price: { pricePerUnitWei: one.price, pixelsPerUnit: 1n },
-                commissionPpm: one.ppm,
-              }),
-              data: { durationMs: 2_000, renditions: [], termsVersion: terms.at(clock.now()).version },
-            });
-            break;
-          }
-          case "wait":
-            clock.advance(one.ms);
-            break;
-          case "read":
-            await world.step(one.most);
-            break;
-          case "die":
-            await world.dieAt(one.at);
-            break;
-          case "terms":
-            versions.push(
-              termsVersion(versions.length + 1, {
-                ...schemes[one.scheme]!,
-                holdMs: one.holdMs,
-                overrides: one.own ? [{ name: "own", workers: [bob], ...one.own, ...schemes[one.own.scheme]! }] : [],
-                effectiveAtMs: clock.now() + 1,
-              }),
-            );
-            terms.load(versions);
-            break;
-          case "income":
-            await kept.addByHand({ ref: `bank ${count}`, wei: one.wei, pot: undefined, note: undefined }, time());
-            break;
-          case "settle":
-            await world.catchUp();
-            if ((await kept.settle(`period ${count}`, clock.now(), time())) === "settled") settled++;
-            break;
-          case "uptime":
-            await kept.bookUptime({ budgetWeiPerDay: one.budgetWeiPerDay, slotMs: 600_000 }, count, one.ready, time());
-            break;
-          case "release": {
-            const [held] = await kept.heldJobs(1);
-            const earnedUnder = held && terms.version(held.termsVersion);
-            if (held && earnedUnder) {
-              expect(await kept.releaseHeld(held, undefined, { nowMs: clock.now(), terms: earnedUnder })).toBe(true);
-            }
-            break;
-          }
-          case "correct": {
-            const worker = workers[one.worker]!;
-            const corrects = jobs[one.job % Math.max(1, jobs.length)];
-            await ledger
-              .adjust({ worker, amountWei: one.wei, reason: "a test", corrects, termsVersion: 1 })
-              .then(() => corrected++)
-              .catch((error: { info?: { code?: string } }) => {
-                expect(["ledger/negative-balance", "ledger/bad-adjustment"]).toContain(error.info?.code);
+test(
+  "whatever schemes, terms, corrections and deaths come, the books sum, and made anew from the log they are the same",
+  async () => {
+    await using runner = createHookRunner({ clock: systemClock });
+    const hooks = new Hooks({ runner, logger: silentLogger, source: async () => module });
+    let settled = 0;
+    let corrected = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 15, maxLength: 50 }), async (steps) => {
+        const clock = stoppedClock(t0);
+        const versions = [termsVersion(1)];
+        const terms = new TermsBook(versions);
+        const bookJob = createJobBooker(terms, hooks);
+        await using world = await openLedgerWorld(clock, terms, bookJob);
+        const { store, ledger, connection } = world;
+        await using kept = new PgSchemeStore(connection, { clock });
+        const time = () => ({ nowMs: clock.now(), terms: terms.at(clock.now()), sharing: () => true });
+        const jobs: string[] = [];
+        let count = 0;
+        for (const one of steps) {
+          clock.advance(1);
+          count++;
+          switch (one.do) {
+            case "credit": {
+              const job = newJob();
+              jobs.push(job);
+              await store.credit({
+                job,
+                earner: { worker: workers[one.worker]!, rig: one.rig },
+                segments: 1,
+                ...creditFor({
+                  pixels: one.pixels,
+                  price: { pricePerUnitWei: one.price, pixelsPerUnit: 1n },
+                  commissionPpm: one.ppm,
+                }),
+                data: { durationMs: 2_000, renditions: [], termsVersion: terms.at(clock.now()).version },
               });
-            break;
+              break;
+            }
+            case "wait":
+              clock.advance(one.ms);
+              break;
+            case "read":
+              await world.step(one.most);
+              break;
+            case "die":
+              await world.dieAt(one.at);
+              break;
+            case "terms":
+              versions.push(
+                termsVersion(versions.length + 1, {
+                  ...schemes[one.scheme]!,
+                  holdMs: one.holdMs,
+                  overrides: one.own ? [{ name: "own", workers: [bob], ...one.own, ...schemes[one.own.scheme]! }] : [],
+                  effectiveAtMs: clock.now() + 1,
+                }),
+              );
+              terms.load(versions);
+              break;
+            case "income":
+              await kept.addByHand({ ref: `bank ${count}`, wei: one.wei, pot: undefined, note: undefined }, time());
+              break;
+            case "settle":
+              await world.catchUp();
+              if ((await kept.settle(`period ${count}`, clock.now(), time())) === "settled") settled++;
+              break;
+            case "uptime":
+              await kept.bookUptime(
+                { budgetWeiPerDay: one.budgetWeiPerDay, slotMs: 600_000 },
+                count,
+                one.ready,
+                time(),
+              );
+              break;
+            case "release": {
+              const [held] = await kept.heldJobs(1);
+              const earnedUnder = held && terms.version(held.termsVersion);
+              if (held && earnedUnder) {
+                expect(await kept.releaseHeld(held, undefined, { nowMs: clock.now(), terms: earnedUnder })).toBe(true);
+              }
+              break;
+            }
+            case "correct": {
+              const worker = workers[one.worker]!;
+              const corrects = jobs[one.job % Math.max(1, jobs.length)];
+              await ledger
+                .adjust({ worker, amountWei: one.wei, reason: "a test", corrects, termsVersion: 1 })
+                .then(() => corrected++)
+                .catch((error: { info?: { code?: string } }) => {
+                  expect(["ledger/negative-balance", "ledger/bad-adjustment"]).toContain(error.info?.code);
+                });
+              break;
+            }
+            case "rebuild":
+              expect((await world.rebuild(false)).differences).toEqual([]);
+              break;
           }
-          case "rebuild":
-            expect((await world.rebuild(false)).differences).toEqual([]);
-            break;
         }
-      }
-      await world.catchUp();
-      expect((await world.check()).violations).toEqual([]);
-      const before = await ledger.accounts();
-      expect((await world.rebuild(true)).differences).toEqual([]);
-      expect((await world.rebuild(false)).differences).toEqual([]);
-      expect(await ledger.accounts()).toEqual(before);
-      expect([...before.values()].reduce((sum, one) => sum + one, 0n)).toBe(0n);
-      for (const worker of workers) {
-        const { heldWei, owedWei, payingWei } = await ledger.balance(worker);
-        const { rows } = await ledger.statement(worker, {}, undefined, 10_000);
-        expect(rows.reduce((sum, row) => sum + row.amountWei, 0n)).toBe(heldWei + owedWei + payingWei);
-        const held = rows.filter((row) => row.state === "held").reduce((sum, row) => sum + row.amountWei, 0n);
-        expect(held).toBe(heldWei);
-        for (const { kind, atMs, termsVersion: version, releaseAtMs: until = 0 } of rows) {
-          if (kind !== "settle" && kind !== "uptime") continue;
-          const promised = releaseAtMs(atMs, termsFor(terms.version(version), worker).holdMs);
-          // A reader that has passed the moment already comes again a millisecond later.
-          expect(until - promised).toBeOneOf([0, 1]);
+        await world.catchUp();
+        expect((await world.check()).violations).toEqual([]);
+        const before = await ledger.accounts();
+        expect((await world.rebuild(true)).differences).toEqual([]);
+        expect((await world.rebuild(false)).differences).toEqual([]);
+        expect(await ledger.accounts()).toEqual(before);
+        expect([...before.values()].reduce((sum, one) => sum + one, 0n)).toBe(0n);
+        for (const worker of workers) {
+          const { heldWei, owedWei, payingWei } = await ledger.balance(worker);
+          const { rows } = await ledger.statement(worker, {}, undefined, 10_000);
+          expect(rows.reduce((sum, row) => sum + row.amountWei, 0n)).toBe(heldWei + owedWei + payingWei);
+          const held = rows.filter((row) => row.state === "held").reduce((sum, row) => sum + row.amountWei, 0n);
+          expect(held).toBe(heldWei);
+          for (const { kind, atMs, termsVersion: version, releaseAtMs: until = 0 } of rows) {
+            if (kind !== "settle" && kind !== "uptime") continue;
+            const promised = releaseAtMs(atMs, termsFor(terms.version(version), worker).holdMs);
+            // A reader that has passed the moment already comes again a millisecond later.
+            expect(until - promised).toBeOneOf([0, 1]);
+          }
         }
-      }
-    }),
-    { numRuns: 6 },
-  );
-  // Runs in which nothing happened would prove nothing.
-  expect(settled + corrected).toBeGreaterThan(0);
-}, 300_000);
+      }),
+      { numRuns: times(6) },
+    );
+    // Runs in which nothing happened would prove nothing.
+    expect(settled + corrected).toBeGreaterThan(0);
+  },
+  times(300_000),
+);
 
 test("what a period gives out in the moment that the reader has just passed is held until the reader comes again", async () => {
   const clock = stoppedClock(t0);

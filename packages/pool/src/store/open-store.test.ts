@@ -7,6 +7,7 @@ import type { WorkerAddress } from "@openpool/protocol";
 import * as fc from "fast-check";
 import { Client } from "pg";
 import { describe, expect, test, vi } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { startManagedPostgres } from "./managed-postgres.ts";
 import { migrate } from "./migrations.ts";
 import { openStore } from "./open-store.ts";
@@ -281,7 +282,7 @@ describe("credits", () => {
         expect(new Map(kept as [string, bigint][])).toEqual(sums);
         expect(await one.checkTotals()).toEqual([]);
       }),
-      { numRuns: 25 },
+      { numRuns: times(25) },
     );
   });
 

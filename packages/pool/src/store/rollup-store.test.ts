@@ -2,6 +2,7 @@ import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { openRollups } from "./rollup-store.ts";
 import { noSums, type Rollups, type RollupSums } from "./rollup-types.ts";
 import { ada, bob, creditOf } from "./testing/sample-credit.ts";
@@ -160,7 +161,7 @@ test("the sums of any stream of events are those of the events", async () => {
         }
       },
     ),
-    { numRuns: 15 },
+    { numRuns: times(15) },
   );
 });
 

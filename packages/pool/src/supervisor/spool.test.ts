@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { cleanSpool, openSpool, SPOOL_KEEP_MS, type Spool, type SpoolPlace, spoolPlace } from "./spool.ts";
 import { recordingLogger } from "./testing/stand-in-pool.ts";
 
@@ -177,7 +178,7 @@ test("whatever was put and dropped, the next process finds right bytes or nothin
         else expect([...waiting.values()]).not.toContain(path);
       }
     }),
-    { numRuns: 40 },
+    { numRuns: times(40) },
   );
 });
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type MediaProbe, probeMedia, type Profile, segmentText } from "@openpool/protocol";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { ffmpegMade, ffmpegMadeAll, type Output, testPicture, testTone } from "../../../../test/media/make.ts";
 import { type Shape, shapes } from "../../../../test/media/shapes.ts";
 import { type ResultToVerify, type Verdict, verifyResult, workedMs } from "./verify-result.ts";
@@ -399,7 +400,7 @@ describe("dishonest and broken results are refused", () => {
         const data = good[1]!.subarray(0, wholePackets ? length - (length % 188) : length);
         return withSecond(data).kind === "invalid";
       }),
-      { numRuns: 100 },
+      { numRuns: times(100) },
     );
   });
 
@@ -413,7 +414,7 @@ describe("dishonest and broken results are refused", () => {
         const cut = new Uint8Array([...data.subarray(0, from * 188), ...data.subarray((from + count) * 188)]);
         return withSecond(cut).kind === "invalid";
       }),
-      { numRuns: 30 },
+      { numRuns: times(30) },
     );
   });
 

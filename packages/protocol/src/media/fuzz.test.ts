@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
+import { times } from "../../../../test/chance.ts";
 import { ffmpegMade } from "../../../../test/media/make.ts";
 import { probeMedia } from "./probe.ts";
 import { shapes } from "../../../../test/media/shapes.ts";
@@ -60,7 +61,7 @@ describe("hostile bytes", () => {
   test("random bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 4_000 }), (data) => expectSane(data)),
-      { numRuns: 200 },
+      { numRuns: times(200) },
     );
   });
 
@@ -70,7 +71,7 @@ describe("hostile bytes", () => {
       fc.property(fc.array(packet, { minLength: 3, maxLength: 20 }), (packets) =>
         expectSane(new Uint8Array(packets.flatMap((bytes) => [0x47, ...bytes]))),
       ),
-      { numRuns: 200 },
+      { numRuns: times(200) },
     );
   });
 
@@ -78,7 +79,7 @@ describe("hostile bytes", () => {
     fc.assert(
       fc.property(seed, place, (which, where) => expectSane(files[which]!.subarray(0, at(files[which]!, where)))),
       {
-        numRuns: 300,
+        numRuns: times(300),
       },
     );
   });
@@ -103,7 +104,7 @@ describe("hostile bytes", () => {
           data.set(bytes.subarray(0, data.length - at(data, where)), at(data, where));
         expectSane(data);
       }),
-      { numRuns: 600 },
+      { numRuns: times(600) },
     );
   });
 

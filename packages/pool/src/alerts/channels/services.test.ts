@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { Webhook } from "standardwebhooks";
 import { afterEach, describe, expect, test } from "vitest";
+import { times } from "../../../../../test/chance.ts";
 import { type Deliver, type DeliverOptions, openDeliver } from "../deliver.ts";
 import { composeMessage, type Message } from "../message.ts";
 import { openHttpSink } from "../testing/http-sink.ts";
@@ -106,7 +107,7 @@ describe.each(Object.entries(services))("%s", (_name, open) => {
         const told = { ...asking, title: `${title}.`, text: `${all.join("\n")}.` };
         expect(await deliver.send(channel, told, how)).toEqual({ ok: true });
       }),
-      { numRuns: 40 },
+      { numRuns: times(40) },
     );
     for (const letter of ["x", "\n", '"', "é", "…", "🐎"]) {
       const told = { ...asking, title: letter.repeat(3_000), text: letter.repeat(9_000) };

@@ -367,7 +367,6 @@ describe("the uptime bonus", () => {
         const slots = Array.from({ length: 86_400_000 / slotMs }, (_, slot) => slot + 1_000 * (86_400_000 / slotMs));
         expect(sumOf(slots.map((slot) => slotBudgetWei({ budgetWeiPerDay, slotMs }, slot)))).toBe(budgetWeiPerDay);
       }),
-      { numRuns: 20 },
     );
   });
 
