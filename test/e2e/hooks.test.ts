@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { formatEth } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { expect, test } from "vitest";
-import { run } from "../../packages/cli/src/testing/run.ts";
 import { ADA, BOB, push, startTestPool, until } from "./pool.ts";
+import { operate } from "./program.ts";
 
 const source = `export const workerJoined = ({ rig, capacity }) => {
   if (capacity > 2) return { veto: rig + " has to bring less" };
@@ -46,19 +46,18 @@ test("a rig that the operator's hook does not want is let go whenever it comes, 
   }
 
   // What these jobs would have paid by another function, which leaves the pool nothing.
-  const tryIt = async (name: string, body: string, ...flags: readonly string[]) => {
-    await writeFile(join(pool.dataDir, name), `export const share = ({ feeWei, worker }) => ${body};\n`);
-    const at = { env: { OPENPOOL_DATA_DIR: pool.dataDir }, cwd: pool.dataDir };
-    return run(["hooks", "test", name, "--last", "1000", ...flags], at);
+  const tryIt = async (name: string, body: string, ...flags: readonly string[]): Promise<string> => {
+    const file = join(pool.dataDir, name);
+    await writeFile(file, `export const share = ({ feeWei, worker }) => ${body};\n`);
+    return operate(pool.dataDir, "hooks", "test", file, "--last", "1000", ...flags);
   };
   const workers = (await pool.running.node.admin.balances())
     .filter((one) => one.segments > 0n)
     .map(({ worker, creditedWei, pixels }) => ({ worker, nowWei: creditedWei, thenWei: pixels * 1_000n }))
     .sort((a, b) => (a.worker < b.worker ? -1 : 1));
   const commissionWei = workers.reduce((sum, one) => sum + one.thenWei - one.nowWei, 0n);
-  const told = await tryIt("generous.mjs", "[{ to: worker, wei: feeWei }]", "--json");
-  expect(told.code, told.err).toBe(0);
-  expect(JSON.parse(told.out)).toMatchObject({
+  const generous = "[{ to: worker, wei: feeWei }]";
+  expect(JSON.parse(await tryIt("generous.mjs", generous, "--json"))).toMatchObject({
     jobs: 3,
     failed: 0,
     payees: [
@@ -66,14 +65,14 @@ test("a rig that the operator's hook does not want is let go whenever it comes, 
       ...workers.map(({ worker, nowWei, thenWei }) => ({ to: worker, nowWei: `${nowWei}`, thenWei: `${thenWei}` })),
     ],
   });
-  const { code, out } = await tryIt("generous.mjs", "[{ to: worker, wei: feeWei }]");
+  const out = await tryIt("generous.mjs", generous);
+  expect(out).toContain("3 jobs, 0 on which it failed\n");
   const more = (of: string): RegExp => new RegExp(`^${of} .* (-?0\\.\\d+) *$`, "m");
-  expect([code, out]).toEqual([0, expect.stringContaining("3 jobs, 0 on which it failed\n")]);
   expect(more("pool").exec(out)?.[1]).toBe(formatEth(-commissionWei));
   for (const one of workers) expect(more(one.worker).exec(out)?.[1]).toBe(formatEth(one.thenWei - one.nowWei));
   // One that gives out more than there is would have its jobs' fees held: that is no success.
-  expect(await tryIt("greedy.mjs", "[{ to: worker, wei: feeWei + 1n }]")).toMatchObject({
+  await expect(tryIt("greedy.mjs", "[{ to: worker, wei: feeWei + 1n }]")).rejects.toMatchObject({
     code: 1,
-    out: expect.stringContaining("3 jobs, 3 on which it failed\n"),
+    stdout: expect.stringContaining("3 jobs, 3 on which it failed\n"),
   });
 });
