@@ -1,13 +1,13 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import tls from "node:tls";
-import { type Logger, silentLogger, systemClock } from "@openpool/base";
+import { type Logger, openScope, silentLogger, systemClock } from "@openpool/base";
 import { createUploader, type UploadOrder, type UploadOutcome } from "@openpool/transcoder";
 import { describe, expect, test } from "vitest";
 import { ADA, startTestPool, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import { type Distance, startDistance } from "../peers/distance.ts";
-import { behaviours } from "../peers/fake-transcoder.ts";
-import { readyRenditions } from "../peers/media.ts";
+import { behaviours, readyUpload } from "../peers/fake-transcoder.ts";
+import { readyRenditions, sourceSegment } from "../peers/media.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
 import { parseHostPort } from "../peers/wire.ts";
 import { attachedTo, SECRET, writeSecret } from "./pool.ts";
@@ -72,7 +72,7 @@ test("an orchestrator that takes the connection and never sends anything is give
   }
 }, 120_000);
 
-test("an orchestrator that cannot be reached for a while gets the answers of its tasks when it can be again", async () => {
+test("an orchestrator that cannot be reached for a while gets the answers of its tasks then, and one that took its place gets none of them", async () => {
   await using orchestrator = await startStockOrchestrator({ secret: SECRET });
   await using distance = await startDistance(orchestrator.addr, 0);
   await using secret = await writeSecret();
@@ -83,40 +83,66 @@ test("an orchestrator that cannot be reached for a while gets the answers of its
   await using pool = await startTestPool({ attached: attachedTo({ main: far }, secret.file) }, { logger });
   const worker = await pool.transcoder({ secret: `${ADA}.rig` });
   await until(() => orchestrator.live.length === 1, 60_000);
-  let release = (): void => {};
-  const gate = new Promise<void>((resolve) => (release = resolve));
-  worker.behaviour = behaviours.when(() => gate);
-  const running = orchestrator.transcode({ session: "one", seq: 0, durationMs: UNHURRIED_MS });
-  await until(() => [...worker.inHand].length === 1, 60_000);
+  /** The worker has a task in hand, and gives it back when told to. */
+  const begin = async (seq: number) => {
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => (release = resolve));
+    worker.behaviour = behaviours.when(() => gate);
+    const running = orchestrator.transcode({ session: "one", seq, durationMs: UNHURRIED_MS });
+    await until(() => [...worker.inHand].length === 1, 60_000);
+    return { running, release };
+  };
+  const first = await begin(0);
   const { restore } = distance.cut();
-  release();
+  first.release();
   await until(() => retries >= 8, 60_000);
   restore();
-  expect(await running).toMatchObject({ kind: "done" });
+  expect(await first.running).toMatchObject({ kind: "done" });
   await until(() => orchestrator.live.length === 1, 60_000);
+
+  // Its machine dies without a word and is back as another one, while the registration with the one before looks open.
+  const second = await begin(1);
+  distance.forget();
+  await orchestrator.restart();
+  second.release();
+  const status = () => pool.running.node.admin.status().upstreams[0];
+  await until(() => status()?.lost === 1, 60_000);
+  // Nobody had to wait for the registration to be found dead on its own.
+  await until(() => orchestrator.live.length === 1, 60_000);
+  worker.behaviour = readyUpload;
+  expect(await orchestrator.transcode({ session: "two", seq: 0, durationMs: UNHURRIED_MS })).toMatchObject({
+    kind: "done",
+  });
   expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 0, broken: 0 });
 }, 120_000);
 
 describe("a connection over which results go", () => {
-  const order = (taskId: bigint): UploadOrder => ({
+  const order = (
+    taskId: bigint,
+    parts = readyRenditions.map(({ data, pixels }) => ({ contentType: "video/mp2t", pixels, data })),
+  ): UploadOrder => ({
     taskId,
-    answer: {
-      kind: "renditions",
-      decodedPixels: 1n,
-      parts: readyRenditions.map(({ data, pixels }) => ({ contentType: "video/mp2t", pixels, data })),
-    },
+    answer: { kind: "renditions", decodedPixels: 1n, parts },
     secret: SECRET,
     deadlineMs: systemClock.monotonicMs() + 60_000,
   });
+  const startUploads = async () => {
+    const scope = openScope();
+    const orchestrator = scope.use(await startStockOrchestrator({ secret: SECRET }));
+    const distance = scope.use(await startDistance(orchestrator.addr, 0));
+    const uploader = scope.use(
+      createUploader(
+        { address: parseHostPort(distance.addr), maxConnections: 8 },
+        { clock: systemClock, logger: silentLogger },
+      ),
+    );
+    return { orchestrator, distance, uploader, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+  };
   const upload = async (
     trouble: (distance: Distance) => void | Promise<void>,
   ): Promise<{ readonly outcome: UploadOutcome; readonly results: number; readonly connections: number }> => {
-    await using orchestrator = await startStockOrchestrator({ secret: SECRET });
-    await using distance = await startDistance(orchestrator.addr, 0);
-    await using uploader = createUploader(
-      { address: parseHostPort(distance.addr), maxConnections: 8 },
-      { clock: systemClock, logger: silentLogger },
-    );
+    await using world = await startUploads();
+    const { orchestrator, distance, uploader } = world;
     expect((await uploader.upload(order(1n))).kind).toBe("taken");
     const [outcome] = await Promise.all([uploader.upload(order(2n)), trouble(distance)]);
     const results = orchestrator.results.filter(({ taskId }) => taskId === "2").length;
@@ -139,5 +165,32 @@ describe("a connection over which results go", () => {
     const { outcome, results } = await upload((distance) => distance.forget());
     expect(outcome).toEqual({ kind: "taken" });
     expect(results).toBe(1);
+  }, 60_000);
+
+  test("is given up though it was never without a result on its way, and all of them are brought again", async () => {
+    await using world = await startUploads();
+    const { orchestrator, distance, uploader } = world;
+    // Nobody says for now that the first one was taken.
+    orchestrator.answer = () => {};
+    const first = uploader.upload(order(1n));
+    await orchestrator.until(() => orchestrator.results.length === 1, 60_000);
+    orchestrator.answer = undefined;
+    expect((await uploader.upload(order(2n))).kind).toBe("taken");
+    expect(distance.connections).toBe(1);
+    distance.forget();
+    const outcomes = await Promise.all([first, uploader.upload(order(3n))]);
+    expect(outcomes).toEqual([{ kind: "taken" }, { kind: "taken" }]);
+    expect(orchestrator.results.map(({ taskId }) => taskId).sort()).toEqual(["1", "1", "2", "3"]);
+  }, 60_000);
+
+  test("is left alone as long as it moves, however slowly: what waits behind a large result is no sign of death", async () => {
+    await using world = await startUploads();
+    const { orchestrator, distance, uploader } = world;
+    expect((await uploader.upload(order(1n))).kind).toBe("taken");
+    distance.slow(200_000);
+    const large = { contentType: "video/mp2t", pixels: 1n, data: sourceSegment.subarray(0, 700_000) };
+    expect(await uploader.upload(order(2n, [large]))).toEqual({ kind: "taken" });
+    expect(orchestrator.results).toHaveLength(2);
+    expect(distance.connections).toBe(1);
   }, 60_000);
 });

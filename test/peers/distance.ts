@@ -11,6 +11,8 @@ export interface Distance extends AsyncDisposable {
   hold(): { release(): void };
   /** The connections of now swallow everything from here on, as when a router forgot them; new ones work. */
   forget(): void;
+  /** Passes so much on in a second, on each connection and in each direction, from here on. */
+  slow(bytesPerSecond: number): void;
   /** Ends all connections, and refuses new ones, until called back. */
   cut(): { restore(): void };
 }
@@ -23,11 +25,24 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
   /** What waits for the end of a hold, in order. */
   let held: (() => void)[] | undefined;
 
-  // Timers of one length fire in the order in which they were set.
-  const later = (run: () => void): void => void setTimeout(() => (held ? held.push(run) : run()), oneWayMs);
+  let bytesPerMs = Infinity;
   const carry = (from: net.Socket, to: net.Socket): void => {
-    const pass = (run: () => void): void => later(() => forgotten.has(from) || to.destroyed || run());
-    from.on("data", (chunk: Buffer) => pass(() => to.write(chunk)));
+    /** What is on its way: each timer lets the first of it go, whichever timer it is. */
+    const onItsWay: (() => void)[] = [];
+    let freeAtMs = 0;
+    const pass = (run: () => void, bytes = 0): void => {
+      onItsWay.push(() => forgotten.has(from) || to.destroyed || run());
+      freeAtMs = Math.max(freeAtMs, performance.now()) + bytes / bytesPerMs;
+      setTimeout(
+        () => {
+          const first = onItsWay.shift() ?? run;
+          if (held) held.push(first);
+          else first();
+        },
+        oneWayMs + freeAtMs - performance.now(),
+      );
+    };
+    from.on("data", (chunk: Buffer) => pass(() => to.write(chunk), chunk.length));
     from.once("end", () => pass(() => to.end()));
     from.once("close", () => pass(() => to.destroy()));
   };
@@ -58,6 +73,9 @@ export async function startDistance(target: string, oneWayMs: number): Promise<D
     },
     forget() {
       for (const socket of middle.sockets) forgotten.add(socket);
+    },
+    slow(bytesPerSecond) {
+      bytesPerMs = bytesPerSecond / 1_000;
     },
     cut() {
       isCut = true;

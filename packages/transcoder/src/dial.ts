@@ -13,6 +13,9 @@ export interface Dialled {
    * life of it we speak to.
    */
   readonly fingerprint: string;
+  /** Bytes of HTTP/2 that came over it, and went. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
   /**
    * Says goodbye and goes on reading: what the orchestrator has sent before it hears of it still arrives, and the
    * connection ends when it closes its side.
@@ -22,6 +25,7 @@ export interface Dialled {
 
 /** What is waited for when an orchestrator does not close its side after a goodbye. */
 const LINGER_MS = 5_000;
+const NO_COMMON_PROTOCOL = "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL";
 
 /** The window for answers to us: messages are small, and a connection carries one stream. */
 const SETTINGS = { enablePush: false, initialWindowSize: 1 << 20 } as const;
@@ -63,7 +67,7 @@ export function dialOrchestrator(address: HostPort, options: DialOptions, clock:
     const settle = (): void => {
       forget();
       options.signal.removeEventListener("abort", onAbort);
-      socket.removeListener("error", fail);
+      socket.removeListener("error", onError);
       socket.removeListener("close", onClose);
     };
     const fail = (error: Error): void => {
@@ -72,19 +76,22 @@ export function dialOrchestrator(address: HostPort, options: DialOptions, clock:
       socket.destroy();
       reject(error);
     };
+    const failNoHttp2 = (): void =>
+      fail(new Error(`${where} does not speak HTTP/2 over TLS: is it a pool's or an orchestrator's port?`));
+    // One that speaks another protocol says so in TLS; one that does not know of protocols says nothing.
+    const onError = (error: NodeJS.ErrnoException): void =>
+      error.code === NO_COMMON_PROTOCOL ? failNoHttp2() : fail(error);
     const onAbort = (): void => fail(new Error("stopped"));
     const onClose = (): void => fail(new Error(`${where} closed the connection`));
     const forget = clock.after(options.timeoutMs, () =>
       fail(new Error(`${where} did not answer within ${options.timeoutMs} ms`)),
     );
     options.signal.addEventListener("abort", onAbort);
-    socket.on("error", fail);
+    socket.on("error", onError);
     socket.on("close", onClose);
     if (options.signal.aborted) return onAbort();
     socket.once("secureConnect", () => {
-      if (socket.alpnProtocol !== "h2") {
-        return fail(new Error(`${where} does not speak HTTP/2 over TLS: is it a pool's or an orchestrator's port?`));
-      }
+      if (socket.alpnProtocol !== "h2") return failNoHttp2();
       const fingerprint = fingerprintOf(socket);
       if (options.certSha256 !== undefined && options.certSha256 !== fingerprint) {
         return fail(new Error(`${where} showed the certificate ${fingerprint}, pinned is ${options.certSha256}`));
@@ -101,6 +108,12 @@ export function dialOrchestrator(address: HostPort, options: DialOptions, clock:
       resolve({
         session,
         fingerprint: fingerprint ?? "",
+        get bytesRead() {
+          return socket.bytesRead;
+        },
+        get bytesWritten() {
+          return socket.bytesWritten;
+        },
         halfClose() {
           if (session.destroyed || socket.destroyed) return;
           socket.end();

@@ -39,6 +39,8 @@ export interface Registration {
    * hands new work to others; results of running tasks are still welcome.
    */
   drain(): void;
+  /** Whether somebody answers on it now. Who does not within `timeoutMs` is dead: then it ends. */
+  answers(timeoutMs: number): Promise<boolean>;
   /** Ends the connection at once. */
   cut(): void;
 }
@@ -98,14 +100,18 @@ export function register(
   stream.end(encodeGrpcFrame(toBinary(RegisterRequestSchema, request)));
 
   let forget = (): void => {};
-  const ping = (onAnswer: () => void): void => {
-    if (session.destroyed || session.closed || left) return;
-    const tooLate = clock.after(PING_TIMEOUT_MS, () => fail(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
-    forget = tooLate;
+  /** What is returned forgets that somebody was asked. */
+  const ping = (timeoutMs: number, onEnd: (answered: boolean) => void): (() => void) => {
+    if (session.destroyed || session.closed || left) {
+      onEnd(false);
+      return () => {};
+    }
+    const tooLate = clock.after(timeoutMs, () => fail(`no answer to a ping within ${timeoutMs} ms`));
     session.ping((error) => {
       tooLate();
-      if (!error && !stream.closed && !left) onAnswer();
+      onEnd(!error && !stream.closed && !left);
     });
+    return tooLate;
   };
   const keepAlive = (): void => {
     const silentMs = clock.monotonicMs() - heardMs;
@@ -113,20 +119,23 @@ export function register(
       forget = clock.after(PING_EVERY_MS - silentMs, keepAlive);
       return;
     }
-    ping(() => {
+    forget = ping(PING_TIMEOUT_MS, (answered) => {
+      if (!answered) return;
       heardMs = clock.monotonicMs();
       forget = clock.after(PING_EVERY_MS, keepAlive);
     });
   };
   // Pings follow the request on the wire. The answer to the first proves that the request arrived; by the second the
   // orchestrator, which handles requests beside its connection, had the time to refuse it.
-  ping(() =>
-    ping(() => {
+  forget = ping(PING_TIMEOUT_MS, (arrived) => {
+    if (!arrived) return;
+    forget = ping(PING_TIMEOUT_MS, (answered) => {
+      if (!answered) return;
       heardMs = clock.monotonicMs();
       events.onTaken();
       forget = clock.after(PING_EVERY_MS, keepAlive);
-    }),
-  );
+    });
+  });
 
   stream.once("close", () => {
     forget();
@@ -151,6 +160,7 @@ export function register(
       // CANCEL (8), as a gRPC client that has had enough.
       if (!stream.closed) stream.close(8);
     },
+    answers: (timeoutMs) => new Promise((resolve) => void ping(timeoutMs, resolve)),
     cut() {
       left = true;
       forget();

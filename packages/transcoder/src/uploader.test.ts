@@ -145,9 +145,9 @@ describe("an answer", () => {
   test("does not go to who shows another certificate than may have it", async () => {
     await using server = await startServer();
     const shown: string[] = [];
-    const accepts = (fingerprint: string): boolean => {
+    const accepts = (fingerprint: string): Promise<boolean> => {
       shown.push(fingerprint);
-      return false;
+      return Promise.resolve(false);
     };
     expect(await server.upload({ accepts })).toMatchObject({ kind: "lost", why: expect.stringContaining("restarted") });
     expect(shown.every((one) => /^[0-9a-f]{64}$/.test(one))).toBe(true);

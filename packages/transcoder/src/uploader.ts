@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type http2 from "node:http2";
 import { type Clock, createBackoff, errorText, type HostPort, type Logger } from "@openpool/base";
 import { encodeResultParts, RESULT_AUTHORIZATION, type ResultPart, TRANSCODING_ERROR_TYPE } from "@openpool/protocol";
-import { dialOrchestrator, type DialOptions } from "./dial.ts";
+import { type Dialled, dialOrchestrator, type DialOptions } from "./dial.ts";
 
 /** What a task is answered with. */
 export type Answer =
@@ -26,7 +26,7 @@ export interface UploadOrder {
    * Whether who shows a certificate with this SHA-256 may have the answer. Task ids of a stock orchestrator count from 0 in
    * each of its lives: the answer to an old one would be taken for another's. Undefined where ids are never given twice.
    */
-  readonly accepts?: ((fingerprint: string) => boolean) | undefined;
+  readonly accepts?: ((fingerprint: string) => Promise<boolean>) | undefined;
   /**
    * Monotonic ms; until then it is tried again and again. What is not through by then is broken off, which the orchestrator
    * takes for an error: not for a death.
@@ -42,12 +42,13 @@ export interface Uploader extends AsyncDisposable {
 }
 
 interface Connection {
-  readonly session: http2.ClientHttp2Session;
-  readonly fingerprint: string;
+  readonly dialled: Dialled;
   /** Bytes given to it and not answered for yet. */
   bytes: number;
   uploads: number;
-  /** A ping was not answered in time: it may be dead. */
+  /** Somebody looks whether it is still heard of. */
+  watched: boolean;
+  /** Nothing was heard of it for too long: it may be dead. */
   silent: boolean;
   /** It was said already that answers over it have no end. */
   endlessSaid: boolean;
@@ -59,7 +60,20 @@ const RETRIES = { initialMs: 50, factor: 2, maxMs: 500, jitter: 0.3 } as const;
 /** Said by a proxy that has nobody behind it at the moment: the orchestrator itself has not seen the result. */
 const TRANSIENT_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 const LATE = "the orchestrator did not take it in time";
-const PING_TIMEOUT_MS = 2_000;
+/**
+ * A connection that is used is looked at so often: when nothing came since the last time it is pinged, and after so many such
+ * looks in a row it may be dead. Looks are counted, not time, so that a process that stood still itself blames nobody.
+ */
+const LOOK_MS = 500;
+const SILENT_LOOKS = 4;
+/**
+ * The answer to a ping waits behind what was sent before it. Whoever takes half a megabyte in a second is not dead: slower,
+ * no answer would get there in time anyway.
+ */
+const LOOK_BYTES = 256 << 10;
+const MOST_SLOW_LOOKS = 4;
+/** When a new connection is answered it has this long to be heard of: what both waited for comes to both about then. */
+const LAST_LOOKS = 2;
 const REDIAL_MS = 250;
 /** An orchestrator answers with a word. Who says more than this, or comes to no end, has been listened to long enough. */
 const MAX_ANSWER_BYTES = 64 << 10;
@@ -100,20 +114,20 @@ export function createUploader(
       { timeoutMs: DIAL_TIMEOUT_MS, signal: closing.signal, certSha256: options.certSha256 },
       clock,
     )
-      .then(({ session, fingerprint }) => {
+      .then((dialled) => {
         const connection: Connection = {
-          session,
-          fingerprint,
+          dialled,
           bytes: 0,
           uploads: 0,
+          watched: false,
           silent: false,
           endlessSaid: false,
         };
         connections.add(connection);
         const forget = (): void => void connections.delete(connection);
-        session.once("close", forget);
+        dialled.session.once("close", forget);
         // Streams that are up may finish, new ones go elsewhere.
-        session.once("goaway", forget);
+        dialled.session.once("goaway", forget);
         return connection;
       })
       .finally(() => (dialling = undefined));
@@ -123,8 +137,8 @@ export function createUploader(
     let best: Connection | undefined;
     let open = 0;
     for (const one of connections) {
-      if (accepts?.(one.fingerprint) === false) {
-        if (one.uploads === 0) one.session.close();
+      if ((await accepts?.(one.dialled.fingerprint)) === false) {
+        if (one.uploads === 0) one.dialled.session.close();
         continue;
       }
       if (one.silent) continue;
@@ -136,26 +150,57 @@ export function createUploader(
     return best;
   };
   /**
-   * Finds out whether anyone is still there: a connection that a router forgot swallows an upload without a word. Silence
-   * alone does not say so: an orchestrator that stands still takes what is under way when it goes on, and an upload that
-   * breaks off fails its task. So a silent connection is cut only when a new one is answered and it still is not.
+   * Finds out whether anyone is still there while answers are on their way: a connection that a router forgot swallows them
+   * without a word. Whatever comes over it says so, the acknowledgement of a part of an answer too, which a slow way brings.
+   * Silence alone does not say that it is dead: an orchestrator that stands still takes what is under way when it goes on, and
+   * an upload that breaks off fails its task. So a silent connection is cut only when a new one is answered and it still is not.
    */
-  const ping = (connection: Connection): void => {
-    const { session } = connection;
+  const watch = (connection: Connection): void => {
+    const { dialled } = connection;
+    const { session } = dialled;
+    let { bytesRead, bytesWritten } = dialled;
+    let quietLooks = 0;
+    /** Looks since another connection was answered; undefined: none was. */
+    let lastLooks: number | undefined;
+    let pinging = false;
+    const ping = (): void => {
+      pinging ||= session.ping(() => (pinging = false));
+    };
     const compare = (): void => {
-      connection.silent = true;
       dial().then(
-        () => connection.silent && session.destroy(),
+        () => {
+          if (connection.silent) lastLooks ??= 0;
+        },
         () => {
           if (connection.silent && !session.destroyed) clock.after(REDIAL_MS, compare);
         },
       );
     };
-    const forget = clock.after(PING_TIMEOUT_MS, compare);
-    session.ping(() => {
-      forget();
-      connection.silent = false;
-    });
+    const look = (): void => {
+      connection.watched = !session.destroyed && (connection.uploads > 0 || connection.silent);
+      if (!connection.watched) return;
+      clock.after(LOOK_MS, look);
+      if (dialled.bytesRead !== bytesRead) {
+        ({ bytesRead, bytesWritten } = dialled);
+        quietLooks = 0;
+        lastLooks = undefined;
+        connection.silent = false;
+        return;
+      }
+      if (connection.silent) {
+        if (lastLooks !== undefined && ++lastLooks >= LAST_LOOKS) session.destroy();
+        return;
+      }
+      ping();
+      quietLooks++;
+      const slowLooks = Math.min(MOST_SLOW_LOOKS, (dialled.bytesWritten - bytesWritten) / LOOK_BYTES);
+      if (quietLooks < SILENT_LOOKS + slowLooks) return;
+      connection.silent = true;
+      compare();
+    };
+    connection.watched = true;
+    ping();
+    clock.after(LOOK_MS, look);
   };
 
   /** What comes in time; else rejects. */
@@ -175,12 +220,13 @@ export function createUploader(
     bytes: number,
   ): Promise<UploadOutcome> => {
     const connection = await inTime(connectionFor(order), order);
-    const { session } = connection;
-    if (order.accepts?.(connection.fingerprint) === false) {
+    const { session, fingerprint } = connection.dialled;
+    if (order.accepts && !(await inTime(order.accepts(fingerprint), order))) {
       return { kind: "lost", why: "the orchestrator was restarted, its tasks are gone" };
     }
-    if (connection.uploads === 0) ping(connection);
+    if (session.destroyed) throw new Error("connection lost");
     connection.uploads++;
+    if (!connection.watched) watch(connection);
     connection.bytes += bytes;
     return await new Promise<UploadOutcome>((resolve, reject) => {
       const stream = session.request({ ":method": "POST", ":path": "/transcodeResults", ...headers });
@@ -270,7 +316,7 @@ export function createUploader(
     async [Symbol.asyncDispose]() {
       closing.abort();
       await Promise.all(
-        [...connections].map(async ({ session }) => {
+        [...connections].map(async ({ dialled: { session } }) => {
           if (session.destroyed) return;
           const closed = once(session, "close");
           session.destroy();

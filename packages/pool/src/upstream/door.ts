@@ -18,6 +18,7 @@ import type { Job, JobOutcome, JobRendition, JobSource } from "../jobs/job.ts";
 import { createUuidV7 } from "../store/index.ts";
 import type { UpstreamOptions } from "../options.ts";
 import type { Store } from "../store/types.ts";
+import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { OrchestratorLives } from "./life.ts";
 import { type Link, type LinkState, openLink } from "./link.ts";
 import { capacityOf, type Offer, sameAbility } from "./offers.ts";
@@ -116,6 +117,7 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #price: PriceReader;
   readonly #downloader: Downloader;
   readonly #uploader: Uploader;
+  readonly #heartbeat: Heartbeat;
   readonly #link: Link;
   /** What its faults may put into logs and events. */
   readonly #budget: (key: string) => boolean;
@@ -147,6 +149,7 @@ export class UpstreamDoor implements AsyncDisposable {
     this.#uploader = this.#scope.use(
       createUploader({ address: options.address, maxConnections: MAX_UPLOAD_CONNECTIONS }, deps),
     );
+    this.#heartbeat = this.#scope.use(startHeartbeat(clock));
     this.#link = this.#scope.use(
       openLink(
         {
@@ -158,7 +161,7 @@ export class UpstreamDoor implements AsyncDisposable {
           clock,
           logger,
           sessionsOn: (registration) => this.#streams.countOn((one) => one === registration),
-          opening: (fingerprint) => this.#lives.opening(fingerprint),
+          opening: (fingerprint, answers) => this.#lives.opening(fingerprint, answers),
           ended: (opening) => this.#lives.ended(opening),
           onNotify: (notify, from) => this.#onNotify(notify, from),
           onState: (state) => this.#onState(state),
@@ -274,7 +277,7 @@ export class UpstreamDoor implements AsyncDisposable {
     const before = this.#lives.current;
     const life = this.#lives.ofTask(from.opening, id, this.#tasks.has(`${before} ${id}`));
     if (life > before) this.#forgetTasks();
-    const receivedMs = this.#deps.clock.monotonicMs();
+    const receivedMs = this.#heartbeat.arrivedMs();
     const timeoutMs = segmentTimeoutMs(notified.kind === "task" ? notified.durationMs : 0);
     const lastMs = receivedMs + timeoutMs - LAST_MARGIN_MS;
     const running: RunningTask = { from, life, id, seq, lastMs, ended: new AbortController(), answered: false };

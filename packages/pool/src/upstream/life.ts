@@ -9,14 +9,17 @@ export interface Opening {
   readonly highestTask: bigint;
   /** Another registration with that life was there: a certificate that is new then is no sign of a new life. */
   readonly beside: boolean;
+  /** Whether whoever it was sent to is there now; nobody: then it ends soon. */
+  answers(): Promise<boolean>;
 }
 
 /**
  * Tells the lives of an orchestrator apart: a new one begins its task ids at 0, and takes an answer to the life before for its
  * own task's. A stock one makes a certificate at every start, and a registration never outlasts a life. So another certificate
- * is another life, unless a registration with the one before is still there: then it was renewed, by a proxy for instance. Behind
+ * is another life, unless somebody still answers on a registration with the one before: then it was renewed, by a proxy for
+ * instance. That a registration looks open says nothing, it does so for a while when an orchestrator died without a word. Behind
  * a proxy whose certificate stays, ids tell: they are counted over all registrations, so what comes on one of them has a higher
- * id than whatever came before it began.
+ * id than whatever came before it began. Until such an id comes, answers to the life before may reach the one after it.
  */
 export class OrchestratorLives {
   #life = 0;
@@ -28,19 +31,28 @@ export class OrchestratorLives {
   #highestTask = -1n;
   #openings = 0;
   readonly #open = new Set<Opening>();
+  /** Questions whether the life of now is there still, by the certificate that they were asked for. */
+  readonly #asking = new Map<string, Promise<boolean>>();
 
   get current(): number {
     return this.#life;
   }
 
-  /** Ask before the registration is sent, and say when the orchestrator, or the way to it, has ended it. */
-  opening(fingerprint: string): Opening {
+  /**
+   * Ask before the registration is sent, and say when the orchestrator, or the way to it, has ended it. Looks first whether
+   * the life of now is there, where the certificate is another than it has shown.
+   */
+  async opening(fingerprint: string, answers: () => Promise<boolean>): Promise<Opening> {
+    const beside = this.#certificates.has(fingerprint)
+      ? this.#ofThisLife().length > 0
+      : await this.#isThere(fingerprint);
     const opening: Opening = {
       fingerprint,
       number: this.#openings++,
       life: this.#life,
       highestTask: this.#highestTask,
-      beside: this.#isAlive(),
+      beside,
+      answers,
     };
     this.#open.add(opening);
     return opening;
@@ -50,9 +62,9 @@ export class OrchestratorLives {
     this.#open.delete(opening);
   }
 
-  /** Whoever gave tasks on it is there. */
+  /** Whoever gave tasks of a life before this one on it may be there still, and can be told from who is there now. */
   isOpen(opening: Opening): boolean {
-    return this.#open.has(opening);
+    return this.#open.has(opening) && !this.#certificates.has(opening.fingerprint);
   }
 
   /**
@@ -70,28 +82,52 @@ export class OrchestratorLives {
       this.#noticedOn = from.number;
       this.#highestTask = taskId;
     }
-    if (!this.#certificates.has(from.fingerprint)) {
-      this.#certificates = new Set([...this.#certificates, from.fingerprint].slice(-MAX_CERTIFICATES));
-    }
+    this.#know(from.fingerprint);
     if (taskId > this.#highestTask) this.#highestTask = taskId;
     return this.#life;
   }
 
   /** Whether who shows this certificate is who gave a task of that life, on that registration. */
-  takesAnswer(from: Opening, life: number, fingerprint: string): boolean {
-    if (life !== this.#life) return this.#open.has(from) && fingerprint === from.fingerprint;
+  async takesAnswer(from: Opening, life: number, fingerprint: string): Promise<boolean> {
+    const isFormer = (): boolean => life !== this.#life;
+    if (isFormer()) return this.isOpen(from) && fingerprint === from.fingerprint;
     if (this.#certificates.has(fingerprint)) return true;
-    // A new certificate where the one who gave it is still there: it was renewed.
-    return !this.#formerCertificates.has(fingerprint) && (this.#open.has(from) || this.#isAlive());
+    if (this.#formerCertificates.has(fingerprint)) return false;
+    if (!(await this.#isThere(fingerprint)) || isFormer()) return false;
+    this.#know(fingerprint);
+    return true;
   }
 
-  /** Some registration with this life is there. */
-  #isAlive(): boolean {
-    for (const { fingerprint, life, beside } of this.#open) {
-      if (this.#certificates.has(fingerprint) || (beside && life === this.#life)) return true;
+  /** Whether somebody with this life answers, asked once that certificate was seen. */
+  async #isThere(fingerprint: string): Promise<boolean> {
+    let asking = this.#asking.get(fingerprint);
+    if (!asking) {
+      asking = anyTrue(this.#ofThisLife().map((opening) => opening.answers()));
+      this.#asking.set(fingerprint, asking);
+      void asking.then(() => this.#asking.delete(fingerprint));
     }
-    return false;
+    return asking;
   }
+
+  /** Registrations with this life that look open. */
+  #ofThisLife(): readonly Opening[] {
+    return [...this.#open].filter(
+      ({ fingerprint, life, beside }) => this.#certificates.has(fingerprint) || (beside && life === this.#life),
+    );
+  }
+
+  #know(fingerprint: string): void {
+    if (this.#certificates.has(fingerprint)) return;
+    this.#certificates = new Set([...this.#certificates, fingerprint].slice(-MAX_CERTIFICATES));
+  }
+}
+
+/** Resolves as soon as one of them is. */
+function anyTrue(answers: readonly Promise<boolean>[]): Promise<boolean> {
+  return new Promise((resolve) => {
+    for (const answer of answers) void answer.then((is) => is && resolve(true));
+    void Promise.all(answers).then(() => resolve(false));
+  });
 }
 
 /** Each renewal is one more; of those that long ago nobody is connected any more. */

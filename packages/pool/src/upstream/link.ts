@@ -31,7 +31,7 @@ export interface LinkDeps {
   readonly logger: Logger;
   /** Sessions whose last task came on that registration. */
   sessionsOn(registration: NotifiedBy): number;
-  opening(fingerprint: string): Opening;
+  opening(fingerprint: string, answers: () => Promise<boolean>): Promise<Opening>;
   ended(opening: Opening): void;
   onNotify(notify: NotifySegment, from: NotifiedBy): void;
   onState(state: LinkState): void;

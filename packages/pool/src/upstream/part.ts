@@ -34,7 +34,7 @@ export interface PartDeps {
   readonly clock: Clock;
   /** Aborted: the connection ends at once. */
   readonly signal: AbortSignal;
-  opening(fingerprint: string): Opening;
+  opening(fingerprint: string, answers: () => Promise<boolean>): Promise<Opening>;
   /** The orchestrator, or the way to it, ended what began with this. */
   ended(opening: Opening): void;
   onNotify(notify: NotifySegment, from: NotifiedBy): void;
@@ -43,6 +43,8 @@ export interface PartDeps {
 }
 
 const DIAL_TIMEOUT_MS = 5_000;
+/** Who was asked whether it is there, because somebody else answers at its address, is dead after this. */
+const PROOF_TIMEOUT_MS = 2_000;
 
 /** Tries to register once. Resolves with the registration that was taken, or with what became of it. */
 export async function openPart(
@@ -51,13 +53,17 @@ export async function openPart(
 ): Promise<{ readonly kind: "taken"; readonly part: Part } | ({ readonly kind: "failed" } & RegistrationEnd)> {
   const { clock, signal } = deps;
   let begun: Opening | undefined;
+  let registration: Registration | undefined;
   try {
     const dialled = await dialOrchestrator(address, { timeoutMs: DIAL_TIMEOUT_MS, signal }, clock);
+    const opening = await deps.opening(
+      dialled.fingerprint,
+      async () => (await registration?.answers(PROOF_TIMEOUT_MS)) ?? false,
+    );
+    begun = opening;
     return await new Promise((resolve) => {
       let takenMs: number | undefined;
       let gone = false;
-      const opening = deps.opening(dialled.fingerprint);
-      begun = opening;
       const part: Part = {
         offer,
         opening,
@@ -70,11 +76,11 @@ export async function openPart(
         },
         leave() {
           gone = true;
-          registration.leave();
+          registration?.leave();
         },
       };
-      const cut = (): void => registration.cut();
-      const registration: Registration = register(
+      const cut = (): void => registration?.cut();
+      registration = register(
         dialled,
         create(RegisterRequestSchema, {
           secret,

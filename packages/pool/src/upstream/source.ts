@@ -40,6 +40,8 @@ export interface Download {
 
 /** A source that stands still for so long is given up. */
 const STALL_MS = 2_000;
+/** Who says nothing for so long on a kept connection is asked on a new one: there is time left for that. */
+const SILENCE_MS = 1_500;
 
 /** Fetches sources, over kept connections, four seconds each at most, body included. */
 export interface Downloader extends AsyncDisposable {
@@ -80,7 +82,12 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
       if (signal.aborted) return failure("stopped");
       let response: IncomingMessage;
       try {
-        response = await keptGet(url, { agents, userAgent: "openpool", signal: ended.signal });
+        response = await keptGet(url, {
+          agents,
+          userAgent: "openpool",
+          signal: ended.signal,
+          silence: { clock, ms: SILENCE_MS },
+        });
       } catch (error) {
         return failure(`the source cannot be fetched: ${plainText(errorText(error), 200)}`);
       }
