@@ -1,16 +1,30 @@
 import { once } from "node:events";
+import { readdir } from "node:fs/promises";
 import http from "node:http";
 import type http2 from "node:http2";
-import { type Logger, silentLogger } from "@openpool/base";
+import { type LogFields, type Logger, silentLogger } from "@openpool/base";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { ADA, testClock, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import type { FakeTranscoder } from "../peers/fake-transcoder.ts";
-import { sourceSegment } from "../peers/media.ts";
+import { readyProfiles, sourceSegment } from "../peers/media.ts";
+import type { Transcoded } from "../peers/stock-orchestrator.ts";
 import { type AttachedPool, startAttachedPool } from "./pool.ts";
 
 const clock = testClock();
-const warnings: string[] = [];
-const logger: Logger = { ...silentLogger, warn: (message) => void warnings.push(message), child: () => logger };
+const lines: { readonly level: "warn" | "error"; readonly message: string; readonly fields: LogFields | undefined }[] =
+  [];
+/** The log line that is written next with this message fails. */
+let brokenLine: string | undefined;
+const writeAs =
+  (level: "warn" | "error") =>
+  (message: string, fields?: LogFields): void => {
+    if (message === brokenLine) {
+      brokenLine = undefined;
+      throw new Error("the log is broken");
+    }
+    lines.push({ level, message, fields });
+  };
+const logger: Logger = { ...silentLogger, warn: writeAs("warn"), error: writeAs("error"), child: () => logger };
 let attached: AttachedPool;
 let worker: FakeTranscoder;
 let sessions = 0;
@@ -33,9 +47,24 @@ afterEach(async () => {
   expect(attached.orchestrator.complaints).toMatchObject({ ejected: 0, duplicateResults: 0, unknownResults: 0 });
 });
 
-const transcode = (url?: string) =>
-  attached.orchestrator.transcode({ session: `bad-${++sessions}`, seq: 0, ...(url === undefined ? {} : { url }) });
+/** One segment of a session that ends with it. */
+const transcode = async (url?: string): Promise<Transcoded> => {
+  const session = `bad-${++sessions}`;
+  const outcome = await attached.orchestrator.transcode({ session, seq: 0, ...(url === undefined ? {} : { url }) });
+  attached.orchestrator.endSession(session);
+  return outcome;
+};
 const lost = { kind: "error", text: "TranscoderInvalidVideo" };
+/** What was said of a task that was answered with an error: one line, with what there is to know. */
+const expectOneLine = ({ taskId }: Transcoded, reason: unknown): void => {
+  expect(lines.filter(({ fields }) => fields?.["task"] === String(taskId))).toEqual([
+    {
+      level: "warn",
+      message: "a task was answered with an error",
+      fields: { upstream: "main", task: String(taskId), reason },
+    },
+  ]);
+};
 
 test("a source that is a redirect is not followed", async () => {
   attached.orchestrator.source = (response) => {
@@ -43,7 +72,29 @@ test("a source that is a redirect is not followed", async () => {
     response.end();
     return true;
   };
-  expect(await transcode()).toMatchObject(lost);
+  const outcome = await transcode();
+  expect(outcome).toMatchObject(lost);
+  expectOneLine(outcome, "the source was answered with 302 Found");
+});
+
+test("a fault of the pool itself is said, and costs the one task: it is answered with a small error", async () => {
+  attached.orchestrator.source = (response) => {
+    response.writeHead(410).end();
+    return true;
+  };
+  brokenLine = "a task was answered with an error";
+  const { results } = attached.orchestrator;
+  const before = results.length;
+  const outcome = await transcode();
+  expect(outcome).toMatchObject(lost);
+  expect(results.slice(before).map(({ body }) => body.toString())).toEqual(["TranscoderInvalidVideo"]);
+  expect(lines).toContainEqual({
+    level: "error",
+    message: "a task failed by a fault of ours",
+    fields: { upstream: "main", error: expect.stringContaining("the log is broken") },
+  });
+  expectOneLine(outcome, "a fault of the pool: the log is broken");
+  await until(async () => (await lastReason()) === "a fault of the pool: the log is broken", 30_000);
 });
 
 test("a source without an end is given up after the time that a download has", async () => {
@@ -54,8 +105,57 @@ test("a source without an end is given up after the time that a download has", a
     response.on("close", () => clearInterval(timer));
     return true;
   };
-  expect(await transcode()).toMatchObject(lost);
+  const outcome = await transcode();
+  expect(outcome).toMatchObject(lost);
+  expectOneLine(outcome, "the source did not come within 4000 ms");
 }, 20_000);
+
+const LIMIT_BYTES = 512 << 20;
+
+test.each([
+  ["with a length beyond 300 MB", 300_000_001, ["the source is larger than it may be"]],
+  [
+    "of unknown length",
+    undefined,
+    // Whichever limit a machine comes to first: all it may have, room for it, or its time.
+    [
+      "the source is larger than it may be",
+      "there is no memory for the source",
+      "the source did not come within 4000 ms",
+    ],
+  ],
+])(
+  "a source %s that is sent as fast as it goes is cut off at a limit, answered with a small error, and nothing of it stays",
+  async (_what, announced, reasons) => {
+    const { orchestrator, pool } = attached;
+    const { admin } = pool.running.node;
+    const files = (): Promise<string[]> => readdir(pool.dataDir);
+    const before = await files();
+    const block = Buffer.alloc(1 << 20);
+    let sentBytes = 0;
+    let peakBytes = 0;
+    orchestrator.source = (response) => {
+      response.writeHead(200, announced === undefined ? {} : { "content-length": announced });
+      const more = (): void => {
+        peakBytes = Math.max(peakBytes, admin.status().bytesInFlight);
+        sentBytes += block.length;
+        if (sentBytes < 2 * LIMIT_BYTES) response.write(block);
+      };
+      response.on("drain", more);
+      more();
+      return true;
+    };
+    const outcome = await transcode();
+    expect(outcome).toMatchObject(lost);
+    expectOneLine(outcome, expect.toBeOneOf(reasons));
+    expect(orchestrator.results.at(-1)?.body.toString()).toBe("TranscoderInvalidVideo");
+    // What fills the buffers of a connection on both sides is on its way before anybody can stop it.
+    expect(sentBytes).toBeLessThan(announced === undefined ? LIMIT_BYTES : 32 << 20);
+    expect(peakBytes).toBeLessThanOrEqual(announced === undefined ? LIMIT_BYTES : 0);
+    expect(await files()).toEqual(before);
+  },
+  60_000,
+);
 
 /** Why the last task that failed did, as its operator reads it. */
 const lastReason = async (): Promise<unknown> => (await attached.pool.events("job.failed")).at(-1)?.data["reason"];
@@ -66,7 +166,9 @@ test("a source that stands still is given up", async () => {
     response.write(sourceSegment.subarray(0, 10_000));
     return true;
   };
-  expect(await transcode()).toMatchObject(lost);
+  const outcome = await transcode();
+  expect(outcome).toMatchObject(lost);
+  expectOneLine(outcome, "the source broke off or came too slowly");
 }, 20_000);
 
 test("a source whose server takes the request and never sends is given up after the four seconds that one has", async () => {
@@ -165,7 +267,7 @@ test.each<[string, (stream: http2.ServerHttp2Stream) => void]>([
     await until(() => admin.status().jobsInFlight === 0 && attached.status().tasksInFlight === 0, 20_000);
     expect(attached.status()).toMatchObject({ answered: answered + 1, lost: before });
     // Said once for each connection over which results go.
-    expect(warnings).toContainEqual(expect.stringContaining("has no end"));
+    expect(lines.map(({ message }) => message)).toContainEqual(expect.stringContaining("has no end"));
   },
 );
 
@@ -180,26 +282,49 @@ test("an answer to a result that never comes is waited for until the task would 
   );
 }, 40_000);
 
-test("ten thousand tasks at once are all answered, most of them with an error, and the pool lives", async () => {
-  const [registration] = attached.orchestrator.live;
-  const before = attached.orchestrator.results.length;
+/** Four for each of the sessions that one worker offers. */
+const MOST_TASKS = 64;
+/** Of memory that one task holds: the source in steps of a quarter of a megabyte, and the results beside it. */
+const TASK_BYTES = 3 << 20;
+
+test("ten thousand tasks at once are all answered in time, most of them with an error, in memory for few of them, and the pool lives", async () => {
+  const { orchestrator, pool, status } = attached;
+  const { admin } = pool.running.node;
+  const [registration] = orchestrator.live;
+  const before = orchestrator.results.length;
+  const answersBefore = status();
+  orchestrator.serve("/stream/flood/0.tempfile", sourceSegment);
   const taskIds = Array.from({ length: 10_000 }, (_, i) => BigInt(1_000_000 + i));
+  const fullProfiles = readyProfiles.map(({ width, height }) => ({ width, height }));
   for (const taskId of taskIds) {
     registration?.send({
-      url: `https://${attached.orchestrator.addr}/stream/none/0.tempfile`,
+      url: `https://${orchestrator.addr}/stream/flood/0.tempfile`,
       taskId,
-      segData: { authToken: { sessionId: "flood" }, duration: 2_000, fullProfiles: [{ width: 426, height: 240 }] },
+      segData: { authToken: { sessionId: "flood" }, duration: UNHURRIED_MS, fullProfiles },
     });
   }
-  // No answer is too late for it, however slow this machine is.
-  await clock.whileStopped(() =>
-    attached.orchestrator.until(() => attached.orchestrator.results.length >= before + taskIds.length, 100_000),
-  );
-  const answered = new Set(attached.orchestrator.results.slice(before).map(({ taskId }) => taskId));
-  expect(taskIds.every((taskId) => answered.has(taskId.toString()))).toBe(true);
+  const peak = { tasks: 0, jobs: 0, bytes: 0 };
+  await orchestrator.until(() => {
+    const { jobsInFlight, bytesInFlight } = admin.status();
+    peak.tasks = Math.max(peak.tasks, status().tasksInFlight);
+    peak.jobs = Math.max(peak.jobs, jobsInFlight);
+    peak.bytes = Math.max(peak.bytes, bytesInFlight);
+    return orchestrator.results.length >= before + taskIds.length;
+  }, 200_000);
+  const answers = orchestrator.results.slice(before);
+  expect(new Set(answers.map(({ taskId }) => taskId))).toEqual(new Set(taskIds.map(String)));
   // Until it has heard that the last ones were taken, one more would be one too many.
-  await until(() => attached.status().tasksInFlight === 0, 60_000);
-  attached.orchestrator.complaints.unknownResults = 0;
+  await until(() => status().tasksInFlight === 0, 60_000);
+  expect(peak.tasks).toBeLessThanOrEqual(taskIds.length);
+  expect(peak.jobs).toBeLessThanOrEqual(MOST_TASKS);
+  expect(peak.bytes).toBeLessThanOrEqual(MOST_TASKS * TASK_BYTES);
+  const done = status().answered - answersBefore.answered;
+  const refused = status().failed - answersBefore.failed;
+  expect(done + refused).toBe(taskIds.length);
+  expect(status().lost).toBe(answersBefore.lost);
+  expect(done).toBeGreaterThan(0);
+  expect(done).toBeLessThanOrEqual(MOST_TASKS);
+  orchestrator.complaints.unknownResults = 0;
 }, 240_000);
 
 test("messages that mean nothing, and what is no message at all, do no harm", async () => {

@@ -1,9 +1,11 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import tls from "node:tls";
 import { expect, test } from "vitest";
 import { bin } from "../e2e/program.ts";
 import { startFakeTranscoder } from "../peers/fake-transcoder.ts";
@@ -48,12 +50,27 @@ async function doctor(upstreams: Readonly<Record<string, Asked>>) {
   }
 }
 
-async function listen(answer: (socket: net.Socket) => void): Promise<{ readonly addr: string } & AsyncDisposable> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket.on("error", () => {}));
-    answer(socket);
+interface Listening extends AsyncDisposable {
+  readonly addr: string;
+}
+
+/** A port with TLS and these protocols; none: it has not heard of protocols. */
+function listenTls(protocols: readonly string[] | undefined): Promise<Listening> {
+  const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/test-only.${name}.pem`, import.meta.url));
+  const server = tls.createServer({
+    cert: pem("cert"),
+    key: pem("key"),
+    ...(protocols ? { ALPNProtocols: [...protocols] } : {}),
   });
+  return listenOn(server.on("secureConnection", (socket) => socket.on("error", () => {}).resume()));
+}
+
+const listen = (answer: (socket: net.Socket) => void): Promise<Listening> =>
+  listenOn(net.createServer().on("connection", answer));
+
+async function listenOn(server: net.Server): Promise<Listening> {
+  const sockets = new Set<net.Socket>();
+  server.on("connection", (socket) => sockets.add(socket.on("error", () => {})));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
@@ -118,15 +135,19 @@ test("one on chain, which answers only who signs, is asked all the same, whateve
   expect(other.state.kind).toBe("registered");
 }, 120_000);
 
-test("what is in the way of others is said of each: secret, address, a port that is something else", async () => {
+test("what is in the way of others is said of each: secret, address, a port that is something else, TLS without HTTP/2", async () => {
   await using right = await startStockOrchestrator({ secret: SECRET });
   await using plain = await listen((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
   await using silent = await listen((socket) => socket.resume());
+  await using old = await listenTls(["http/1.1"]);
+  await using older = await listenTls(undefined);
   const { code, about } = await doctor({
     wrong: { ...right, secret: "wrong" },
     nobody: { addr: "127.0.0.1:1" },
     plain,
     silent,
+    old,
+    older,
   });
   expect(code).not.toBe(0);
   expect(about("wrong").filter(({ level }) => level === "fail")).toMatchObject([
@@ -135,5 +156,9 @@ test("what is in the way of others is said of each: secret, address, a port that
   expect(about("nobody")).toMatchObject([{ level: "fail", text: expect.stringContaining("ECONNREFUSED") }]);
   expect(about("plain")).toMatchObject([{ level: "fail", text: expect.stringContaining("cannot be used") }]);
   expect(about("silent")).toMatchObject([{ level: "fail", text: expect.stringContaining("did not answer within") }]);
+  for (const [name, { addr }] of Object.entries({ old, older })) {
+    const text = `${addr} cannot be used: ${addr} does not speak HTTP/2 over TLS: is it a pool's or an orchestrator's port?`;
+    expect(about(name)).toMatchObject([{ level: "fail", text, advice: expect.stringContaining("-serviceAddr") }]);
+  }
   expect(right.transcoders).toEqual([]);
 }, 120_000);

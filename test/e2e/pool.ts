@@ -119,11 +119,15 @@ export interface TestClock extends Clock {
   whileStopped<T>(run: () => Promise<T>): Promise<T>;
   /** Lets time pass at once. Timers are not called for it. */
   skip(ms: number): void;
+  /** Calls those timers at once that were set for so long. */
+  ring(delayMs: number): void;
 }
 
 /** A monotonic clock that a test can stop and put forward. */
 export function testClock(): TestClock {
   const due = new Set<() => void>();
+  /** Timers that run, and for how long they were set. */
+  const running = new Map<() => void, number>();
   let behindMs = 0;
   let stoppedAtMs: number | undefined;
   return {
@@ -132,14 +136,22 @@ export function testClock(): TestClock {
     skip: (ms) => void (behindMs -= ms),
     after(delayMs, callback) {
       let held: (() => void) | undefined;
-      const cancel = systemClock.after(delayMs, () => {
+      const ring = (): void => {
+        cancel();
+        running.delete(ring);
         if (stoppedAtMs === undefined) callback();
         else due.add((held = callback));
-      });
+      };
+      const cancel = systemClock.after(delayMs, ring);
+      running.set(ring, delayMs);
       return () => {
         cancel();
+        running.delete(ring);
         if (held) due.delete(held);
       };
+    },
+    ring(delayMs) {
+      for (const [ring, setForMs] of [...running]) if (setForMs === delayMs) ring();
     },
     async whileStopped(run) {
       stoppedAtMs = systemClock.monotonicMs();

@@ -165,6 +165,8 @@ const pem = (name: string): Buffer => readFileSync(new URL(`../fixtures/tls/${na
 /** A stock node makes a new certificate at every start; two that take turns are as different. */
 const identities = ["test-only", "test-only-2"].map((name) => ({ cert: pem(`${name}.cert`), key: pem(`${name}.key`) }));
 
+const BROKEN_BODY = "multipart: NextPart: EOF";
+
 /** Whether it is signed by the address that it names, as a gateway on chain does it. */
 async function isSigned({ address, sig }: OrchestratorRequest): Promise<boolean> {
   const { bytesToHex, getAddress, keccak256, stringToBytes, verifyMessage } = await import("viem");
@@ -211,16 +213,18 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     for (const listener of listeners) listener();
   };
 
-  const failCall = (stream: http2.ServerHttp2Stream, text: string): void =>
-    stream.respond(
-      {
-        ":status": 200,
-        "content-type": "application/grpc",
-        "grpc-status": "2",
-        "grpc-message": encodeGrpcMessage(text),
-      },
-      { endStream: true },
+  /** Begins the answer to a call; it ends with what became of it. */
+  const openCall = (stream: http2.ServerHttp2Stream, failure?: string): void => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    const status = failure === undefined ? "0" : "2";
+    stream.on("wantTrailers", () =>
+      stream.sendTrailers({ "grpc-status": status, "grpc-message": encodeGrpcMessage(failure ?? "") }),
     );
+  };
+  const failCall = (stream: http2.ServerHttp2Stream, text: string): void => {
+    openCall(stream, text);
+    stream.end();
+  };
 
   /** Whether there is a session left for a gateway, and what it is told then. */
   const onGetInfo = async (stream: http2.ServerHttp2Stream, request: OrchestratorRequest): Promise<void> => {
@@ -237,8 +241,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       transcoder: `https://127.0.0.1:${port}`,
       capabilities: { version },
     });
-    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
-    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "grpc-message": "" }));
+    openCall(stream);
     stream.end(encodeGrpcFrame(toBinary(OrchestratorInfoSchema, info)));
   };
 
@@ -257,8 +260,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     const open = (): void => {
       if (opened) return;
       opened = true;
-      stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
-      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "grpc-message": "" }));
+      openCall(stream);
     };
     const transcoder: Remote = {
       request,
@@ -403,7 +405,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       if (stream.destroyed) return;
       if (status === 200 && self.answer) return self.answer(stream);
       stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
-      stream.end(text);
+      stream.end(status === 200 ? text : `${text}\n`);
     };
     const refusal = self.proxy?.(String(headers["content-type"] ?? ""));
     if (refusal !== undefined) {
@@ -438,8 +440,9 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     const parts = parseMultipart(body, multipartBoundary(contentType) ?? "", { maxParts: 100, maxPartBytes: 3e8 });
     if (typeof parts === "string") {
       complaints.broken++;
-      answer(500, parts);
-      task?.finish({ error: parts });
+      // Go has a text for each way in which a body can be wrong: this is the one for most of them.
+      answer(500, BROKEN_BODY);
+      task?.finish({ error: BROKEN_BODY });
       return changed();
     }
     const renditions: { data: Buffer; pixels: number; phash: Buffer | undefined }[] = [];
