@@ -151,7 +151,9 @@ export function testClock(): TestClock {
       };
     },
     ring(delayMs) {
-      for (const [ring, setForMs] of [...running]) if (setForMs === delayMs) ring();
+      // Those that are set meanwhile are for the next time.
+      const now = [...running].filter(([, setForMs]) => setForMs === delayMs);
+      for (const [ring] of now) ring();
     },
     async whileStopped(run) {
       stoppedAtMs = systemClock.monotonicMs();
