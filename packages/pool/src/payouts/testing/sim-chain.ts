@@ -264,9 +264,13 @@ export class World {
     return this.sent.get(hash)?.to === FOREIGN;
   }
 
-  /** It waits and can still be mined, or is in a block. */
+  /** It waits and can be mined, with nothing missing before it, or is in a block. */
   knows(hash: Hex): boolean {
-    const waits = (this.waiting.get(hash)?.nonce ?? -1) >= this.tip.state.nonce;
+    const nonces = new Set(Array.from(this.waiting.values(), ({ nonce }) => nonce));
+    let next = this.tip.state.nonce;
+    while (nonces.has(next)) next += 1;
+    const nonce = this.waiting.get(hash)?.nonce;
+    const waits = nonce !== undefined && nonce >= this.tip.state.nonce && nonce < next;
     return waits || this.blocks.some(({ receipts }) => receipts.has(hash));
   }
 
