@@ -12,7 +12,7 @@ import type { SchemesAtWork } from "./open-schemes.ts";
 import { openSettings } from "./open-settings.ts";
 import type { PoolOptions } from "./options.ts";
 import type { RunningPayouts } from "./start-payouts.ts";
-import { openRollups, type PgConnection } from "./store/index.ts";
+import { openRollups, type PgConnection, PgPayoutReader } from "./store/index.ts";
 import type { Store } from "./store/types.ts";
 import type { Upstreams } from "./upstream/upstreams.ts";
 import type { Connections } from "./workers/connections.ts";
@@ -76,6 +76,8 @@ export async function openPublicPort(
     registered: options.joinRegistered,
     passwordNeeded: options.joinPassword !== undefined,
   };
+  // Connections of its own: whoever pays never waits for a page.
+  const paid = payouts && scope.use(new PgPayoutReader(deps.connection, clock));
   const rollups = scope.use(await openRollups(deps.connection, { logger, clock, onAppended }));
   return {
     facts: {
@@ -110,8 +112,20 @@ export async function openPublicPort(
     payouts:
       options.payouts &&
       payouts &&
+      paid &&
       createPayoutsView({
-        port: payouts.port,
+        port: {
+          status: () => payouts.port.status(),
+          next: () => payouts.port.next(),
+          payees: () => payouts.port.payees(),
+          payToChanges: (worker) => paid.payToChanges(worker),
+          runs: (...args) => paid.runs(...args),
+          runHead: (id) => paid.runHead(id),
+          runSums: (ids) => paid.runSums(ids),
+          linesOfRun: (...args) => paid.linesOfRun(...args),
+          linesOf: (...args) => paid.linesOf(...args),
+          finalLines: (worker) => paid.finalLines(worker),
+        },
         clock,
         minimumOf: (worker) => books.terms.book.of(books.terms.current, worker).minimumPayoutWei,
         payable: () => books.store.payable(),

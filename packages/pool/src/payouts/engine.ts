@@ -184,10 +184,6 @@ export class PayoutEngine implements PayoutPort {
     return this.#deps.store.linesOf(worker, limit, before);
   }
 
-  finalLines(worker: WorkerAddress): Promise<number> {
-    return this.#deps.store.finalLines(worker);
-  }
-
   plan({ dryRun }: { readonly dryRun: boolean }): Promise<PlannedPayout> {
     return this.#asked(() => this.#planning.plan(dryRun));
   }

@@ -363,8 +363,6 @@ export interface PayoutStore {
   run(id: string): Promise<RunDetail | undefined>;
   /** Newest first; behind the one with this id. */
   linesOf(worker: WorkerAddress, limit: number, before?: string): Promise<readonly PayoutLine[]>;
-  /** How many of its lines are paid for good. */
-  finalLines(worker: WorkerAddress): Promise<number>;
   line(id: string): Promise<PayoutLine | undefined>;
   retry(worker: WorkerAddress): Promise<void>;
   /** Holds a worker's payouts back, or releases them: what is held for a ban, too. */

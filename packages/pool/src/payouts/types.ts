@@ -336,8 +336,6 @@ export interface PayoutPort {
   run(id: string): Promise<RunDetail | undefined>;
   /** Newest first. */
   linesOf(worker: WorkerAddress, query?: PageQuery): Promise<readonly PayoutLine[]>;
-  /** How many of a worker's lines are paid for good. */
-  finalLines(worker: WorkerAddress): Promise<number>;
   /** `dryRun`: nothing is written. */
   plan(query: { readonly dryRun: boolean }): Promise<PlannedPayout>;
   approve(id: string, by: string): Promise<PayoutRun>;

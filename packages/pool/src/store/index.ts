@@ -10,6 +10,7 @@ export { type LedgerStore, PgLedgerStore } from "./ledger-store.ts";
 export { openStore } from "./open-store.ts";
 export { describeConnection, parseDatabaseUrl, type PgConnection } from "./pg-connection.ts";
 export { createUuidV7 } from "./uuid.ts";
+export { PgPayoutReader } from "./payout-reader.ts";
 export { PgPayoutStore } from "./payout-store.ts";
 export { PgRigNames } from "./rig-name-store.ts";
 export { openRollups } from "./rollup-store.ts";

@@ -37,6 +37,36 @@ test("runs and a worker's payments are paged to the last one, those of one momen
     const ids = await all(page);
     expect([ids.length, new Set(ids).size]).toEqual([25, 25]);
   }
+  // One run with eight lines more, two of one transaction, and an intent that was outbid once.
+  const run = (await reader.runs(1))[0]!;
+  const hash = (digit: string): string => `0x${digit.repeat(64)}`;
+  await store.database.query(
+    `insert into openpool.payout_lines (id, run, place, worker, pay_to, amount_wei, gas_share_wei, send_amount, asset, method,
+       method_reason, state, tx_hash, planned_at)
+     select md5('more' || i)::uuid, $1, i, 'w' || i, $2, 10, 0, 10, 'eth', 'batch', '', case when i > 6 then 'sent' else 'final' end,
+       case when i < 3 then $3 end, to_timestamp(9) from generate_series(1, 8) i`,
+    [run.id, ada, hash("c")],
+  );
+  await store.database.query(
+    `insert into openpool.payout_intents (id, run, kind, chain_id, payer, nonce, to_address, value_wei, data, gas_limit, lines, state)
+     values (md5('intent')::uuid, $1, 'batch', 1, $2, 7, $2, 0, '0x', 1, '{}', 'sent')`,
+    [run.id, bob],
+  );
+  await store.database.query(
+    `insert into openpool.payout_transactions (hash, intent, version, raw, max_fee_wei, max_tip_wei, signed_at)
+     select h, md5('intent')::uuid, v, '0x', 1, 1, now() from unnest($1::text[]) with ordinality as u (h, v)`,
+    [[hash("a"), hash("b")]],
+  );
+  const places = await all((after) => reader.linesOfRun(run.id, 4, after));
+  expect([places.length, new Set(places).size]).toEqual([9, 9]);
+  expect(await reader.linesOfRun(run.id, 4, "00000000-0000-4000-8000-000000000000")).toEqual([]);
+  const own = (await reader.linesOfRun(run.id, 1))[0]!;
+  const finalWei = 60n + (own.state === "final" ? own.amountWei : 0n);
+  expect(await reader.runSums([run.id])).toEqual(
+    new Map([[run.id, { paidWei: finalWei, transactions: [hash("b"), hash("c")] }]]),
+  );
+  expect((await reader.runHead(run.id))?.lines).toBe(9);
+  expect(await reader.runHead("x")).toBeUndefined();
   expect([await reader.finalLines(ada), await reader.finalLines(bob)]).toEqual([24, 0]);
   // What is no payment, or none of anybody, has nothing behind it.
   expect(await reader.linesOf(ada, 4, "x")).toEqual([]);

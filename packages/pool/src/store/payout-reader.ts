@@ -27,6 +27,13 @@ const MOST = 10_000;
 const CATCH_UP_MS = 30_000;
 const CATCH_UP_STEP_MS = 100;
 
+/** What of a run's lines and transactions is shown of the run itself. */
+export interface RunSums {
+  readonly paidWei: bigint;
+  /** Each once: the one that counts of every nonce, then those that a multisig sent. */
+  readonly transactions: readonly Hex[];
+}
+
 /** What the payouts keep in the database, for all who only look. */
 export class PgPayoutReader implements AsyncDisposable {
   readonly #pool: PgPool;
@@ -210,6 +217,42 @@ export class PgPayoutReader implements AsyncDisposable {
     return row && detailOf((sql, values) => this.#pool.query(sql, values), row);
   }
 
+  /** A run without its lines. */
+  async runHead(id: string): Promise<PayoutRun | undefined> {
+    if (!isUuid(id)) return undefined;
+    const [row] = await this.#pool.query<RunRow>(`${RUNS} where r.id = $1`, [id]);
+    return row && toRun(row);
+  }
+
+  /** What of each of these runs is paid for good, and by which transactions; thousands of lines are added up by the database. */
+  async runSums(ids: readonly string[]): Promise<ReadonlyMap<string, RunSums>> {
+    const rows = await this.#pool.query<{ id: string; paid_wei: string; hashes: Hex[] }>(
+      `select r.id, (select coalesce(sum(l.amount_wei), 0) from openpool.payout_lines l
+           where l.run = r.id and l.state = 'final') as paid_wei,
+         array(select hash from (
+           select coalesce(i.mined_hash, (select t.hash from openpool.payout_transactions t
+               where t.intent = i.id order by t.version desc limit 1)) as hash, i.nonce
+             from openpool.payout_intents i where i.run = r.id
+           union all select distinct l.tx_hash, null::bigint from openpool.payout_lines l where l.run = r.id
+         ) h where hash is not null group by hash order by min(nonce) nulls last, hash) as hashes
+       from unnest($1::uuid[]) as r (id)`,
+      [ids],
+    );
+    return new Map(rows.map((row) => [row.id, { paidWei: BigInt(row.paid_wei), transactions: row.hashes }]));
+  }
+
+  /** In the order of their places; behind the one with this id. */
+  async linesOfRun(run: string, limit: number, after?: string): Promise<readonly PayoutLine[]> {
+    if (!isUuid(run) || (after !== undefined && !isUuid(after))) return [];
+    const rows = await this.#pool.query<LineRow>(
+      `${LINES} where l.run = $1 and ($3::uuid is null
+         or l.place > (select place from openpool.payout_lines where id = $3 and run = $1))
+       order by l.place limit $2`,
+      [run, Math.min(limit, MOST), after ?? null],
+    );
+    return rows.map(toLine);
+  }
+
   async linesOf(worker: WorkerAddress, limit: number, before?: string): Promise<readonly PayoutLine[]> {
     if (before !== undefined && !isUuid(before)) return [];
     const rows = await this.#pool.query<LineRow>(
@@ -221,6 +264,7 @@ export class PgPayoutReader implements AsyncDisposable {
     return rows.map(toLine);
   }
 
+  /** How many of a worker's lines are paid for good. */
   async finalLines(worker: WorkerAddress): Promise<number> {
     const [row] = await this.#pool.query<{ lines: string }>(
       "select count(*) as lines from openpool.payout_lines where worker = $1 and state = 'final'",

@@ -14,7 +14,7 @@ import type { z } from "zod";
 import { type KnownSubject, noSums, type RollupLine, type RollupSums } from "../../store/rollup-types.ts";
 import { duration, many } from "./amounts.ts";
 import type { Board, Context } from "./context.ts";
-import { type Keyed, pageOf } from "./cursor.ts";
+import { type Keyed, pageOf, sortedBy } from "./cursor.ts";
 import type { LivePool, LiveRig } from "./ports.ts";
 import { realTimeRatio, successPpm, sumsJson, timeOrNull } from "./sums.ts";
 
@@ -106,10 +106,44 @@ function hasDevice(context: Context, rig: RigName, model: string): boolean {
   return context.port.machines.machineOf(rig)?.devices.some((one) => one.model === model) ?? false;
 }
 
-/** What is searched and sorted is read as it lies there; only the rows of the page are put into words. */
+/** Of a list, what is not of its page. */
+type RigFilter = Omit<z.infer<typeof rigsQuerySchema>, "limit" | "cursor">;
+type WorkerFilter = Omit<z.infer<typeof workersQuerySchema>, "limit" | "cursor">;
+
+/** Rows of a file that are put into words at once. */
+const BLOCK = 500;
+
+function* blocksOf<T, Row>(rows: readonly Keyed<T>[], order: "asc" | "desc", row: (item: T) => Row): Generator<Row[]> {
+  const sorted = sortedBy(rows, order);
+  for (let at = 0; at < sorted.length; at += BLOCK) yield sorted.slice(at, at + BLOCK).map(({ item }) => row(item));
+}
+
+/** All of them as they are at this moment: however long the reading takes, none comes twice or is missed as they move. */
+export async function* rigRows(context: Context, query: RigFilter): AsyncGenerator<readonly RigSummary[]> {
+  const rows = rigsOf(context, context.live(), await context.board("24h"), query);
+  yield* blocksOf(rows, query.order, (rig) => rigSummary(context, rig));
+}
+
+export async function* workerRows(context: Context, query: WorkerFilter): AsyncGenerator<readonly WorkerSummary[]> {
+  const board = await context.board("24h");
+  yield* blocksOf(workersOf(context.live(), board, query), query.order, (one) => workerSummary(one, board));
+}
+
 export async function rigsAnswer(context: Context, query: z.infer<typeof rigsQuerySchema>): Promise<RigsAnswer> {
   const board = await context.board("24h");
   const live = context.live();
+  const rows = rigsOf(context, live, board, query);
+  const page = pageOf(rows, query);
+  return {
+    items: page.items.map((rig) => rigSummary(context, rig)),
+    next: page.next,
+    total: rows.length,
+    ...context.age(live.atMs),
+  };
+}
+
+/** What is searched and sorted is read as it lies there; only the rows that are shown are put into words. */
+function rigsOf(context: Context, live: LivePool, board: Board, query: RigFilter): Keyed<RigFacts>[] {
   const value = (rig: RigFacts, name: string): number | string | null => {
     switch (query.sort) {
       case "earned":
@@ -137,13 +171,7 @@ export async function rigsAnswer(context: Context, query: z.infer<typeof rigsQue
     if (!matches(query.search, name)) continue;
     rows.push({ item: rig, away: stateOf(rig) === "offline", value: value(rig, name), name });
   }
-  const page = pageOf(rows, query);
-  return {
-    items: page.items.map((rig) => rigSummary(context, rig)),
-    next: page.next,
-    total: rows.length,
-    ...context.age(live.atMs),
-  };
+  return rows;
 }
 
 interface WorkerFacts {
@@ -161,6 +189,17 @@ export async function workersAnswer(
 ): Promise<WorkersAnswer> {
   const board = await context.board("24h");
   const live = context.live();
+  const rows = workersOf(live, board, query);
+  const page = pageOf(rows, query);
+  return {
+    items: page.items.map((one) => workerSummary(one, board)),
+    next: page.next,
+    total: rows.length,
+    ...context.age(live.atMs),
+  };
+}
+
+function workersOf(live: LivePool, board: Board, query: WorkerFilter): Keyed<WorkerFacts>[] {
   const byWorker = new Map<WorkerAddress, LiveRig[]>();
   for (const rig of live.rigs.values()) {
     const rigs = byWorker.get(rig.worker);
@@ -190,13 +229,7 @@ export async function workersAnswer(
     if (!matches(query.search, worker)) continue;
     rows.push({ item, away: bestState(item.rigs) === "offline", value: value(item), name: worker });
   }
-  const page = pageOf(rows, query);
-  return {
-    items: page.items.map((one) => workerSummary(one, board)),
-    next: page.next,
-    total: rows.length,
-    ...context.age(live.atMs),
-  };
+  return rows;
 }
 
 export function bestState(rigs: readonly Pick<LiveRig, "state">[]): LiveRig["state"] {

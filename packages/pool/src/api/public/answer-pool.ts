@@ -134,19 +134,16 @@ export class PoolAnswers {
   ): Promise<PayoutRunAnswer> {
     const { payouts } = this.#context.port;
     if (!payouts) throw new ApiError({ code: "api/not-configured" }, NO_PAYOUTS.why);
-    const found = await payouts.run(id);
-    if (!found) throw new ApiError({ code: "api/not-found" }, "There is no such payout run.");
-    const before = beforeOf(query.cursor);
-    const start = before === undefined ? 0 : found.lines.findIndex((line) => line.id === before) + 1;
-    if (before !== undefined && start === 0) {
-      throw new ApiError({ code: "api/bad-cursor" }, "Give back `next` of the page before, unchanged.");
-    }
-    const items = found.lines.slice(start, start + query.limit);
-    const more = start + query.limit < found.lines.length;
+    const [run, lines] = await Promise.all([
+      payouts.run(id),
+      payouts.linesOfRun(id, query.limit + 1, beforeOf(query.cursor)),
+    ]);
+    if (!run) throw new ApiError({ code: "api/not-found" }, "There is no such payout run.");
+    const items = lines.slice(0, query.limit);
     return {
-      run: found.run,
+      run,
       explorer: payouts.explorer ?? null,
-      lines: { items, next: nextOf(more, items.at(-1)?.id) },
+      lines: { items, next: nextOf(lines.length > query.limit, items.at(-1)?.id) },
     };
   }
 

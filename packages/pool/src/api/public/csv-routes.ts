@@ -1,6 +1,4 @@
 import type { Server } from "node:http";
-import { Readable } from "node:stream";
-import { csvLine } from "@openpool/base";
 import {
   addressParamSchema,
   earningsQuerySchema,
@@ -13,23 +11,20 @@ import {
   problemSchema,
   type RigSummary,
   rigsQuerySchema,
+  statementsQuerySchema,
   type WorkerSummary,
   workersQuerySchema,
 } from "@openpool/protocol";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { rigsAnswer, workersAnswer } from "./answer-lists.ts";
+import { rigRows, workerRows } from "./answer-lists.ts";
 import type { PoolAnswers } from "./answer-pool.ts";
 import { earningsAnswer, jobsAnswer } from "./answer-workers.ts";
 import { type Context, readAddress } from "./context.ts";
+import { type Columns, type CsvFiles, pages } from "./csv-file.ts";
 import { ApiError } from "./problem.ts";
-
-/** A list as a file ends here; statements have every credit there is. */
-const MOST_ROWS = 10_000;
-
-/** Their order is for ever; new ones come at the end. */
-type Columns<Row> = readonly (readonly [name: string, cell: (row: Row) => string | number | null | undefined])[];
+import { STATEMENT } from "./statements.ts";
 
 const RIGS: Columns<RigSummary> = [
   ["worker", (rig) => rig.worker],
@@ -127,46 +122,13 @@ const LINES: Columns<PayoutLine> = [
   ["fiat_amount", (line) => line.fiat?.amount],
 ];
 
-interface Page<Row> {
-  readonly items: readonly Row[];
-  readonly next: string | null;
-}
-
-/** A list page by page, as text: what is long never lies in memory. */
-async function* csv<Row>(
-  columns: Columns<Row>,
-  first: Page<Row>,
-  read: (cursor: string) => Promise<Page<Row>>,
-): AsyncGenerator<string> {
-  yield `${columns.map(([name]) => name).join(",")}\r\n`;
-  let rows = 0;
-  for (let page: Page<Row> | undefined = first; page !== undefined;) {
-    rows += page.items.length;
-    yield page.items.map((row) => `${csvLine(columns.map(([, cell]) => cell(row) ?? undefined))}\r\n`).join("");
-    page = page.next === null || rows >= MOST_ROWS ? undefined : await read(page.next);
-  }
-}
-
-/** Sends a list as a file. Its first page is read before: what cannot be read is an error and no empty file. */
-async function send<Row>(
-  reply: FastifyReply,
-  name: string,
-  columns: Columns<Row>,
-  read: (cursor: string | undefined) => Promise<Page<Row>>,
-): Promise<never> {
-  const first = await read(undefined);
-  void reply
-    .header("cache-control", "no-cache")
-    .header("content-disposition", `attachment; filename="${name}.csv"`)
-    .type("text/csv; charset=utf-8");
-  // The schema describes it; a stream is sent as it is.
-  return reply.send(Readable.from(csv(columns, first, read), { objectMode: false })) as never;
-}
-
 const configured = <Answer extends object>(answer: Answer | { configured: false; why: string }): Answer => {
   if ("why" in answer) throw new ApiError({ code: "api/not-configured" }, answer.why);
   return answer;
 };
+
+/** Rows that are read at once. */
+const AT_ONCE = 500;
 
 const whole = { limit: true, cursor: true } as const;
 const bad = problemSchema.describe("the request makes no sense; `code` and `detail` say why");
@@ -175,8 +137,10 @@ const missing = problemSchema.describe("there is no such thing");
 /** The lists of the API as files for spreadsheets: the same filters, and all pages in one. */
 export function csvRoutes(
   plain: FastifyInstance<Server>,
-  { context, pool, filesPerMinute }: { context: Context; pool: PoolAnswers; filesPerMinute: number },
+  deps: { context: Context; pool: PoolAnswers; files: CsvFiles; filesPerMinute: number },
 ): void {
+  const { context, pool, files, filesPerMinute } = deps;
+  const { books } = context.port;
   const app = plain.withTypeProvider<ZodTypeProvider>();
   const file = <Query extends z.ZodType, Params extends z.ZodType>(
     tag: string,
@@ -198,61 +162,87 @@ export function csvRoutes(
   const none = z.object({});
   const noQuery = z.strictObject({});
 
-  app.get("/v1/rigs.csv", file("workers", "Every rig, as CSV", rigsQuerySchema.omit(whole), none), ({ query }, reply) =>
-    send(reply, "rigs", RIGS, (cursor) => rigsAnswer(context, { ...query, limit: 500, cursor })),
+  app.get("/v1/rigs.csv", file("workers", "Every rig, as CSV", rigsQuerySchema.omit(whole), none), (request, reply) =>
+    files.send(request, reply, "rigs", RIGS, () => rigRows(context, request.query)),
   );
   app.get(
     "/v1/workers.csv",
     file("workers", "Every worker, as CSV", workersQuerySchema.omit(whole), none),
-    ({ query }, reply) =>
-      send(reply, "workers", WORKERS, (cursor) => workersAnswer(context, { ...query, limit: 500, cursor })),
+    (request, reply) => files.send(request, reply, "workers", WORKERS, () => workerRows(context, request.query)),
   );
   app.get(
     "/v1/earnings.csv",
     file("pool", "What the whole pool charged and workers earned, over time, as CSV", poolEarningsQuerySchema, none),
-    ({ query }, reply) =>
-      send(reply, "earnings", EARNINGS, async () => ({
-        items: (await earningsAnswer(context, {}, query)).points,
-        next: null,
-      })),
+    (request, reply) =>
+      files.send(request, reply, "earnings", EARNINGS, async function* () {
+        yield (await earningsAnswer(context, {}, request.query)).points;
+      }),
   );
   app.get(
     "/v1/workers/:address/earnings.csv",
     file("worker", "What it earned over time, as CSV", earningsQuerySchema, addressParamSchema),
-    ({ params, query }, reply) => {
-      const worker = readAddress(params.address);
-      return send(reply, `earnings-${worker}`, EARNINGS, async () => ({
-        items: (await earningsAnswer(context, { worker, rig: query.rig }, query)).points,
-        next: null,
-      }));
+    (request, reply) => {
+      const { query } = request;
+      const worker = readAddress(request.params.address);
+      return files.send(request, reply, `earnings-${worker}`, EARNINGS, async function* () {
+        yield (await earningsAnswer(context, { worker, rig: query.rig }, query)).points;
+      });
     },
   );
   app.get(
     "/v1/workers/:address/jobs.csv",
     file(
       "worker",
-      `Its segments of the last 48 hours, newest first, at most ${MOST_ROWS}, as CSV`,
+      "Its segments of the last 48 hours, newest first, as CSV",
       jobsQuerySchema.omit(whole),
       addressParamSchema,
     ),
-    ({ params, query }, reply) => {
-      const worker = readAddress(params.address);
-      return send(reply, `jobs-${worker}`, JOBS, (cursor) =>
-        jobsAnswer(context, worker, { ...query, limit: 200, cursor }),
+    (request, reply) => {
+      const worker = readAddress(request.params.address);
+      return files.send(request, reply, `jobs-${worker}`, JOBS, () =>
+        pages((cursor) => jobsAnswer(context, worker, { ...request.query, limit: AT_ONCE, cursor })),
       );
     },
   );
   app.get(
     "/v1/workers/:address/payouts.csv",
     file("worker", "Its payouts, newest first, as CSV", noQuery, addressParamSchema),
-    ({ params }, reply) => {
-      const worker = readAddress(params.address);
-      return send(reply, `payouts-${worker}`, LINES, async (cursor) =>
-        configured(await pool.workerPayouts(worker, { limit: 200, cursor })),
+    (request, reply) => {
+      const worker = readAddress(request.params.address);
+      return files.send(request, reply, `payouts-${worker}`, LINES, () =>
+        pages(async (cursor) => configured(await pool.workerPayouts(worker, { limit: AT_ONCE, cursor }))),
       );
     },
   );
-  app.get("/v1/payouts.csv", file("payouts", "Payout runs, newest first, as CSV", noQuery, none), (_request, reply) =>
-    send(reply, "payouts", RUNS, async (cursor) => configured(await pool.payouts({ limit: 200, cursor }))),
+  app.get("/v1/payouts.csv", file("payouts", "Payout runs, newest first, as CSV", noQuery, none), (request, reply) =>
+    files.send(request, reply, "payouts", RUNS, () =>
+      // Each is added up out of its lines.
+      pages(async (cursor) => configured(await pool.payouts({ limit: 50, cursor }))),
+    ),
+  );
+  app.get(
+    "/v1/workers/:address/statements.csv",
+    file(
+      "worker",
+      "Every credit and payout, one a row, as CSV; the sum of amount_wei is what is unpaid",
+      statementsQuerySchema,
+      addressParamSchema,
+    ),
+    (request, reply) => {
+      const worker = readAddress(request.params.address);
+      if (!books) throw new ApiError({ code: "api/not-configured" }, "This pool keeps no ledger.");
+      const { from, to } = request.query;
+      const range = {
+        fromMs: from === undefined ? undefined : Date.parse(from),
+        // What is booked while it is read belongs to the next one.
+        toMs: to === undefined ? context.clock.now() + 1 : Date.parse(to),
+      };
+      return files.send(request, reply, `statement-${worker}`, STATEMENT, () =>
+        pages(async (cursor) => {
+          const { rows, next } = await books.statement(worker, range, cursor, AT_ONCE);
+          return { items: rows, next: next ?? null };
+        }),
+      );
+    },
   );
 }

@@ -32,6 +32,26 @@ export interface Keyed<T> {
   readonly name: string;
 }
 
+type Place = Omit<Keyed<unknown>, "item">;
+
+/** Which of two rows comes first. */
+function placeOrder(order: "asc" | "desc"): (a: Place, b: Place) => number {
+  const sign = order === "asc" ? 1 : -1;
+  return (a, b) => {
+    if (a.away !== b.away) return a.away ? 1 : -1;
+    if (a.value !== b.value) {
+      if (a.value === null) return 1;
+      if (b.value === null) return -1;
+      return a.value < b.value ? -sign : sign;
+    }
+    return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+  };
+}
+
+export function sortedBy<T>(rows: readonly Keyed<T>[], order: "asc" | "desc"): readonly Keyed<T>[] {
+  return rows.toSorted(placeOrder(order));
+}
+
 /**
  * One page of rows sorted by value. The cursor is the place of the last row, so that rows which move between two questions
  * shift nothing.
@@ -44,16 +64,7 @@ export function pageOf<T>(
     cursor,
   }: { readonly order: "asc" | "desc"; readonly limit: number; readonly cursor?: string | undefined },
 ): { readonly items: readonly T[]; readonly next: string | null; readonly start: number } {
-  const sign = order === "asc" ? 1 : -1;
-  const compare = (a: Omit<Keyed<T>, "item">, b: Omit<Keyed<T>, "item">): number => {
-    if (a.away !== b.away) return a.away ? 1 : -1;
-    if (a.value !== b.value) {
-      if (a.value === null) return 1;
-      if (b.value === null) return -1;
-      return a.value < b.value ? -sign : sign;
-    }
-    return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
-  };
+  const compare = placeOrder(order);
   const sorted = rows.toSorted(compare);
   const after = decodeCursor(cursor, 3);
   let start = 0;

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@openpool/base";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import type { StatementPage, StatementRow } from "../../store/ledger-store.ts";
 import { ada, openWorld, type World } from "./testing/world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -18,7 +19,11 @@ beforeAll(async () => {
   await writeFile(join(dir, "secret.txt"), SECRET);
   await writeFile(join(dir, "pages", "index.html"), "<!doctype html><title>pages</title>");
   await writeFile(join(dir, "pages", "assets", "main-abc.js"), "export {};");
-  world = await openWorld({ dashboardDir: join(dir, "pages"), streamsPerAddress: 2 }, {}, systemClock);
+  world = await openWorld(
+    { dashboardDir: join(dir, "pages"), streamsPerAddress: 2, files: { perAddress: 2, inAll: 3, idleMs: 500 } },
+    {},
+    systemClock,
+  );
 });
 afterAll(async () => {
   await world[Symbol.asyncDispose]();
@@ -128,5 +133,77 @@ test("a reader of events that takes nothing is cut off, and holds neither its pl
   expect(late).toBeLessThan(told);
   end.abort();
   await reading;
+  await serves();
+});
+
+/** Puts a statement in place that has so many pages of 500 rows, or no end; answers how many were asked for. */
+function statementOf(pageCount: number, fault?: string): { asked: number } {
+  const count = { asked: 0 };
+  const row = {
+    atMs: 0,
+    kind: "credit",
+    amountWei: 1n,
+    state: "owed",
+    termsVersion: 1,
+    entry: "e",
+    scheme: "unit",
+  } as unknown as StatementRow;
+  Object.assign(world.port.books!, {
+    async statement(_: string, __: object, cursor: string | undefined): Promise<StatementPage> {
+      const page = Number(cursor ?? 0) + 1;
+      count.asked++;
+      if (page > pageCount && fault !== undefined) throw new Error(fault);
+      const rows = Array.from({ length: 500 }, (_one, i) => ({ ...row, id: `${page}-${i}-${"x".repeat(50)}` }));
+      return { rows, next: page < pageCount || fault !== undefined ? String(page) : undefined };
+    },
+  });
+  return count;
+}
+const STATEMENT = `/v1/workers/${ada}/statements.csv`;
+
+test("a file is whole however long it is, and one that cannot be read to its end breaks off for all to see", async () => {
+  statementOf(40);
+  const whole = await (await fetch(`${world.api.url}${STATEMENT}`)).text();
+  expect(new Set(whole.trimEnd().split("\r\n")).size).toBe(1 + 40 * 500);
+  statementOf(3, "the database is away");
+  await expect(fetch(`${world.api.url}${STATEMENT}`).then((answer) => answer.text())).rejects.toThrow();
+  const refused = statementOf(0, "the database is away");
+  expect((await fetch(`${world.api.url}${STATEMENT}`)).status).toBe(500);
+  expect(refused.asked).toBe(1);
+});
+
+test("one address has so many files at once, and who takes nothing of one leaves its place to the next", async () => {
+  const endless = statementOf(Infinity);
+  const ask = (method = "GET", signal?: AbortSignal): Promise<Response> =>
+    fetch(`${world.api.url}${STATEMENT}`, { method, ...(signal && { signal }) });
+  const end = new AbortController();
+  const readers = [await ask("GET", end.signal), await ask("GET", end.signal)].map(async ({ body }) => {
+    for await (const _chunk of body!) if (end.signal.aborted) return;
+  });
+  const refused = await ask();
+  expect(refused.headers.get("retry-after")).toBe("10");
+  expect(await refused.json()).toMatchObject({ status: 429, code: "api/too-many-files" });
+  end.abort();
+  await Promise.allSettled(readers);
+  const isFree = (): Promise<void> =>
+    expect.poll(async () => (await ask("HEAD")).status, { timeout: 30_000 }).toBe(200);
+  await isFree();
+
+  const slow = [dial(), dial()];
+  for (const one of slow) {
+    one.write(`GET ${STATEMENT} HTTP/1.1\r\nhost: localhost\r\n\r\n`);
+    await once(one, "data");
+    one.pause();
+  }
+  await isFree();
+  // Nothing more is read for those that were cut off, nor for who asks for the headers alone.
+  const rests = async (): Promise<number> => {
+    const before = endless.asked;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return endless.asked - before;
+  };
+  await expect.poll(rests, { timeout: 30_000 }).toBe(0);
+  for (const one of slow) one.destroy();
+  statementOf(1);
   await serves();
 });

@@ -61,7 +61,7 @@ export async function describeApi(app: FastifyInstance<Server>, facts: PoolFacts
   });
   let document: Document | undefined;
   const described = (): Document => {
-    document ??= withExamples(app.swagger() as unknown as Document);
+    document ??= withExamples(withProblems(app.swagger() as unknown as Document));
     return document;
   };
   let json: string | undefined;
@@ -84,6 +84,17 @@ const examplesOf = (method: string, path: string): readonly Example[] =>
 /** What was asked, as a line. */
 const requestOf = (one: Example): string =>
   `${methodOf(one)} ${one.url}${one.sent === undefined ? "" : ` ${JSON.stringify(one.sent)}`}`;
+
+/** Whatever a route answers with, its errors are of RFC 9457: the descriptions of routes have one media type for all answers. */
+function withProblems(document: Document): Document {
+  for (const operation of Object.values(document.paths ?? {}).flatMap((one) => Object.values(one))) {
+    for (const [status, response] of Object.entries(operation.responses ?? {})) {
+      const [media] = Object.values(response.content ?? {});
+      if (media && Number(status) >= 400) response.content = { "application/problem+json": media };
+    }
+  }
+  return document;
+}
 
 /** Adds to each operation what it answered in a test: the request as its name, the answer as its value. */
 function withExamples(document: Document): Document {

@@ -20,7 +20,9 @@ export interface PayoutsView {
   /** Why the last payout left this worker out, a sentence for everybody, unless it was owed too little; undefined: it did not. */
   waits(worker: WorkerAddress): Promise<string | undefined>;
   runs(limit: number, before: string | undefined): Promise<readonly PayoutRun[]>;
-  run(id: string): Promise<{ readonly run: PayoutRun; readonly lines: readonly PayoutLine[] } | undefined>;
+  run(id: string): Promise<PayoutRun | undefined>;
+  /** In their order. */
+  linesOfRun(run: string, limit: number, after: string | undefined): Promise<readonly PayoutLine[]>;
   linesOf(worker: WorkerAddress, limit: number, before: string | undefined): Promise<readonly PayoutLine[]>;
   /** Final ones. */
   paid(worker: WorkerAddress): Promise<{ readonly count: number; readonly paidWei: bigint }>;

@@ -1,8 +1,8 @@
 import { payoutLineSchema, payoutRunSchema, type WorkerAddress } from "@openpool/protocol";
 import { expect, test } from "vitest";
-import type { PageQuery, PayoutLine, PayoutPort, PayoutRun } from "../../payouts/types.ts";
+import type { PayoutLine, PayoutRun } from "../../payouts/types.ts";
 import { ada, bob } from "../../store/testing/sample-credit.ts";
-import { createPayoutsView, fiatOf } from "./payout-view.ts";
+import { createPayoutsView, fiatOf, type PayoutReads } from "./payout-view.ts";
 
 const [cy, dee] = ["0xc1", "0xde"].map((text) => text.padEnd(42, "0") as WorkerAddress) as [
   WorkerAddress,
@@ -58,24 +58,32 @@ function page<T extends { readonly id: string }>(all: readonly T[], limit = 100,
   return before !== undefined && start === 0 ? [] : all.slice(start, start + limit);
 }
 
-function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?: string, reads: string[] = []) {
+function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?: string, summed: string[] = []) {
   const port = {
     status: async () => ({ paused, halted: undefined }),
     next: async () => ({ atMs: 99 }),
-    runs: async ({ limit, before }: PageQuery) => page(runs, limit, before),
-    run: async (id: string) => {
-      reads.push(id);
-      const found = runs.find((one) => one.id === id);
-      return found && { run: found, lines: lines.filter((one) => one.run === id), intents: [] };
+    runs: async (limit: number, before?: string) => page(runs, limit, before),
+    runHead: async (id: string) => runs.find((one) => one.id === id),
+    async runSums(ids: readonly string[]) {
+      summed.push(...ids);
+      const paidWei = (id: string): bigint =>
+        lines.filter((one) => one.run === id && one.state === "final").reduce((sum, one) => sum + one.amountWei, 0n);
+      return new Map(ids.map((id) => [id, { paidWei: paidWei(id), transactions: [hash] }]));
     },
-    linesOf: async (_: string, { limit, before }: PageQuery) => page(lines, limit, before),
+    linesOfRun: async (id: string, limit: number, after?: string) =>
+      page(
+        lines.filter((one) => one.run === id),
+        limit,
+        after,
+      ),
+    linesOf: async (_: string, limit: number, before?: string) => page(lines, limit, before),
     finalLines: async () => lines.filter((one) => one.state === "final").length,
     payees: async () => [
       { worker: cy, thresholdWei: 13n, stopped: false },
       { worker: dee, thresholdWei: 0n, stopped: true },
     ],
     payToChanges: async () => [{ state: "in-force", payTo: bob, thresholdWei: 50n }],
-  } as unknown as PayoutPort;
+  } as unknown as PayoutReads;
   return createPayoutsView({
     port,
     clock: { monotonicMs: () => 0 },
@@ -117,13 +125,16 @@ test("runs and lines are what the schemas promise, page by page, and hold no wor
   expect(await shown.paid(ada)).toEqual({ count: 1, paidWei: 77n });
 });
 
-test("the lines of a run that goes on are read once for all who look within a moment", async () => {
-  const reads: string[] = [];
-  const shown = view([line(3, "sent")], [run(3, "sending"), run(2, "done")], undefined, reads);
+test("a run that is over is added up once, one that goes on once for all who look within a moment", async () => {
+  const summed: string[] = [];
+  const shown = view([line(3, "sent")], [run(3, "sending"), run(2, "done")], undefined, summed);
   await Promise.all([shown.runs(5, undefined), shown.runs(5, undefined)]);
   await shown.runs(5, undefined);
-  expect((await shown.run("run-3"))?.lines).toHaveLength(1);
-  expect(reads.filter((id) => id === "run-3")).toEqual(["run-3"]);
+  expect(summed).toEqual(["run-3", "run-2"]);
+  expect((await shown.run("run-2"))?.transactions).toEqual([hash]);
+  expect((await shown.run("run-3"))?.state).toBe("sending");
+  expect(summed).toEqual(["run-3", "run-2", "run-3"]);
+  expect((await shown.linesOfRun("run-3", 5, undefined)).map((one) => one.state)).toEqual(["sent"]);
 });
 
 test("what is due, from how much on, where to, and why not", async () => {

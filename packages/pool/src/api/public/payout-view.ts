@@ -14,22 +14,28 @@ import type {
   PayoutPort,
   PayoutRun,
   PayoutStatus,
-  RunDetail,
   RunState,
   WaitingCode,
 } from "../../payouts/types.ts";
 import type { Payable } from "../../payouts/ports.ts";
-import { type Cached, cached } from "./cached.ts";
+import { cached } from "./cached.ts";
 import type { PayoutsView } from "./payout-port.ts";
 import { time, timeOrNull } from "./sums.ts";
 
-/** What pages look at of whoever pays. */
-export interface PayoutReads extends Pick<
-  PayoutPort,
-  "runs" | "run" | "linesOf" | "finalLines" | "payToChanges" | "payees"
-> {
+/** What pages look at of whoever pays. Lists are newest first, the lines of a run in their order; all behind an id. */
+export interface PayoutReads extends Pick<PayoutPort, "payToChanges" | "payees"> {
   status(): Promise<Pick<PayoutStatus, "paused" | "halted">>;
   next(): Promise<Pick<NextPayout, "atMs">>;
+  runs(limit: number, before?: string): Promise<readonly PayoutRun[]>;
+  runHead(id: string): Promise<PayoutRun | undefined>;
+  /** What of each of these is paid for good, and by which transactions. */
+  runSums(
+    ids: readonly string[],
+  ): Promise<ReadonlyMap<string, { readonly paidWei: bigint; readonly transactions: readonly string[] }>>;
+  linesOfRun(run: string, limit: number, after?: string): Promise<readonly PayoutLine[]>;
+  linesOf(worker: WorkerAddress, limit: number, before?: string): Promise<readonly PayoutLine[]>;
+  /** How many of a worker's lines are paid for good. */
+  finalLines(worker: WorkerAddress): Promise<number>;
 }
 
 export interface PayoutViewDeps {
@@ -49,8 +55,8 @@ export interface PayoutViewDeps {
 /** The newest runs, which every page shows some of, are kept for a moment. */
 const NEWEST = 25;
 const FRESH_MS = 3_000;
-/** Runs whose lines are kept: one may have thousands. */
-const KEPT_RUNS = 20;
+/** Runs that are over, and so never change, are kept as they are shown; a few are made a day. */
+const KEPT_RUNS = 2_000;
 
 const RUN_STATES: Record<RunState, RunJson["state"]> = {
   planned: "planned",
@@ -100,44 +106,43 @@ export function fiatOf(amountWei: bigint, { currency, perEth, source }: FiatPric
   return { currency, amount: `${cents / 100n}.${(cents % 100n).toString().padStart(2, "0")}`, source };
 }
 
-interface ShownRun {
-  readonly run: RunJson;
-  readonly lines: readonly LineJson[];
-}
-
 /** The payouts of this pool as everybody may see them. */
 export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
   const { port, clock } = deps;
-  /** Of runs that are over: they never change. Of the last ones that were looked at their lines too. */
   const finished = new Map<string, RunJson>();
-  const finishedLines = new Map<string, readonly LineJson[]>();
-  const newest = cached(clock, { freshMs: FRESH_MS, staleMs: 30_000 }, () => port.runs({ limit: NEWEST }));
-  /** The one that goes on, with its lines: there is one at a time, and every page shows it. */
-  let open: { readonly id: string; readonly shown: Cached<ShownRun | undefined> } | undefined;
   const inForce = async (worker: WorkerAddress): Promise<{ payTo: WorkerAddress; thresholdWei: bigint } | undefined> =>
     (await port.payToChanges(worker)).find((one) => one.state === "in-force");
 
-  const runJson = (run: PayoutRun, detail: RunDetail): RunJson => {
-    const { lines, intents } = detail;
-    const sum = (of: readonly PayoutLine[]): bigint => of.reduce((total, line) => total + line.amountWei, 0n);
-    const hashes = new Set([
-      ...intents.flatMap((intent) => intent.minedHash ?? intent.transactions.at(-1)?.hash ?? []),
-      ...lines.flatMap((line) => line.txHash ?? []),
-    ]);
-    return {
-      id: run.id,
-      state: RUN_STATES[run.state],
-      waitsFor: waitsFor(run),
-      createdAt: time(run.createdAtMs),
-      finishedAt: timeOrNull(run.finishedAtMs),
-      asset: assetJson(run.asset),
-      workers: run.lines,
-      totalWei: run.totalWei.toString(),
-      paidWei: sum(lines.filter((line) => line.state === "final")).toString(),
-      gasWei: run.gasWei === 0n ? null : run.gasWei.toString(),
-      transactions: [...hashes],
-    };
+  /** As they are shown, in one question for all that are not over. */
+  const described = async (runs: readonly PayoutRun[]): Promise<readonly RunJson[]> => {
+    const asked = runs.filter(({ id }) => !finished.has(id));
+    const sums = asked.length === 0 ? undefined : await port.runSums(asked.map(({ id }) => id));
+    if (finished.size >= KEPT_RUNS) finished.clear();
+    return runs.map((run) => {
+      const kept = finished.get(run.id);
+      if (kept) return kept;
+      const { paidWei, transactions } = sums?.get(run.id) ?? { paidWei: 0n, transactions: [] };
+      const shown: RunJson = {
+        id: run.id,
+        state: RUN_STATES[run.state],
+        waitsFor: waitsFor(run),
+        createdAt: time(run.createdAtMs),
+        finishedAt: timeOrNull(run.finishedAtMs),
+        asset: assetJson(run.asset),
+        workers: run.lines,
+        totalWei: run.totalWei.toString(),
+        paidWei: paidWei.toString(),
+        gasWei: run.gasWei === 0n ? null : run.gasWei.toString(),
+        transactions: [...transactions],
+      };
+      if (isOver(run)) finished.set(run.id, shown);
+      return shown;
+    });
   };
+  const newest = cached(clock, { freshMs: FRESH_MS, staleMs: 30_000 }, async () => {
+    const runs = await port.runs(NEWEST);
+    return { runs, shown: await described(runs) };
+  });
   const lineJson = (line: PayoutLine): LineJson => ({
     id: line.id,
     run: line.run,
@@ -157,26 +162,6 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     // What a contract or a node said may be anything; the pool's own words are in its log.
     reason: line.state === "returned" || line.state === "failed" ? "It could not be paid and is owed again." : null,
   });
-  const read = async (id: string): Promise<ShownRun | undefined> => {
-    const detail = await port.run(id);
-    if (!detail) return undefined;
-    const shown = { run: runJson(detail.run, detail), lines: detail.lines.map(lineJson) };
-    if (isOver(detail.run)) {
-      finished.set(id, shown.run);
-      if (finishedLines.size >= KEPT_RUNS) finishedLines.clear();
-      finishedLines.set(id, shown.lines);
-    }
-    return shown;
-  };
-  const described = async (run: PayoutRun): Promise<RunJson> => {
-    const kept = finished.get(run.id);
-    if (kept) return kept;
-    if (isOver(run)) return (await read(run.id))?.run ?? runJson(run, { run, lines: [], intents: [] });
-    if (open?.id !== run.id) {
-      open = { id: run.id, shown: cached(clock, { freshMs: FRESH_MS, staleMs: FRESH_MS }, () => read(run.id)) };
-    }
-    return (await open.shown.get())?.run ?? runJson(run, { run, lines: [], intents: [] });
-  };
 
   return {
     explorer: explorerOf(deps.chainId),
@@ -212,7 +197,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       return { workers: ready.length, totalWei: ready.reduce((sum, one) => sum + one.owedWei, 0n) };
     },
     async waits(worker) {
-      const [last] = await newest.get();
+      const [last] = (await newest.get()).runs;
       const found = last?.waiting.find((one) => one.worker === worker);
       // What it is owed now is enough, as whoever asks has seen.
       if (!last || !found || found.code === "below-minimum") return undefined;
@@ -220,19 +205,20 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       return `The payout of ${time(last.createdAtMs)} left it out: ${why}.`;
     },
     async runs(limit, before) {
-      const page =
-        before === undefined && limit <= NEWEST
-          ? (await newest.get()).slice(0, limit)
-          : await port.runs({ limit, before });
-      return Promise.all(page.map(described));
+      if (before === undefined && limit <= NEWEST) return (await newest.get()).shown.slice(0, limit);
+      return described(await port.runs(limit, before));
     },
     async run(id) {
-      const [keptRun, keptLines] = [finished.get(id), finishedLines.get(id)];
-      if (keptRun && keptLines) return { run: keptRun, lines: keptLines };
-      return open?.id === id ? open.shown.get() : read(id);
+      const kept = finished.get(id);
+      if (kept) return kept;
+      const run = await port.runHead(id);
+      return run && (await described([run]))[0];
+    },
+    async linesOfRun(run, limit, after) {
+      return (await port.linesOfRun(run, limit, after)).map(lineJson);
     },
     async linesOf(worker, limit, before) {
-      return (await port.linesOf(worker, { limit, before })).map(lineJson);
+      return (await port.linesOf(worker, limit, before)).map(lineJson);
     },
     async paid(worker) {
       const [count, paidWei] = await Promise.all([port.finalLines(worker), deps.paidWei(worker)]);

@@ -33,6 +33,7 @@ export const problems = {
   "api/not-allowed": { status: 405, title: "This can only be read" },
   "api/too-many-requests": { status: 429, title: "Too many requests from this address" },
   "api/too-many-streams": { status: 429, title: "Too many open event streams" },
+  "api/too-many-files": { status: 429, title: "Too many files at once" },
   "api/failed": { status: 500, title: "The pool could not answer" },
   "api/unavailable": { status: 503, title: "The pool cannot read its books at the moment" },
 } as const;

@@ -1,5 +1,4 @@
 import type { Server } from "node:http";
-import { Readable } from "node:stream";
 import { addressGroup, type Logger } from "@openpool/base";
 import {
   addressParamSchema,
@@ -21,7 +20,6 @@ import {
   rigsAnswerSchema,
   rigsQuerySchema,
   solvencyAnswerSchema,
-  statementsQuerySchema,
   statusAnswerSchema,
   termsAnswerSchema,
   whyAnswerSchema,
@@ -38,11 +36,11 @@ import { PoolAnswers } from "./answer-pool.ts";
 import { leaderboardAnswer, rigsAnswer, workersAnswer } from "./answer-lists.ts";
 import { earningsAnswer, jobsAnswer, rigAnswer, rigsOfWorker, whyAnswer, workerAnswer } from "./answer-workers.ts";
 import { type Context, readAddress } from "./context.ts";
+import { CsvFiles, type FileLimits } from "./csv-file.ts";
 import { csvRoutes } from "./csv-routes.ts";
 import type { EventHub } from "./event-hub.ts";
-import { ApiError, problems } from "./problem.ts";
+import { problems } from "./problem.ts";
 import { sendProblem } from "./reply.ts";
-import { statementCsv } from "./statements.ts";
 
 export interface RoutesDeps {
   readonly context: Context;
@@ -50,6 +48,7 @@ export interface RoutesDeps {
   readonly logger: Logger;
   readonly streamsPerAddress: number;
   readonly statementsPerMinute: number;
+  readonly files: FileLimits;
 }
 
 const noQuery = z.strictObject({});
@@ -92,7 +91,7 @@ function reading<Answer extends z.ZodType, Query extends z.ZodType, Params exten
 /** Every route of `/v1`. The schemas check what comes in and what goes out, and describe it. */
 export async function routes(
   plain: FastifyInstance<Server>,
-  { context, hub, logger, streamsPerAddress, statementsPerMinute }: RoutesDeps,
+  { context, hub, logger, streamsPerAddress, statementsPerMinute, files }: RoutesDeps,
 ): Promise<void> {
   const app = plain.withTypeProvider<ZodTypeProvider>();
   const pool = new PoolAnswers(context);
@@ -233,39 +232,6 @@ export async function routes(
     ({ params, query }) => pool.workerPayouts(readAddress(params.address), query),
   );
   app.get(
-    "/v1/workers/:address/statements.csv",
-    {
-      schema: {
-        tags: ["worker"],
-        summary: "Every credit and payout, one a row, as CSV; the sum of amount_wei is what is unpaid",
-        params: addressParamSchema,
-        querystring: statementsQuerySchema,
-        produces: ["text/csv"],
-        response: { 200: z.string().describe("CSV with a header row"), 400: bad, 404: missing },
-      },
-      // A long one is much work.
-      config: { rateLimit: { max: statementsPerMinute, timeWindow: 60_000 } },
-    },
-    (request, reply) => {
-      const worker = readAddress(request.params.address);
-      if (!port.books) throw new ApiError({ code: "api/not-configured" }, "This pool keeps no ledger.");
-      const { from, to } = request.query;
-      const range = {
-        fromMs: from === undefined ? undefined : Date.parse(from),
-        toMs: to === undefined ? undefined : Date.parse(to),
-      };
-      void reply
-        .header("cache-control", "no-cache")
-        .header("content-disposition", `attachment; filename="statement-${worker}.csv"`)
-        .type("text/csv; charset=utf-8");
-      // The schema describes it; a stream is sent as it is.
-      return reply.send(
-        Readable.from(statementCsv(port.books, worker, range), { objectMode: false }) as never,
-      ) as never;
-    },
-  );
-
-  app.get(
     "/v1/payouts",
     reading("payouts", "Payout runs, newest first", payoutsAnswerSchema, pageQuerySchema, noParams),
     ({ query }) => pool.payouts(query),
@@ -276,7 +242,7 @@ export async function routes(
     ({ params, query }) => pool.payoutRun(params.id, query),
   );
 
-  csvRoutes(plain, { context, pool, filesPerMinute: statementsPerMinute });
+  csvRoutes(plain, { context, pool, files: new CsvFiles(files), filesPerMinute: statementsPerMinute });
 
   const streams = new Map<string, number>();
   app.get(

@@ -15,6 +15,7 @@ import type { PublicApiSettings } from "../../options.ts";
 import { type HttpHandler, openHttpHandler } from "../http-handler.ts";
 import { alertRoutes } from "./alert-routes.ts";
 import { createContext, isUnavailable, liveJson } from "./context.ts";
+import type { FileLimits } from "./csv-file.ts";
 import { findDashboard } from "./dashboard-dir.ts";
 import { escapeHtml } from "./escape-html.ts";
 import { EventHub } from "./event-hub.ts";
@@ -33,8 +34,9 @@ export interface PublicApiOptions {
   readonly trustProxy: boolean;
   /** Requests that one address may make in a minute. */
   readonly requestsPerMinute: number;
-  /** Statements that one address may ask for in a minute. */
+  /** Statements and other files that one address may ask for in a minute. */
   readonly statementsPerMinute: number;
+  readonly files: FileLimits;
   /** Event streams that one address may have open. */
   readonly streamsPerAddress: number;
   /** The built pages; undefined: a short page says where the API is. */
@@ -44,6 +46,8 @@ export interface PublicApiOptions {
 export const defaultPublicApiOptions = {
   requestsPerMinute: 1_200,
   statementsPerMinute: 60,
+  // Each has one question at a time to the database, whose connections the pages share.
+  files: { perAddress: 4, inAll: 16, idleMs: 60_000 },
   streamsPerAddress: 50,
 } as const;
 
@@ -166,8 +170,8 @@ async function createApp(
   });
   await describeApi(app, port.facts);
   await app.register(async (scope) => {
-    const { streamsPerAddress, statementsPerMinute } = options;
-    await routes(scope, { context, hub, logger, streamsPerAddress, statementsPerMinute });
+    const { streamsPerAddress, statementsPerMinute, files } = options;
+    await routes(scope, { context, hub, logger, streamsPerAddress, statementsPerMinute, files });
   });
   const { alerts, settings } = port;
   if (settings) await app.register(async (scope) => settingsRoutes(scope, settings, clock));

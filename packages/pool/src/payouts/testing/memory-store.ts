@@ -414,10 +414,6 @@ export class MemoryPayoutStore implements PayoutStore {
     return [...this.#lines.values()].filter((line) => line.worker === worker);
   }
 
-  async finalLines(worker: WorkerAddress): Promise<number> {
-    return (await this.linesOf(worker)).filter((line) => line.state === "final").length;
-  }
-
   async line(id: string): Promise<PayoutLine | undefined> {
     return this.#lines.get(id);
   }

@@ -14,7 +14,7 @@ export const START_MS = 1_700_000_000_000;
 
 /** What a process may ask that does not pay. */
 const READS = new Set(
-  "payable payees control plannedSince accounts givenUp runs run linesOf finalLines line booksCatchUp workers multisigs knownTransactions lastSignedMs payToChanges".split(
+  "payable payees control plannedSince accounts givenUp runs run linesOf line booksCatchUp workers multisigs knownTransactions lastSignedMs payToChanges".split(
     " ",
   ),
 );

@@ -73,13 +73,14 @@ export interface TestSettings extends SettingsPort, AsyncDisposable {
   readonly register: WorkersRegister;
 }
 
-/** Sign-ins and settings on a test's store; what is random is the same every time. */
+/** Sign-ins and settings on a test's store; what is random is the same every time, unless `random` says otherwise. */
 export async function openTestSettings(deps: {
   readonly store: Store;
   readonly connection: PgConnection;
   readonly clock: Clock;
   readonly rigsOf: (worker: WorkerAddress) => readonly string[];
   readonly publicUrl?: string | undefined;
+  readonly random?: (bytes: number) => Uint8Array;
 }): Promise<TestSettings> {
   const { store, connection, clock } = deps;
   const scope = openScope();
@@ -95,7 +96,7 @@ export async function openTestSettings(deps: {
       store: settingsStore,
       clock,
       isSigned: (worker, text, signature) => check.text(worker, text, signature),
-      random: (bytes) => new Uint8Array(bytes).fill(++drawn),
+      random: deps.random ?? ((bytes) => new Uint8Array(bytes).fill(++drawn)),
     },
   );
   const alerts = scope.use(
