@@ -4,12 +4,15 @@ export interface History {
   readonly workers: readonly WorkerAddress[];
   readonly rigCount: number;
   readonly days: number;
-  /** Raw jobs, in the last 40 hours of this month. */
+  /** Raw jobs, evenly over the last 48 hours, as far as they are of this month. */
   readonly jobCount: number;
+  /** Of them, the last ones that no sums were made of yet. */
+  readonly uncounted: number;
 }
 
 export interface Seeded {
   readonly hoursMs: number;
+  readonly minutesMs: number;
   readonly jobsMs: number;
   readonly statementLines: number;
   /** One of the payout runs. */
@@ -17,7 +20,7 @@ export interface Seeded {
 }
 
 /** What the seeding asks of a database client. */
-interface Client {
+export interface Client {
   query<Row extends object>(sql: string, values?: unknown[]): Promise<{ readonly rows: readonly Row[] }>;
 }
 
@@ -27,9 +30,63 @@ const MOST_LINES = 1_000_000;
 const SUMS = "jobs, lost, rescued, failed, pixels, claimed, fee, earned, source_ms, work_ms";
 const ONE_HOUR = "120, 0, 1, 2, 6635520000, 6635520000, 6635520000000, 4976640000000, 240000, 80000";
 
-/** Writes a past into an empty database, by SQL: roll-ups of every rig and worker, raw jobs, books, payouts. */
-export async function seedHistory(client: Client, history: History, say: (text: string) => void): Promise<Seeded> {
-  const { workers, rigCount, days, jobCount } = history;
+/** As minutes are kept: what is older would be dropped under the questions. */
+const MINUTES = 2_878;
+const MINUTE_MS = 60_000;
+
+/** The facts of a segment in three renditions, as a gateway's job is credited: only the numbers differ. */
+const RENDITIONS = [720, 480, 360]
+  .map(
+    (height) =>
+      `{"width":${Math.round((height * 16) / 9)},"height":${height},"frames":60,"pixels":"55296000","claimedPixels":"55296000"}`,
+  )
+  .join(",");
+const FACTS = `"segments":1,"pixels":"55296000","feeWei":"55296000000","commissionWei":"13824000000","earnedWei":"41472000000","renditions":[${RENDITIONS}],"termsVersion":1,"source":"gateway","durationMs":2000,"attempts":1,"hedged":false,"price":{"pricePerUnitWei":"1000","pixelsPerUnit":"1"}`;
+
+/**
+ * Writes a past into an empty database, by SQL: roll-ups of every rig and worker, raw jobs, books, payouts. Over two
+ * connections, since each has more to do than one core does in the time.
+ */
+export async function seedHistory(
+  [one, other]: readonly [Client, Client],
+  history: History,
+  say: (text: string) => void,
+): Promise<Seeded> {
+  for (const client of [one, other]) {
+    await client.query("set synchronous_commit = off; set work_mem = '64MB'; set maintenance_work_mem = '512MB'");
+  }
+  await one.query("create table public.bench_workers (i int primary key, worker text)");
+  await one.query(
+    "insert into public.bench_workers select i - 1, a from unnest($1::text[]) with ordinality as u (a, i)",
+    [history.workers],
+  );
+  const { rows: begins } = await one.query<{ ms: string }>(
+    `select floor(extract(epoch from greatest(date_trunc('minute', now()) - interval '${MINUTES - 1} minutes',
+       date_trunc('month', now(), 'UTC'))) * 1000)::bigint as ms`,
+  );
+  const fromMs = Number(begins[0]?.ms);
+  const minutes = Math.floor((Date.now() - fromMs) / MINUTE_MS) + 1;
+  const span = { fromMs, minutes };
+  const [sums, books] = await Promise.all([seedSums(one, history, span, say), seedLog(other, history, span, say)]);
+  await one.query("drop table public.bench_workers");
+  const tables = ["rollup_minutes", "rollup_hours", "rollup_days", "rollup_subjects", "ledger_lines", "payout_lines"];
+  const startedMs = performance.now();
+  await Promise.all([
+    one.query(`vacuum (analyze) ${tables.map((table) => `openpool.${table}`).join(", ")}`),
+    other.query("vacuum (analyze) openpool.events, openpool.payout_runs"),
+  ]);
+  await one.query("checkpoint");
+  say(`vacuum: ${((performance.now() - startedMs) / 1_000).toFixed(1)} s`);
+  return { ...sums, ...books };
+}
+
+/** The minutes in which jobs were done, evenly: job `n` of `jobCount` is of minute `(n - 1) * minutes / jobCount`. */
+interface Span {
+  readonly fromMs: number;
+  readonly minutes: number;
+}
+
+function seeding(client: Client, say: (text: string) => void) {
   const timed = async (what: string, sql: string): Promise<number> => {
     const startedMs = performance.now();
     await client.query(sql);
@@ -41,19 +98,29 @@ export async function seedHistory(client: Client, history: History, say: (text: 
   const fill = async (table: string, what: string, insert: string, key: string): Promise<number> => {
     await client.query(`alter table openpool.${table} drop constraint ${table}_pkey`);
     const tookMs = await timed(what, insert);
-    return tookMs + (await timed("its key", `alter table openpool.${table} add primary key (${key})`));
+    return tookMs + (await timed(`${table}: its key`, `alter table openpool.${table} add primary key (${key})`));
   };
+  return { timed, fill };
+}
 
-  await client.query("set synchronous_commit = off; set work_mem = '64MB'; set maintenance_work_mem = '512MB'");
-  await client.query("create temp table w (i int, worker text)");
-  await client.query("insert into w select i - 1, a from unnest($1::text[]) with ordinality as u (a, i)", [workers]);
+/** Who did job `n`, as SQL. */
+const workerOf = (workers: number): string => `(n * 7919::bigint) % ${workers}`;
+const RIG_OF = `'rig' || (n % ${RIGS_OF_A_WORKER} + 1)`;
+
+async function seedSums(
+  client: Client,
+  { workers, rigCount, days, jobCount, uncounted }: History,
+  { fromMs, minutes }: Span,
+  say: (text: string) => void,
+): Promise<Pick<Seeded, "hoursMs" | "minutesMs">> {
+  const { fill } = seeding(client, say);
   await client.query(`
     insert into openpool.rollup_subjects (worker, rig, first_at, seen_at) values ('', '', now() - interval '${days} days', null);
     insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
-      select worker, '', now() - interval '${days} days', now() from w;
+      select worker, '', now() - interval '${days} days', now() from public.bench_workers;
     insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
       select worker, 'rig' || n, now() - interval '${days} days', now()
-      from w, generate_series(1, ${RIGS_OF_A_WORKER}) n where w.i * ${RIGS_OF_A_WORKER} + n <= ${rigCount}`);
+      from public.bench_workers w, generate_series(1, ${RIGS_OF_A_WORKER}) n where w.i * ${RIGS_OF_A_WORKER} + n <= ${rigCount}`);
   // In the order of time, as they come in life.
   const hoursMs = await fill(
     "rollup_hours",
@@ -73,26 +140,56 @@ export async function seedHistory(client: Client, history: History, say: (text: 
          openpool.rollup_subjects s`,
     "subject, at",
   );
+  // Of each minute the jobs that the log has of it, as they would have been counted.
+  const first = (minute: string): string => `((${minute}) * ${jobCount}::bigint + ${minutes - 1}) / ${minutes}`;
+  const minutesMs = await fill(
+    "rollup_minutes",
+    `${minutes} minutes`,
+    `insert into openpool.rollup_minutes (subject, at, ${SUMS}, positions)
+       select s.id, to_timestamp(${fromMs / 1_000}) + m * interval '1 minute', g.jobs, 0, 0, 0, g.jobs * 55296000::numeric,
+         g.jobs * 55296000::numeric, g.jobs * 55296000000::numeric, g.jobs * 41472000000::numeric, g.jobs * 2000, g.jobs * 700,
+         g.positions
+       from generate_series(0, ${minutes - 1}) m
+         cross join lateral (
+           select w.worker, ${RIG_OF} as rig, count(*)::int as jobs,
+             case when grouping(${RIG_OF}) = 0 then array_agg(n order by n) end as positions
+           from generate_series(${first("m")} + 1, least(${first("m + 1")}, ${jobCount - uncounted})) n
+             join public.bench_workers w on w.i = ${workerOf(workers.length)}
+           group by grouping sets ((w.worker, ${RIG_OF}), (w.worker), ())
+           having count(*) > 0
+         ) g
+         join openpool.rollup_subjects s on s.worker = coalesce(g.worker, '') and s.rig = coalesce(g.rig, '')`,
+    "subject, at",
+  );
+  return { hoursMs, minutesMs };
+}
+
+async function seedLog(
+  client: Client,
+  { workers, days, jobCount, uncounted }: History,
+  { fromMs, minutes }: Span,
+  say: (text: string) => void,
+): Promise<Pick<Seeded, "jobsMs" | "statementLines" | "run">> {
+  const { timed, fill } = seeding(client, say);
   const jobsMs = await fill(
     "events",
     `${jobCount} raw jobs`,
     `insert into openpool.events (position, id, time, type, worker, rig, data)
-       select n, gen_random_uuid(), greatest(now() - interval '40 hours' * (1 - n / ${jobCount}::float), date_trunc('month', now(), 'UTC')),
-         'job.credited', w.worker, 'rig' || (n % ${RIGS_OF_A_WORKER} + 1),
-         ('{"job":"' || gen_random_uuid() || '","segments":1,"pixels":"55296000","feeWei":"55296000000","commissionWei":"13824000000",'
-           || '"earnedWei":"41472000000","durationMs":2000,"tookMs":' || 300 + n % 900 || ',"attempts":1,"hedged":false,"seq":"' || n
-           || '","price":{"pricePerUnitWei":"1000","pixelsPerUnit":"1"},"renditions":[{"width":1280,"height":720,"frames":60,'
-           || '"pixels":"55296000","claimedPixels":"55296000"}]}')::json
-       from generate_series(1, ${jobCount}) n join w on w.i = (n * 7919::bigint) % ${workers.length}`,
+       select n, gen_random_uuid(),
+         to_timestamp(${fromMs / 1_000} + least((n - 1) * ${minutes * 60}::float8 / ${jobCount}, ${(Date.now() - fromMs) / 1_000})),
+         'job.credited', w.worker, ${RIG_OF},
+         ('{"job":"' || gen_random_uuid() || '",${FACTS},"tookMs":' || 300 + n % 900 || ',"seq":"' || n || '"}')::json
+       from generate_series(1, ${jobCount}) n join public.bench_workers w on w.i = ${workerOf(workers.length)}`,
     "position, time",
   );
   await client.query("update openpool.log_head set position = $1", [jobCount]);
+  await client.query("update openpool.rollup_cursor set position = $1", [jobCount - uncounted]);
 
   const statementLines = Math.min(jobCount, MOST_LINES);
   await client.query(`
-    insert into openpool.ledger_workers (worker) select worker from w;
+    insert into openpool.ledger_workers (worker) select worker from public.bench_workers;
     insert into openpool.ledger_accounts (account, balance_wei, since)
-      select 'worker:' || worker || ':' || state, wei, now() from w,
+      select 'worker:' || worker || ':' || state, wei, now() from public.bench_workers,
         (values ('held', 1e15), ('owed', 2e16), ('paid', 9e18)) as s (state, wei);
     insert into openpool.ledger_accounts (account, balance_wei, since)
       select 'source:gateway', -(sum(balance_wei) + 3e18), now() from openpool.ledger_accounts;
@@ -105,7 +202,7 @@ export async function seedHistory(client: Client, history: History, say: (text: 
        select l.id, now() - interval '30 days' * (1 - n / ${statementLines}::float), gen_random_uuid(), gen_random_uuid(), 'credit',
          41472000000, 1, now() + interval '1 hour', 'rig1', gen_random_uuid(), 1, 55296000, 1000, 1, 55296000000, 13824000000,
          '1280x720', 'unit'
-       from generate_series(1, ${statementLines}) n join w on w.i = (n * 7919::bigint) % ${workers.length}
+       from generate_series(1, ${statementLines}) n join public.bench_workers w on w.i = ${workerOf(workers.length)}
          join openpool.ledger_workers l on l.worker = w.worker`,
     "worker, at, id",
   );
@@ -120,21 +217,10 @@ export async function seedHistory(client: Client, history: History, say: (text: 
          method_reason, state, tx_hash, block, planned_at, sent_at, finished_at)
        select gen_random_uuid(), r.id, w.i, w.worker, w.worker, 1e16, 0, 1e16, 'eth', 'batch', 'cheaper', 'final',
          '0x' || md5(r.id::text) || md5(r.id::text), 7, r.created_at, r.created_at, r.created_at
-       from openpool.payout_runs r, w`,
+       from openpool.payout_runs r, public.bench_workers w`,
   );
-  const tables = [
-    "rollup_hours",
-    "rollup_days",
-    "rollup_subjects",
-    "events",
-    "ledger_lines",
-    "payout_runs",
-    "payout_lines",
-  ];
-  await timed("vacuum", `vacuum (analyze) ${tables.map((table) => `openpool.${table}`).join(", ")}`);
-  await client.query("checkpoint");
   const { rows } = await client.query<{ id: string }>(
     "select id from openpool.payout_runs order by created_at desc limit 1",
   );
-  return { hoursMs, jobsMs, statementLines, run: rows[0]?.id ?? "" };
+  return { jobsMs, statementLines, run: rows[0]?.id ?? "" };
 }

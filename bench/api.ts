@@ -1,10 +1,12 @@
 /**
- * What the public API costs with a year behind it: latencies of every route, how fast roll-ups are counted, what event
- * streams cost, sizes on disk. Run it with `npx tsx --conditions=source bench/api.ts [rigs] [days] [jobs]`; it writes
- * `bench/results/api-<time>.json`. History is made by SQL: hours and days of every rig and worker, minutes of the last two
- * days for a part of them, as many real `job.credited` events as asked for, books with statements, and a payout a day.
+ * What the public API costs with a year behind it: latencies of every route, quiet and while jobs are credited, how fast
+ * roll-ups are counted, what event streams cost, sizes on disk. Run it with
+ * `npx tsx --conditions=source bench/api.ts [rigs] [days] [jobs]`; it writes `bench/results/api-<time>.json`. History is made
+ * by SQL: hours and days of every rig and worker, the minutes of two days as the raw `job.credited` events of them have it,
+ * books with statements, and a payout a day.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
 import http from "node:http";
 import os, { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,16 +19,21 @@ import { onOwnPort } from "../packages/pool/src/api/testing/own-port.ts";
 import type { PublicPort } from "../packages/pool/src/api/public/ports.ts";
 import { openRollups, openStore, PgLedgerStore, startManagedPostgres } from "../packages/pool/src/store/index.ts";
 import { PgPayoutReader } from "../packages/pool/src/store/payout-reader.ts";
+import { privateKeyToAccount } from "viem/accounts";
+import { openTestSettings } from "../packages/pool/src/api/public/testing/settings.ts";
+import { type LinkAction, linkToken } from "../packages/pool/src/alerts/links.ts";
 import { type History, RIGS_OF_A_WORKER, seedHistory } from "./api-history.ts";
-import { cpuOf } from "./measure.ts";
+import { type Asked, readingRoutes, type Route, writingRoutes } from "./api-routes.ts";
+import { benchCredit, cpuOf } from "./measure.ts";
 import { openSqlClient } from "../packages/pool/src/store/testing/sql-client.ts";
 
 const [rigCount = 3_000, days = 365, jobCount = 10_000_000] = process.argv.slice(2).map(Number);
 const workerCount = Math.ceil(rigCount / RIGS_OF_A_WORKER);
 /** Of the raw jobs, the last: counted by the pool, not by SQL of ours. */
-const COUNTED = 500_000;
+const COUNTED = 200_000;
 const WARM_UP = 20;
-const ASKED = 300;
+/** Jobs a second that are credited while all routes are asked again. */
+const CREDITED_PER_S = 200;
 const STREAMS = 2_000;
 const STREAM_SECONDS = 10;
 
@@ -42,7 +49,7 @@ const postgres = await startManagedPostgres(
   { dataDir: dir, systemDir: `${dir}-system` },
   { logger: silentLogger, clock: systemClock },
 );
-const store = await openStore(postgres.connection, { logger: silentLogger, clock: systemClock });
+let store = await openStore(postgres.connection, { logger: silentLogger, clock: systemClock });
 const client = await openSqlClient(postgres.connection, "openpool bench");
 
 const history: History = {
@@ -50,12 +57,17 @@ const history: History = {
   rigCount,
   days,
   jobCount,
+  uncounted: Math.min(jobCount, COUNTED),
 };
-const { hoursMs, jobsMs, statementLines, run } = await seedHistory(client, history, say);
+const second = await openSqlClient(postgres.connection, "openpool bench 2");
+const { hoursMs, minutesMs, jobsMs, statementLines, run } = await seedHistory([client, second], history, say);
+await second.end();
+// What was seeded did not go through the store, which has not heard of it.
+await store[Symbol.asyncDispose]();
+store = await openStore(postgres.connection, { logger: silentLogger, clock: systemClock });
 
 const onAppended = (callback: () => void): (() => void) => store.onAppended(callback);
 // The last part of them goes through the counting, as if it had just happened.
-await client.query("update openpool.rollup_cursor set position = $1", [jobCount - Math.min(jobCount, COUNTED)]);
 const countedFromMs = performance.now();
 const countedServerMs = await cpuOf.postgres(postgres.clusterDir);
 const rollups = await openRollups(postgres.connection, { logger: silentLogger, clock: systemClock, onAppended });
@@ -69,9 +81,11 @@ await using paid = new PgPayoutReader(postgres.connection, systemClock);
 const payer: PayoutReads = {
   status: async () => ({ paused: undefined, halted: undefined }),
   next: async () => ({ atMs: Date.now() + 3_600_000 }),
-  runs: ({ limit = 100, before } = {}) => paid.runs(limit, before),
-  run: (id) => paid.run(id),
-  linesOf: (worker, { limit = 100, before } = {}) => paid.linesOf(worker, limit, before),
+  runs: (...args) => paid.runs(...args),
+  runHead: (id) => paid.runHead(id),
+  runSums: (ids) => paid.runSums(ids),
+  linesOfRun: (...args) => paid.linesOfRun(...args),
+  linesOf: (...args) => paid.linesOf(...args),
   finalLines: (worker) => paid.finalLines(worker),
   payToChanges: (worker) => paid.payToChanges(worker),
   payees: async () => [],
@@ -83,7 +97,19 @@ const rigs = new Map(
     return [`${rig.worker}.${rig.rig}`, rig] as const;
   }),
 );
+const wallet = privateKeyToAccount(`0x${"0".repeat(63)}1`);
+const publicUrl = "https://pool.example.com";
+const settings = await openTestSettings({
+  store,
+  connection: postgres.connection,
+  clock: systemClock,
+  publicUrl,
+  rigsOf: () => ["rig1", "rig2", "rig3"],
+  random: (bytes) => new Uint8Array(randomBytes(bytes)),
+});
 const port: PublicPort = {
+  settings,
+  alerts: settings.alerts,
   facts: {
     identity: { name: "Bench", logoUrl: null, contacts: [], hardware: null, notice: null },
     version: "0",
@@ -148,10 +174,12 @@ const api = await onOwnPort(
   await openPublicApi(
     {
       identity: undefined,
-      trustProxy: false,
+      // So that each request may come from another address.
+      trustProxy: true,
       requestsPerMinute: 1e9,
       statementsPerMinute: 1e9,
       streamsPerAddress: 1e9,
+      files: { perAddress: 1e9, inAll: 1e9, idleMs: 60_000 },
       dashboardDir: undefined,
     },
     { port, logger: silentLogger, clock: systemClock },
@@ -159,64 +187,110 @@ const api = await onOwnPort(
 );
 
 const agent = new http.Agent({ keepAlive: true });
-const ask = (path: string): Promise<{ bytes: number; status: number }> =>
+let requests = 0;
+interface Answered {
+  readonly status: number;
+  readonly text: string;
+  readonly cookie: string | undefined;
+}
+const ask = ({ path, method = "GET", body, headers = {} }: Asked): Promise<Answered> =>
   new Promise((resolve, reject) => {
+    const sent = body === undefined ? undefined : JSON.stringify(body);
+    const from = `10.${requests >> 16}.${(requests >> 8) & 255}.${requests++ & 255}`;
+    const all = {
+      "x-forwarded-for": from,
+      origin: publicUrl,
+      ...(sent !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(sent) }),
+      ...headers,
+    };
     http
-      .get(`${api.url}${path}`, { agent }, (answer) => {
-        let bytes = 0;
-        answer.on("data", (chunk: Buffer) => (bytes += chunk.length));
-        answer.on("end", () => resolve({ bytes, status: answer.statusCode ?? 0 }));
+      .request(`${api.url}${path}`, { agent, method, headers: all }, (answer) => {
+        const chunks: Buffer[] = [];
+        answer.on("data", (chunk: Buffer) => chunks.push(chunk));
+        const [cookie] = answer.headers["set-cookie"]?.[0]?.split(";") ?? [];
+        answer.on("end", () =>
+          resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString(), cookie }),
+        );
+        answer.on("error", reject);
       })
-      .on("error", reject);
+      .on("error", reject)
+      .end(sent);
   });
 const some = (i: number): WorkerAddress => address((i * 7919) % workerCount);
-const aDayAgo = new Date(Date.now() - 86_400_000).toISOString();
-const routes: readonly (readonly [string, (i: number) => string])[] = [
-  ["/v1/pool", () => "/v1/pool"],
-  ["/v1/status", () => "/v1/status"],
-  ["/v1/terms", () => "/v1/terms"],
-  ["/v1/solvency", () => "/v1/solvency"],
-  ["/v1/payouts", () => "/v1/payouts?limit=50"],
-  ["/v1/payouts/{id}", () => `/v1/payouts/${run}?limit=50`],
-  ["/v1/problems", () => "/v1/problems"],
-  ["/v1/openapi.json", () => "/v1/openapi.json"],
-  ["/v1/docs", () => "/v1/docs"],
-  ["/v1/earnings 30d by hour", () => "/v1/earnings?window=30d&step=hour"],
-  ["/v1/workers", () => "/v1/workers?limit=100"],
-  ["/v1/rigs by speed", () => "/v1/rigs?sort=speed&limit=100"],
-  ["/v1/leaderboard 30d", () => "/v1/leaderboard?window=30d"],
-  ["/v1/workers/{address}", (i) => `/v1/workers/${some(i)}`],
-  ["…/rigs", (i) => `/v1/workers/${some(i)}/rigs`],
-  ["…/rigs/{name}", (i) => `/v1/workers/${some(i)}/rigs/rig1`],
-  ["…/why", (i) => `/v1/workers/${some(i)}/why`],
-  ["…/payouts", (i) => `/v1/workers/${some(i)}/payouts?limit=50`],
-  ["…/statements.csv of a day", (i) => `/v1/workers/${some(i)}/statements.csv?from=${aDayAgo}`],
-  ["…/jobs", (i) => `/v1/workers/${some(i)}/jobs?limit=50`],
-  ["…/earnings 30d by day", (i) => `/v1/workers/${some(i)}/earnings?window=30d`],
-  ["…/earnings 24h by minute", (i) => `/v1/workers/${some(i)}/earnings?window=24h&step=minute`],
-];
-const measured: Record<string, { p50Ms: number; p99Ms: number; firstMs: number; bytes: number }> = {};
-for (const [name, path] of routes) {
-  const firstFromMs = performance.now();
-  await ask(path(0));
-  const firstMs = performance.now() - firstFromMs;
-  for (let i = 0; i < WARM_UP; i++) await ask(path(i));
+interface Measured {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly firstMs: number;
+  readonly bytes: number;
+}
+async function measure({ path, asked, ready, status = 200 }: Route): Promise<Measured> {
   const took: number[] = [];
   let bytes = 0;
-  for (let i = 0; i < ASKED; i++) {
+  for (let i = -WARM_UP; i < asked; i++) {
+    // The first one of all is told by itself.
+    if (i < 0 && asked < 100 && i > -WARM_UP) continue;
+    const n = i + WARM_UP;
+    const request = ready ? await ready(n) : { path: path(n) };
     const fromMs = performance.now();
-    const answer = await ask(path(i + WARM_UP));
+    const answer = await ask(request);
     took.push(performance.now() - fromMs);
-    if (answer.status !== 200) throw new Error(`${path(i)} answered ${answer.status}`);
-    bytes = answer.bytes;
+    if (answer.status !== status) throw new Error(`${request.path} answered ${answer.status}: ${answer.text}`);
+    bytes = answer.text.length;
   }
-  took.sort((a, b) => a - b);
-  const at = (share: number): number => Math.round((took[Math.floor(took.length * share)] ?? 0) * 10) / 10;
-  measured[name] = { p50Ms: at(0.5), p99Ms: at(0.99), firstMs: Math.round(firstMs * 10) / 10, bytes };
-  say(
-    `${name}: p50 ${measured[name]?.p50Ms} ms, p99 ${measured[name]?.p99Ms} ms, first ${measured[name]?.firstMs} ms, ${bytes} bytes`,
-  );
+  const [firstMs = 0, ...rest] = took;
+  const counted = rest.slice(-asked).toSorted((a, b) => a - b);
+  const at = (share: number): number => Math.round((counted[Math.floor(counted.length * share)] ?? 0) * 10) / 10;
+  return { p50Ms: at(0.5), p99Ms: at(0.99), firstMs: Math.round(firstMs * 10) / 10, bytes };
 }
+async function measureAll(routes: readonly Route[]): Promise<Record<string, Measured>> {
+  const measured: Record<string, Measured> = {};
+  for (const route of routes) {
+    const one = await measure(route);
+    measured[route.name] = one;
+    say(`${route.name}: p50 ${one.p50Ms} ms, p99 ${one.p99Ms} ms, first ${one.firstMs} ms, ${one.bytes} bytes`);
+  }
+  return measured;
+}
+
+/** Of the only subscription there is. */
+async function tokenOf(action: LinkAction): Promise<string> {
+  const { rows } = await client.query<{ id: string; link_key: string }>(
+    "select s.id, c.link_key from openpool.alert_subscriptions s, openpool.alert_cursor c limit 1",
+  );
+  return linkToken(rows[0]?.link_key ?? "", action, rows[0]?.id ?? "");
+}
+/** Says which routes that read the bench does not ask; streams are measured by themselves. */
+async function missing(all: readonly Route[]): Promise<void> {
+  const { paths } = JSON.parse((await ask({ path: "/v1/openapi.json" })).text) as { paths: Record<string, object> };
+  const asked = new Set(all.map(({ name }) => name.replace(/^[A-Z]+ /, "").replace(/ .*/, "")));
+  const left = Object.entries(paths).flatMap(([path, of]) => ("get" in of && !asked.has(path) ? [path] : []));
+  if (left.some((path) => path !== "/v1/events")) throw new Error(`not asked: ${left.join(", ")}`);
+}
+
+const routes = [...readingRoutes({ some, run }), ...(await writingRoutes({ ask, wallet, tokenOf }))];
+await missing(routes);
+const quiet = await measureAll(routes);
+
+say(`the same while ${CREDITED_PER_S} jobs a second are credited`);
+let credited = 0;
+let crediting = true;
+const pace = (async () => {
+  const fromMs = performance.now();
+  const open = new Set<Promise<unknown>>();
+  while (crediting) {
+    while (credited < ((performance.now() - fromMs) / 1_000) * CREDITED_PER_S) {
+      const one = store.credit(benchCredit(some(credited), credited++)).finally(() => open.delete(one));
+      open.add(one);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await Promise.all(open);
+  return Math.round(credited / ((performance.now() - fromMs) / 1_000));
+})();
+const busy = await measureAll(routes);
+crediting = false;
+const creditedPerSecond = await pace;
+say(`credited ${creditedPerSecond} jobs/s meanwhile`);
 
 // The readers are in this process too: what is measured is the server's part and the readers' together, an upper bound.
 const streams = await Promise.all(
@@ -266,6 +340,7 @@ const results = {
     jobs: jobCount,
     statementLines,
     hoursMs: Math.round(hoursMs),
+    minutesMs: Math.round(minutesMs),
     jobsMs: Math.round(jobsMs),
   },
   rollups: {
@@ -273,7 +348,8 @@ const results = {
     jobsPerSecond,
     postgresCpuMsPerJob: Math.round(countedMs * 1_000) / 1_000,
   },
-  routes: measured,
+  routes: quiet,
+  routesWhileCrediting: { jobsPerSecond: creditedPerSecond, routes: busy },
   eventStreams: { streams: STREAMS, coresWithReaders: Math.round(streamCores * 100) / 100 },
   sizes,
 };
@@ -285,6 +361,7 @@ await writeFile(
 );
 
 await api[Symbol.asyncDispose]();
+await settings[Symbol.asyncDispose]();
 await rollups[Symbol.asyncDispose]();
 await client.end();
 await store[Symbol.asyncDispose]();
