@@ -99,7 +99,8 @@ export async function writingRoutes({
     if (cookie === undefined) throw new Error("a sign-in set no cookie");
     return { cookie };
   };
-  const headers = await signedIn();
+  /** A worker has only so many sessions: those that are asked with are made anew each time. */
+  let headers: Record<string, string> = {};
   const settings = `/v1/workers/${wallet.address}/settings`;
   const subscription = (i: number): Asked => ({
     path: "/v1/alerts",
@@ -112,7 +113,10 @@ export async function writingRoutes({
     name,
     asked: OFTEN,
     path: () => path,
-    ready: async () => ({ path, headers }),
+    async ready(i) {
+      if (i === 0) headers = await signedIn();
+      return { path, headers };
+    },
   });
   return [
     { name: "/v1/sign-in", path: () => textPath, asked: OFTEN },
@@ -127,7 +131,10 @@ export async function writingRoutes({
       name: "PUT /v1/workers/{address}/settings/rigs/{name}",
       path: () => settings,
       asked: OFTEN,
-      ready: async (i) => ({ path: `${settings}/rigs/rig1`, method: "PUT", headers, body: { label: `Shed ${i}` } }),
+      async ready(i) {
+        if (i === 0) headers = await signedIn();
+        return { path: `${settings}/rigs/rig1`, method: "PUT", headers, body: { label: `Shed ${i}` } };
+      },
     },
     {
       name: "DELETE /v1/session",

@@ -40,6 +40,7 @@ import { Identities } from "./workers/identity.ts";
 import { WorkersRegister } from "./workers/register.ts";
 import { RigNames } from "./workers/rig-names.ts";
 import { RigReports } from "./workers/rig-reports.ts";
+import { RigWatch } from "./workers/rig-watch.ts";
 
 export interface PoolDeps {
   readonly logger: Logger;
@@ -316,6 +317,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       ),
     );
 
+    const rigWatch = new RigWatch(clock);
     let sweepsUntilSave = REPUTATION_EVERY_MS / SWEEP_MS;
     let sweepsUntilLoad = REGISTER_EVERY_MS / SWEEP_MS;
     let cancelSweep = (): void => {};
@@ -323,6 +325,9 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       gateways.sessions.expire();
       upstreams.refresh();
       renditions.expire();
+      // The process that takes over knows better by then.
+      const seen = draining ? undefined : rigWatch.look(connections.size);
+      if (seen) store.append([seen]).catch((error: unknown) => logger.debug("not recorded", { error: String(error) }));
       if (--sweepsUntilSave <= 0) {
         sweepsUntilSave = REPUTATION_EVERY_MS / SWEEP_MS;
         saveReputation().catch((error: unknown) => logger.debug("reputation was not saved", { error: String(error) }));

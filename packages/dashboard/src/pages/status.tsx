@@ -6,6 +6,7 @@ import { formatCount, formatMeasured } from "../format/number.ts";
 import { formatSpan } from "../format/time.ts";
 import { text } from "../text.tsx";
 import { Empty, Loaded, Section } from "../ui/parts.tsx";
+import { reasonWords } from "../ui/said.tsx";
 import { Table } from "../ui/table.tsx";
 import { When } from "../ui/time.tsx";
 
@@ -18,7 +19,7 @@ export function StatusPage(): ReactNode {
     <Loaded of={status} lines={6}>
       {(answer) => (
         <>
-          <h1 className="line">{answer.sentence}</h1>
+          <h1 className="line">{reasonWords(answer).sentence}</h1>
           <Section title={text.status.components} end={<a href={paths.status()}>{text.json}</a>}>
             <Table
               rows={answer.components}
@@ -34,7 +35,7 @@ export function StatusPage(): ReactNode {
                   cell: (one) => (
                     <>
                       <Health component={one} />
-                      <span className="sub">{one.detail}</span>
+                      <span className="sub">{reasonWords({ ...one, sentence: one.detail }).sentence}</span>
                     </>
                   ),
                 },
@@ -63,10 +64,10 @@ export function StatusPage(): ReactNode {
 }
 
 function What({ incident }: { readonly incident: Incident }): ReactNode {
-  const { sentence, startedAt, endedAt } = incident;
+  const { startedAt, endedAt } = incident;
   return (
     <>
-      {sentence}{" "}
+      {reasonWords(incident).sentence}{" "}
       <span className="text-soft">
         {endedAt === null
           ? text.status.going

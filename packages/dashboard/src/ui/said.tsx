@@ -29,7 +29,7 @@ function draw(piece: Piece): ReactNode {
 }
 
 /** A reason in the words of the catalogue; one that it does not know in the pool's own. */
-export function reasonWords({ code, sentence, action, facts }: Reason): {
+export function reasonWords({ code, sentence, action = null, facts }: Omit<Reason, "action"> & Partial<Reason>): {
   readonly sentence: ReactNode;
   readonly action: ReactNode;
 } {

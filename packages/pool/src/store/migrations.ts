@@ -24,6 +24,7 @@ import { appendOnly } from "./schema/25-append-only.ts";
 import { incidents } from "./schema/26-incidents.ts";
 import { hookWaits } from "./schema/27-hook-waits.ts";
 import { appendOnlyStatements } from "./schema/28-append-only-statements.ts";
+import { rigsAndUpstreams } from "./schema/29-rigs-and-upstreams.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -53,6 +54,7 @@ export const knownMigrations: readonly Migration[] = [
   appendOnly,
   incidents,
   hookWaits,
+  rigsAndUpstreams,
   appendOnlyStatements,
 ];
 

@@ -217,16 +217,19 @@ test("what tells how the pool itself is is kept as the log is counted, once, als
     { type: "payout.paused", data: { reason: "moving house" } },
     { type: "rig.joined", worker: ada, rig: "rig1", data: {} },
     { type: "payout.resumed", data: {} },
+    { type: "upstream.left", data: { upstream: "orch", why: "gone" } },
+    { type: "pool.no-rigs", data: { since: "2026-11-21T00:00:00.000Z" } },
   ]);
   await rollups.catchUp();
   const kept = async (limit = 10): Promise<readonly string[]> =>
     (await rollups.incidents(0, limit)).map(({ type }) => type);
-  expect(await kept()).toEqual(["pool.started", "payout.paused", "payout.resumed"]);
-  expect(await kept(2)).toEqual(["payout.paused", "payout.resumed"]);
+  const all = ["pool.started", "payout.paused", "payout.resumed", "upstream.left", "pool.no-rigs"];
+  expect(await kept()).toEqual(all);
+  expect(await kept(2)).toEqual(all.slice(-2));
   expect((await rollups.incidents(0, 10))[1]?.data).toEqual({ reason: "moving house" });
   expect(await rollups.incidents(Date.now() + HOUR_MS, 10)).toEqual([]);
   await rollups.rebuild();
-  expect(await kept()).toHaveLength(3);
+  expect(await kept()).toHaveLength(5);
 });
 
 test("a worker that never worked is known by how it was refused", async () => {

@@ -71,6 +71,42 @@ export const reasonTexts = {
   room: [
     "The pool has {places|free place|free places} and {streams|stream|streams}: there are more rigs than work now.",
   ],
+  // How the pool is. A part with the code of its name alone is not as it should be.
+  "all-well": ["All is well: {streams|stream|streams} on {rigs|rig|rigs}."],
+  gateways: ["The pool is restarting; running streams are served."],
+  "gateways-ok": ["Streams of gateways are taken."],
+  workers: ["No rig is connected."],
+  "workers-ok": ["{rigs|rig|rigs} with {places|place|places}."],
+  "event-log": ["Facts cannot be written now, so no work is answered."],
+  "event-log-ok": ["Facts are written durably."],
+  ledger: ["The last check found a difference; payouts wait for it."],
+  "ledger-ok": ["The last check found no difference."],
+  "ledger-unchecked": ["Not checked yet since the start."],
+  "ledger-not-configured": ["This pool keeps no ledger."],
+  payouts: [
+    "[The operator has paused payouts: {paused}][!paused Payouts are halted until the operator has looked; work goes on.]",
+  ],
+  "payouts-unknown": ["The database does not answer, and without it nothing is paid."],
+  "payouts-ok": ["Payouts are made as the terms say."],
+  upstreams: ["{lost} of {upstreams|upstream|upstreams} not connected."],
+  "upstreams-ok": ["{upstreams|upstream|upstreams} connected."],
+  // What happened to it, and what goes on.
+  restarted: ["The pool was restarted without a gap[, {times|time|times} shortly after one another]."],
+  stopped: ["The pool was stopped and started again after {gapMs}[, {times|time|times} shortly after one another]."],
+  crashed: ["The pool's process ended unexpectedly and was replaced[, {times|time|times} shortly after one another]."],
+  "log-unwritable": [
+    "Facts could not be written for {gapMs}, so no work was answered[, {times|time|times} shortly after one another].",
+  ],
+  "payouts-halted": ["Payouts are halted until the operator has looked; work goes on."],
+  "payouts-were-halted": ["Payouts were halted until the operator had looked; work went on."],
+  "payouts-paused": ["The operator has paused payouts: {why}"],
+  "payouts-were-paused": ["The operator had paused payouts[: {why}]"],
+  "no-rigs": ["No rig is connected, so no work is done."],
+  "had-no-rigs": ["No rig was connected, so no work was done[, {times|time|times} shortly after one another]."],
+  "upstream-lost": ["An orchestrator that this pool works for cannot reach it."],
+  "upstream-was-lost": [
+    "An orchestrator that this pool works for could not reach it[, {times|time|times} shortly after one another].",
+  ],
 } as const satisfies Record<string, readonly [sentence: string, action?: string]>;
 
 export type ReasonCode = keyof typeof reasonTexts;

@@ -1,5 +1,6 @@
 import type {
   Component,
+  FactsOf,
   Health,
   Incident,
   NextPayout,
@@ -10,6 +11,7 @@ import type {
   PayoutsAnswer,
   PoolAnswer,
   Reason,
+  ReasonCode,
   SolvencyAnswer,
   StatusAnswer,
   Windows,
@@ -17,12 +19,12 @@ import type {
   WorkerPayoutsAnswer,
 } from "@openpool/protocol";
 import type { RollupPoint } from "../../store/rollup-types.ts";
-import { many } from "./amounts.ts";
+import { reasonOf } from "./amounts.ts";
 import { windowsOf } from "./answer-workers.ts";
 import { type Cached, cached } from "./cached.ts";
 import { type Context, isUnavailable, liveJson } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
-import { HALTED, incidentsOf } from "./incidents.ts";
+import { incident, incidentsOf } from "./incidents.ts";
 import { NO_PAYOUTS } from "./money.ts";
 import type { IncomeView } from "./ports.ts";
 import { ApiError } from "./problem.ts";
@@ -242,13 +244,14 @@ export class PoolAnswers {
       this.#components(),
       this.#days(),
     ]);
-    const health = healthOf(problems);
+    const { code, sentence, facts } =
+      problems[0]?.reason ?? reasonOf("all-well", { streams: live.streams, rigs: onlineRigs(context) });
     return {
       ...context.age(live.atMs),
-      health,
-      sentence:
-        problems[0]?.reason.sentence ??
-        `All is well: ${many(live.streams, "stream")} on ${many(onlineRigs(context), "rig")}.`,
+      health: healthOf(problems),
+      sentence,
+      code,
+      facts,
       components,
       incidents: [...incidents],
       days: days
@@ -267,51 +270,36 @@ export class PoolAnswers {
     const live = this.#context.live();
     const rigs = onlineRigs(this.#context);
     const halts = (await port.books?.halts().catch(() => [])) ?? [];
-    const stopped = await port.payouts
-      ?.stopped()
-      .catch(unlessAway({ why: "The database does not answer, and without it nothing is paid." }));
+    const stopped = await port.payouts?.stopped().catch(unlessAway("unknown" as const));
     const check = port.books?.lastCheck?.();
     const differs = (check?.differences.length ?? 0) > 0;
     const upstreams = port.upstreams?.() ?? [];
     const lost = upstreams.filter((one) => !one.connected);
-    const components: Component[] = [
-      live.draining
-        ? { name: "gateways", health: "degraded", detail: "The pool is restarting; running streams are served." }
-        : { name: "gateways", health: "ok", detail: "Streams of gateways are taken." },
+    const components = [
+      live.draining ? part("gateways", "degraded", "gateways", {}) : part("gateways", "ok", "gateways-ok", {}),
       rigs === 0
-        ? { name: "workers", health: "down", detail: "No rig is connected." }
-        : { name: "workers", health: "ok", detail: `${many(rigs, "rig")} with ${many(live.capacity, "place")}.` },
-      live.logWritable
-        ? { name: "event-log", health: "ok", detail: "Facts are written durably." }
-        : { name: "event-log", health: "down", detail: "Facts cannot be written now, so no work is answered." },
+        ? part("workers", "down", "workers", {})
+        : part("workers", "ok", "workers-ok", { rigs, places: live.capacity }),
+      live.logWritable ? part("event-log", "ok", "event-log-ok", {}) : part("event-log", "down", "event-log", {}),
       port.books === undefined
-        ? { name: "ledger", health: "not-configured", detail: "This pool keeps no ledger." }
+        ? part("ledger", "not-configured", "ledger-not-configured", {})
         : differs
-          ? { name: "ledger", health: "degraded", detail: "The last check found a difference; payouts wait for it." }
-          : {
-              name: "ledger",
-              health: "ok",
-              detail: check === undefined ? "Not checked yet since the start." : "The last check found no difference.",
-            },
+          ? part("ledger", "degraded", "ledger", {})
+          : part("ledger", "ok", check === undefined ? "ledger-unchecked" : "ledger-ok", {}),
       port.payouts === undefined
-        ? { name: "payouts", health: "not-configured", detail: NO_PAYOUTS.why }
-        : halts.length > 0 || stopped
-          ? {
-              name: "payouts",
-              health: "degraded",
-              detail: stopped?.why ?? "Payouts are halted until the operator has looked.",
-            }
-          : { name: "payouts", health: "ok", detail: "Payouts are made as the terms say." },
+        ? part("payouts", "not-configured", "payouts-not-configured", { why: NO_PAYOUTS.why })
+        : stopped === "unknown"
+          ? part("payouts", "degraded", "payouts-unknown", {})
+          : halts.length > 0 || stopped
+            ? part("payouts", "degraded", "payouts", stopped?.kind === "paused" ? { paused: stopped.reason } : {})
+            : part("payouts", "ok", "payouts-ok", {}),
     ];
     if (upstreams.length > 0) {
+      const of = { lost: lost.length, upstreams: upstreams.length };
       components.push(
         lost.length === 0
-          ? { name: "upstreams", health: "ok", detail: `${many(upstreams.length, "upstream")} connected.` }
-          : {
-              name: "upstreams",
-              health: lost.length === upstreams.length ? "down" : "degraded",
-              detail: `${lost.length} of ${many(upstreams.length, "upstream")} not connected.`,
-            },
+          ? part("upstreams", "ok", "upstreams-ok", { upstreams: upstreams.length })
+          : part("upstreams", lost.length === upstreams.length ? "down" : "degraded", "upstreams", of),
       );
     }
     return components;
@@ -325,7 +313,7 @@ export class PoolAnswers {
       .flatMap((one) => {
         if (one.health !== "down" && one.health !== "degraded") return [];
         const health = one.name === "upstreams" ? ("degraded" as const) : one.health;
-        return [{ health, reason: { code: one.name, sentence: one.detail, action: null, facts: {} } }];
+        return [{ health, reason: { code: one.code, sentence: one.detail, action: null, facts: one.facts } }];
       })
       .toSorted((a, b) => worst[a.health] - worst[b.health]);
   }
@@ -336,24 +324,33 @@ export class PoolAnswers {
     const events = await port.rollups.incidents(nowMs - INCIDENT_DAYS * STEP_MS.day, MOST_INCIDENT_EVENTS);
     const halts = (await port.books?.halts().catch(() => [])) ?? [];
     const stopped = await port.payouts?.stopped();
-    const now: Incident[] = halts.map((halt) => ({
-      id: `halt-${halt.name}`,
-      kind: "payouts-halted",
-      startedAt: time(halt.sinceMs),
-      endedAt: null,
-      sentence: HALTED,
-    }));
+    const now = halts.map((halt) =>
+      incident(
+        { id: `halt-${halt.name}`, kind: "payouts-halted", startMs: halt.sinceMs, endMs: undefined },
+        "payouts-halted",
+        {},
+      ),
+    );
     if (stopped && now.length === 0) {
-      now.push({
-        id: "payouts-stopped",
-        kind: stopped.kind === "paused" ? "payouts-paused" : "payouts-halted",
-        startedAt: time(stopped.sinceMs ?? nowMs),
-        endedAt: null,
-        sentence: stopped.why,
-      });
+      const of = { id: "payouts-stopped", startMs: stopped.sinceMs ?? nowMs, endMs: undefined };
+      now.push(
+        stopped.kind === "paused"
+          ? incident({ ...of, kind: "payouts-paused" }, "payouts-paused", { why: stopped.reason })
+          : incident({ ...of, kind: "payouts-halted" }, "payouts-halted", {}),
+      );
     }
     return [...now, ...incidentsOf(events, nowMs)].slice(0, 100);
   }
+}
+
+function part<Code extends ReasonCode>(
+  name: Component["name"],
+  health: Component["health"],
+  code: Code,
+  given: FactsOf<Code>,
+): Component {
+  const { sentence, facts } = reasonOf(code, given);
+  return { name, health, detail: sentence, code, facts };
 }
 
 /** For `catch`: this instead, when the database does not answer. */

@@ -151,6 +151,8 @@ export const PUBLIC_FACTS: Readonly<Record<string, (data: Data) => Record<string
   "worker.changed": pick("locked", "banned"),
   "pool.started": pick("version"),
   "pool.stopped": () => ({}),
+  "pool.no-rigs": pick("since"),
+  "pool.has-rigs": () => ({}),
   "log.resumed": () => ({}),
   "terms.announced": pick("version", "effectiveAt"),
   "payout.planned": pick("run", "lines", "totalWei"),

@@ -1,13 +1,20 @@
 import type { Asset, PayoutLine, PayoutRun, WorkerAddress } from "@openpool/protocol";
 
+export interface PayoutsStopped {
+  readonly kind: "paused" | "halted";
+  /** A sentence for everybody. */
+  readonly why: string;
+  /** What the operator said; only of a pause. */
+  readonly reason: string;
+  readonly sinceMs: number | undefined;
+}
+
 /** Payouts as public pages show them; whoever pays implements it. Lists are newest first. */
 export interface PayoutsView {
   /** Undefined: by hand only. */
   nextAtMs(): Promise<number | undefined>;
-  /** Why no payout is made at the moment, in a sentence for everybody; undefined when all is well. */
-  stopped(): Promise<
-    { readonly kind: "paused" | "halted"; readonly why: string; readonly sinceMs: number | undefined } | undefined
-  >;
+  /** Why no payout is made at the moment; undefined when all is well. */
+  stopped(): Promise<PayoutsStopped | undefined>;
   readonly explorer: string | undefined;
   readonly payer: WorkerAddress | undefined;
   readonly asset: Asset;

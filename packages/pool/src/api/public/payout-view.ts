@@ -174,12 +174,13 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
         return {
           kind: "halted",
           why: "Payouts are halted until the operator has looked; what is owed stays owed.",
+          reason: "",
           sinceMs: halted?.atMs ?? halt?.sinceMs,
         };
       }
       return paused === undefined
         ? undefined
-        : { kind: "paused", why: `The operator has paused payouts: ${paused}`, sinceMs: undefined };
+        : { kind: "paused", why: `The operator has paused payouts: ${paused}`, reason: paused, sinceMs: undefined };
     },
     async minimumWei(worker) {
       const own = (await inForce(worker))?.thresholdWei ?? 0n;
