@@ -5,6 +5,7 @@ import { rigStatus } from "./api/rig-status.ts";
 import { knownRigOf, rigOf, workerOf } from "./api/typed-names.ts";
 import type { AdminPort, PoolStatus } from "./api/types.ts";
 import type { BodyMemory } from "./bodies/body-memory.ts";
+import { decisionText } from "./dispatch/decision-text.ts";
 import type { Dispatcher } from "./dispatch/index.ts";
 import type { Front } from "./front/front.ts";
 import type { GatewayDoor } from "./gateway/door.ts";
@@ -154,7 +155,7 @@ export function createAdminPort(options: PoolOptions, deps: AdminPortDeps): Admi
       dispatcher.decisions(rigOf(name)).map((decision) => ({
         at: new Date(clock.now() - (clock.monotonicMs() - decision.atMs)).toISOString(),
         chosen: decision.chosen,
-        reason: decision.reason,
+        reason: decisionText(decision.reason),
       })),
   };
 }

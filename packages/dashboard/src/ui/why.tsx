@@ -2,7 +2,7 @@ import type { Decision, Reason, WhyAnswer } from "@openpool/protocol";
 import type { ReactNode } from "react";
 import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
-import { reasonWords, Worded } from "./said.tsx";
+import { reasonWords } from "./said.tsx";
 import { When } from "./time.tsx";
 
 /** Reasons in words, each with what to do about it; `shown` was said already. */
@@ -73,7 +73,7 @@ export function Decisions({
           <When at={one.at} kind="clock" />
           <span className="wrap-anywhere">
             {withRig && <>{one.rig} </>}
-            <Worded>{one.reason}</Worded>
+            {reasonWords({ ...one, sentence: one.reason }).sentence}
             {one.times > 1 && <span className="text-faint"> ×{one.times}</span>}
           </span>
         </li>

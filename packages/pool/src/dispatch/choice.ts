@@ -1,5 +1,6 @@
 import { formatRig } from "@openpool/protocol";
 import type { DecisionNote, PassedOver } from "./decision-log.ts";
+import { decided, type DecisionReason, secondsFact } from "./decision-text.ts";
 import type { Estimates } from "./estimates.ts";
 import type { Connection, Job, Rig, Session } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
@@ -18,8 +19,7 @@ export interface Choice {
   /** An idle session has to give up its place there. */
   readonly steal: boolean;
   readonly expectedMs: number;
-  /** In words, for the rig's page. */
-  readonly reason: string;
+  readonly reason: DecisionReason;
   /** What those who were passed over read; `taken` completes it. */
   readonly note: DecisionNote;
 }
@@ -36,6 +36,13 @@ interface ChooserDeps {
   /** Other sessions wait for a place: nobody stacks more work on the one that it has. */
   readonly isContended: (session: Session) => boolean;
 }
+
+const TRIALS = {
+  new: decided("chosen-trial-new", {}),
+  probation: decided("chosen-trial-probation", {}),
+  again: decided("chosen-trial-again", {}),
+  idle: decided("chosen-trial-idle", {}),
+} as const;
 
 /** Who gets an attempt. Looks, weighs and notes its reasons; changes nothing. */
 export class Chooser {
@@ -68,12 +75,12 @@ export class Chooser {
   }
 
   /** Now and then a job tries out somebody who would get no work otherwise. */
-  trial(job: Job, nowMs: number): { readonly connection: Connection; readonly reason: string } | undefined {
+  trial(job: Job, nowMs: number): { readonly connection: Connection; readonly reason: DecisionReason } | undefined {
     if (job.started > 0 || this.#deps.random() >= this.#options.exploreShare) return undefined;
     if (this.#deps.estimates.secondMs(job) * 2 >= job.spec.deadlineMs - nowMs) return undefined;
     this.#deps.roster.require(job.spec.need);
     let best: Connection | undefined;
-    let bestWhy: string | undefined;
+    let bestWhy: DecisionReason | undefined;
     for (const connection of this.#deps.roster.connections) {
       const { rig } = connection;
       if (rig.trials > 0 || connection === job.session.bound || connection.silentUntilMs > nowMs) continue;
@@ -84,20 +91,20 @@ export class Chooser {
       best = connection;
       bestWhy = why;
     }
-    return best === undefined ? undefined : { connection: best, reason: `tried out: ${bestWhy}` };
+    return best === undefined || bestWhy === undefined ? undefined : { connection: best, reason: bestWhy };
   }
 
-  #whyTryOut(rig: Rig, idleMs: number, nowMs: number): string | undefined {
+  #whyTryOut(rig: Rig, idleMs: number, nowMs: number): DecisionReason | undefined {
     const { standing, retrialAtMs } = rig.reputation;
     switch (standing) {
       case "new":
-        return "it is new";
+        return TRIALS.new;
       case "probation":
-        return "it is on probation";
+        return TRIALS.probation;
       case "barred":
-        return retrialAtMs <= nowMs ? "a retrial" : undefined;
+        return retrialAtMs <= nowMs ? TRIALS.again : undefined;
       case "trusted":
-        return idleMs >= this.#options.staleMs ? "it had no work for long" : undefined;
+        return idleMs >= this.#options.staleMs ? TRIALS.idle : undefined;
     }
   }
 
@@ -112,7 +119,7 @@ export class Chooser {
       session: session.key,
       second: purpose !== "start",
       chosen: undefined,
-      reason: "",
+      reason: undefined,
       expectedMs: 0,
     };
     // A job that waits is looked at again and again; once until its next attempt is enough for the pages.
@@ -255,12 +262,14 @@ function fullWord(connection: Connection, session: Session, nowMs: number): Pass
   return connection.uses.has(session) ? "session-queue-full" : "full";
 }
 
-function why(job: Job, chosen: Connection, expectedMs: number): string {
+function why(job: Job, chosen: Connection, expectedMs: number): DecisionReason {
   const { bound } = job.session;
-  const expected = `about ${(expectedMs / 1000).toFixed(2)} s expected`;
-  if (job.open > 0) return `the first attempt is late, ${expected}`;
-  if (job.started > 0) return `next attempt after ${job.failures.at(-1)?.kind ?? "a late one"}, ${expected}`;
-  if (bound === chosen) return `its session is here, ${expected}`;
-  if (bound !== undefined) return `${formatRig(bound.rig.name)} cannot serve its session well now, ${expected}`;
-  return `best for a new session, ${expected}`;
+  const expectedS = secondsFact(expectedMs);
+  if (job.open > 0) return decided("chosen-second", { expectedS });
+  if (job.started > 0) {
+    return decided("chosen-next", { failure: job.failures.at(-1)?.kind ?? "a late one", expectedS });
+  }
+  if (bound === chosen) return decided("chosen-stays", { expectedS });
+  if (bound !== undefined) return decided("chosen-instead", { elsewhere: formatRig(bound.rig.name), expectedS });
+  return decided("chosen-best", { expectedS });
 }

@@ -1,3 +1,4 @@
+import { decided, type DecisionReason, decisionText, secondsFact } from "./decision-text.ts";
 import type { JobId, RigDecision } from "./types.ts";
 
 /** What all rigs share of one decision, so that remembering it at 300 rigs costs 300 pointers. */
@@ -9,8 +10,8 @@ export interface DecisionNote {
   readonly second: boolean;
   /** The name of the chosen rig; undefined when the job had to wait. */
   chosen: string | undefined;
-  /** Why the chosen one. */
-  reason: string;
+  /** Why the chosen one; undefined until somebody is. */
+  reason: DecisionReason | undefined;
   /** Expected time of the chosen one, in milliseconds. */
   expectedMs: number;
 }
@@ -60,7 +61,7 @@ export class DecisionLog {
         return;
       }
       // A session that stays where it is, again: one line, or it would push out everything else.
-      const same = last.why === "chosen" && why === "chosen" && last.note.reason === note.reason;
+      const same = last.why === "chosen" && why === "chosen" && isSame(last.note.reason, note.reason);
       if (same && last.note.session === note.session) {
         last.note = note;
         last.expectedMs = expectedMs;
@@ -87,50 +88,42 @@ export class DecisionLog {
       const line = this.#lines[(this.#next - back + 2 * this.#limit) % this.#limit];
       if (line === undefined) continue;
       const { note, why, expectedMs, times } = line;
-      const reason =
-        why === "chosen" ? `chosen: ${note.reason}` : `not chosen: ${words(note, why, expectedMs, standingReason)}`;
-      out.push({ atMs: note.atMs, job: note.job, session: note.session, chosen: why === "chosen", reason, times });
+      const reason = reasonOf(note, why, expectedMs, standingReason);
+      const chosen = why === "chosen";
+      out.push({ atMs: note.atMs, job: note.job, session: note.session, chosen, reason, times });
     }
     return out;
   }
 }
 
-function words(note: DecisionNote, why: PassedOver, expectedMs: number, standingReason: string): string {
-  switch (why) {
-    case "chosen":
-      return "";
-    case "full":
-      return "full";
-    case "unable":
-      return "it lacks a capability that the job needs";
-    case "too-old":
-      return "the gateway wants a newer go-livepeer than the version that it announced";
-    case "slower":
-      if (note.chosen === undefined) {
-        return note.second
-          ? "a second attempt was not worth it at that moment"
-          : "no place was free at that moment";
-      }
-      return `about ${seconds(expectedMs)} expected, ${seconds(note.expectedMs)} at ${note.chosen}`;
-    case "probation":
-      return `on probation (${standingReason})`;
-    case "barred":
-      return `barred (${standingReason})`;
-    case "draining":
-      return "draining";
-    case "silent":
-      return "an earlier task ran late and nothing was heard since";
-    case "busy":
-      return "it said that it was busy";
-    case "failed-it":
-      return "it had failed this job before";
-    case "has-it":
-      return "it works on this job already";
-    case "session-queue-full":
-      return "enough segments of this session wait there already";
-  }
+function isSame(a: DecisionReason | undefined, b: DecisionReason | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && a.code === b.code && decisionText(a) === decisionText(b));
 }
 
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(2)} s`;
+function reasonOf(note: DecisionNote, why: PassedOver, expectedMs: number, standingReason: string): DecisionReason {
+  switch (why) {
+    case "chosen":
+      return note.reason ?? decided("chosen-stays", {});
+    case "slower":
+      if (note.chosen === undefined) return decided(note.second ? "not-chosen-no-second" : "not-chosen-no-place", {});
+      return decided("not-chosen-slower", {
+        expectedS: secondsFact(expectedMs),
+        bestS: secondsFact(note.expectedMs),
+        best: note.chosen,
+      });
+    case "probation":
+      return decided("not-chosen-probation", { why: standingReason });
+    case "barred":
+      return decided("not-chosen-barred", { why: standingReason });
+    case "full":
+    case "unable":
+    case "too-old":
+    case "draining":
+    case "silent":
+    case "busy":
+    case "failed-it":
+    case "has-it":
+    case "session-queue-full":
+      return decided(`not-chosen-${why}`, {});
+  }
 }

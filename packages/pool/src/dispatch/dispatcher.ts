@@ -1,5 +1,6 @@
 import { type Ability, formatRig, type Need, needKey, type RigName } from "@openpool/protocol";
 import { Chooser, demerits } from "./choice.ts";
+import { decided, type DecisionReason } from "./decision-text.ts";
 import { DueHeap } from "./due-heap.ts";
 import { Estimates } from "./estimates.ts";
 import { Judge } from "./judge.ts";
@@ -34,6 +35,8 @@ export interface DispatchDeps {
 }
 
 const MAX_REFUSED = 32;
+/** Of nearly all decisions. */
+const STAYS = decided("chosen-stays", {});
 /** A rig whose page has nothing newer than this is told why. */
 const QUIET_MS = 60_000;
 
@@ -83,7 +86,7 @@ export class Dispatcher {
       start: (job, choice) => {
         if (choice.steal) this.#places.steal(choice.connection);
         this.#chooser.taken(choice);
-        this.#assign(job, choice.connection, choice.reason, "hedge");
+        this.#assign(job, choice.connection, "hedge");
       },
     });
   }
@@ -361,11 +364,8 @@ export class Dispatcher {
     const lines = rig.log.read(rig.reputation.reason);
     const newestMs = lines[0]?.atMs ?? Math.min(...Array.from(rig.connections, (one) => one.connectedMs));
     if (rig.connections.size === 0 || this.#nowMs - newestMs < QUIET_MS) return lines;
-    const reason =
-      this.#places.sessions.size === 0
-        ? "not chosen: there is no work"
-        : `not chosen: no choice was made, as the ${this.#places.sessions.size} running sessions stay where they are served ` +
-          `well; now and then a segment tries out a rig that has no work`;
+    const sessions = this.#places.sessions.size;
+    const reason = sessions === 0 ? decided("not-chosen-no-work", {}) : decided("not-chosen-no-choice", { sessions });
     return [{ atMs: this.#nowMs, job: undefined, session: undefined, chosen: false, reason, times: 1 }, ...lines];
   }
 
@@ -411,12 +411,12 @@ export class Dispatcher {
       const { reputation } = trial.connection.rig;
       if (reputation.standing === "barred") reputation.retried(this.#nowMs);
       this.#note(job, trial.connection, trial.reason);
-      this.#assign(job, trial.connection, trial.reason, "trial");
+      this.#assign(job, trial.connection, "trial");
       return true;
     }
     if (bound !== undefined && this.#chooser.mayStay(job, bound, this.#nowMs)) {
-      this.#note(job, bound, "its session is here");
-      this.#assign(job, bound, "its session is here", "plain");
+      this.#note(job, bound, STAYS);
+      this.#assign(job, bound, "plain");
       return true;
     }
     const choice = this.#chooser.choose(job, "start", this.#nowMs);
@@ -426,17 +426,17 @@ export class Dispatcher {
       return false;
     }
     this.#chooser.taken(choice);
-    const { connection, reason } = choice;
+    const { connection } = choice;
     // What failed elsewhere may be this job's own trouble: its session stays until somebody did better.
     const move =
       bound === undefined || (job.failures.length === 0 && this.#chooser.shouldLeave(job, bound, this.#nowMs));
     if (choice.steal) this.#places.steal(connection);
-    this.#assign(job, connection, reason, "plain");
+    this.#assign(job, connection, "plain");
     if (move) this.#places.bind(session, connection);
     return true;
   }
 
-  #assign(job: Job, connection: Connection, reason: string, how: "plain" | "trial" | "hedge"): void {
+  #assign(job: Job, connection: Connection, how: "plain" | "trial" | "hedge"): void {
     const attempt: Attempt = {
       id: this.#deps.newAttemptId(),
       job,
@@ -467,7 +467,6 @@ export class Dispatcher {
       job: job.spec.job,
       attempt: attempt.id,
       connection: connection.id,
-      reason,
       hedge: attempt.hedge,
     });
   }
@@ -493,7 +492,7 @@ export class Dispatcher {
   }
 
   /** Notes a decision that was made without looking at anybody else. */
-  #note(job: Job, { rig }: Connection, reason: string): void {
+  #note(job: Job, { rig }: Connection, reason: DecisionReason): void {
     const expectedMs = this.#estimates.expectedMs(rig, job);
     const { job: id, session } = job.spec;
     const note = { atMs: this.#nowMs, job: id, session, second: false, chosen: rig.key, reason, expectedMs };

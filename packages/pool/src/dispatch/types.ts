@@ -1,4 +1,5 @@
 import type { Ability, Need, RigName } from "@openpool/protocol";
+import type { DecisionReason } from "./decision-text.ts";
 
 /** A registration stream that is open now. A rig may hold several; each has its own capacity. */
 export type ConnectionId = string & { readonly connectionId: unique symbol };
@@ -66,8 +67,6 @@ export type Effect =
       readonly job: JobId;
       readonly attempt: AttemptId;
       readonly connection: ConnectionId;
-      /** Why this one, in words for the worker's page. */
-      readonly reason: string;
       readonly hedge: boolean;
     }
   /**
@@ -101,7 +100,7 @@ export interface RigDecision {
   readonly job: JobId | undefined;
   readonly session: string | undefined;
   readonly chosen: boolean;
-  readonly reason: string;
+  readonly reason: DecisionReason;
   /** Decisions of the same kind in a row that this line stands for. */
   readonly times: number;
 }

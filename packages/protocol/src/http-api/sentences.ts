@@ -71,6 +71,34 @@ export const reasonTexts = {
   room: [
     "The pool has {places|free place|free places} and {streams|stream|streams}: there are more rigs than work now.",
   ],
+  // Routing decisions as they looked from one rig.
+  "chosen-stays": ["chosen: its session is here[, about {expectedS} s expected]"],
+  "chosen-best": ["chosen: best for a new session, about {expectedS} s expected"],
+  "chosen-instead": ["chosen: {elsewhere} cannot serve its session well now, about {expectedS} s expected"],
+  "chosen-next": ["chosen: next attempt after {failure}, about {expectedS} s expected"],
+  "chosen-second": ["chosen: the first attempt is late, about {expectedS} s expected"],
+  "chosen-trial-new": ["chosen: tried out: it is new"],
+  "chosen-trial-probation": ["chosen: tried out: it is on probation"],
+  "chosen-trial-again": ["chosen: tried out: a retrial"],
+  "chosen-trial-idle": ["chosen: tried out: it had no work for long"],
+  "not-chosen-full": ["not chosen: full"],
+  "not-chosen-unable": ["not chosen: it lacks a capability that the job needs"],
+  "not-chosen-too-old": ["not chosen: the gateway wants a newer go-livepeer than the version that it announced"],
+  "not-chosen-slower": ["not chosen: about {expectedS} s expected, {bestS} s at {best}"],
+  "not-chosen-no-place": ["not chosen: no place was free at that moment"],
+  "not-chosen-no-second": ["not chosen: a second attempt was not worth it at that moment"],
+  "not-chosen-probation": ["not chosen: on probation ({why})"],
+  "not-chosen-barred": ["not chosen: barred ({why})"],
+  "not-chosen-draining": ["not chosen: draining"],
+  "not-chosen-silent": ["not chosen: an earlier task ran late and nothing was heard since"],
+  "not-chosen-busy": ["not chosen: it said that it was busy"],
+  "not-chosen-failed-it": ["not chosen: it had failed this job before"],
+  "not-chosen-has-it": ["not chosen: it works on this job already"],
+  "not-chosen-session-queue-full": ["not chosen: enough segments of this session wait there already"],
+  "not-chosen-no-work": ["not chosen: there is no work"],
+  "not-chosen-no-choice": [
+    "not chosen: no choice was made, as the {sessions|running session|running sessions} {sessions?stays where it is|stay where they are} served well; now and then a segment tries out a rig that has no work",
+  ],
   // How the pool is. A part with the code of its name alone is not as it should be.
   "all-well": ["All is well: {streams|stream|streams} on {rigs|rig|rigs}."],
   gateways: ["The pool is restarting; running streams are served."],
@@ -110,6 +138,9 @@ export const reasonTexts = {
 } as const satisfies Record<string, readonly [sentence: string, action?: string]>;
 
 export type ReasonCode = keyof typeof reasonTexts;
+
+/** The reasons of routing decisions. */
+export type DecisionCode = Extract<ReasonCode, `chosen-${string}` | `not-chosen-${string}`>;
 
 /** To whom the workers' share of a fee goes, by scheme. */
 const shareGoesTo: Readonly<Record<string, string>> = {

@@ -14,6 +14,7 @@ import type {
 import { capabilityNames, describeProblem, devicesByModel } from "@openpool/protocol";
 import type { z } from "zod";
 import type { earningsQuerySchema, jobsQuerySchema, WindowName } from "@openpool/protocol";
+import { decisionText } from "../../dispatch/decision-text.ts";
 import type { KnownSubject, RollupPoint, RollupStep, RollupSubject } from "../../store/rollup-types.ts";
 import { noSums } from "../../store/rollup-types.ts";
 import type { RigReportRecord } from "../../store/types.ts";
@@ -169,7 +170,8 @@ function decisionsOf(context: Context, worker: WorkerAddress, rig: string, since
       ageMs: Math.max(0, Math.round(nowMs - one.atMs)),
       rig,
       chosen: one.chosen,
-      reason: one.reason,
+      reason: decisionText(one.reason),
+      ...one.reason,
       times: one.times,
     }));
 }

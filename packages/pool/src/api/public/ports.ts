@@ -1,6 +1,7 @@
 import type { Price } from "@openpool/base";
 import type { PoolIdentity, WorkerAddress } from "@openpool/protocol";
 import type { Alerts } from "../../alerts/alerts.ts";
+import type { DecisionReason } from "../../dispatch/decision-text.ts";
 import type { Standing } from "../../dispatch/types.ts";
 import type { Terms } from "../../ledger/terms.ts";
 
@@ -84,7 +85,8 @@ export interface LivePool {
 export interface LiveDecision {
   readonly atMs: number;
   readonly chosen: boolean;
-  readonly reason: string;
+  /** For everybody: holds nothing that a program on a rig said. */
+  readonly reason: DecisionReason;
   readonly times: number;
 }
 

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { decided, decisionText } from "../../dispatch/decision-text.ts";
 import { publicDecision, publicReason } from "./public-text.ts";
 
 test("reasons in the pool's own words are public as they are", () => {
@@ -23,8 +24,8 @@ test("what a rig said is replaced by the kind of trouble that it is", () => {
   );
   expect(publicReason(`${said}<script>alert(1)</script>\nmore`)).not.toContain("script");
   expect(publicReason("anything else")).toBe("the pool's operator knows why");
-  expect(publicDecision(`not chosen: barred (${said}dial tcp 10.0.0.7: connection refused)`)).toBe(
-    `not chosen: barred (${said}it could not fetch the segment)`,
-  );
-  expect(publicDecision("not chosen: full")).toBe("not chosen: full");
+  const barred = decided("not-chosen-barred", { why: `${said}dial tcp 10.0.0.7: connection refused` });
+  expect(decisionText(publicDecision(barred))).toBe(`not chosen: barred (${said}it could not fetch the segment)`);
+  const full = decided("not-chosen-full", {});
+  expect(publicDecision(full)).toBe(full);
 });

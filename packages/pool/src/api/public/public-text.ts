@@ -1,3 +1,4 @@
+import type { DecisionReason } from "../../dispatch/decision-text.ts";
 import { type ErrorClass, classifyWorkerError } from "../../dispatch/failure-text.ts";
 
 /** Failures that the pool itself puts into words; what else stands behind "the last failure" was said by a rig. */
@@ -41,8 +42,8 @@ export function publicReason(reason: string): string {
   return before + CLASS_WORDS[classifyWorkerError(failure)];
 }
 
-/** The reason of a decision as everybody may read it: a standing's reason may stand in it, in parentheses. */
-export function publicDecision(reason: string): string {
-  const [, before, standing] = /^(not chosen: (?:on probation|barred)) \((.*)\)$/s.exec(reason) ?? [];
-  return before === undefined || standing === undefined ? reason : `${before} (${publicReason(standing)})`;
+/** The reason of a decision as everybody may read it: a standing's reason may be one of its facts. */
+export function publicDecision(reason: DecisionReason): DecisionReason {
+  const { why } = reason.facts;
+  return typeof why === "string" ? { ...reason, facts: { ...reason.facts, why: publicReason(why) } } : reason;
 }

@@ -1,6 +1,7 @@
 import { type Clock, silentLogger, type StoppedClock, stoppedClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
 import { privateKeyToAccount } from "viem/accounts";
+import { decided } from "../../../dispatch/decision-text.ts";
 import type { StatementRow } from "../../../store/ledger-store.ts";
 import { openRollups } from "../../../store/rollup-store.ts";
 import type { Rollups } from "../../../store/rollup-types.ts";
@@ -97,13 +98,13 @@ export async function openWorld(
           {
             atMs: Date.parse(START) - 9_000,
             chosen: true,
-            reason: "chosen: its session is here, about 0.65 s expected",
+            reason: decided("chosen-stays", { expectedS: "0.65" }),
             times: 4,
           },
           {
             atMs: Date.parse(START) - 61_000,
             chosen: false,
-            reason: `not chosen: about 0.65 s expected, 0.32 s at ${bob}.big`,
+            reason: decided("not-chosen-slower", { expectedS: "0.65", bestS: "0.32", best: `${bob}.big` }),
             times: 1,
           },
         ],
