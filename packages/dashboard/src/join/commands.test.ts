@@ -96,7 +96,7 @@ describe("what is pasted somewhere is read there as it is meant", () => {
     }
   });
 
-  test("the unit runs what the command does, and systemd takes it", () => {
+  test("the unit runs what the command does, and says it as systemd reads it", () => {
     const dir = mkdtempSync(join(tmpdir(), "openpool-unit-"));
     try {
       for (const given of every.filter(({ software }) => software === "worker")) {
@@ -106,7 +106,8 @@ describe("what is pasted somewhere is read there as it is meant", () => {
         for (const line of unit.split("\n")) expect(line).toMatch(/^$|^\[\w+\]$|^#|^[A-Z]\w+=\S/);
         const started = /^ExecStart=\/usr\/bin\/(.*)$/m.exec(unit)?.[1] ?? "";
         expect(wordsOf(started)).toEqual(wordsOf(codeOf(given, "run")));
-        // Where the machine has systemd its own parser is asked too; the paths of a rig are not there.
+        // Where the machine has systemd its own parser is asked too, which may have more to say of the machine than of the
+        // unit; the paths of a rig are not there.
         const file = join(dir, "openpool-worker.service");
         writeFileSync(
           file,
@@ -117,7 +118,10 @@ describe("what is pasted somewhere is read there as it is meant", () => {
         const verified = spawnSync("systemd-analyze", ["verify", "--man=no", "--recursive-errors=no", file], {
           encoding: "utf8",
         });
-        if (verified.error === undefined) expect([verified.status, verified.stderr]).toEqual([0, ""]);
+        const complaints = (verified.stderr ?? "")
+          .split("\n")
+          .filter((line) => line.includes("openpool-worker.service"));
+        expect(complaints).toEqual([]);
       }
     } finally {
       rmSync(dir, { recursive: true });

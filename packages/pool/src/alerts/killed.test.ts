@@ -40,8 +40,18 @@ async function start(more: object = {}): Promise<Process> {
     async kill() {
       child.kill("SIGKILL");
       await gone;
+      // What it had asked for last the database may still be doing, as taking messages for the two minutes of a lease.
+      await vi.waitFor(async () => expect(await connectionsOf(child.pid)).toBe(0), { timeout: 60_000, interval: 20 });
     },
   };
+}
+
+async function connectionsOf(pid: number | undefined): Promise<number> {
+  const rows = await store.database.query(
+    "select from pg_stat_activity where application_name like 'openpool % ' || $1",
+    [String(pid)],
+  );
+  return rows.length;
 }
 
 const event = (n: number): NewEvent => ({ type: "log.resumed", data: { reason: `number ${n}`, since: null } });

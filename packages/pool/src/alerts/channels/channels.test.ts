@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { composeMessage, formatEth } from "../message.ts";
+import { alert, links, publicUrl } from "../testing/sample-alert.ts";
 import type { Alert } from "../types.ts";
 import { discordBody, parseDiscordUrl } from "./discord.ts";
 import { isMailAddress } from "./mail.ts";
@@ -8,18 +9,7 @@ import { parseNtfyUrl } from "./ntfy.ts";
 import { isWebhookSecret, newWebhookSecret, signWebhook, verifyWebhook } from "./standard-webhook.ts";
 import { isTelegramChat, telegramBody } from "./telegram.ts";
 
-const alert: Alert = {
-  key: "rig-offline 0xA.rig  1 raised",
-  kind: "rig-offline",
-  phase: "raised",
-  worker: null,
-  rig: null,
-  threshold: null,
-  atMs: Date.parse("2026-01-01T00:00:00Z"),
-  data: {},
-};
-const links = { unsubscribeUrl: `https://pool.example.com/u?token=${"x".repeat(80)}` };
-const context = { poolName: "Test", publicUrl: "https://pool.example.com" };
+const context = { poolName: "Test", publicUrl };
 
 describe("a signed webhook", () => {
   test("is signed as the example of the Standard Webhooks scheme is", () => {

@@ -7,6 +7,7 @@ import { type Deliver, type DeliverOptions, openDeliver } from "../deliver.ts";
 import { composeMessage, type Message } from "../message.ts";
 import { openHttpSink } from "../testing/http-sink.ts";
 import { openMailSink } from "../testing/mail-sink.ts";
+import { alert, links, publicUrl } from "../testing/sample-alert.ts";
 import {
   DISCORD_WEBHOOK,
   NTFY_CLOSED_TOPIC,
@@ -19,24 +20,12 @@ import {
   TELEGRAM_CHAT,
   TELEGRAM_TOKEN,
 } from "../testing/service-apis.ts";
-import type { Alert, Channel } from "../types.ts";
+import type { Channel } from "../types.ts";
 import { parseDiscordUrl } from "./discord.ts";
 import { mustUpgrade } from "./mail.ts";
 import { newWebhookSecret } from "./standard-webhook.ts";
 
-const publicUrl = "https://pool.example.com";
-const links = { unsubscribeUrl: `${publicUrl}/v1/alerts/unsubscribe?token=${"x".repeat(80)}` };
 const ID = "019aa5b2-6c1f-7003-9d1e-5f0c2b7a4e11";
-const alert: Alert = {
-  key: "k",
-  kind: "rig-offline",
-  phase: "raised",
-  worker: null,
-  rig: null,
-  threshold: null,
-  atMs: Date.parse("2026-01-01T00:00:00Z"),
-  data: {},
-};
 const message = composeMessage(ID, [alert], links, { poolName: "Harbour Pool", publicUrl });
 const asking: Message = { ...message, confirmUrl: `${publicUrl}/v1/alerts/confirm?token=y` };
 
