@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { silentLogger, systemClock } from "@openpool/base";
-import { LIVEPEER_VERSION, type Profile } from "@openpool/protocol";
+import { LIVEPEER_VERSION, plainProfile, type Profile } from "@openpool/protocol";
 import { defaultWorkerOptions, detectDevices, startWorker } from "@openpool/worker";
 import { startFakePool, taskMessage } from "../packages/worker/src/testing/fake-pool.ts";
 import { planTranscode } from "../packages/worker/src/transcode/arguments.ts";
@@ -24,19 +24,7 @@ const profile = (
   height: number,
   bitrate: number,
   h264Profile: Profile["h264Profile"],
-): Profile => ({
-  name,
-  width,
-  height,
-  bitrate,
-  h264Profile,
-  fps: 0,
-  fpsDen: 1,
-  container: "mpegts",
-  codec: "h264",
-  gopMs: 0,
-  quality: 0,
-});
+): Profile => plainProfile({ name, width, height, bitrate, h264Profile });
 const profiles = [
   profile("P240", 426, 240, 250_000, "baseline"),
   profile("P360", 640, 360, 800_000, "main"),

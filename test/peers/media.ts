@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Profile } from "@openpool/protocol";
+import { plainProfile, type Profile } from "@openpool/protocol";
 
 const folder = new URL("../fixtures/media/", import.meta.url);
 const read = (name: string): Buffer => readFileSync(fileURLToPath(new URL(name, folder)));
@@ -16,19 +16,8 @@ export interface ReadyRendition {
   readonly pixels: bigint;
 }
 
-const profile = (name: string, width: number, height: number, bitrate: number): Profile => ({
-  name,
-  width,
-  height,
-  bitrate,
-  fps: 0,
-  fpsDen: 1,
-  container: "mpegts",
-  codec: "h264",
-  h264Profile: "main",
-  gopMs: 0,
-  quality: 0,
-});
+const profile = (name: string, width: number, height: number, bitrate: number): Profile =>
+  plainProfile({ name, width, height, bitrate, h264Profile: "main" });
 
 /** The three profiles that `readyRenditions` were made for. */
 export const readyProfiles: readonly Profile[] = [

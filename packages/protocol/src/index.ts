@@ -49,6 +49,7 @@ export {
 export {
   type Container,
   type H264Profile,
+  plainProfile,
   type Profile,
   profileFromWire,
   profilesOfSegment,

@@ -34,6 +34,20 @@ export interface Profile {
   readonly quality: number;
 }
 
+/** A profile of which only so much is said: for the rest H.264 in MPEG-TS as an encoder makes it by itself, at the source's rate. */
+export function plainProfile(said: Pick<Profile, "name" | "width" | "height" | "bitrate"> & Partial<Profile>): Profile {
+  return {
+    fps: 0,
+    fpsDen: 1,
+    container: "mpegts",
+    codec: "h264",
+    h264Profile: "default",
+    gopMs: 0,
+    quality: 0,
+    ...said,
+  };
+}
+
 const containers: Readonly<Record<number, Container>> = {
   [VideoProfile_Format.MPEGTS]: "mpegts",
   [VideoProfile_Format.MP4]: "mp4",

@@ -1,19 +1,8 @@
 import { PoolError } from "@openpool/base";
-import type { H264Profile, Profile, ProfileCodec } from "@openpool/protocol";
+import { type H264Profile, plainProfile, type Profile, type ProfileCodec } from "@openpool/protocol";
 
-const preset = (name: string, width: number, height: number, bitrateK: number, fps: number): Profile => ({
-  name,
-  width,
-  height,
-  bitrate: bitrateK * 1000,
-  fps,
-  fpsDen: 1,
-  container: "mpegts",
-  codec: "h264",
-  h264Profile: "default",
-  gopMs: 0,
-  quality: 0,
-});
+const preset = (name: string, width: number, height: number, bitrateK: number, fps: number): Profile =>
+  plainProfile({ name, width, height, bitrate: bitrateK * 1000, fps });
 
 /** The named profiles that every Livepeer gateway knows. */
 const presets: readonly Profile[] = [

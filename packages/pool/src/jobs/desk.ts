@@ -2,24 +2,23 @@ import { type Clock, createEventBudget, errorText, type Logger, plainText } from
 import {
   formatRig,
   INVALID_VIDEO,
-  isNonRetryable,
-  MAX_SEGMENT_BYTES,
   type MediaProbe,
   probeMedia,
-  type Profile,
   type RigName,
   type WorkerAddress,
 } from "@openpool/protocol";
 import type { Body } from "../bodies/body.ts";
 import type { Dispatcher } from "../dispatch/index.ts";
-import type { AttemptFailure, AttemptId, ConnectionId, Effect, JobFailure, JobId } from "../dispatch/types.ts";
+import type { AttemptFailure, AttemptId, ConnectionId, Effect, JobId } from "../dispatch/types.ts";
 import { creditFor } from "../ledger/credit-for.ts";
 import type { Store } from "../store/types.ts";
 import { judgeInput, kindOfWork, verifyResult, workedMs } from "../verify/index.ts";
 import type { Connection, Connections } from "../workers/connections.ts";
 import { newAttemptId } from "./attempt-id.ts";
 import type { Job, JobOutcome, JobRendition, Work } from "./job.ts";
+import { failureOutcome, lostCheck } from "./lost-outcomes.ts";
 import { randomView } from "./random-bytes.ts";
+import { mostOfResult, type ResultLimits } from "./result-limits.ts";
 import { taskOf, teardownOf } from "./task-message.ts";
 
 export interface DeskOptions {
@@ -322,24 +321,12 @@ export class JobDesk {
     if (this.#attempts.has(id)) this.#apply(this.#deps.dispatcher.resultArriving(id, this.#now()));
   }
 
-  /**
-   * The most that a result of this attempt may be, while it is open. Many times what an encoder makes of the job: it
-   * only keeps a hostile worker from filling the memory that the results of others need.
-   */
-  limitsOf(
-    id: AttemptId,
-  ): { readonly maxParts: number; readonly maxBytes: number; readonly onClosed: Set<() => void> } | undefined {
+  /** The most that a result of this attempt may be, while it is open. */
+  limitsOf(id: AttemptId): (ResultLimits & { readonly onClosed: Set<() => void> }) | undefined {
     const attempt = this.#attempts.get(id);
     if (!attempt) return undefined;
     const { job, source } = attempt.job;
-    const measuredMs = source?.kind === "media" ? (source.video?.durationMs ?? 0) : 0;
-    const seconds = Math.max(job.durationMs, measuredMs) / 1_000;
-    const inputBytes = Math.max(job.input.bytes.length, job.input.announcedBytes ?? 0);
-    return {
-      maxParts: job.profiles.length * (job.perceptualHash ? 2 : 1),
-      maxBytes: job.profiles.reduce((sum, profile) => sum + mostBytes(profile, inputBytes, seconds), 0),
-      onClosed: attempt.onClosed,
-    };
+    return { ...mostOfResult(job, source), onClosed: attempt.onClosed };
   }
 
   /** The worker could not do it, in its own words. */
@@ -605,44 +592,4 @@ export class JobDesk {
 function pixelsOf(source: MediaProbe | undefined): bigint {
   const video = source?.kind === "media" ? source.video : undefined;
   return video ? BigInt(video.width) * BigInt(video.height) * BigInt(video.frames) : 0n;
-}
-
-/** A check has no gateway to answer. */
-function lostCheck(reason: string): JobOutcome {
-  return { kind: "failed", text: INVALID_VIDEO, reason };
-}
-
-/** The text that costs a gateway least: it must be one that is not retried, or an off-chain gateway loses the stream. */
-function failureOutcome(failure: JobFailure): JobOutcome {
-  switch (failure.kind) {
-    case "bad-input":
-      return {
-        kind: "failed",
-        text: isNonRetryable(failure.text) ? failure.text : INVALID_VIDEO,
-        reason: `two workers failed alike: ${failure.text}`,
-      };
-    case "no-capable-worker":
-      return {
-        kind: "failed",
-        text: INVALID_VIDEO,
-        reason: "no connected worker has the capabilities, or a version that is new enough",
-      };
-    case "deadline":
-      return {
-        kind: "failed",
-        text: INVALID_VIDEO,
-        reason:
-          failure.attempts === 0
-            ? "no worker had room before the deadline"
-            : `not done in time after ${failure.attempts} attempts`,
-      };
-  }
-}
-
-/** More than an encoder makes of a source for a profile, by far, with what a multipart adds to it. */
-function mostBytes({ width, height, bitrate, quality }: Profile, inputBytes: number, seconds: number): number {
-  const byRate = (bitrate / 8) * seconds;
-  // Constant quality goes as high as the pictures ask for.
-  const byQuality = quality > 0 ? (width || 1_920) * (height || 1_080) * 60 * seconds * 0.5 : 0;
-  return Math.min(MAX_SEGMENT_BYTES, (4 << 20) + 4 * (inputBytes + byRate) + byQuality) + 8_192;
 }

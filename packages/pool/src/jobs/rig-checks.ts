@@ -1,5 +1,5 @@
 import { type Clock, errorText, type Logger } from "@openpool/base";
-import { formatRig, needOf, type Profile, type RigName, type WorkerAddress } from "@openpool/protocol";
+import { formatRig, needOf, plainProfile, type Profile, type RigName, type WorkerAddress } from "@openpool/protocol";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import { openBody } from "../bodies/body.ts";
 import type { ConnectionId, JobId, RigView } from "../dispatch/types.ts";
@@ -106,19 +106,8 @@ export class RigChecks {
     const width = MIN_WIDTH + 2 * this.#oneOf((MAX_WIDTH - MIN_WIDTH) / 2 + 1);
     const height = 2 * Math.round((width * checkSegment.height) / checkSegment.width / 2);
     const fps = RATES[this.#oneOf(RATES.length)] ?? 0;
-    return {
-      name: `P${height}p${fps || 25}fps16x9`,
-      width,
-      height,
-      bitrate: 100_000 + 1_000 * this.#oneOf(300),
-      fps,
-      fpsDen: 1,
-      container: "mpegts",
-      codec: "h264",
-      h264Profile: "default",
-      gopMs: 0,
-      quality: 0,
-    };
+    const bitrate = 100_000 + 1_000 * this.#oneOf(300);
+    return plainProfile({ name: `P${height}p${fps || 25}fps16x9`, width, height, bitrate, fps });
   }
 
   /** A whole number from 0 on, below this. */

@@ -9,7 +9,7 @@ import { scenarios } from "./testing/scenarios.ts";
 /** Runs on a real database take their time: some scenarios; `bench/payout-proof.ts` plays all of them. */
 const played = scenarios.filter(({ onlyInMemory }, place) => onlyInMemory !== true && (triesAll || place % 3 === 0));
 /** A crash at every so-manieth point: a prime, so that those before and those after a question have their turn. */
-const STEP = triesAll ? 1 : 251;
+const STEP = triesAll ? 1 : 401;
 
 describe.each(played)("$name, on Postgres", (scenario) => {
   test(

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { type Clock, errorText, type Logger, PoolError } from "@openpool/base";
-import type { Profile } from "@openpool/protocol";
+import { plainProfile, type Profile } from "@openpool/protocol";
 import type { Transcoder } from "../transcode/transcoder.ts";
 import { type Device, deviceName } from "./device.ts";
 import type { FfmpegBuild } from "./ffmpeg-build.ts";
@@ -31,19 +31,7 @@ const WORTHWHILE_GAIN = 1.1;
 const SEGMENT_S = 1;
 
 function benchProfile(width: number, height: number, bitrate: number): Profile {
-  return {
-    name: `${height}p`,
-    width,
-    height,
-    bitrate,
-    fps: 0,
-    fpsDen: 1,
-    container: "mpegts",
-    codec: "h264",
-    h264Profile: "main",
-    gopMs: 0,
-    quality: 0,
-  };
+  return plainProfile({ name: `${height}p`, width, height, bitrate, h264Profile: "main" });
 }
 
 const profiles = [benchProfile(426, 240, 250_000), benchProfile(640, 360, 800_000), benchProfile(854, 480, 1_600_000)];

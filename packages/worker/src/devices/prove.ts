@@ -7,6 +7,7 @@ import {
   capabilitySet,
   DEFAULT_CAPABILITIES,
   type PreflightTest,
+  plainProfile,
   type Profile,
   type ProfileCodec,
 } from "@openpool/protocol";
@@ -20,19 +21,15 @@ import { explainFailure, type Trouble, troubleText } from "./explain.ts";
 import type { FfmpegBuild } from "./ffmpeg-build.ts";
 import { decodableSamples, decodeCapability, type Sample, SAMPLE_FRAMES, type SampleName } from "./samples.ts";
 
-const testProfile = (codec: ProfileCodec): Profile => ({
-  name: "test",
-  width: 256,
-  height: 192,
-  bitrate: 200_000,
-  fps: 0,
-  fpsDen: 1,
-  container: codec === "vp9" ? "mp4" : "mpegts",
-  codec,
-  h264Profile: "default",
-  gopMs: 0,
-  quality: 0,
-});
+const testProfile = (codec: ProfileCodec): Profile =>
+  plainProfile({
+    name: "test",
+    width: 256,
+    height: 192,
+    bitrate: 200_000,
+    container: codec === "vp9" ? "mp4" : "mpegts",
+    codec,
+  });
 
 const TEST_TIMEOUT_MS = 15_000;
 

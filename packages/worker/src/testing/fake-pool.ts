@@ -13,6 +13,7 @@ import {
   type MultipartPart,
   NotifySegmentSchema,
   parseMultipart,
+  plainProfile,
   type Profile,
   profileToWire,
   type RegisterRequest,
@@ -223,20 +224,7 @@ export async function startFakePool(port = 0): Promise<FakePool> {
 }
 
 export function testProfile(overrides: Partial<Profile> = {}): Profile {
-  return {
-    name: "P240",
-    width: 426,
-    height: 240,
-    bitrate: 250_000,
-    fps: 0,
-    fpsDen: 1,
-    container: "mpegts",
-    codec: "h264",
-    h264Profile: "default",
-    gopMs: 0,
-    quality: 0,
-    ...overrides,
-  };
+  return plainProfile({ name: "P240", width: 426, height: 240, bitrate: 250_000, ...overrides });
 }
 
 /** A task as a stock orchestrator words it. */
