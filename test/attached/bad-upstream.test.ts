@@ -97,25 +97,12 @@ test("a fault of the pool itself is said, and costs the one task: it is answered
   await until(async () => (await lastReason()) === "a fault of the pool: the log is broken", 30_000);
 });
 
-test("a source without an end is given up after the time that a download has", async () => {
-  attached.orchestrator.source = (response) => {
-    response.writeHead(200);
-    const more = (): void => void response.write(Buffer.alloc(16_384));
-    const timer = setInterval(more, 50);
-    response.on("close", () => clearInterval(timer));
-    return true;
-  };
-  const outcome = await transcode();
-  expect(outcome).toMatchObject(lost);
-  expectOneLine(outcome, "the source did not come within 4000 ms");
-}, 20_000);
-
 const LIMIT_BYTES = 512 << 20;
 
 test.each([
   ["with a length beyond 300 MB", 300_000_001, ["the source is larger than it may be"]],
   [
-    "of unknown length",
+    "without a length and without an end",
     undefined,
     // Whichever limit a machine comes to first: all it may have, room for it, or its time.
     [

@@ -2,10 +2,10 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import tls from "node:tls";
 import { type Logger, openScope, silentLogger, systemClock } from "@openpool/base";
-import { createUploader, type UploadOrder, type UploadOutcome } from "@openpool/transcoder";
+import { createUploader, type UploadOrder } from "@openpool/transcoder";
 import { describe, expect, test } from "vitest";
-import { ADA, startTestPool, UNHURRIED_MS, until } from "../e2e/pool.ts";
-import { type Distance, startDistance } from "../peers/distance.ts";
+import { ADA, startTestPool, testClock, UNHURRIED_MS, until } from "../e2e/pool.ts";
+import { startDistance } from "../peers/distance.ts";
 import { behaviours, readyUpload } from "../peers/fake-transcoder.ts";
 import { readyRenditions, sourceSegment } from "../peers/media.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
@@ -21,18 +21,21 @@ test("an orchestrator 50 ms away gets many results at once, over several connect
   await using distance = await startDistance(orchestrator.addr, ONE_WAY_MS);
   await using secret = await writeSecret();
   const far = { addr: distance.addr, cliAddr: undefined };
-  await using pool = await startTestPool({ attached: attachedTo({ main: far }, secret.file, { gateways: false }) });
+  const clock = testClock();
+  const attached = attachedTo({ main: far }, secret.file, { gateways: false });
+  await using pool = await startTestPool({ attached }, { clock });
   await pool.transcoder({ secret: `${ADA}.rig`, capacity: STREAMS });
   await until(() => orchestrator.live[0]?.capacity === STREAMS, 60_000);
-  const outcomes = await Promise.all(
-    Array.from({ length: STREAMS }, async (_, stream) => {
-      const kinds: string[] = [];
-      for (let seq = 0; seq < SEGMENTS; seq++) {
-        const order = { session: `far-${stream}`, seq, durationMs: UNHURRIED_MS };
-        kinds.push((await orchestrator.transcode(order)).kind);
-      }
-      return kinds;
-    }),
+  const stream = async (session: string): Promise<readonly string[]> => {
+    const kinds: string[] = [];
+    for (let seq = 0; seq < SEGMENTS; seq++) {
+      kinds.push((await orchestrator.transcode({ session, seq, durationMs: UNHURRIED_MS })).kind);
+    }
+    return kinds;
+  };
+  // A source has four seconds, however busy this machine is.
+  const outcomes = await clock.whileStopped(() =>
+    Promise.all(Array.from({ length: STREAMS }, (_, i) => stream(`far-${i}`))),
   );
   expect(outcomes.flat().filter((kind) => kind !== "done")).toEqual([]);
   expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 0, broken: 0 });
@@ -110,13 +113,16 @@ test("an orchestrator that cannot be reached for a while gets the answers of its
   // Nobody had to wait for the registration to be found dead on its own.
   await until(() => orchestrator.live.length === 1, 60_000);
   worker.behaviour = readyUpload;
-  expect(await orchestrator.transcode({ session: "two", seq: 0, durationMs: UNHURRIED_MS })).toMatchObject({
-    kind: "done",
-  });
+  // The connection that sources came over is as dead: whoever is the first to use it loses a segment.
+  let next = 0;
+  await until(async () => {
+    const order = { session: `new-${next++}`, seq: 0, durationMs: UNHURRIED_MS };
+    return (await orchestrator.transcode(order)).kind === "done";
+  }, 60_000);
   expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 0, broken: 0 });
 }, 120_000);
 
-describe("a connection over which results go", () => {
+describe.concurrent("a connection over which results go", () => {
   const order = (
     taskId: bigint,
     parts = readyRenditions.map(({ data, pixels }) => ({ contentType: "video/mp2t", pixels, data })),
@@ -138,36 +144,21 @@ describe("a connection over which results go", () => {
     );
     return { orchestrator, distance, uploader, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
   };
-  const upload = async (
-    trouble: (distance: Distance) => void | Promise<void>,
-  ): Promise<{ readonly outcome: UploadOutcome; readonly results: number; readonly connections: number }> => {
+  test("is left alone while its orchestrator stands still: the result arrives once, and whole", async () => {
     await using world = await startUploads();
     const { orchestrator, distance, uploader } = world;
     expect((await uploader.upload(order(1n))).kind).toBe("taken");
-    const [outcome] = await Promise.all([uploader.upload(order(2n)), trouble(distance)]);
-    const results = orchestrator.results.filter(({ taskId }) => taskId === "2").length;
-    return { outcome, results, connections: distance.connections };
-  };
-
-  test("is left alone while its orchestrator stands still: the result arrives once, and whole", async () => {
-    const { outcome, results, connections } = await upload(async (distance) => {
-      const { release } = distance.hold();
-      // A new connection is tried for when a ping has waited in vain, and waits like the old one.
-      await until(() => distance.connections > 1, 30_000);
-      release();
-    });
-    expect(outcome).toEqual({ kind: "taken" });
-    expect(results).toBe(1);
-    expect(connections).toBe(2);
+    const second = uploader.upload(order(2n));
+    const { release } = distance.hold();
+    // A new connection is tried for when nothing was heard for too long, and waits like the old one.
+    await until(() => distance.connections > 1, 30_000);
+    release();
+    expect(await second).toEqual({ kind: "taken" });
+    expect(orchestrator.results.map(({ taskId }) => taskId)).toEqual(["1", "2"]);
+    expect(distance.connections).toBe(2);
   }, 60_000);
 
-  test("is given up when new ones are answered and it is not", async () => {
-    const { outcome, results } = await upload((distance) => distance.forget());
-    expect(outcome).toEqual({ kind: "taken" });
-    expect(results).toBe(1);
-  }, 60_000);
-
-  test("is given up though it was never without a result on its way, and all of them are brought again", async () => {
+  test("is given up when new ones are answered and it is not, though it was never without a result on its way: all are brought again", async () => {
     await using world = await startUploads();
     const { orchestrator, distance, uploader } = world;
     // Nobody says for now that the first one was taken.

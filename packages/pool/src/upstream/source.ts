@@ -40,8 +40,8 @@ export interface Download {
 
 /** A source that stands still for so long is given up. */
 const STALL_MS = 2_000;
-/** Who says nothing for so long on a kept connection is asked on a new one: there is time left for that. */
-const SILENCE_MS = 1_500;
+/** A kept connection that was idle for so long is closed: a router forgets it later, and then swallows what is asked over it. */
+const IDLE_MS = 60_000;
 
 /** Fetches sources, over kept connections, four seconds each at most, body included. */
 export interface Downloader extends AsyncDisposable {
@@ -55,9 +55,10 @@ export interface Downloader extends AsyncDisposable {
 export function createSourceDownloader(deps: { readonly memory: BodyMemory; readonly clock: Clock }): Downloader {
   const { memory, clock } = deps;
   // As a stock transcoder connects: no ALPN, so HTTP/1.1, and nothing verified.
+  const kept = { keepAlive: true, maxFreeSockets: 16, timeout: IDLE_MS } as const;
   const agents = {
-    "https:": new https.Agent({ keepAlive: true, maxFreeSockets: 16, rejectUnauthorized: false, ALPNProtocols: [] }),
-    "http:": new http.Agent({ keepAlive: true, maxFreeSockets: 16 }),
+    "https:": new https.Agent({ ...kept, rejectUnauthorized: false, ALPNProtocols: [] }),
+    "http:": new http.Agent(kept),
   };
 
   return {
@@ -86,7 +87,6 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
           agents,
           userAgent: "openpool",
           signal: ended.signal,
-          silence: { clock, ms: SILENCE_MS },
         });
       } catch (error) {
         return failure(`the source cannot be fetched: ${plainText(errorText(error), 200)}`);
