@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { openScreen } from "./screen.ts";
-import { type DemoState, summaryText, viewLines } from "./view.ts";
+import { type DemoState, payoutLines, summaryText, viewLines } from "./view.ts";
 
 const state: DemoState = {
   upMs: 83_000,
@@ -70,6 +70,39 @@ test.each([
   const lines = viewLines(state, { columns, rows });
   expect(lines.length).toBeLessThan(rows);
   for (const line of lines) expect([...plain(line)].length).toBeLessThan(columns);
+});
+
+test("what was paid is told with its intent, its transaction, and what everybody had before and after", () => {
+  const hash = `0x${"c0ffee".repeat(10)}beef`;
+  const payouts = {
+    chainUrl: "http://127.0.0.1:8545",
+    payer: "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F",
+    payerWei: 99_999_999_950_000_000_000_000n,
+    waitingFor: undefined,
+    last: {
+      id: "0197-run",
+      state: "done",
+      totalWei: 138_240_000_000n,
+      intents: [{ nonce: 3, hash, state: "final" }],
+      workers: [
+        { worker: "0x1111111111111111111111111111111111111111", beforeWei: 0n, afterWei: 82_944_000_000n },
+        { worker: "0x2222222222222222222222222222222222222222", beforeWei: 1n, afterWei: 55_296_000_001n },
+      ],
+    },
+  };
+  const told = [
+    "payouts     by 0x9d8A…5A4F (99999.99995 ETH) on the local chain http://127.0.0.1:8545",
+    "  run 0197-run: 0.00000013824 ETH to 2 workers, done",
+    `  nonce 3  ${hash}  final`,
+    "  0x1111…1111  0 ETH before, 0.000000082944 ETH after",
+    "  0x2222…2222  0.000000000000000001 ETH before, 0.000000055296000001 ETH after",
+  ];
+  expect(payoutLines(payouts)).toEqual(told);
+  const view = viewLines({ ...state, payouts }, { columns: 120, rows: 44 }).map(plain);
+  expect(view).toEqual(expect.arrayContaining(told.map((line) => `  ${line}`)));
+  // Before it is mined, and while it waits.
+  const waits = { ...payouts, last: undefined, waitingFor: "gas costs 3 gwei, the limit is 2" };
+  expect(payoutLines(waits).at(-1)).toBe("  gas costs 3 gwei, the limit is 2");
 });
 
 test("a small terminal leaves out what was paid and where things lie, never the keys and what just happened", () => {

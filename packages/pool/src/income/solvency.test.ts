@@ -65,6 +65,17 @@ describe("whether a pool can pay what it promised", () => {
     expect(solvencyOf(tight).wantedReserveWei).toBe(((ETH / 100n) * 2_302_585n) / 100_000n);
   });
 
+  test("amounts in warnings are exact and in ETH, as pages draw them", () => {
+    const { books } = calm;
+    const { warnings } = solvencyOf({
+      ...calm,
+      books: { ...books, heldWei: books.heldWei + 10n ** 24n + 1n, potsWei: -5n * 10n ** 17n, unsharedWei: 7n },
+    });
+    expect(warnings.map(({ text }) => text).join("\n")).toMatch(
+      /^What is there is \d+\.\d{17}1 ETH less than[^]* have cost 0\.5 ETH more than[^]*Fees of 0\.000000000000000007 ETH wait/m,
+    );
+  });
+
   test("what nobody can know is not made up", () => {
     const blind = { ...calm, income: undefined, chain: undefined };
     expect(solvencyOf(blind)).toMatchObject({

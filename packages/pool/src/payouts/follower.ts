@@ -1,3 +1,4 @@
+import { formatGwei } from "@openpool/base";
 import {
   haltPayouts,
   type PayoutContext,
@@ -105,7 +106,7 @@ export class IntentFollower {
     const ceilingWei = begun.maxFeeWei * BigInt(this.#settings.maxBump);
     if (more(last.maxFeeWei) > ceilingWei) {
       this.#waits.because(
-        `transaction ${last.hash} is not mined, and --payout-max-bump allows no more than ${this.#settings.maxBump} times the first fee of ${begun.maxFeeWei} wei`,
+        `transaction ${last.hash} is not mined, and --payout-max-bump allows no more than ${this.#settings.maxBump} times the first fee of ${formatGwei(begun.maxFeeWei)} gwei`,
       );
       return undefined;
     }
