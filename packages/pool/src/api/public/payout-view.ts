@@ -53,7 +53,7 @@ export interface PayoutViewDeps {
 }
 
 /** The newest runs, which every page shows some of, are kept for a moment. */
-const NEWEST = 25;
+const NEWEST = 51;
 const FRESH_MS = 3_000;
 /** Runs that are over, and so never change, are kept as they are shown; a few are made a day. */
 const KEPT_RUNS = 2_000;
