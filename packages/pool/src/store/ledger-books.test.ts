@@ -186,7 +186,7 @@ describe("whatever happens, in whatever order", () => {
           expect(rows).toBe(jobs);
           expect(await store.checkTotals()).toEqual([]);
         }),
-        { numRuns: times(8) },
+        { numRuns: times(16) },
       );
     },
     times(120_000),

@@ -210,7 +210,7 @@ test(
           }
         }
       }),
-      { numRuns: times(6) },
+      { numRuns: times(12) },
     );
     // Runs in which nothing happened would prove nothing.
     expect(settled + corrected).toBeGreaterThan(0);
