@@ -23,6 +23,8 @@ const rig = (called: string, more: Partial<RigView> = {}): RigView => ({
   failed: 0,
   claimsDiffered: 0,
   claimsLied: 0,
+  chosenLastHour: 0,
+  passedOverLastHour: 0,
   speeds: [],
   lastSeenMs: 0,
   lastWorkMs: undefined,

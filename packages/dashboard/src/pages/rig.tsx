@@ -104,7 +104,7 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
               <section className="section two">
                 <About rig={one} />
                 <Section bare title={text.rig.decisions} note={text.why.note}>
-                  <Decisions decisions={one.decisions.slice(0, 14)} />
+                  <Decisions decisions={one.decisions} />
                 </Section>
               </section>
               <Machine rig={one} />

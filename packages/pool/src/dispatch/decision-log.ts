@@ -1,4 +1,5 @@
 import { decided, type DecisionReason, decisionText, secondsFact } from "./decision-text.ts";
+import { HourCount } from "./hour-count.ts";
 import type { JobId, RigDecision } from "./types.ts";
 
 /** What all rigs share of one decision, so that remembering it at 300 rigs costs 300 pointers. */
@@ -39,61 +40,60 @@ interface Line {
   times: number;
 }
 
-/** The newest decisions about one rig, in a ring that is overwritten in place: nothing is allocated once it is full. */
+/**
+ * The newest decisions about one rig. What is said again of the same is one line with a number, or a stream that stays and a pool
+ * that is full would push out everything else within a minute.
+ */
 export class DecisionLog {
   readonly #limit: number;
+  /** Oldest first. */
   readonly #lines: Line[] = [];
-  #next = 0;
+  readonly #chosen = new HourCount();
+  readonly #passedOver = new HourCount();
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
   add(note: DecisionNote, why: PassedOver, expectedMs: number): void {
-    const last = this.#lines[(this.#next + this.#limit - 1) % this.#limit];
-    if (last !== undefined) {
+    const last = this.#lines.at(-1);
+    if (last?.note === note) {
       // A rig with several connections is looked at several times: the best of them speaks for it.
-      if (last.note === note) {
-        if (why === "chosen" || (last.why !== "chosen" && last.why !== "slower")) {
-          last.why = why;
-          last.expectedMs = expectedMs;
-        }
-        return;
+      if (why !== "chosen" && (last.why === "chosen" || last.why === "slower")) return;
+      if (why === "chosen" && last.why !== "chosen") {
+        this.#passedOver.add(note.atMs, -1);
+        this.#chosen.add(note.atMs);
       }
-      // A session that stays where it is, again: one line, or it would push out everything else.
-      const same = last.why === "chosen" && why === "chosen" && isSame(last.note.reason, note.reason);
-      if (same && last.note.session === note.session) {
-        last.note = note;
-        last.expectedMs = expectedMs;
-        last.times++;
-        return;
-      }
+      last.why = why;
+      last.expectedMs = expectedMs;
+      return;
     }
-    const line = this.#lines[this.#next];
-    if (line === undefined) {
-      this.#lines.push({ note, why, expectedMs, times: 1 });
-    } else {
-      line.note = note;
-      line.why = why;
-      line.expectedMs = expectedMs;
-      line.times = 1;
-    }
-    this.#next = (this.#next + 1) % this.#limit;
+    (why === "chosen" ? this.#chosen : this.#passedOver).add(note.atMs);
+    const at = this.#lines.findLastIndex((line) => line.why === why && saysTheSame(line.note, note, why));
+    const [again] = at >= 0 ? this.#lines.splice(at, 1) : [];
+    if (this.#lines.length >= this.#limit) this.#lines.shift();
+    this.#lines.push({ note, why, expectedMs, times: (again?.times ?? 0) + 1 });
+  }
+
+  /** Decisions of the last hour that chose this rig, and that did not. */
+  lastHour(nowMs: number): { readonly chosen: number; readonly passedOver: number } {
+    return { chosen: this.#chosen.sum(nowMs), passedOver: this.#passedOver.sum(nowMs) };
   }
 
   /** Newest first. */
   read(standingReason: string): RigDecision[] {
-    const out: RigDecision[] = [];
-    for (let back = 1; back <= this.#lines.length; back++) {
-      const line = this.#lines[(this.#next - back + 2 * this.#limit) % this.#limit];
-      if (line === undefined) continue;
-      const { note, why, expectedMs, times } = line;
+    return this.#lines.toReversed().map(({ note, why, expectedMs, times }) => {
       const reason = reasonOf(note, why, expectedMs, standingReason);
-      const chosen = why === "chosen";
-      out.push({ atMs: note.atMs, job: note.job, session: note.session, chosen, reason, times });
-    }
-    return out;
+      return { atMs: note.atMs, job: note.job, session: note.session, chosen: why === "chosen", reason, times };
+    });
   }
+}
+
+/** A session that stays where it is, or one more for which the rig was too busy or too bad. */
+function saysTheSame(a: DecisionNote, b: DecisionNote, why: PassedOver): boolean {
+  if (why === "chosen") return a.session === b.session && isSame(a.reason, b.reason);
+  // Who was better differs from one to the next.
+  return why !== "slower";
 }
 
 function isSame(a: DecisionReason | undefined, b: DecisionReason | undefined): boolean {

@@ -1127,6 +1127,25 @@ describe("why do I get no work", () => {
     expect(lines[0]).toMatchObject({ chosen: true, reason: { code: "chosen-stays" }, times: 499 });
   });
 
+  test("what is said again is counted, and pushes out nothing", () => {
+    const bench = new Bench();
+    bench.connect("a", { capacity: 2 });
+    bench.connect("b", { capacity: 1, capabilities: 2n });
+    for (let i = 0; i < 200; i++) for (const session of ["s", "t"]) bench.done(session, 10);
+    const [a, b] = [bench.dispatcher.decisions(rig("a")), bench.dispatcher.decisions(rig("b"))];
+    expect(a.map(({ session, times }) => ({ session, times }))).toEqual([
+      { session: "t", times: 199 },
+      { session: "s", times: 199 },
+      { session: "t", times: 1 },
+      { session: "s", times: 1 },
+    ]);
+    expect(b).toMatchObject([{ chosen: false, times: 2 }]);
+    expect(bench.view(rig("a"))).toMatchObject({ chosenLastHour: 400, passedOverLastHour: 0 });
+    expect(bench.view(rig("b"))).toMatchObject({ chosenLastHour: 0, passedOverLastHour: 2 });
+    bench.pass(2 * 3_600_000);
+    expect(bench.view(rig("a"))).toMatchObject({ chosenLastHour: 0 });
+  });
+
   test("a rig that nobody decided about is told why", () => {
     const bench = new Bench();
     bench.connect("a", { capacity: 4 });
@@ -1146,9 +1165,8 @@ describe("why do I get no work", () => {
     occupy(bench, 1);
     bench.submit("j", "s");
     for (let i = 0; i < 30; i++) bench.done(`o${i}`, 10, { need: needOf(2n), kind: "o" });
-    const full = bench.dispatcher.decisions(rig("a")).filter((line) => line.job === "j");
-    expect(full).toHaveLength(1);
-    expect(said(full[0])).toBe("not chosen: full");
+    const full = bench.dispatcher.decisions(rig("a")).filter((line) => said(line) === "not chosen: full");
+    expect(full).toMatchObject([{ times: 1 + 30 }]);
   });
 });
 

@@ -325,6 +325,7 @@ export function isAvoided(connection: Connection, nowMs: number): boolean {
 /** A rig as pages show it. */
 export function viewOf(rig: Rig, nowMs: number): RigView {
   const { reputation } = rig;
+  const decided = rig.log.lastHour(nowMs);
   const connections = Array.from(rig.connections, (connection): ConnectionView => {
     return {
       connection: connection.id,
@@ -356,6 +357,8 @@ export function viewOf(rig: Rig, nowMs: number): RigView {
     failed: reputation.failed,
     claimsDiffered: reputation.differed,
     claimsLied: reputation.lied,
+    chosenLastHour: decided.chosen,
+    passedOverLastHour: decided.passedOver,
     speeds: Array.from(reputation.times.entries(), ([kind, times]) => {
       return { kind, realTimeRatio: times.mean > 0 ? 1 / times.mean : 0, results: times.count };
     }),

@@ -101,7 +101,7 @@ export interface RigDecision {
   readonly session: string | undefined;
   readonly chosen: boolean;
   readonly reason: DecisionReason;
-  /** Decisions of the same kind in a row that this line stands for. */
+  /** Decisions of the same kind that this line stands for. */
   readonly times: number;
 }
 
@@ -131,6 +131,9 @@ export interface RigView {
   /** Results whose claim differed from what was measured, at all and grossly. */
   readonly claimsDiffered: number;
   readonly claimsLied: number;
+  /** Decisions of the last hour that chose it, and that did not. */
+  readonly chosenLastHour: number;
+  readonly passedOverLastHour: number;
   /** Seconds of source per second of work: by kind of work, the most recently used last. */
   readonly speeds: readonly { readonly kind: string; readonly realTimeRatio: number; readonly results: number }[];
   readonly lastSeenMs: number;

@@ -12,7 +12,7 @@ export const rigWhySchema = z.object({
   capacity: countSchema,
   streams: countSchema,
   freeAhead: countSchema.describe("rigs of others with a free place that a new stream would rather go to"),
-  chosenLastHour: countSchema.describe("of the decisions that are kept"),
+  chosenLastHour: countSchema.describe("routing decisions, give or take five minutes"),
   passedOverLastHour: countSchema,
   reasons: z.array(reasonSchema).describe("most important first"),
 });

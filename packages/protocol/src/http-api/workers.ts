@@ -149,7 +149,7 @@ export const decisionSchema = z.object({
   reason: z.string().describe("for people; names of other rigs may occur in it"),
   code: reasonSchema.shape.code,
   facts: reasonSchema.shape.facts,
-  times: z.number().int().min(1).describe("decisions of the same kind in a row that this line stands for"),
+  times: z.number().int().min(1).describe("decisions of the same kind that this line stands for"),
 });
 export type Decision = z.infer<typeof decisionSchema>;
 

@@ -273,12 +273,9 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
   const supply = supplyOf(live);
   const online = rigs.filter((rig) => rig.state !== "offline");
   const decisions = rigs.map((rig) => decisionsOf(context, worker, rig.rig, sinceMs));
-  const cases = rigs.map((rig, i) => {
-    const own = decisions[i] ?? [];
-    const count = (chosen: boolean): number =>
-      own.filter((one) => one.chosen === chosen).reduce((sum, one) => sum + one.times, 0);
+  const cases = rigs.map((rig) => {
     const ahead = rig.state === "online" ? supply.aheadOf(rig) : supply.freeRigs;
-    const facts = { live, rig, ahead, supply, chosen: count(true), passedOver: count(false) };
+    const facts = { live, rig, ahead, supply, chosen: rig.chosenLastHour, passedOver: rig.passedOverLastHour };
     return { rig, ahead, facts, reasons: rigReasons(facts) };
   });
   const streams = rigs.reduce((sum, rig) => sum + rig.streams, 0);

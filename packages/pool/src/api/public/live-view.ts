@@ -70,6 +70,8 @@ export function createLiveView(sources: LiveSources): {
       failed: view.failed,
       claimsDiffered: view.claimsDiffered,
       claimsLied: view.claimsLied,
+      chosenLastHour: view.chosenLastHour,
+      passedOverLastHour: view.passedOverLastHour,
       speeds: view.speeds,
       lastSeenMs: online ? clock.now() : wall(view.lastSeenMs),
       lastWorkMs: view.lastWorkMs === undefined ? undefined : wall(view.lastWorkMs),

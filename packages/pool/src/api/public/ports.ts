@@ -57,6 +57,9 @@ export interface LiveRig {
   readonly failed: number;
   readonly claimsDiffered: number;
   readonly claimsLied: number;
+  /** Routing decisions of the last hour that chose it, and that did not. */
+  readonly chosenLastHour: number;
+  readonly passedOverLastHour: number;
   readonly speeds: readonly { readonly kind: string; readonly realTimeRatio: number; readonly results: number }[];
   readonly lastSeenMs: number;
   readonly lastWorkMs: number | undefined;

@@ -69,6 +69,8 @@ export function liveRig(worker: WorkerAddress, rig: string, more: Partial<LiveRi
     failed: 1,
     claimsDiffered: 0,
     claimsLied: 0,
+    chosenLastHour: 0,
+    passedOverLastHour: 0,
     speeds: [{ kind: "h264 1280x720 → 3", realTimeRatio: 3.1, results: 12 }],
     lastSeenMs: nowMs,
     lastWorkMs: nowMs - 2_000,

@@ -64,7 +64,7 @@ export async function openWorld(
     rigsOf: (worker) => [...world.live.rigs.values()].filter((rig) => rig.worker === worker).map((rig) => rig.rig),
   });
   const rigs = [
-    liveRig(ada, "rig1"),
+    liveRig(ada, "rig1", { chosenLastHour: 4, passedOverLastHour: 1 }),
     liveRig(ada, "attic", {
       ...offline,
       standing: "probation",
