@@ -178,6 +178,7 @@ export function addPayoutsCommand(registry: Registry): void {
     .option("--token-price <TOKEN=UNITS>", "what the token was worth: its smallest units for one ETH", collect)
     .option("--also-payer <ADDRESS>", "this account or multisig paid workers since the backup, too", collect)
     .option("--no-other-payer", "since the backup nothing else paid workers; say it, or name all")
+    .option("--despite-pending", "what accounts of before sent may still be mined; whom it pays is held")
     .addHelpText(
       "after",
       `
@@ -321,9 +322,17 @@ interface ResumeFlags {
   readonly alsoPayer?: readonly string[];
   /** False where the flag is there. */
   readonly otherPayer?: boolean;
+  readonly despitePending?: boolean;
 }
 
-function resumeBody({ foreign, paidFor = [], tokenPrice = [], alsoPayer, otherPayer }: ResumeFlags): object {
+function resumeBody({
+  foreign,
+  paidFor = [],
+  tokenPrice = [],
+  alsoPayer,
+  otherPayer,
+  despitePending,
+}: ResumeFlags): object {
   const told = paidFor.map((one) => {
     const [payment, worker, ...more] = one.split("=");
     if (payment && worker && more.length === 0) return [payment, worker] as const;
@@ -340,6 +349,7 @@ function resumeBody({ foreign, paidFor = [], tokenPrice = [], alsoPayer, otherPa
     ...(priced.length === 0 ? {} : { unitsPerEth: Object.fromEntries(priced) }),
     ...(alsoPayer === undefined ? {} : { alsoPayers: alsoPayer }),
     ...(otherPayer === false ? { noOtherPayer: true } : {}),
+    ...(despitePending ? { despitePending } : {}),
   };
 }
 

@@ -28,6 +28,7 @@ const bodies = {
     paidFor: z.record(z.string().regex(/^0x([0-9a-fA-F]{40}|[0-9a-fA-F]{64}\/\d{1,6})$/), z.string()).optional(),
     alsoPayers: z.array(z.string()).max(100).optional(),
     noOtherPayer: z.boolean().optional(),
+    despitePending: z.boolean().optional(),
     // By token.
     unitsPerEth: z
       .record(
@@ -84,6 +85,7 @@ export function payoutRoutes(
       unitsPerEth = {},
       alsoPayers = [],
       noOtherPayer,
+      despitePending,
     } = parse(bodies.resume, request.body ?? {});
     const told = Object.entries(paidFor).map(([payment, whom]) => {
       const [hash, place] = payment.split("/");
@@ -98,6 +100,7 @@ export function payoutRoutes(
         unitsPerEth: new Map(priced),
         alsoPayers: alsoPayers.map(workerOf),
         noOtherPayer,
+        despitePending,
       }),
     );
   });

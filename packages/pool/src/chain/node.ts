@@ -16,7 +16,8 @@ export interface ChainNode {
   blockTime(number: number): Promise<number>;
   /** What an account, or undefined: everybody, did in a block. */
   transactionsIn(number: number, account: WorkerAddress | undefined): Promise<readonly MadeTransaction[]>;
-  transactionCount(account: WorkerAddress, at: "latest" | number): Promise<number>;
+  /** `pending`: with those that wait to be mined, as far as it knows of them. */
+  transactionCount(account: WorkerAddress, at: "latest" | "pending" | number): Promise<number>;
   /** Batches that a batch contract did, in blocks from the first to the last. */
   batchesIn(contract: WorkerAddress, first: number, last: number): Promise<readonly BatchDone[]>;
   receipt(hash: Hex): Promise<Receipt | undefined>;

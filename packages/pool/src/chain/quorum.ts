@@ -119,6 +119,13 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
         await onItsChain(node);
         return node.transactionCount(account, "latest");
       }),
+    async pendingNonce(account) {
+      const counts = await ask(async (node) => {
+        await onItsChain(node);
+        return node.transactionCount(account, "pending");
+      });
+      return Math.max(...counts);
+    },
     async settledNonce(account) {
       // What a quorum vouches for at least is not enough here: one that lies beside one that is silent would decide.
       const { latest, final } = await agreed(async (node) => {

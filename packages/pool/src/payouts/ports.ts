@@ -112,6 +112,8 @@ export interface Chain {
   lastBlock(): Promise<number>;
   /** As many transactions of an account as a quorum vouches for, final or not: its next nonce is no less. */
   nextNonce(account: WorkerAddress): Promise<number>;
+  /** The highest next nonce that any node knows of, with what waits to be mined: of that no node has to know all. */
+  pendingNonce(account: WorkerAddress): Promise<number>;
   /** An account's next nonce where all before it is final, in the same words of a quorum; undefined: not yet. */
   settledNonce(account: WorkerAddress): Promise<number | undefined>;
   /** An account's next nonce as it was at a time, unix ms. Nodes must keep state so old. */

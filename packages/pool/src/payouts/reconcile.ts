@@ -47,10 +47,10 @@ export interface ReconcileDeps {
 /**
  * Finds what the pool's accounts did on the chain and the books do not know: payments that were made after the books were
  * backed up, or by a transaction that took one of our nonces. Besides the one that pays now these are accounts of before
- * that have something left to be decided. Each payment is explained wholly by what the books say and by `how`, or nothing
+ * that have something left to be decided; of books that were set back all, which are watched from then on. Each payment is explained wholly by what the books say and by `how`, or nothing
  * is found at all.
  *
- * @throws PoolError `payout/unexplained`; `payout/not-final`, `payout/books-behind` and `payout/history-unreadable` where
+ * @throws PoolError `payout/unexplained`; `payout/still-pending`, `payout/not-final`, `payout/books-behind` and `payout/history-unreadable` where
  * nothing can be said yet.
  */
 export async function findUnknownPayments(
@@ -113,9 +113,9 @@ async function otherAccounts(
   for (const [account, nonces] of await store.accounts(chain.chainId)) {
     if (account === payer) continue;
     const known = nextKnown(nonces);
-    const mayBeForgotten = booksOfMs !== undefined || (nonces.guard !== undefined && known < nonces.guard);
-    const isAhead = mayBeForgotten && (await chain.nextNonce(account)) > known;
-    if (undecided.has(account) || isAhead) others.push(account);
+    const isAhead = async (): Promise<boolean> =>
+      nonces.guard !== undefined && known < nonces.guard && (await chain.nextNonce(account)) > known;
+    if (booksOfMs !== undefined || undecided.has(account) || (await isAhead())) others.push(account);
   }
   return others;
 }
@@ -139,6 +139,10 @@ async function findOf(
   const next = await chain.settledNonce(payer);
   if (next === undefined) {
     throw notFinal(`the last transactions of ${payer} are in blocks that are not final yet`);
+  }
+  // What the account that pays now handed out is made impossible by using up its nonces. With a key of before nobody can.
+  if (!account.current && booksOfMs !== undefined && !how.despitePending && (await chain.pendingNonce(payer)) > next) {
+    throw stillPending(payer);
   }
   const made = how.foreign === "all" ? [] : await unknownTransactions(account, next, deps);
   const lost = await decideIntents(payer, next, made, deps);
@@ -171,6 +175,13 @@ async function findOf(
   };
 }
 
+function stillPending(account: WorkerAddress): PoolError {
+  return new PoolError(
+    { code: "payout/still-pending" },
+    `${account}, which paid before, has transactions that wait to be mined: whom they pay would be paid twice. Who has its key starts the pool with it and resumes with that, which makes them impossible. Without the key: wait until they are mined, which needs cheaper gas, or forgotten by the nodes; or hold the workers that they pay (\`openpool workers hold\`) and say --despite-pending. If one is mined later, payouts halt and \`openpool payouts resume\` books it.`,
+  );
+}
+
 function notFinal(what: string): PoolError {
   return new PoolError({ code: "payout/not-final" }, `Payouts cannot go on yet: ${what}. Try again in a while.`);
 }
@@ -181,10 +192,13 @@ async function unknownTransactions(
   next: number,
   { store, chain }: ReconcileDeps,
 ): Promise<readonly MadeTransaction[]> {
-  const { last, floor } = (await store.accounts(chain.chainId)).get(payer) ?? {};
+  const nonces = (await store.accounts(chain.chainId)).get(payer) ?? {};
+  const { last, floor } = nonces;
   const undecided = (await store.openRuns())
     .flatMap(({ intents }) => intents)
     .filter((one) => isLive(one) && one.payer === payer && one.nonce < next);
+  // The books know all of it, and no node has to remember anything.
+  if (!current && undecided.length === 0 && next <= nextKnown(nonces)) return [];
   const signedMs = [
     ...undecided.flatMap(({ transactions }) => transactions.slice(0, 1).map((one) => one.signedAtMs)),
     (await store.lastSignedMs(chain.chainId, payer)) ?? booksOfMs ?? 0,

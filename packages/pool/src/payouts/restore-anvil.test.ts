@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "@openpool/base";
 import { parseAddress, type WorkerAddress } from "@openpool/protocol";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { calls, deployBatchPayer, openChain, parseKey, signerOfKey } from "../chain/index.ts";
 import { type LocalChain, startLocalChain } from "../chain/local-chain.ts";
 import { deployTestContract } from "../chain/testing/deploy-test-contract.ts";
@@ -404,6 +404,52 @@ test("what a key paid that is lost with the books' newest part is found, too, an
   expect(notOwed).toEqual([{ worker: ada, wei: 50n }]);
   await pool.expectBooksAreChain([ada, bob, carl]);
   expect((await pool.engine.plan({ dryRun: true })).run).toBeUndefined();
+});
+
+test("what a key of before handed out and nobody has mined stops a resume; mined after all it halts, and is booked", async () => {
+  const ada = newWorker();
+  const [lost, key] = [await newKey(), await newKey()];
+  const database = await openTestDatabase();
+  let restore;
+  let raws: readonly Hex[] = [];
+  onTestFinished(async () => void (await local.request("evm_setAutomine", [true])));
+  {
+    await using before = await openPayouts(database, lost, "transfers");
+    await before.owe(ada, 10n);
+    await before.payAll();
+    await before.owe(ada, 1_000n);
+    restore = await backup(database);
+    await local.request("evm_setAutomine", [false]);
+    const { run } = await before.engine.plan({ dryRun: false });
+    await before.engine.step();
+    const intents = (await before.engine.run(run?.id ?? ""))?.intents ?? [];
+    raws = intents.flatMap(({ transactions }) => transactions.map(({ raw }) => raw));
+    expect(raws).toHaveLength(1);
+  }
+  await using pool = await openPayouts(await restore(), key);
+  await expect(pool.engine.resume({ noOtherPayer: true })).rejects.toMatchObject({
+    info: { code: "payout/still-pending" },
+    message: expect.stringContaining(signerOfKey(parseKey(lost)).address),
+  });
+  const held = { noOtherPayer: true, despitePending: true };
+  expect(await pool.engine.resume(held)).toEqual({ found: [], notOwed: [], handedOut: [] });
+  // The nodes forget it, and everybody is paid by the new key.
+  await local.request("anvil_dropAllTransactions");
+  await local.request("evm_setAutomine", [true]);
+  await pool.payAll();
+  expect(await pool.chain.balance(ada)).toBe(1_010n);
+
+  await pool.owe(ada, 5n);
+  await pool.engine.plan({ dryRun: false });
+  for (const raw of raws) await local.request("eth_sendRawTransaction", [raw]);
+  await pool.engine.step();
+  expect((await pool.engine.status()).halted?.code).toBe("payout/nonce-ahead");
+  await pool.settleBlocks();
+  const { found, notOwed } = await pool.engine.resume();
+  expect(found).toMatchObject([{ worker: ada, amountWei: 1_000n }]);
+  expect(notOwed).toEqual([{ worker: ada, wei: 995n }]);
+  expect((await pool.engine.plan({ dryRun: true })).run).toBeUndefined();
+  await pool.expectBooksAreChain([ada]);
 });
 
 test("a payment of another key than its plan's, to two addresses of one worker, is booked as the chain has it", async () => {

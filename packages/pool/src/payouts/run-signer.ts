@@ -37,7 +37,7 @@ export class RunSigner {
     const open = lines.filter((line) => line.state === "planned" && line.method !== "safe");
     if (open.length === 0) return [];
     const prices = await this.#mayBegin(detail);
-    if (!prices || !signer) return [];
+    if (!prices || !signer || (await this.watchForgotten())) return [];
     const account = (await store.accounts(chain.chainId)).get(signer.address) ?? {};
     const nonce = await this.#nextNonce(signer.address, account);
     if (nonce === undefined) return [];
@@ -184,17 +184,20 @@ export class RunSigner {
   }
 
   /**
-   * Books that were set back may have forgotten payments that are still to be mined, of any account that ever paid: that
-   * halts as soon as it is seen.
+   * Books that were set back may have forgotten payments that are still to be mined, of any account that they know: that
+   * halts as soon as it is seen, which is answered.
    */
-  async watchForgotten(): Promise<void> {
+  async watchForgotten(): Promise<boolean> {
     const { store, chain } = this.#deps;
     for (const [payer, account] of await store.accounts(chain.chainId)) {
       const known = nextKnown(account);
       if (account.guard === undefined || known >= account.guard) continue;
       const onChain = await chain.nextNonce(payer);
-      if (onChain > known) await this.#haltAhead(payer, onChain, known);
+      if (onChain <= known) continue;
+      await this.#haltAhead(payer, onChain, known);
+      return true;
     }
+    return false;
   }
 
   async #haltAhead(payer: WorkerAddress, onChain: number, known: number): Promise<void> {

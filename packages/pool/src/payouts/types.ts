@@ -281,6 +281,8 @@ export interface ResumeHow {
   readonly alsoPayers?: readonly WorkerAddress[] | undefined;
   /** There were none of these: after a restore one of the two has to be said. */
   readonly noOtherPayer?: boolean | undefined;
+  /** Payments of accounts that do not pay any more wait to be mined, and whom they pay is held. */
+  readonly despitePending?: boolean | undefined;
   /** What tokens were worth when they were paid, in their smallest unit for one ETH: where nodes do not know it any more. */
   readonly unitsPerEth?: ReadonlyMap<WorkerAddress, bigint> | undefined;
 }

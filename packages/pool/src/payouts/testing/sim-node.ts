@@ -67,7 +67,7 @@ export class SimNode implements ChainNode {
     if (!block) throw new Error("no such block");
     return block;
   }
-  async transactionCount(_account: WorkerAddress, at: "latest" | number): Promise<number> {
+  async transactionCount(_account: WorkerAddress, at: "latest" | "pending" | number): Promise<number> {
     const blocks = this.#blocks();
     const block = typeof at === "number" ? this.#at(at) : blocks.at(-1);
     if (!block) throw new Error("no such block");
