@@ -15,6 +15,8 @@ const PACE_MS = 100;
 const FIRST_PLACES = 4;
 const MORE_PLACES = 3;
 const ALL_PLACES = FIRST_PLACES + MORE_PLACES;
+/** Tasks in hand, more than are ever taken from an orchestrator that has four places. */
+const HELD = 70;
 const FULL = { kind: "error", text: "no transcoders available" };
 /** In which a place is kept for who ends one stream and begins the next. */
 const PEAKS_MS = 11_000;
@@ -57,9 +59,24 @@ const comings = async () => {
 
 /** One that sends segment after segment. */
 interface Stream {
+  readonly session: string;
   readonly outcomes: Transcoded[];
   /** It rests while this is set, as between two segments. */
   resting: boolean;
+  /** A segment of it is under way. */
+  busy: boolean;
+}
+
+/** Nothing of a test is there for the next one, not even the memory of what came and went. */
+async function leaveNothing(sessions: readonly string[], rigs: readonly FakeTranscoder[]): Promise<void> {
+  for (const one of sessions) orchestrator.endSession(one);
+  for (const one of rigs) await one[Symbol.asyncDispose]();
+  await until(() => {
+    clock.skip(1_000);
+    return orchestrator.live.length === 0;
+  }, 60_000);
+  clock.skip(SESSION_IDLE_MS + 1_000);
+  await until(() => status()?.sessions === 0, 60_000);
 }
 
 /** All places that the pool offers are taken by streams that run. */
@@ -81,11 +98,13 @@ async function startFull() {
     return rig;
   };
   const open = (): Stream => {
-    const stream: Stream = { outcomes: [], resting: false };
-    const id = session();
+    const stream: Stream = { session: session(), outcomes: [], resting: false, busy: false };
     const run = async (): Promise<void> => {
       for (let seq = 0; running; await sleep(PACE_MS)) {
-        if (!stream.resting) stream.outcomes.push(await transcode(id, seq++));
+        if (stream.resting) continue;
+        stream.busy = true;
+        stream.outcomes.push(await transcode(stream.session, seq++));
+        stream.busy = false;
       }
     };
     streams.push(stream);
@@ -108,16 +127,18 @@ async function startFull() {
   await goOn();
   expect(await transcode(session())).toMatchObject(FULL);
   return {
+    streams,
     session,
     join,
     goOn,
     /** A rig comes, and so many streams with it. */
     async grow(taken: number) {
+      const name = `${BOB}.rig${names}`;
       const rig = await join(BOB, MORE_PLACES);
       await untilOffered(FIRST_PLACES, MORE_PLACES);
       const more = Array.from({ length: taken }, open);
       await goOn();
-      return { rig, streams: more };
+      return { rig, name, streams: more };
     },
     /** All is well with every stream and with the orchestrator; to whoever reads the events nothing happened. */
     async expectNothingLost(): Promise<void> {
@@ -129,15 +150,7 @@ async function startFull() {
     async [Symbol.asyncDispose]() {
       running = false;
       await Promise.all(runs);
-      for (const one of sessions) orchestrator.endSession(one);
-      for (const one of rigs) await one[Symbol.asyncDispose]();
-      // Nothing of it is there for the next one, not even the memory of what came and went.
-      await until(() => {
-        clock.skip(1_000);
-        return orchestrator.live.length === 0;
-      }, 60_000);
-      clock.skip(SESSION_IDLE_MS + 1_000);
-      await until(() => status()?.sessions === 0, 60_000);
+      await leaveNothing(sessions, rigs);
     },
   };
 }
@@ -168,6 +181,49 @@ test("what was added goes again with its worker when nobody is on it any more, a
   await untilOffered(FIRST_PLACES);
   expect(first).toMatchObject({ live: true, load: FIRST_PLACES });
   await full.expectNothingLost();
+}, 240_000);
+
+test("while a rig drains, a full orchestrator keeps what runs there; as streams end it comes down to the places that are left", async () => {
+  await using full = await startFull();
+  const { name } = await full.grow(MORE_PLACES);
+  expect(await transcode(full.session())).toMatchObject(FULL);
+  const { admin } = pool.running.node;
+  await admin.drainRig(name);
+  await full.goOn();
+  await full.expectNothingLost();
+  expect(inAll("capacity")).toBe(ALL_PLACES);
+  // Nobody comes in the place of those that end, whichever registration they were on.
+  for (const stream of [full.streams[0]!, full.streams[1]!, full.streams.at(-1)!]) {
+    stream.resting = true;
+    await until(() => !stream.busy, 60_000);
+    orchestrator.endSession(stream.session);
+    await full.goOn();
+  }
+  await until(() => inAll("capacity") === FIRST_PLACES && inAll("load") === FIRST_PLACES, 60_000);
+  await full.expectNothingLost();
+  expect(await transcode(full.session())).toMatchObject(FULL);
+  await admin.undrainRig(name);
+}, 240_000);
+
+test("an orchestrator that is offered much less may still give what it has places for, beside all that it gave before", async () => {
+  let release = (): void => {};
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  const join = (owner: string, capacity: number) =>
+    pool.transcoder({ secret: `${owner}.rig${names++}`, capacity, behaviour: behaviours.when(() => gate) });
+  const few = await join(ADA, FIRST_PLACES);
+  const many = await join(BOB, HELD);
+  await untilOffered(FIRST_PLACES + HELD);
+  const sessions = Array.from({ length: HELD }, () => `session${names++}`);
+  const held = sessions.map((session) => transcode(session));
+  await until(() => status()?.tasksInFlight === HELD, 60_000);
+  await many[Symbol.asyncDispose]();
+  await untilOffered(FIRST_PLACES);
+  sessions.push(`session${names++}`);
+  const fresh = transcode(sessions.at(-1)!);
+  await Promise.race([until(() => status()?.tasksInFlight === HELD + 1, 60_000), fresh]);
+  release();
+  expect((await Promise.all([...held, fresh])).filter(({ kind }) => kind !== "done")).toEqual([]);
+  await leaveNothing(sessions, [few]);
 }, 240_000);
 
 test("a worker with more capabilities is one more registration, and no stream that runs is moved", async () => {

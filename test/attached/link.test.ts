@@ -2,12 +2,17 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import http2 from "node:http2";
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Logger, silentLogger } from "@openpool/base";
-import { decodeGrpcFrame, RegisterRequestSchema } from "@openpool/protocol";
+import { type Logger, silentLogger, systemClock } from "@openpool/base";
+import { capabilitySetFromWords, decodeGrpcFrame, RegisterRequestSchema } from "@openpool/protocol";
 import { expect, test } from "vitest";
+import { createBodyMemory } from "../../packages/pool/src/bodies/body-memory.ts";
+import { openLink } from "../../packages/pool/src/upstream/link.ts";
+import { Upstreams } from "../../packages/pool/src/upstream/upstreams.ts";
 import { dump, headerOf, readJson, type RecordedFile } from "../conformance/recorded.ts";
 import { ADA, startTestPool, until } from "../e2e/pool.ts";
-import { attachedTo, writeSecret } from "./pool.ts";
+import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
+import { parseHostPort } from "../peers/wire.ts";
+import { attachedTo, SECRET, writeSecret } from "./pool.ts";
 
 /** Orchestrators that are not there, to be tried at once. */
 const GONE = 20;
@@ -101,4 +106,93 @@ test("a recorded refusal of a wrong secret is understood, and who is away is tri
   expect(new Set(firsts).size).toBeGreaterThan(GONE / 4);
   const sum = (list: readonly number[]): number => list.reduce((total, one) => total + one, 0);
   expect(sum(round(2))).toBeGreaterThan(sum(firsts));
+}, 120_000);
+
+const PLAIN = { capabilities: 0b011n, version: "0.9.1" };
+const OTHER = { capabilities: 0b101n, version: "0.9.1" };
+
+/** An orchestrator that takes no registration of one ability for as long as the test wants. */
+async function startPicky() {
+  const orchestrator = await startStockOrchestrator({ secret: SECRET });
+  orchestrator.refuse = ({ capabilities }) =>
+    capabilitySetFromWords(capabilities?.bitstring ?? []) === OTHER.capabilities ? "not today" : undefined;
+  const registered = (): readonly bigint[] => orchestrator.live.map(({ capabilities }) => capabilities);
+  return Object.assign(orchestrator, {
+    untilRegistered: (...abilities: readonly bigint[]) =>
+      until(() => registered().toSorted().join() === abilities.join(), 60_000),
+  });
+}
+
+test("a registration that cannot be had keeps no other from being made, and none that nothing stands for", async () => {
+  await using orchestrator = await startPicky();
+  await using link = openLink(
+    { name: "main", address: parseHostPort(orchestrator.addr), secret: () => Promise.resolve(SECRET) },
+    {
+      clock: systemClock,
+      logger: silentLogger,
+      sessionsOn: () => 1,
+      opening: (fingerprint) => ({ fingerprint, number: 0, life: 0, highestTask: -1n, beside: false }),
+      ended() {},
+      onNotify() {},
+      onState() {},
+    },
+  );
+  link.offer([
+    { ...OTHER, capacity: 2 },
+    { ...PLAIN, capacity: 4 },
+  ]);
+  await orchestrator.untilRegistered(PLAIN.capabilities);
+  await until(() => link.state.kind === "registered", 60_000);
+  expect(link.complete).toBe(false);
+  link.offer([{ ...OTHER, capacity: 2 }]);
+  await orchestrator.untilRegistered();
+  await until(() => link.state.kind === "waiting", 60_000);
+  orchestrator.refuse = undefined;
+  await orchestrator.untilRegistered(OTHER.capabilities);
+  await until(() => link.complete, 60_000);
+}, 120_000);
+
+test("a process of the pool has taken over when each ability is registered, and hands on only those that are", async () => {
+  await using orchestrator = await startPicky();
+  await using secret = await writeSecret();
+  const offers = [
+    { ...PLAIN, capacity: 4 },
+    { ...OTHER, capacity: 2 },
+  ];
+  const saved = (which: typeof offers) =>
+    which.map((one) => ({ name: "main", ...one, capabilities: one.capabilities.toString() }));
+  let snapshot: unknown = { v: 1, at: systemClock.now(), offers: saved(offers) };
+  const unused = (): never => {
+    throw new Error("no task is given");
+  };
+  await using upstreams = await Upstreams.open(
+    { attached: attachedTo({ main: orchestrator }, secret.file), price: { pricePerUnitWei: 1n, pixelsPerUnit: 1n } },
+    {
+      desk: { run: unused, inputComplete: unused, abandon: unused, endSession: unused },
+      memory: createBodyMemory(1 << 20),
+      store: {
+        append: () => Promise.resolve(),
+        upstreams: () => Promise.resolve([]),
+        putUpstream: unused,
+        getSnapshot: (name) => Promise.resolve(name === "upstream-offers" ? snapshot : undefined),
+        putSnapshot: (_name, value) => Promise.resolve(void (snapshot = value)),
+      },
+      logger: silentLogger,
+      clock: systemClock,
+      priceRule: () => "configured",
+      room: () => ({
+        supplies: offers.map((one) => ({ ...one, reserve: 0 })),
+        gateways: { sessions: 0, present: false },
+      }),
+    },
+  );
+  await until(() => upstreams.status()[0]?.state === "registered", 60_000);
+  expect(orchestrator.live.map(({ capabilities }) => capabilities)).toEqual([PLAIN.capabilities]);
+  expect(await upstreams.takenOver(0)).toBe(false);
+  await upstreams.save();
+  expect(snapshot).toMatchObject({ offers: saved(offers.slice(0, 1)) });
+  orchestrator.refuse = undefined;
+  expect(await upstreams.takenOver(60_000)).toBe(true);
+  await upstreams.save();
+  expect(snapshot).toMatchObject({ offers: saved(offers) });
 }, 120_000);

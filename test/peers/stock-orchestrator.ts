@@ -146,6 +146,8 @@ export interface StockOrchestrator extends AsyncDisposable {
   source: ((response: http.ServerResponse, path: string) => boolean) | undefined;
   /** How a result is answered that was taken; undefined: as it should be. */
   answer: ((stream: http2.ServerHttp2Stream) => void) | undefined;
+  /** What it says to a registration in place of taking it, as no stock one does; undefined: it takes it. */
+  refuse: ((request: RegisterRequest) => string | undefined) | undefined;
   /** With which status a proxy before it refuses a result, by its content type; undefined: it lets it through. */
   proxy: ((contentType: string) => number | undefined) | undefined;
   /** Serves a source at a path. */
@@ -256,6 +258,8 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     };
     if (request.secret !== self.secret) return refuse("invalid secret");
     if (request.capacity <= 0n) return refuse("zero capacity");
+    const refusal = self.refuse?.(request);
+    if (refusal !== undefined) return refuse(refusal);
     let opened = false;
     const open = (): void => {
       if (opened) return;
@@ -592,6 +596,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
     price: options.price,
     source: undefined,
     answer: undefined,
+    refuse: undefined,
     proxy: undefined,
     serve: (path, data) => void sources.set(path, data),
     transcode(order) {

@@ -245,7 +245,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           clock,
           priceRule: () => books.terms.current.priceSource,
           room: () => ({
-            offers: dispatcher.promise(),
+            supplies: dispatcher.promise(),
             gateways: { sessions: gateways.sessions.count, present: servesGateways },
           }),
         },

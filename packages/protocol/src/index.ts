@@ -38,6 +38,7 @@ export {
   type Ability,
   announcedVersion,
   compareVersions,
+  isAsAble,
   misfit,
   type Need,
   needFromWire,

@@ -71,6 +71,11 @@ export function misfit(ability: Ability, need: Need): "capabilities" | "version"
   return isSubset(need.capabilities, ability.capabilities) ? undefined : "capabilities";
 }
 
+/** Whoever has the first can do whatever one can who has the second. */
+export function isAsAble(one: Ability, other: Ability): boolean {
+  return misfit(one, needOf(other.capabilities, other.version)) === undefined;
+}
+
 /** The newest version among several that a pool may announce: work comes by its own code, too. */
 export function announcedVersion(versions: Iterable<string>): string {
   let newest = "";

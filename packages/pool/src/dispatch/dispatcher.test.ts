@@ -1072,13 +1072,45 @@ describe("a job that asks for a version", () => {
     bench.connect("new1", { version: "0.9.0", capabilities: 1n, capacity: 3 });
     bench.connect("new2", { version: "0.9.0", capabilities: 1n, capacity: 4 });
     expect(promised()).toEqual([
-      { version: "0.8.8", capabilities: 3n, capacity: 2 },
-      { version: "0.9.0", capabilities: 1n, capacity: 7 },
+      { version: "0.8.8", capabilities: 3n, capacity: 2, reserve: 0 },
+      { version: "0.9.0", capabilities: 1n, capacity: 7, reserve: 0 },
     ]);
     bench.dispatcher.drain(rig("new1"), bench.nowMs);
-    expect(promised()[1]).toMatchObject({ capacity: 4 });
+    expect(promised()[1]).toMatchObject({ capacity: 4, reserve: 3 });
     bench.disconnect("old");
     expect(promised()).toHaveLength(1);
+  });
+
+  test("is promised to who has it already while the only worker that has it is drained, and to whoever comes while it is barred", () => {
+    const bench = new Bench({ barredAfterLies: 1 });
+    const promised = () => bench.dispatcher.promise().map(({ capacity, reserve }) => [capacity, reserve]);
+    bench.connect("plain", { capabilities: 1n, capacity: 3 });
+    bench.connect("able", { capabilities: 3n, capacity: 2 });
+    bench.dispatcher.drain(rig("able"), bench.nowMs);
+    expect(promised()).toEqual([
+      [3, 0],
+      [0, 2],
+    ]);
+    bench.dispatcher.undrain(rig("able"), bench.nowMs);
+    const { attempt } = only(bench.submit("j", "s", { need: needOf(2n) }), "assign");
+    bench.dispatcher.claimDiffered(attempt, "lies", bench.nowMs);
+    bench.accept(attempt);
+    expect(bench.view(rig("able")).standing).toBe("barred");
+    expect(promised()).toEqual([
+      [3, 0],
+      [2, 0],
+    ]);
+    bench.connect("better", { capabilities: 7n, capacity: 9 });
+    expect(promised()).toEqual([
+      [3, 0],
+      [0, 2],
+      [9, 0],
+    ]);
+    bench.dispatcher.finishUp("better" as ConnectionId, bench.nowMs);
+    expect(promised()).toEqual([
+      [3, 0],
+      [2, 0],
+    ]);
   });
 });
 

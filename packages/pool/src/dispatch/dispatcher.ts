@@ -1,4 +1,4 @@
-import { type Ability, formatRig, type Need, needKey, type RigName } from "@openpool/protocol";
+import { formatRig, type Need, needKey, type RigName } from "@openpool/protocol";
 import { Chooser, demerits } from "./choice.ts";
 import { decided, type DecisionReason } from "./decision-text.ts";
 import { DueHeap } from "./due-heap.ts";
@@ -22,6 +22,7 @@ import type {
   ReputationSnapshot,
   RigDecision,
   RigView,
+  Supply,
 } from "./types.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
@@ -331,8 +332,8 @@ export class Dispatcher {
     return this.#roster.capacity();
   }
 
-  /** What can be promised to others, ability by ability: not by rigs that are draining or only used in need. */
-  promise(): (Ability & { readonly capacity: number })[] {
+  /** What can be promised to others, ability by ability. */
+  promise(): Supply[] {
     return this.#roster.promise();
   }
 

@@ -1,10 +1,18 @@
-import { type Ability, formatRig, misfit, type Need, needKey, type RigName } from "@openpool/protocol";
+import { type Ability, formatRig, isAsAble, misfit, type Need, needKey, type RigName } from "@openpool/protocol";
 import { DecisionLog } from "./decision-log.ts";
 import type { AbilityGroup, Connection, Job, Rig } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
 import type { DispatchOptions } from "./options.ts";
 import { parseReputation, Reputation } from "./reputation.ts";
-import type { ConnectionId, ConnectionOffer, ConnectionView, ReputationSnapshot, RigMemory, RigView } from "./types.ts";
+import type {
+  ConnectionId,
+  ConnectionOffer,
+  ConnectionView,
+  ReputationSnapshot,
+  RigMemory,
+  RigView,
+  Supply,
+} from "./types.ts";
 
 /** Who is there and who is remembered: rigs, their connections, and what those can do. */
 export class Roster {
@@ -220,7 +228,7 @@ export class Roster {
     let others = false;
     for (const connection of this.#list) {
       if (!this.isAble(connection) || isDraining(connection)) continue;
-      const barred = connection.rig.reputation.standing === "barred";
+      const barred = isBarred(connection);
       others ||= !barred;
       if (connection.uses.size >= connection.capacity) continue;
       // Late once is slow; late twice without a word in between is probably hung.
@@ -241,15 +249,25 @@ export class Roster {
     return this.#list.reduce((sum, connection) => sum + (isDraining(connection) ? 0 : connection.capacity), 0);
   }
 
-  /** What those that are not draining or only used in need can do: each ability, with the places of all that have it. */
-  promise(): (Ability & { readonly capacity: number })[] {
-    const usable = this.#list.filter((connection) => !isDraining(connection));
-    const good = usable.filter((connection) => connection.rig.reputation.standing !== "barred");
-    const places = new Map<AbilityGroup, number>();
-    for (const { group, capacity } of good.length > 0 ? good : usable) {
-      places.set(group, (places.get(group) ?? 0) + capacity);
+  /** Each ability that is there. Barred rigs count for whoever comes only where no better one can do what they can. */
+  promise(): Supply[] {
+    const good = new Set<AbilityGroup>();
+    for (const connection of this.#list) {
+      if (!isDraining(connection) && !isBarred(connection)) good.add(connection.group);
     }
-    return Array.from(places, ([{ ability }, capacity]) => ({ ...ability, capacity }));
+    const places = new Map<AbilityGroup, { capacity: number; reserve: number; readonly isMatched: boolean }>();
+    for (const connection of this.#list) {
+      const { group, capacity, finishing } = connection;
+      if (finishing) continue;
+      let sum = places.get(group);
+      if (sum === undefined) {
+        sum = { capacity: 0, reserve: 0, isMatched: [...good].some((one) => isAsAble(one.ability, group.ability)) };
+        places.set(group, sum);
+      }
+      const open = !isDraining(connection) && (!isBarred(connection) || !sum.isMatched);
+      sum[open ? "capacity" : "reserve"] += capacity;
+    }
+    return Array.from(places, ([{ ability }, { capacity, reserve }]) => ({ ...ability, capacity, reserve }));
   }
 
   /** What was learnt about rigs. */
@@ -316,6 +334,10 @@ const NOTHING: Ability = { capabilities: 0n, version: "" };
 
 export function isDraining(connection: Connection): boolean {
   return connection.draining || connection.finishing || connection.rig.draining;
+}
+
+function isBarred({ rig }: Connection): boolean {
+  return rig.reputation.standing === "barred";
 }
 
 export function isAvoided(connection: Connection, nowMs: number): boolean {

@@ -105,6 +105,14 @@ export interface RigDecision {
   readonly times: number;
 }
 
+/** Places of all rigs that have one ability. */
+export interface Supply extends Ability {
+  /** For whoever comes. */
+  readonly capacity: number;
+  /** Only for who is there already: of rigs that are draining, or barred where others can do what they can. */
+  readonly reserve: number;
+}
+
 /** A rig as pages show it. Times are monotonic milliseconds. */
 export interface RigView {
   readonly rig: RigName;

@@ -99,11 +99,12 @@ export class Sessions {
   }
 
   /** Ends streams that have been silent for too long; with arguments, some of them after a shorter silence. */
-  expire(idleMs = this.#idleMs, which: (key: string) => boolean = () => true): void {
-    const before = this.#clock.monotonicMs() - idleMs;
+  expire(idleMs = this.#idleMs, which: (key: string, silentMs: number) => boolean = () => true): void {
+    const now = this.#clock.monotonicMs();
     for (const stream of this.#streams.values()) {
-      if (stream.lastMs > before) return;
-      if (stream.inFlight === 0 && which(stream.key)) this.#drop(stream);
+      const silentMs = now - stream.lastMs;
+      if (silentMs < idleMs) return;
+      if (stream.inFlight === 0 && which(stream.key, silentMs)) this.#drop(stream);
     }
   }
 

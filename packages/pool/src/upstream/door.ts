@@ -21,7 +21,8 @@ import type { Store } from "../store/types.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { OrchestratorLives } from "./life.ts";
 import { type Link, type LinkState, openLink } from "./link.ts";
-import { capacityOf, type Offer, sameAbility } from "./offers.ts";
+import { capacityFor, capacityOf, type Offer, sameAbility } from "./offers.ts";
+import { MostLately } from "./most-lately.ts";
 import type { NotifiedBy } from "./part.ts";
 import { createPriceReader, type PriceReader, type Quote } from "./price.ts";
 import { createSourceDownloader, type Downloader, sourceUrl } from "./source.ts";
@@ -39,9 +40,9 @@ export interface UpstreamDoorOptions extends UpstreamOptions {
 }
 
 export interface UpstreamDoorDeps {
-  readonly desk: JobDesk;
+  readonly desk: Pick<JobDesk, "run" | "inputComplete" | "abandon" | "endSession">;
   readonly memory: BodyMemory;
-  readonly store: Store;
+  readonly store: Pick<Store, "append">;
   readonly logger: Logger;
   readonly clock: Clock;
   /** What the terms say now of where prices come from. */
@@ -85,6 +86,11 @@ const CUT_THROUGH_FROM_BYTES = 8 * 1024;
 /** Tasks at once for each session that was offered: an orchestrator runs a session's segments one by one. */
 const TASKS_PER_SESSION = 4;
 const LEAST_TASKS = 64;
+/**
+ * So long, at least, the orchestrator may still give what it was offered before: it hears of fewer places when another registration
+ * has been taken, and what it sent until then is under way.
+ */
+const SHRINK_GRACE_MS = 15_000;
 const CONTENT_TYPES = { mpegts: "video/mp2t", mp4: "video/mp4" } as const;
 
 interface RunningTask {
@@ -123,7 +129,8 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #budget: (key: string) => boolean;
   #registered = false;
   #offered: readonly Offer[] = [];
-  #mostTasks = LEAST_TASKS;
+  /** Sessions that it may have by right. */
+  readonly #granted: MostLately;
   readonly #lives = new OrchestratorLives();
   #answered = 0;
   #failed = 0;
@@ -138,6 +145,7 @@ export class UpstreamDoor implements AsyncDisposable {
     this.#source = `upstream:${options.name}`;
     this.#newJobId = createUuidV7(() => clock.now());
     this.#budget = createEventBudget({ burst: 60, perMinute: 30 }, clock);
+    this.#granted = new MostLately(clock, SHRINK_GRACE_MS);
     this.#streams = new Streams(this.#source, clock, (key) => this.#streamEnded(key));
     this.#price = this.#scope.use(
       createPriceReader(
@@ -188,6 +196,17 @@ export class UpstreamDoor implements AsyncDisposable {
     return this.#link.state.kind === "registered";
   }
 
+  /** Everything that is offered is registered. */
+  get complete(): boolean {
+    return this.#link.complete;
+  }
+
+  /** Whether something of that ability is registered. */
+  has(ability: Ability): boolean {
+    const { state } = this.#link;
+    return state.kind === "registered" && capacityFor(ability, state.offers) > 0;
+  }
+
   /** The operator took the pool out of this orchestrator. */
   get drained(): boolean {
     return this.#drained;
@@ -201,10 +220,16 @@ export class UpstreamDoor implements AsyncDisposable {
   /** What to be registered with; nothing: not at all. Running tasks are answered whatever happens. */
   offer(offers: readonly Offer[]): void {
     this.#offered = this.#drained ? [] : offers;
-    // Who leaves still gets what crossed the goodbye, beside all that is running.
-    if (this.#offered.length > 0) this.#mostTasks = Math.max(LEAST_TASKS, TASKS_PER_SESSION * capacityOf(offers));
+    this.#grant();
     // The first sessions come with the registration, and are paid at the price of that moment.
     void this.#price.asked.then(() => this.#link.offer(this.#offered));
+  }
+
+  /** What is registered counts until it is not any more, whatever is offered by now. */
+  #grant(): void {
+    const { state } = this.#link;
+    const registered = state.kind === "registered" ? capacityOf(state.offers) : 0;
+    this.#granted.current = Math.max(capacityOf(this.#offered), registered);
   }
 
   /** Ends streams that have been silent for too long. Call it every now and then. */
@@ -236,6 +261,7 @@ export class UpstreamDoor implements AsyncDisposable {
 
   #onState(state: LinkState): void {
     const { logger } = this.#deps;
+    this.#grant();
     const registered = state.kind === "registered";
     if (registered && !this.#registered) {
       const capacity = capacityOf(state.offers);
@@ -319,7 +345,7 @@ export class UpstreamDoor implements AsyncDisposable {
       const reason = `nobody can do what it asks for: ${notified.text}`;
       return this.#lose(running, notified.text, reason);
     }
-    if (this.#tasks.size > this.#mostTasks) {
+    if (this.#tasks.size > Math.max(LEAST_TASKS, TASKS_PER_SESSION * this.#granted.most)) {
       return this.#lose(running, INVALID_VIDEO, "more tasks at once than the pool offered to take");
     }
     const session = this.#streams.of(notified, running.from, this.#quote());

@@ -2,13 +2,13 @@ import { type Clock, createBackoff, errorText, formatHostPort, type HostPort, ty
 import { type NotifySegment, registerText } from "@openpool/protocol";
 import type { RegistrationEnd } from "@openpool/transcoder";
 import type { Opening } from "./life.ts";
-import { capacityOf, type Offer, sameOffers } from "./offers.ts";
+import { capacityOf, type Offer, sameAbility, sameOffers } from "./offers.ts";
 import { type NotifiedBy, openPart, type Part } from "./part.ts";
 import { planOffers } from "./parts.ts";
 
 /**
  * idle → connecting → registered → waiting → connecting …; refused is waiting for the operator: it is tried again, slowly,
- * with the secret read anew. Registered is it once everything is offered, and as long as anything is.
+ * with the secret read anew. Registered is it once everything was tried, and as long as anything is.
  */
 export type LinkState =
   /** Nothing is offered: no rig is connected, or the pool was taken out of this orchestrator. */
@@ -40,6 +40,8 @@ export interface LinkDeps {
 /** Stays registered with one orchestrator for as long as there is something to offer. */
 export interface Link extends AsyncDisposable {
   readonly state: LinkState;
+  /** Everything that is offered is registered, and something is. */
+  readonly complete: boolean;
   /** Nothing: take no more tasks. Running ones are not touched, by this or by any other change of what is offered. */
   offer(offers: readonly Offer[]): void;
   /** No session runs any more: what grew in parts can become one registration again. */
@@ -52,11 +54,14 @@ const REFUSED_RETRY_MS = 15_000;
 /** How often a refused secret is compared with what stands in its place now. */
 const SECRET_LOOK_MS = 1_000;
 
+const IDLE: LinkState = { kind: "idle" };
+const CONNECTING: LinkState = { kind: "connecting" };
+
 export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   const { clock, logger } = deps;
   const closing = new AbortController();
   const backoff = createBackoff({ initialMs: 150, factor: 1.8, maxMs: 20_000, jitter: 0.5 });
-  let state: LinkState = { kind: "idle" };
+  let state = IDLE;
   let wanted: readonly Offer[] = [];
   /** The registrations that count. Those that have said goodbye are only listened to. */
   let parts: readonly Part[] = [];
@@ -65,24 +70,46 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   let wake = (): void => {};
   let triedSecret = "";
 
-  const become = (next: LinkState): void => {
+  /** What is shown while something is offered and nothing is registered. */
+  let trouble: LinkState = CONNECTING;
+
+  const plan = () =>
+    planOffers(
+      parts.map((part) => ({
+        part,
+        offer: part.offer,
+        capacity: part.offer.capacity,
+        sessions: deps.sessionsOn(part),
+      })),
+      wanted,
+    );
+  const show = (): void => {
+    const next: LinkState =
+      parts.length > 0
+        ? { kind: "registered", offers: parts.map(({ offer }) => offer) }
+        : wanted.length > 0
+          ? trouble
+          : IDLE;
+    if (next === state) return;
     state = next;
     deps.onState(next);
   };
-  /** Tells what there is, if there is anything. */
-  const becomeRegistered = (): void => {
-    if (parts.length > 0) become({ kind: "registered", offers: parts.map(({ offer }) => offer) });
+  const leave = (those: readonly { readonly part: Part }[]): void => {
+    parts = parts.filter((part) => !those.some((one) => one.part === part));
+    for (const { part } of those) part.leave();
   };
-  const leave = (those: readonly Part[]): void => {
-    parts = parts.filter((part) => !those.includes(part));
-    for (const part of those) part.leave();
+  /** Leaves what nothing has to come for. */
+  const leaveSurplus = (): void => {
+    const { abilities, over } = plan();
+    leave([...abilities.flatMap((one) => (one.open ? [] : one.leave)), ...over]);
+    show();
   };
   const onLost = (part: Part, text: string): void => {
     if (closing.signal.aborted) return;
     parts = parts.filter((one) => one !== part);
     lost = { text, good: clock.monotonicMs() - part.sinceMs >= GOOD_AFTER_MS };
-    becomeRegistered();
-    if (parts.length === 0) become({ kind: "waiting", why: text, retryInMs: 0, failures: 0 });
+    trouble = { kind: "waiting", why: text, retryInMs: 0, failures: 0 };
+    show();
     wake();
   };
   const rest = (ms: number): Promise<void> =>
@@ -113,24 +140,26 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
     return undefined;
   };
 
+  /** Opens what is missing, all of it at once: one that cannot be opened keeps no other waiting. */
+  const openMissing = async (): Promise<RegistrationEnd | undefined> => {
+    const ends = await Promise.all(
+      plan().abilities.map(async ({ open: offer, leave: those }) => {
+        const end = offer && (await open(offer));
+        // The new one is up: sessions of those that it stands for move over with their next segment.
+        if (!end) leave(those);
+        return end;
+      }),
+    );
+    return ends.find((end) => end !== undefined);
+  };
+
   const run = async (): Promise<void> => {
     let failures = 0;
     while (!closing.signal.aborted) {
-      const plans = planOffers(
-        parts.map((part) => ({
-          part,
-          offer: part.offer,
-          capacity: part.offer.capacity,
-          sessions: deps.sessionsOn(part),
-        })),
-        wanted,
-      );
-      const next = plans.find((plan) => plan.open);
-      if (!next?.open) {
+      if (!plan().abilities.some((one) => one.open)) {
         lost = undefined;
-        leave(plans.flatMap((plan) => plan.leave.map(({ part }) => part)));
-        if (wanted.length > 0) becomeRegistered();
-        else if (state.kind !== "idle") become({ kind: "idle" });
+        failures = 0;
+        leaveSurplus();
         await rest(60_000);
         continue;
       }
@@ -144,15 +173,11 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         }
         lost = undefined;
       } else {
-        if (parts.length === 0) become({ kind: "connecting" });
-        failure = await open(next.open);
+        trouble = CONNECTING;
+        if (parts.length === 0) show();
+        failure = await openMissing();
       }
-      if (!failure || closing.signal.aborted) {
-        failures = 0;
-        // The new one is up: sessions of those that it stands for move over with their next segment.
-        leave(next.leave.map(({ part }) => part));
-        continue;
-      }
+      if (!failure || closing.signal.aborted) continue;
       failures++;
       const invalid = failure.refused && failure.text === registerText.invalidSecret;
       const retryInMs = Math.round(invalid ? REFUSED_RETRY_MS * (0.75 + Math.random() / 2) : backoff.next());
@@ -165,22 +190,23 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
         logger.warn("not registered with the orchestrator, trying again", {
           upstream: options.name,
           address: formatHostPort(options.address),
-          missing: capacityOf(plans.flatMap(({ open: one }) => one ?? [])),
+          missing: capacityOf(plan().abilities.flatMap((one) => one.open ?? [])),
           why: failure.text,
           retryInMs,
         });
       }
-      if (parts.length > 0) becomeRegistered();
-      else if (invalid) become({ kind: "refused", text: failure.text, retryInMs });
-      else become({ kind: "waiting", why: failure.text, retryInMs, failures });
+      trouble = invalid
+        ? { kind: "refused", text: failure.text, retryInMs }
+        : { kind: "waiting", why: failure.text, retryInMs, failures };
       if (invalid) await restUntilSecretChanges(retryInMs);
       else await restUntil(retryInMs, () => wanted.length === 0);
     }
   };
-  /** Waits out a delay whatever else happens, unless `early`. */
+  /** Waits out a delay whatever else happens, unless `early`. What nothing has to come for does not wait for it. */
   const restUntil = async (ms: number, early: () => boolean): Promise<void> => {
     const until = clock.monotonicMs() + ms;
     for (let left = ms; left > 0 && !early() && !closing.signal.aborted; left = until - clock.monotonicMs()) {
+      leaveSurplus();
       await rest(left);
     }
   };
@@ -198,6 +224,10 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
   return {
     get state() {
       return state;
+    },
+    get complete() {
+      const registered = (ability: Offer) => parts.flatMap(({ offer }) => (sameAbility(offer, ability) ? offer : []));
+      return parts.length > 0 && wanted.every((offer) => capacityOf(registered(offer)) >= offer.capacity);
     },
     offer(offers) {
       if (sameOffers(wanted, offers)) return;

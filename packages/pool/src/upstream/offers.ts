@@ -1,4 +1,5 @@
-import { type Ability, announcedVersion, plainVersion, compareVersions } from "@openpool/protocol";
+import { type Ability, announcedVersion, compareVersions, isAsAble, plainVersion } from "@openpool/protocol";
+import type { Supply } from "../dispatch/types.ts";
 
 /**
  * What one registration says: that so many sessions are taken of whatever needs no more than this. There is one for each ability
@@ -13,6 +14,10 @@ const TRANSCODING = (1n << 27n) - 1n;
 
 /** Each is a registration at least. A fleet of all kinds of machines has less; beyond it stands for some what they have in common. */
 export const MAX_ABILITIES = 6;
+
+export function offerOf({ capabilities, version }: Ability, capacity: number): Offer {
+  return { capabilities, version, capacity };
+}
 
 export function sameAbility(a: Ability, b: Ability): boolean {
   return a.capabilities === b.capabilities && a.version === b.version;
@@ -34,31 +39,39 @@ export function capacityFor(ability: Ability, offers: readonly Offer[]): number 
 }
 
 /**
- * What to announce of what groups of workers can do: only what is a transcoder's, no version newer than ours, what is the
- * same then together. In a fixed order.
+ * What to announce of what workers can do: only what is a transcoder's, no version newer than ours, what is the same then
+ * together. In a fixed order. What was `told` gives way only to what has twice its places: each change is a registration more
+ * and one less.
  */
-export function offersOf(groups: readonly Offer[]): readonly Offer[] {
-  const announced = groups
-    .filter(({ capacity, capabilities }) => capacity > 0 && (capabilities & TRANSCODING) !== 0n)
-    .map(({ capabilities, version, capacity }) => ({
-      capabilities: capabilities & TRANSCODING,
+export function offersOf(supplies: readonly Supply[], told: readonly Offer[] = []): readonly Supply[] {
+  const announced = supplies
+    .filter((one) => sizeOf(one) > 0 && (one.capabilities & TRANSCODING) !== 0n)
+    .map((one) => ({
+      ...one,
+      capabilities: one.capabilities & TRANSCODING,
       // 0.8.8, v0.8.8 and 0.8.8-dirty are one to whoever compares them.
-      version: plainVersion(announcedVersion([version])),
-      capacity,
+      version: plainVersion(announcedVersion([one.version])),
     }));
   let offers = together(announced);
-  while (offers.length > MAX_ABILITIES) offers = together(withoutSmallest(offers));
+  while (offers.length > MAX_ABILITIES) offers = together(withoutSmallest(offers, told));
   return offers.toSorted(inOrder);
 }
 
 /**
  * The ability of the fewest workers goes: they count for one that asks less of them, or else, together with the next few, for what
- * both can do. So nothing is announced that they could not do, and no ability of many is lost for one of few.
+ * both can do; with nobody in common they are not offered. So nothing is announced that they could not do, and no ability of many
+ * is lost for one of few.
  */
-function withoutSmallest(offers: readonly Offer[]): readonly Offer[] {
-  const [smallest, ...others] = offers.toSorted((a, b) => a.capacity - b.capacity || inOrder(a, b));
-  const home = others.findLast((one) => sameAbility(common(one, smallest!), one)) ?? others[0]!;
-  const both = { ...common(home, smallest!), capacity: home.capacity + smallest!.capacity };
+function withoutSmallest(offers: readonly Supply[], told: readonly Offer[]): readonly Supply[] {
+  const isTold = (ability: Ability): boolean => capacityFor(ability, told) > 0;
+  const weight = (one: Supply): number => sizeOf(one) * (isTold(one) ? 2 : 1);
+  const [smallest, ...others] = offers.toSorted((a, b) => weight(a) - weight(b) || inOrder(a, b));
+  const home =
+    others.findLast((one) => isAsAble(smallest!, one)) ??
+    others.find((one) => isTold(common(one, smallest!))) ??
+    others.find((one) => common(one, smallest!).capabilities !== 0n);
+  if (!home) return others;
+  const both = { ...common(home, smallest!), ...sumOf(home, smallest!) };
   return [...others.filter((one) => one !== home), both];
 }
 
@@ -70,12 +83,21 @@ function common(a: Ability, b: Ability): Ability {
   };
 }
 
+function sizeOf({ capacity, reserve }: Supply): number {
+  return capacity + reserve;
+}
+
+function sumOf(a: Supply, b: Supply): Pick<Supply, "capacity" | "reserve"> {
+  return { capacity: a.capacity + b.capacity, reserve: a.reserve + b.reserve };
+}
+
 /** One for each ability. */
-function together(offers: readonly Offer[]): readonly Offer[] {
-  const each = new Map<string, Offer>();
-  for (const one of offers) {
+function together(supplies: readonly Supply[]): readonly Supply[] {
+  const each = new Map<string, Supply>();
+  for (const one of supplies) {
     const key = `${one.capabilities} ${one.version}`;
-    each.set(key, { ...one, capacity: one.capacity + (each.get(key)?.capacity ?? 0) });
+    const before = each.get(key);
+    each.set(key, before ? { ...one, ...sumOf(before, one) } : one);
   }
   return [...each.values()];
 }
@@ -86,7 +108,7 @@ function inOrder(a: Ability, b: Ability): number {
 }
 
 /** What to take of each where fewer places are to be had than there are, and what of it is used. */
-export interface Wanted extends Offer {
+export interface Wanted extends Supply {
   readonly sessions: number;
 }
 
@@ -94,10 +116,11 @@ export interface Wanted extends Offer {
  * So much of the offers as makes up `limit` places: of each in proportion, but one at least as long as there are enough, and
  * never less than is used of it while others can give.
  */
-export function limitOffers(offers: readonly Wanted[], limit: number): readonly Offer[] {
+export function limitOffers(wanted: readonly Wanted[], limit: number): readonly Offer[] {
+  const offers = wanted.filter(({ capacity }) => capacity > 0);
   const all = capacityOf(offers);
   if (limit >= all) {
-    return offers.map(({ capabilities, version, capacity }) => ({ capabilities, version, capacity }));
+    return offers.map((offer) => offerOf(offer, offer.capacity));
   }
   const largestFirst = offers.toSorted((a, b) => b.capacity - a.capacity || inOrder(a, b));
   // One each, then of the rest in proportion to what more there is; what rounding leaves goes to the largest fractions.
@@ -122,6 +145,6 @@ export function limitOffers(offers: readonly Wanted[], limit: number): readonly 
   }
   return shares
     .filter(({ places }) => places > 0)
-    .map(({ offer: { capabilities, version }, places }) => ({ capabilities, version, capacity: places }))
+    .map(({ offer, places }) => offerOf(offer, places))
     .toSorted(inOrder);
 }

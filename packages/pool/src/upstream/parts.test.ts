@@ -81,18 +81,27 @@ describe("several abilities", () => {
           { ...more, capacity: 4 },
         ],
       ),
-    ).toEqual([
-      { open: undefined, leave: [] },
-      { open: { ...more, capacity: 4 }, leave: [] },
-      { open: undefined, leave: [] },
-    ]);
+    ).toEqual({
+      abilities: [
+        { open: undefined, leave: [] },
+        { open: { ...more, capacity: 4 }, leave: [] },
+      ],
+      over: [],
+    });
   });
 
   test("are left when nobody has them any more, whatever runs there", () => {
     const [running, over] = [of(plain, 20, 20), of(more, 4, 4)];
-    const plans = planOffers([running, over], [{ ...plain, capacity: 20 }]);
-    expect(plans.flatMap(({ leave }) => leave)).toEqual([over]);
-    expect(plans.some(({ open }) => open)).toBe(false);
+    expect(planOffers([running, over], [{ ...plain, capacity: 20 }])).toEqual({
+      abilities: [{ open: undefined, leave: [] }],
+      over: [over],
+    });
+  });
+
+  test("are left for one that includes them, when that is there", () => {
+    const running = of(plain, 4, 4);
+    const offered = { ...more, capacity: 4 };
+    expect(planOffers([running], [offered])).toEqual({ abilities: [{ open: offered, leave: [running] }], over: [] });
   });
 
   test("share the registrations that there may be", () => {
@@ -101,7 +110,7 @@ describe("several abilities", () => {
       { ...plain, capacity: 40 },
       { ...more, capacity: 4 },
     ];
-    const [grown] = planOffers(parts, offers);
+    const [grown] = planOffers(parts, offers).abilities;
     expect(parts.length - (grown?.leave.length ?? 0) + 1).toBeLessThanOrEqual(MAX_PARTS / 2);
   });
 });

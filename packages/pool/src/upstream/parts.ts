@@ -1,4 +1,5 @@
-import { capacityOf, type Offer, sameAbility } from "./offers.ts";
+import { isAsAble } from "@openpool/protocol";
+import { capacityOf, type Offer, offerOf, sameAbility } from "./offers.ts";
 
 /**
  * Which registrations together make up what an orchestrator is offered. It binds each of its sessions to one of them; when that
@@ -30,18 +31,30 @@ export interface AbilityPlan<Part> {
 }
 
 /** What leads to the wanted offers, ability by ability: sessions of one find no place in the registrations of another. */
+export interface OffersPlan<Part> {
+  readonly abilities: readonly AbilityPlan<Part>[];
+  /** Nobody can do what these say: they go, whether anything comes for them or not. */
+  readonly over: readonly Part[];
+}
+
+/** Who was registered with less leaves for an offer that is as able: its sessions find their place there. */
 export function planOffers<Part extends PartLoad & { readonly offer: Offer }>(
   parts: readonly Part[],
   offers: readonly Offer[],
-): readonly AbilityPlan<Part>[] {
+): OffersPlan<Part> {
   const most = Math.floor(MAX_PARTS / Math.max(1, offers.length));
-  const plans = offers.map((offer): AbilityPlan<Part> => {
+  const isOffered = (part: Part): boolean => offers.some((offer) => sameAbility(part.offer, offer));
+  const heirOf = (part: Part): Offer | undefined => offers.find((offer) => isAsAble(offer, part.offer));
+  const others = parts.filter((part) => !isOffered(part));
+  const abilities = offers.map((offer): AbilityPlan<Part> => {
     const own = parts.filter((part) => sameAbility(part.offer, offer));
     const { openCapacity, leave } = planParts(own, offer.capacity, most);
-    return { open: openCapacity > 0 ? { ...offer, capacity: openCapacity } : undefined, leave };
+    return {
+      open: openCapacity > 0 ? offerOf(offer, openCapacity) : undefined,
+      leave: [...leave, ...others.filter((part) => heirOf(part) === offer)],
+    };
   });
-  const over = parts.filter((part) => !offers.some((offer) => sameAbility(part.offer, offer)));
-  return [...plans, { open: undefined, leave: over }];
+  return { abilities, over: others.filter((part) => !heirOf(part)) };
 }
 
 /**

@@ -4,7 +4,7 @@ import { limitFor, type Sharer, shareFor } from "./share.ts";
 
 const present = (sessions: number): Sharer => ({ sessions, present: true });
 const absent = (sessions: number): Sharer => ({ sessions, present: false });
-const ten = [{ capacity: 10, capabilities: 1n, version: "0.9.0", sessions: 0 }];
+const ten = [{ capacity: 10, capabilities: 1n, version: "0.9.0", reserve: 0, sessions: 0 }];
 const gateways = present(2);
 
 test("an orchestrator is offered what nobody else uses or is owed next", () => {
@@ -17,6 +17,16 @@ test("what it uses itself stays offered, and one session while anybody works", (
   expect(shareFor(ten, 6, [present(8), gateways])).toMatchObject([{ capacity: 6 }]);
   expect(shareFor(ten, 0, [present(20), gateways])).toMatchObject([{ capacity: 1 }]);
   expect(shareFor([], 4, [present(0), gateways])).toEqual([]);
+});
+
+test("what it uses on rigs that take nobody new stays offered until it ends, and nothing beyond it", () => {
+  const [four] = ten.map((one) => ({ ...one, capacity: 4, reserve: 3 }));
+  const offered = (sessions: number, own = sessions) =>
+    shareFor([{ ...four!, sessions }], own, [], Math.max(1, own)).map(({ capacity }) => capacity);
+  expect([9, 7, 6, 5, 4, 0].map((sessions) => offered(sessions))).toEqual([[7], [7], [6], [5], [4], [4]]);
+  const leaving = { ...four!, capacity: 0 };
+  expect(shareFor([{ ...leaving, sessions: 2 }], 2, [], 7)).toMatchObject([{ capacity: 2 }]);
+  expect(shareFor([leaving], 0, [], 7)).toEqual([]);
 });
 
 test("sessions beyond what it was told are no reason to offer more: an end is not always heard of", () => {

@@ -1,9 +1,10 @@
-import { capacityOf, limitOffers, type Offer, type Wanted } from "./offers.ts";
+import type { Supply } from "../dispatch/types.ts";
+import { capacityFor, capacityOf, limitOffers, type Offer, offerOf, type Wanted } from "./offers.ts";
 
 /** What there is to share among orchestrators and gateways. */
 export interface Room {
   /** What all workers together can do. */
-  readonly offers: readonly Offer[];
+  readonly supplies: readonly Supply[];
   /** All gateways of our own together. */
   readonly gateways: Sharer;
 }
@@ -35,10 +36,10 @@ export function limitFor(capacity: number, own: number, others: readonly Sharer[
 }
 
 /**
- * What one orchestrator is offered. What it uses of what it was `told` stays offered, and at least one session is while
- * anybody can work: whoever is registered with nothing left shares what there is, and is not torn from its streams by the
- * load of another. Sessions beyond what it was told are no reason to offer more: some of them have ended unnoticed.
- * Nothing: nobody can work.
+ * What one orchestrator is offered. What it uses of what it was `told` stays offered, also where rigs take nobody new and go on
+ * with who is there; and at least one session is while anybody takes new ones: whoever is registered with nothing left shares what
+ * there is, and is not torn from its streams by the load of another. Sessions beyond what it was told are no reason to offer more:
+ * some of them have ended unnoticed. Nothing: nobody can work.
  */
 export function shareFor(
   offers: readonly Wanted[],
@@ -48,5 +49,11 @@ export function shareFor(
 ): readonly Offer[] {
   const capacity = capacityOf(offers);
   const limit = limitFor(capacity, Math.min(own, told), others);
-  return limitOffers(offers, Math.min(MAX_CAPACITY, Math.max(1, limit)));
+  const free = limitOffers(offers, Math.min(MAX_CAPACITY, Math.max(1, limit)));
+  return offers
+    .map((offer) => {
+      const places = capacityFor(offer, free);
+      return offerOf(offer, places + Math.min(offer.reserve, Math.max(0, offer.sessions - places)));
+    })
+    .filter(({ capacity }) => capacity > 0);
 }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Clock } from "@openpool/base";
 import { SESSION_IDLE_MS } from "@openpool/protocol";
 import { Sessions } from "../jobs/sessions.ts";
+import { MostLately } from "./most-lately.ts";
 import type { NotifiedBy } from "./part.ts";
 import type { Quote } from "./price.ts";
 import type { Task } from "./task.ts";
@@ -11,6 +12,8 @@ import type { Task } from "./task.ts";
  * that ended when that registration was gone nothing is ever heard.
  */
 const MOVED_IDLE_MS = 10_000;
+/** Those of long segments come again when so many of them would have. */
+const MOVED_IDLE_SEGMENTS = 3;
 /** Over which the most sessions at once are remembered: who ends one stream and begins the next still has its place. */
 const PEAK_WINDOW_MS = 5_000;
 /** A stream whose session id changed goes on with one of the next segments. */
@@ -21,27 +24,27 @@ interface Stream {
   /** As it was when the stream began: a change of price applies from the next one. */
   readonly quote: Quote;
   lastSeq: bigint;
+  /** Of its last task. */
+  durationMs: number;
   /** The registration that its last task came on: the orchestrator sends the next one there too, and says there that it ended. */
   on: NotifiedBy;
 }
 
 /** The streams of one orchestrator that run now. */
 export class Streams {
-  readonly #clock: Clock;
   readonly #source: string;
   readonly #onEnd: (key: string) => void;
   readonly #sessions: Sessions;
   readonly #streams = new Map<string, Stream>();
   /** The newest stream of each manifest id that one began with. */
   readonly #byManifest = new Map<string, string>();
-  /** The most at once in the window that runs, and in the one before it. */
-  #peak = { sessions: 0, before: 0, sinceMs: 0 };
+  readonly #peak: MostLately;
 
   /** @param source names the orchestrator: two of them may use one session id. */
   constructor(source: string, clock: Clock, onEnd: (key: string) => void) {
-    this.#clock = clock;
     this.#source = source;
     this.#onEnd = onEnd;
+    this.#peak = new MostLately(clock, PEAK_WINDOW_MS);
     this.#sessions = new Sessions(clock, SESSION_IDLE_MS, (key) => this.#ended(key));
   }
 
@@ -51,7 +54,7 @@ export class Streams {
 
   /** The most at once in the last seconds: an orchestrator may have bound another one in the place of one that ended. */
   get countLately(): number {
-    return Math.max(this.count, this.#peak.sessions, this.#peak.before);
+    return this.#peak.most;
   }
 
   /** Those whose last task came on such a registration. */
@@ -79,12 +82,13 @@ export class Streams {
     const known = this.#streams.get(key);
     if (known) {
       known.on = on;
+      known.durationMs = task.durationMs;
       known.lastSeq = task.seq > known.lastSeq ? task.seq : known.lastSeq;
-    } else this.#streams.set(key, { manifest, quote, lastSeq: task.seq, on });
+    } else this.#streams.set(key, { manifest, quote, lastSeq: task.seq, durationMs: task.durationMs, on });
     // One each: a session that goes on under ever new ids must not be remembered under all of them.
     this.#byManifest.set(known?.manifest ?? manifest, key);
     const session = this.#sessions.of(sessionId, key);
-    this.#peak.sessions = Math.max(this.#peak.sessions, this.count);
+    this.#peak.current = this.count;
     return session;
   }
 
@@ -110,17 +114,18 @@ export class Streams {
   /** Ends those that have been silent for too long; `registered`: then those sooner that had to move. Call it every now and then. */
   expire(registered: boolean): void {
     this.#sessions.expire();
-    const now = this.#clock.monotonicMs();
-    if (now - this.#peak.sinceMs >= PEAK_WINDOW_MS) {
-      this.#peak = { sessions: this.count, before: this.#peak.sessions, sinceMs: now };
-    }
-    if (registered) this.#sessions.expire(MOVED_IDLE_MS, (key) => this.#streams.get(key)?.on.gone === true);
+    if (!registered) return;
+    this.#sessions.expire(MOVED_IDLE_MS, (key, silentMs) => {
+      const stream = this.#streams.get(key);
+      return stream?.on.gone === true && silentMs >= MOVED_IDLE_SEGMENTS * stream.durationMs;
+    });
   }
 
   #ended(key: string): void {
     const stream = this.#streams.get(key);
     if (stream && this.#byManifest.get(stream.manifest) === key) this.#byManifest.delete(stream.manifest);
     this.#streams.delete(key);
+    this.#peak.current = this.count;
     this.#onEnd(key);
   }
 }

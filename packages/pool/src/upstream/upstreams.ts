@@ -1,13 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { type Clock, errorText, type Logger, openScope, PoolError, type Price } from "@openpool/base";
-import type { BodyMemory } from "../bodies/body-memory.ts";
-import type { JobDesk } from "../jobs/desk.ts";
+import { errorText, openScope, PoolError, type Price } from "@openpool/base";
 import type { Store } from "../store/types.ts";
 import type { AttachedOptions } from "../options.ts";
-import { UpstreamDoor, type UpstreamStatus } from "./door.ts";
-import type { PriceRule } from "../ledger/terms.ts";
+import { UpstreamDoor, type UpstreamDoorDeps, type UpstreamStatus } from "./door.ts";
 import { type LastPrices, openLastPrices } from "./last-prices.ts";
-import { capacityFor, capacityOf, type Offer, offersOf } from "./offers.ts";
+import { capacityFor, capacityOf, type Offer, offerOf, offersOf } from "./offers.ts";
 import { secretFor } from "./secret-file.ts";
 import { limitFor, type Room, type Sharer, shareFor } from "./share.ts";
 import { Telling } from "./telling.ts";
@@ -18,14 +15,8 @@ export interface UpstreamsOptions {
   readonly price: Price;
 }
 
-export interface UpstreamsDeps {
-  readonly desk: JobDesk;
-  readonly memory: BodyMemory;
-  readonly store: Store;
-  readonly logger: Logger;
-  readonly clock: Clock;
-  /** What the terms say now of where prices come from. */
-  readonly priceRule: () => PriceRule;
+export interface UpstreamsDeps extends UpstreamDoorDeps {
+  readonly store: Pick<Store, "append" | "upstreams" | "putUpstream" | "getSnapshot" | "putSnapshot">;
   /** What there is to offer now. */
   readonly room: () => Room;
 }
@@ -104,14 +95,14 @@ export class Upstreams implements AsyncDisposable {
   }
 
   /**
-   * Waits until every orchestrator that the process before this one was registered with has taken this one: then that one
-   * may leave. False: `timeoutMs` came first.
+   * Waits until every orchestrator that the process before this one was registered with has taken all that this one offers: then
+   * that one may leave. False: `timeoutMs` came first.
    */
   async takenOver(timeoutMs: number): Promise<boolean> {
     const { clock } = this.#deps;
     const untilMs = clock.monotonicMs() + timeoutMs;
     const missing = (): boolean =>
-      this.#told.some(({ door, expected }) => expected.length > 0 && !door.drained && !door.registered);
+      this.#told.some(({ door, expected }) => expected.length > 0 && !door.drained && !door.complete);
     while (missing()) {
       if (clock.monotonicMs() > untilMs) return false;
       await new Promise<void>((resolve) => void clock.after(20, resolve));
@@ -141,8 +132,8 @@ export class Upstreams implements AsyncDisposable {
   leavesRoomForGateways(): boolean {
     const sharers = this.#sharers();
     if (!sharers.some(({ present }) => present)) return true;
-    const { offers, gateways } = this.#deps.room();
-    return gateways.sessions < limitFor(capacityOf(offers), gateways.sessions, sharers);
+    const { supplies, gateways } = this.#deps.room();
+    return gateways.sessions < limitFor(capacityOf(supplies), gateways.sessions, sharers);
   }
 
   /** All orchestrators, or all but one. None uses more than it was told: what is beyond has ended unnoticed. */
@@ -159,8 +150,7 @@ export class Upstreams implements AsyncDisposable {
   refresh(): void {
     if (this.#left) return;
     const now = this.#deps.clock.monotonicMs();
-    const { offers, gateways } = this.#deps.room();
-    const announced = offersOf(offers);
+    const { supplies, gateways } = this.#deps.room();
     const expecting = now < this.#expectedUntilMs;
     for (const told of this.#told) {
       const { door, telling } = told;
@@ -169,8 +159,9 @@ export class Upstreams implements AsyncDisposable {
         telling.forget();
         continue;
       }
+      const known = offersOf(supplies, telling.told.length > 0 ? telling.told : told.expected);
       const actual = shareFor(
-        announced.map((offer) => ({
+        known.map((offer) => ({
           ...offer,
           sessions: Math.min(door.sessions(offer), capacityFor(offer, telling.told)),
         })),
@@ -179,7 +170,7 @@ export class Upstreams implements AsyncDisposable {
         telling.told.length > 0 ? capacityOf(telling.told) : undefined,
       );
       const wanted = expecting ? larger(actual, told.expected) : actual;
-      if (!telling.tell(wanted, now)) continue;
+      if (!telling.tell(wanted, known, now)) continue;
       door.offer(wanted);
       this.#saveSoon();
     }
@@ -241,11 +232,11 @@ export class Upstreams implements AsyncDisposable {
   async save(): Promise<void> {
     // What it offers while it leaves is nothing; the process after it says more.
     if (this.#left) return;
-    const offers = this.#told
-      .filter(({ door }) => door.registered)
-      .flatMap(({ door, telling: { told } }) =>
-        told.map((offer) => ({ name: door.name, ...offer, capabilities: offer.capabilities.toString() })),
-      );
+    const offers = this.#told.flatMap(({ door, telling: { told } }) =>
+      told
+        .filter((offer) => door.has(offer))
+        .map((offer) => ({ name: door.name, ...offer, capabilities: offer.capabilities.toString() })),
+    );
     await this.#deps.store
       .putSnapshot(SNAPSHOT, { v: 1, at: this.#deps.clock.now(), offers })
       .catch((error: unknown) => {
@@ -260,10 +251,11 @@ export class Upstreams implements AsyncDisposable {
 
 /** Of each ability the larger of both. */
 function larger(a: readonly Offer[], b: readonly Offer[]): readonly Offer[] {
-  return offersOf([
-    ...a.map((offer) => ({ ...offer, capacity: Math.max(offer.capacity, capacityFor(offer, b)) })),
+  const both = [
+    ...a.map((offer) => offerOf(offer, Math.max(offer.capacity, capacityFor(offer, b)))),
     ...b.filter((offer) => capacityFor(offer, a) === 0),
-  ]);
+  ].map((offer) => ({ ...offer, reserve: 0 }));
+  return offersOf(both, b).map((offer) => offerOf(offer, offer.capacity));
 }
 
 /** What a process of this pool saved; whatever else it is, undefined. */
