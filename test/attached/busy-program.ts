@@ -1,10 +1,10 @@
 import { openScope } from "@openpool/base";
-import { onTestFailed } from "vitest";
-import { ADA, BOB, startStreams, type Streams, until } from "../e2e/pool.ts";
+import { expect, onTestFailed } from "vitest";
+import { ADA, BOB, creditsOf, startStreams, type Streams, until } from "../e2e/pool.ts";
 import { type Program, startProgram } from "../e2e/program.ts";
 import { behaviours, type FakeTranscoder, startFakeTranscoder } from "../peers/fake-transcoder.ts";
 import { type StockOrchestrator, startStockOrchestrator } from "../peers/stock-orchestrator.ts";
-import { SECRET, writeSecret } from "./pool.ts";
+import { NO_COMPLAINTS, SECRET, writeSecret } from "./pool.ts";
 
 /** A rig that takes its time, so that there is always something in hand. */
 const TASK_MS = 100;
@@ -24,6 +24,8 @@ export interface BusyProgram extends AsyncDisposable {
   readonly rigs: readonly FakeTranscoder[];
   /** One more rig comes. */
   join(secret: string): Promise<FakeTranscoder>;
+  /** The streams go on for a while and end: no task was lost, the orchestrator has nothing to complain about, each is paid once. */
+  endWell(): Promise<void>;
 }
 
 export async function startBusyProgram(options: {
@@ -68,6 +70,13 @@ export async function startBusyProgram(options: {
       streams,
       rigs,
       join,
+      async endWell() {
+        await streams.moreOfAll(4);
+        await streams.stop();
+        expect(streams.outcomes.filter((outcome) => outcome !== "done")).toEqual([]);
+        expect(orchestrator.complaints).toEqual(NO_COMPLAINTS);
+        expect(await program.credited()).toEqual(creditsOf(streams.outcomes.length));
+      },
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     };
   } catch (error) {

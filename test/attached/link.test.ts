@@ -181,7 +181,7 @@ test("a process of the pool has taken over when each ability is registered, and 
       clock: systemClock,
       priceRule: () => "configured",
       room: () => ({
-        supplies: offers.map((one) => ({ ...one, reserve: 0 })),
+        supplies: offers.map((one) => ({ ...one, staying: 0 })),
         gateways: { sessions: 0, present: false },
       }),
     },

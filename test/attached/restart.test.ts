@@ -1,19 +1,13 @@
 import { writeFile } from "node:fs/promises";
 import { requestRestart } from "@openpool/pool";
 import { expect, test } from "vitest";
-import { creditsOf, EARNED_WEI, until } from "../e2e/pool.ts";
+import { EARNED_WEI, until } from "../e2e/pool.ts";
 import { startBusyProgram } from "./busy-program.ts";
-import { NO_COMPLAINTS } from "./pool.ts";
 
 test("a restart under load loses no task of an orchestrator, is not ejected, and pays each once", async () => {
   await using busy = await startBusyProgram({ streams: 4 });
-  const { orchestrator, program, streams } = busy;
-  expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
-  await streams.moreOfAll(4);
-  await streams.stop();
-  expect(streams.outcomes.filter((outcome) => outcome !== "done")).toEqual([]);
-  expect(orchestrator.complaints).toEqual(NO_COMPLAINTS);
-  expect(await program.credited()).toEqual(creditsOf(streams.outcomes.length));
+  expect(await requestRestart(busy.program.dataDir)).toMatchObject({ kind: "restarted" });
+  await busy.endWell();
 }, 240_000);
 
 test("a process that is killed is replaced and registered again; no answered credit is lost, none is doubled", async () => {

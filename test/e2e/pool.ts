@@ -169,8 +169,8 @@ export function testClock(): TestClock {
   };
 }
 
-/** Waits for a condition that nothing announces. */
-export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
+/** Waits for a condition that nothing announces. The default is for a machine that stands still for seconds. */
+export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error("the condition did not come true in time");

@@ -357,7 +357,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     problems,
     behaviour: options.behaviour ?? behaviours.ready(),
     upload,
-    until(condition, timeoutMs = 10_000) {
+    until(condition, timeoutMs = 60_000) {
       return new Promise((resolve, reject) => {
         const check = (): void => {
           if (!condition(self)) return;

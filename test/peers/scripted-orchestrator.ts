@@ -356,7 +356,7 @@ export async function startScriptedOrchestrator(script: OrchestratorScript = {})
     serve,
     goAway,
     listen,
-    until(condition, timeoutMs = 10_000) {
+    until(condition, timeoutMs = 60_000) {
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
           listeners.delete(check);

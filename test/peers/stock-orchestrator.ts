@@ -628,7 +628,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       nextTask = 0;
       front = await open();
     },
-    until(condition, timeoutMs = 10_000) {
+    until(condition, timeoutMs = 60_000) {
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
           listeners.delete(check);

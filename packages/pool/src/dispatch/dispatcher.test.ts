@@ -1072,18 +1072,18 @@ describe("a job that asks for a version", () => {
     bench.connect("new1", { version: "0.9.0", capabilities: 1n, capacity: 3 });
     bench.connect("new2", { version: "0.9.0", capabilities: 1n, capacity: 4 });
     expect(promised()).toEqual([
-      { version: "0.8.8", capabilities: 3n, capacity: 2, reserve: 0 },
-      { version: "0.9.0", capabilities: 1n, capacity: 7, reserve: 0 },
+      { version: "0.8.8", capabilities: 3n, capacity: 2, staying: 0 },
+      { version: "0.9.0", capabilities: 1n, capacity: 7, staying: 0 },
     ]);
     bench.dispatcher.drain(rig("new1"), bench.nowMs);
-    expect(promised()[1]).toMatchObject({ capacity: 4, reserve: 3 });
+    expect(promised()[1]).toMatchObject({ capacity: 4, staying: 3 });
     bench.disconnect("old");
     expect(promised()).toHaveLength(1);
   });
 
   test("is promised to who has it already while the only worker that has it is drained, and to whoever comes while it is barred", () => {
     const bench = new Bench({ barredAfterLies: 1 });
-    const promised = () => bench.dispatcher.promise().map(({ capacity, reserve }) => [capacity, reserve]);
+    const promised = () => bench.dispatcher.promise().map(({ capacity, staying }) => [capacity, staying]);
     bench.connect("plain", { capabilities: 1n, capacity: 3 });
     bench.connect("able", { capabilities: 3n, capacity: 2 });
     bench.dispatcher.drain(rig("able"), bench.nowMs);

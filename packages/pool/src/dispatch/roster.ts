@@ -255,19 +255,19 @@ export class Roster {
     for (const connection of this.#list) {
       if (!isDraining(connection) && !isBarred(connection)) good.add(connection.group);
     }
-    const places = new Map<AbilityGroup, { capacity: number; reserve: number; readonly isMatched: boolean }>();
+    const places = new Map<AbilityGroup, { capacity: number; staying: number; readonly isMatched: boolean }>();
     for (const connection of this.#list) {
       const { group, capacity, finishing } = connection;
       if (finishing) continue;
       let sum = places.get(group);
       if (sum === undefined) {
-        sum = { capacity: 0, reserve: 0, isMatched: [...good].some((one) => isAsAble(one.ability, group.ability)) };
+        sum = { capacity: 0, staying: 0, isMatched: [...good].some((one) => isAsAble(one.ability, group.ability)) };
         places.set(group, sum);
       }
       const open = !isDraining(connection) && (!isBarred(connection) || !sum.isMatched);
-      sum[open ? "capacity" : "reserve"] += capacity;
+      sum[open ? "capacity" : "staying"] += capacity;
     }
-    return Array.from(places, ([{ ability }, { capacity, reserve }]) => ({ ...ability, capacity, reserve }));
+    return Array.from(places, ([{ ability }, { capacity, staying }]) => ({ ...ability, capacity, staying }));
   }
 
   /** What was learnt about rigs. */

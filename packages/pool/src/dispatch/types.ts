@@ -110,7 +110,7 @@ export interface Supply extends Ability {
   /** For whoever comes. */
   readonly capacity: number;
   /** Only for who is there already: of rigs that are draining, or barred where others can do what they can. */
-  readonly reserve: number;
+  readonly staying: number;
 }
 
 /** A rig as pages show it. Times are monotonic milliseconds. */

@@ -9,9 +9,9 @@ const offer = (capacity: number, capabilities: bigint, version = "0.9.1"): Offer
   capabilities,
   version,
 });
-const supply = (capacity: number, capabilities: bigint, version = "0.9.1", reserve = 0): Supply => ({
+const supply = (capacity: number, capabilities: bigint, version = "0.9.1", staying = 0): Supply => ({
   ...offer(capacity, capabilities, version),
-  reserve,
+  staying,
 });
 const wanted = (capacity: number, capabilities: bigint, sessions = 0): Wanted => ({
   ...supply(capacity, capabilities),
@@ -76,7 +76,7 @@ describe("what is announced of workers", () => {
   test("is nothing that no worker can do, and not more of anything than its workers have places", () => {
     const capabilities = fc.integer({ min: 0, max: 63 }).map(BigInt);
     const version = fc.constantFrom("0.9.1", "0.9.0", "0.8.8", "", "undefined", "7.1.0");
-    const group = fc.record({ capacity: fc.nat(20), capabilities, version, reserve: fc.nat(9) });
+    const group = fc.record({ capacity: fc.nat(20), capabilities, version, staying: fc.nat(9) });
     fc.assert(
       fc.property(fc.array(group, { maxLength: 20 }), capabilities, version, (groups, needed, minVersion) => {
         const need = needOf(needed, minVersion);
@@ -89,7 +89,7 @@ describe("what is announced of workers", () => {
         // Whoever can do anything at all counts, unless there are too many who have nothing in common.
         const able = groups.filter((one) => one.capabilities > 0n);
         if (able.every((one) => (one.capabilities & 1n) !== 0n)) expect(capacityOf(offers)).toBe(capacityOf(able));
-        expect(offers.filter((one) => one.capabilities === 0n || one.capacity + one.reserve === 0)).toEqual([]);
+        expect(offers.filter((one) => one.capabilities === 0n || one.capacity + one.staying === 0)).toEqual([]);
       }),
     );
   });

@@ -83,12 +83,12 @@ function common(a: Ability, b: Ability): Ability {
   };
 }
 
-function sizeOf({ capacity, reserve }: Supply): number {
-  return capacity + reserve;
+function sizeOf({ capacity, staying }: Supply): number {
+  return capacity + staying;
 }
 
-function sumOf(a: Supply, b: Supply): Pick<Supply, "capacity" | "reserve"> {
-  return { capacity: a.capacity + b.capacity, reserve: a.reserve + b.reserve };
+function sumOf(a: Supply, b: Supply): Pick<Supply, "capacity" | "staying"> {
+  return { capacity: a.capacity + b.capacity, staying: a.staying + b.staying };
 }
 
 /** One for each ability. */

@@ -4,7 +4,7 @@ import { limitFor, type Sharer, shareFor } from "./share.ts";
 
 const present = (sessions: number): Sharer => ({ sessions, present: true });
 const absent = (sessions: number): Sharer => ({ sessions, present: false });
-const ten = [{ capacity: 10, capabilities: 1n, version: "0.9.0", reserve: 0, sessions: 0 }];
+const ten = [{ capacity: 10, capabilities: 1n, version: "0.9.0", staying: 0, sessions: 0 }];
 const gateways = present(2);
 
 test("an orchestrator is offered what nobody else uses or is owed next", () => {
@@ -20,7 +20,7 @@ test("what it uses itself stays offered, and one session while anybody works", (
 });
 
 test("what it uses on rigs that take nobody new stays offered until it ends, and nothing beyond it", () => {
-  const [four] = ten.map((one) => ({ ...one, capacity: 4, reserve: 3 }));
+  const [four] = ten.map((one) => ({ ...one, capacity: 4, staying: 3 }));
   const offered = (sessions: number, own = sessions) =>
     shareFor([{ ...four!, sessions }], own, [], Math.max(1, own)).map(({ capacity }) => capacity);
   expect([9, 7, 6, 5, 4, 0].map((sessions) => offered(sessions))).toEqual([[7], [7], [6], [5], [4], [4]]);

@@ -53,7 +53,7 @@ export function shareFor(
   return offers
     .map((offer) => {
       const places = capacityFor(offer, free);
-      return offerOf(offer, places + Math.min(offer.reserve, Math.max(0, offer.sessions - places)));
+      return offerOf(offer, places + Math.min(offer.staying, Math.max(0, offer.sessions - places)));
     })
     .filter(({ capacity }) => capacity > 0);
 }
