@@ -9,7 +9,7 @@ import { readyProfiles, readyRenditions, SOURCE_DURATION_MS, SOURCE_PIXELS } fro
 import type { Transcoded } from "../peers/stock-orchestrator.ts";
 import { type AttachedPool, SECRET, startAttachedPool } from "./pool.ts";
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 /** It waits longer for a task than a stock one, which says so as well: this machine may stand still for seconds. */
 const PATIENCE = 1.5;

@@ -11,7 +11,7 @@ const PATIENCE = 1.5;
 /** A stock orchestrator waits eight seconds for it. */
 const SHORT_MS = 2_000;
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 // Time goes on, but chance stands still: no segment of a stream tries out another rig.
 const clock = testClock();

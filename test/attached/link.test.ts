@@ -6,6 +6,7 @@ import { type Logger, silentLogger, systemClock } from "@openpool/base";
 import { capabilitySetFromWords, decodeGrpcFrame, RegisterRequestSchema } from "@openpool/protocol";
 import { expect, test } from "vitest";
 import { createBodyMemory } from "../../packages/pool/src/bodies/body-memory.ts";
+import { OrchestratorLives } from "../../packages/pool/src/upstream/life.ts";
 import { openLink } from "../../packages/pool/src/upstream/link.ts";
 import { Upstreams } from "../../packages/pool/src/upstream/upstreams.ts";
 import { dump, headerOf, readJson, type RecordedFile } from "../conformance/recorded.ts";
@@ -125,13 +126,14 @@ async function startPicky() {
 
 test("a registration that cannot be had keeps no other from being made, and none that nothing stands for", async () => {
   await using orchestrator = await startPicky();
+  const lives = new OrchestratorLives();
   await using link = openLink(
     { name: "main", address: parseHostPort(orchestrator.addr), secret: () => Promise.resolve(SECRET) },
     {
       clock: systemClock,
       logger: silentLogger,
       sessionsOn: () => 1,
-      opening: (fingerprint) => ({ fingerprint, number: 0, life: 0, highestTask: -1n, beside: false }),
+      opening: (fingerprint) => lives.opening(fingerprint),
       ended() {},
       onNotify() {},
       onState() {},

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "@openpool/base";
 import { needOf } from "@openpool/protocol";
 import { expect, test } from "vitest";
+import { OrchestratorLives } from "./life.ts";
 import type { NotifiedBy } from "./part.ts";
 import { Streams } from "./streams.ts";
 
@@ -9,7 +10,7 @@ test("a stream whose registration is gone has the time of three of its segments 
   const clock: Clock = { ...systemClock, monotonicMs: () => nowMs };
   const streams = new Streams("upstream:main", clock, () => {});
   const gone: NotifiedBy = {
-    opening: { fingerprint: "", number: 0, life: 0, highestTask: -1n, beside: false },
+    opening: new OrchestratorLives().opening(""),
     secret: "",
     offer: { capabilities: 1n, version: "", capacity: 1 },
     gone: true,
