@@ -133,7 +133,7 @@ test("a registration that cannot be had keeps no other from being made, and none
       clock: systemClock,
       logger: silentLogger,
       sessionsOn: () => 1,
-      opening: (fingerprint) => lives.opening(fingerprint),
+      opening: (fingerprint, answers) => lives.opening(fingerprint, answers),
       ended() {},
       onNotify() {},
       onState() {},

@@ -5,12 +5,12 @@ import { OrchestratorLives } from "./life.ts";
 import type { NotifiedBy } from "./part.ts";
 import { Streams } from "./streams.ts";
 
-test("a stream whose registration is gone has the time of three of its segments to come again, and ten seconds at least", () => {
+test("a stream whose registration is gone has the time of three of its segments to come again, and ten seconds at least", async () => {
   let nowMs = 0;
   const clock: Clock = { ...systemClock, monotonicMs: () => nowMs };
   const streams = new Streams("upstream:main", clock, () => {});
   const gone: NotifiedBy = {
-    opening: new OrchestratorLives().opening(""),
+    opening: await new OrchestratorLives().opening("", () => Promise.resolve(true)),
     secret: "",
     offer: { capabilities: 1n, version: "", capacity: 1 },
     gone: true,
