@@ -1,4 +1,4 @@
-import type { EarningsAnswer, PayoutRun, PoolAnswer } from "@openpool/protocol";
+import type { EarningsAnswer, PoolAnswer } from "@openpool/protocol";
 import type { Browser, Locator } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
@@ -134,46 +134,14 @@ test("the first page answers what is going on now, who does it with what, and wh
   expect(await main.getByRole("textbox", { name: "Look up an address or a rig" }).count()).toBe(1);
 });
 
-test("addresses and transactions lead to the explorer of the pool's chain, and can be copied whole", async () => {
+test("a pool that pays on no chain leads to no explorer, and offers no file of payouts", async () => {
   await using watched = await openPage(browser);
   const { page } = watched;
-  // This pool pays on no chain, so there is none: told of one, every page uses it.
-  await visit(watched, `${world.url}/workers`);
-  expect(await page.locator('main a[href*="/address/0x"]').count()).toBe(0);
-  const explorer = "https://explorer.example";
-  const hash = `0x${"5a".repeat(32)}`;
-  await page.route("**/v1/pool", async (route) => {
-    const answer = (await (await route.fetch()).json()) as PoolAnswer;
-    const run: PayoutRun = {
-      id: "1",
-      state: "final",
-      waitsFor: null,
-      createdAt: answer.startedAt,
-      finishedAt: answer.startedAt,
-      asset: { symbol: "ETH", token: null, decimals: 18 },
-      workers: 1,
-      totalWei: "1",
-      paidWei: "1",
-      gasWei: "1",
-      transactions: [hash],
-    };
-    await route.fulfill({ json: { ...answer, explorer, lastPayouts: [run] } });
-  });
-  for (const path of ["/workers", `/w/${ADA}`, `/w/${ADA}/rig1`]) {
+  for (const path of ["/workers", "/payouts", `/w/${ADA}`]) {
     await visit(watched, `${world.url}${path}`);
-    await page.locator(`main a[href="${explorer}/address/${ADA}"]`).first().waitFor();
+    expect(await page.locator('main a[href*="/tx/0x"], main a[href*="/address/0x"]').count()).toBe(0);
+    expect(await page.locator('main a[href$="payouts.csv"]').count()).toBe(0);
   }
-  await visit(watched, `${world.url}/`);
-  for (const size of [DESK, PHONE]) {
-    await page.setViewportSize(size);
-    const transaction = page.locator(`main a[href="${explorer}/tx/${hash}"]:visible`);
-    await transaction.waitFor();
-    expect(await transaction.count()).toBe(1);
-    expect(await sideways(page)).toBe(0);
-  }
-  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
-  await page.getByRole("button", { name: "Copy 0x5a5a…5a5a" }).locator("visible=true").click();
-  expect(await page.evaluate("navigator.clipboard.readText()")).toBe(hash);
 });
 
 test("every list is a file for spreadsheets too, as it is filtered", async () => {

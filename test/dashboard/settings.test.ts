@@ -12,6 +12,8 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const key = generatePrivateKey();
 const account = privateKeyToAccount(key);
+/** A token that the pool offers, by its address alone: nothing on this chain says what it is called. */
+const TOKEN = "0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC";
 const settingsPath = `/settings/${account.address}`;
 let chain: Awaited<ReturnType<typeof startLocalChain>>;
 let world: PagesWorld;
@@ -21,13 +23,17 @@ let browser: Browser;
 const HARMLESS = ["wallet_requestPermissions", "eth_requestAccounts", "eth_accounts", "eth_chainId", "personal_sign"];
 
 beforeAll(async () => {
-  [chain, browser] = await Promise.all([startLocalChain(), openBrowser()]);
+  // By its number it is a chain that has a node and an explorer for everybody.
+  [chain, browser] = await Promise.all([startLocalChain({ chainId: 42_161 }), openBrowser()]);
   world = await startPagesWorld({
     alerts: {
       publicUrl: "http://127.0.0.1:0",
       settings: { mail: undefined, telegram: undefined, operator: [] },
     },
-    payouts: localPayouts(chain),
+    payouts: localPayouts(chain, {
+      choices: [TOKEN],
+      prices: new Map([[TOKEN, { kind: "fixed", unitsPerEth: "2500" }]]),
+    }),
   });
   await world.join(`${account.address}.attic`);
 }, 180_000);
@@ -47,7 +53,7 @@ function castSigns(command: string): string | undefined {
 test("a worker signs in with the wallet of its browser and changes everything that is its own to change", async () => {
   await using watched = await openPage(browser);
   const { page, complaints } = watched;
-  const asked = await injectWallet(page, account, { chainId: 1 });
+  const asked = await injectWallet(page, account, { chainId: 1, newChains: "when-added" });
   await visit(watched, `${world.url}/w/${account.address}`);
   await page.getByRole("link", { name: "Settings" }).click();
   await page.waitForURL(`**${settingsPath}`);
@@ -73,19 +79,32 @@ test("a worker signs in with the wallet of its browser and changes everything th
   await payout.getByLabel("Address", { exact: true }).fill(BOB);
   await payout.getByLabel("Minimum, ETH").fill("0.05");
   await payout.getByLabel("Gas at most, % of the amount").fill("0.5");
+  await payout.getByLabel("Paid in").selectOption(TOKEN);
   await payout.getByRole("button", { name: "Go on to sign" }).click();
   await payout.getByRole("button", { name: "Sign with Test Wallet" }).click();
   const pending = payout.locator("[data-pending]");
   await pending.waitFor();
   expect(await pending.textContent()).toContain(BOB);
   expect(await pending.textContent()).toContain("0.5 % of the amount");
+  expect(await pending.textContent()).toContain("Intoken 0xCcCC…cccC");
+  await pending.locator(`a[href="https://arbiscan.io/address/${BOB}"]`).waitFor();
   expect(await pending.locator("[data-wei]").getAttribute("data-wei")).toBe("50000000000000000");
   // Wallets sign typed data on its own chain alone, and this one was on another.
   const methods = asked.map((one) => one.method);
   expect(methods.at(-1)).toBe("eth_signTypedData_v4");
-  expect(asked[methods.indexOf("wallet_switchEthereumChain")]?.params).toEqual([
-    { chainId: `0x${chain.chainId.toString(16)}` },
+  const chainId = `0x${chain.chainId.toString(16)}`;
+  expect(asked[methods.indexOf("wallet_switchEthereumChain")]?.params).toEqual([{ chainId }]);
+  // This one did not know it either, so it was offered as everybody has it, and asked to go there once more.
+  expect(asked[methods.indexOf("wallet_addEthereumChain")]?.params).toEqual([
+    {
+      chainId,
+      chainName: "Arbitrum One",
+      nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
+      rpcUrls: ["https://arb1.arbitrum.io/rpc"],
+      blockExplorerUrls: ["https://arbiscan.io"],
+    },
   ]);
+  expect(methods.filter((method) => method === "wallet_switchEthereumChain")).toHaveLength(2);
   await expectForEveryone(page, "settings");
   await pending.getByRole("button", { name: "Take it back" }).click();
   await pending.waitFor({ state: "detached" });
@@ -187,14 +206,55 @@ test("anybody subscribes to alerts of a worker without signing in, and is told w
 test("a wallet of somebody else, or one whose owner says no, lets nobody in and says why", async () => {
   const stranger = privateKeyToAccount(generatePrivateKey());
   await using other = await openPage(browser);
-  await injectWallet(other.page, stranger, { chainId: 1 });
+  const asked = await injectWallet(other.page, account, { chainId: 1, shows: stranger });
   await visit(other, `${world.url}${settingsPath}`);
-  await other.page.getByRole("button", { name: "Sign in with Test Wallet" }).click();
+  const button = other.page.getByRole("button", { name: "Sign in with Test Wallet" });
+  await button.click();
   await other.page.getByRole("alert").waitFor();
   expect(await other.page.getByRole("alert").textContent()).toContain(`offers ${stranger.address.toLowerCase()}`);
+  // Once more, and the wallet lets its owner choose another.
+  await button.click();
+  await other.page.getByRole("heading", { name: "How you are paid" }).waitFor();
+  expect(asked.map(({ method }) => method)).toContain("wallet_revokePermissions");
+
   await using refusing = await openPage(browser);
   await injectWallet(refusing.page, account, { chainId: 1, refuses: true });
   await visit(refusing, `${world.url}${settingsPath}`);
   await refusing.page.getByRole("button", { name: "Sign in with Test Wallet" }).click();
   expect(await refusing.page.getByRole("alert").textContent()).toContain("User rejected the request.");
+});
+
+test("a wallet that says nothing is waited for no longer than its owner likes, and not for ever", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await injectWallet(page, account, { chainId: 1, silentAt: "personal_sign" });
+  await visit(watched, `${world.url}${settingsPath}`);
+  const button = page.getByRole("button", { name: "Sign in with Test Wallet" });
+  await button.click();
+  await page.getByText("Waiting for your wallet.").waitFor();
+  expect(await button.isDisabled()).toBe(true);
+  await page.getByRole("button", { name: "Stop waiting" }).click();
+  expect(await page.getByRole("alert").textContent()).toBe("The wallet did not sign.");
+  await page.clock.install();
+  await button.click();
+  await page.getByText("Waiting for your wallet.").waitFor();
+  await page.clock.fastForward(3 * 60_000);
+  expect(await page.getByRole("alert").textContent()).toContain("The wallet has not answered for 3 min: open it");
+  expect(await button.isEnabled()).toBe(true);
+  expect(watched.complaints).toEqual([]);
+});
+
+test("a wallet that does not go to the pool's chain is not asked to sign there, and its owner is told", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const asked = await injectWallet(page, account, { chainId: 1, newChains: "never" });
+  await visit(watched, `${world.url}${settingsPath}`);
+  await page.getByRole("button", { name: "Sign in with Test Wallet" }).click();
+  const payout = page.locator("#payout");
+  await payout.getByText("Change it", { exact: true }).click();
+  await payout.getByRole("button", { name: "Go on to sign" }).click();
+  await payout.getByRole("button", { name: "Sign with Test Wallet" }).click();
+  expect(await payout.getByRole("alert").textContent()).toContain("The wallet is not on Arbitrum One");
+  expect(asked.map(({ method }) => method)).not.toContain("eth_signTypedData_v4");
+  expect(watched.complaints).toEqual([]);
 });

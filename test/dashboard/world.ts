@@ -2,7 +2,7 @@ import type { PayoutOptions, PoolOptions } from "@openpool/pool";
 import { RESULT_AUTHORIZATION, RIG_REPORT_PATH, type RigReport } from "@openpool/protocol";
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { connectH2, requestH2 } from "../peers/wire.ts";
-import { ADA, BOB, push, startTestPool, type TestPool, until } from "../e2e/pool.ts";
+import { ADA, BOB, EARNED_WEI as E2E_EARNED_WEI, push, startTestPool, type TestPool, until } from "../e2e/pool.ts";
 import { buildPages } from "./browser.ts";
 
 export interface PagesWorld extends AsyncDisposable {
@@ -17,6 +17,12 @@ export interface PagesWorld extends AsyncDisposable {
   /** What an API route answers now. */
   ask<Answer>(path: string): Promise<Answer>;
 }
+
+/** The price of a pixel: it makes amounts look as they do on a real pool. */
+const PIXEL_WEI = 40_000_000n;
+
+/** What one segment earns its worker. */
+export const EARNED_WEI = (E2E_EARNED_WEI / 1_000n) * PIXEL_WEI;
 
 /** Payouts on a local chain, each by a transfer; what is not named is left to its default, or out. */
 export function localPayouts(
@@ -50,11 +56,11 @@ export function localPayouts(
   };
 }
 
-/** A whole pool that serves the built pages, at a price that makes amounts look as they do on a real one. */
+/** A whole pool that serves the built pages. */
 export async function startPagesWorld(changed: Partial<PoolOptions> = {}): Promise<PagesWorld> {
   buildPages();
   const pool = await startTestPool({
-    price: { pricePerUnitWei: 40_000_000n, pixelsPerUnit: 1n },
+    price: { pricePerUnitWei: PIXEL_WEI, pixelsPerUnit: 1n },
     api: {
       listen: { host: "127.0.0.1", port: 0 },
       named: true,

@@ -28,7 +28,13 @@ export const words = {
     offers: (offered: string) =>
       offered === ""
         ? "The wallet offers no address to this page."
-        : `The wallet offers ${offered}: choose this worker's address in it.`,
+        : `The wallet offers ${offered}: choose this worker's address in it, and press the button again.`,
+    otherChain: (chain: string) =>
+      `The wallet is not on ${chain}, on which this pool pays: choose that in it, or add it there. Or sign by hand.`,
+    silent: (waited: string) =>
+      `The wallet has not answered for ${waited}: open it, see whether it waits for you, and press the button again. Or sign by hand.`,
+    asksWallet: "Waiting for your wallet. If you see no window of it, open it from the browser's bar.",
+    stopWaiting: "Stop waiting",
     refused: "The wallet did not sign.",
   },
   session: {

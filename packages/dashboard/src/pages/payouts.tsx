@@ -73,7 +73,13 @@ export function PayoutsPage(): ReactNode {
           />
         </Figures>
       )}
-      <Section title={text.payoutsPage.runs} end={<Raw json={paths.payouts()} csv={paths.payoutsCsv()} />}>
+      <Section
+        title={text.payoutsPage.runs}
+        end={
+          // A pool that pays nobody has no payouts to list.
+          <Raw json={paths.payouts()} csv={next?.configured === true ? paths.payoutsCsv() : undefined} />
+        }
+      >
         <Loaded of={runs}>
           {({ pages }) => {
             const configured = pages.flatMap((page) => (page.configured ? [page] : []));

@@ -109,7 +109,7 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
                 <Rigs worker={one} />
                 <Why of={why} />
               </section>
-              <Payouts worker={worker} />
+              <Payouts of={one} />
               <Jobs worker={worker} />
             </>
           ) : (
@@ -350,7 +350,8 @@ function Why({
   );
 }
 
-function Payouts({ worker }: { readonly worker: string }): ReactNode {
+function Payouts({ of }: { readonly of: WorkerAnswer }): ReactNode {
+  const { worker, nextPayout } = of;
   const payouts = useQuery(queries.workerPayouts(worker));
   const configured = payouts.data?.configured === true ? payouts.data : undefined;
   return (
@@ -362,7 +363,12 @@ function Payouts({ worker }: { readonly worker: string }): ReactNode {
           <a href={paths.statement(worker)} download>
             {text.statement}
           </a>{" "}
-          · <Raw json={paths.workerPayouts(worker)} csv={paths.workerPayoutsCsv(worker)} />
+          ·{" "}
+          <Raw
+            json={paths.workerPayouts(worker)}
+            // Where nobody is paid there are no payouts for a spreadsheet; credits are in the statement.
+            csv={nextPayout.configured ? paths.workerPayoutsCsv(worker) : undefined}
+          />
         </>
       }
     >

@@ -74,13 +74,20 @@ function Sign({ path }: { readonly path: string }): ReactNode {
   );
 }
 
+interface MarksProps {
+  readonly value: string;
+  readonly kind: "address" | "tx";
+  /** What makes an address the name of a rig, with its dot: the chain does not know it, who copies the name wants it. */
+  readonly behind?: string;
+}
+
 /** Behind an address or a hash: it whole into the clipboard, and to where the chain says more about it. */
-export function Marks({ value, kind }: { readonly value: string; readonly kind: "address" | "tx" }): ReactNode {
+export function Marks({ value, kind, behind = "" }: MarksProps): ReactNode {
   const explorer = useExplorer();
-  const { state, onClick } = useCopy(value);
+  const { state, onClick } = useCopy(value + behind);
   return (
     <span className="marks">
-      <button type="button" onClick={onClick} aria-label={text.copyOf(shortHex(value))} title={text.copy}>
+      <button type="button" onClick={onClick} aria-label={text.copyOf(shortHex(value) + behind)} title={text.copy}>
         <Sign path={SIGNS[state]} />
         <span className="sr-only" aria-live="polite">
           {state === "idle" ? "" : state === "copied" ? text.copied : text.copyFailed}
@@ -125,26 +132,20 @@ export function RigLink({ worker, rig }: { readonly worker: string; readonly rig
         {shortHex(worker)}
         <wbr />.{rig}
       </Link>
-      <Marks value={worker} kind="address" />
+      <Marks value={worker} kind="address" behind={`.${rig}`} />
     </>
   );
 }
 
 /** An address without a page of its own here, or a transaction: short, and whole when hovered over. */
-export function Hex(props: {
-  readonly value: string;
-  readonly kind: "address" | "tx";
-  /** As the name of a rig, with its dot. */
-  readonly behind?: string;
-}): ReactNode {
-  const { value, kind, behind = "" } = props;
+export function Hex({ value, kind, behind = "" }: MarksProps): ReactNode {
   return (
     <span className="hex">
       <span className="mono" title={`${value}${behind}`}>
         {shortHex(value)}
         {behind}
       </span>
-      <Marks value={value} kind={kind} />
+      <Marks value={value} kind={kind} behind={behind} />
     </span>
   );
 }

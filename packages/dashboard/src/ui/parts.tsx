@@ -34,7 +34,7 @@ export function Section(props: {
 }
 
 /** The same as what is shown, for programs and for spreadsheets. */
-export function Raw({ json, csv }: { readonly json: string; readonly csv?: string }): ReactNode {
+export function Raw({ json, csv }: { readonly json: string; readonly csv?: string | undefined }): ReactNode {
   return (
     <>
       {csv !== undefined && (

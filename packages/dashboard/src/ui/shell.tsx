@@ -17,7 +17,9 @@ const SERVED_TITLE = document.title;
 
 /** The frame of every page: the name, the way around, the look-up box, what is wrong, how old all of it is. */
 export function Shell(): ReactNode {
-  const { data: pool } = useQuery(queries.pool());
+  const { data: pool, isPending, failureCount } = useQuery(queries.pool());
+  // A notice above the page and the marks of an explorer within it come with this answer: the page is shown with them.
+  const waiting = isPending && failureCount === 0;
   const name = pool?.identity.name ?? SERVED_TITLE;
   const path = useRouterState({ select: (state) => state.location.pathname });
   useEffect(() => {
@@ -45,7 +47,7 @@ export function Shell(): ReactNode {
         <Nav label={text.nav.label} />
       </div>
       <Banners />
-      <main className="wrap" id="main" tabIndex={-1}>
+      <main className={waiting ? "wrap waiting" : "wrap"} id="main" tabIndex={-1}>
         <Fence key={path}>
           <Outlet />
         </Fence>

@@ -1,12 +1,12 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { type InputHTMLAttributes, type ReactNode, useId } from "react";
+import { type InputHTMLAttributes, type ReactNode, useId, useRef } from "react";
 import { ApiProblem } from "../../api/client.ts";
 import { text } from "../../text.tsx";
 import { words } from "../../text-settings.tsx";
 import { CopyButton } from "../../ui/address.tsx";
 import { Command } from "../../ui/parts.tsx";
-import type { ToSign, Wallet } from "../../wallet/types.ts";
-import { sign, useWallets, WalletProblem } from "../../wallet/wallets.ts";
+import { type ToSign, type Wallet, WalletProblem } from "../../wallet/types.ts";
+import { sign, useWallets } from "../../wallet/wallets.ts";
 
 /** Changes something, then reads the settings and the sign-in anew. */
 export function useChange<Input, Answer>(change: (input: Input) => Promise<Answer>) {
@@ -93,8 +93,12 @@ interface SignProps {
 export function Sign({ worker, what, wallet: nameOf, action, onSigned }: SignProps): ReactNode {
   const wallets = useWallets(what.chainId);
   const id = useId();
+  const waiting = useRef<AbortController>(undefined);
   const byWallet = useMutation({
-    mutationFn: async (wallet: Wallet) => onSigned(await sign(wallet, worker, what, words.signIn.offers)),
+    mutationFn: async (wallet: Wallet) => {
+      const until = (waiting.current = new AbortController());
+      return onSigned(await sign(wallet, worker, what, words.signIn, until));
+    },
   });
   const byHand = useMutation({ mutationFn: onSigned });
   const busy = byWallet.isPending || byHand.isPending;
@@ -110,6 +114,14 @@ export function Sign({ worker, what, wallet: nameOf, action, onSigned }: SignPro
             </button>
           ))}
         </div>
+      )}
+      {byWallet.isPending && (
+        <p role="status" className="mt-3 small text-soft">
+          {words.signIn.asksWallet}{" "}
+          <button type="button" className="link" onClick={() => waiting.current?.abort(new WalletProblem())}>
+            {words.signIn.stopWaiting}
+          </button>
+        </p>
       )}
       <Failure error={byWallet.error} />
       <details className="mt-5" open={wallets?.length === 0}>
