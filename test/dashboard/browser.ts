@@ -157,19 +157,31 @@ export async function sideways(page: Page): Promise<number> {
   return page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth");
 }
 
+/** How far a page can be pushed sideways, in pixels: 0 is right. */
+export async function sideways(page: Page): Promise<number> {
+  return page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+}
+
 /** Nothing moved while the page came together, but for what a font of ours does to the width of a word. */
 export async function expectStill(page: Page): Promise<void> {
   expect(await shifts(page), page.url()).toBeLessThan(0.02);
 }
 
-/** How far things moved while the page was built, as browsers count it (cumulative layout shift): below 0.1 is good. */
-export async function shifts(page: Page): Promise<number> {
-  return page.evaluate<number>(`new Promise((resolve) => {
+/** Nothing moved while the page came together, as browsers count it (cumulative layout shift); otherwise what did. */
+export async function expectStill(page: Page): Promise<void> {
+  const moves = await page.evaluate<readonly { value: number; what: string }[]>(`new Promise((resolve) => {
+    const what = ({ node, previousRect: from, currentRect: to }) =>
+      [node?.parentElement?.className, node?.textContent?.slice(0, 40), from.x, from.y, "to", to.x, to.y].join(" ");
     new PerformanceObserver((list) => {
       const moved = list.getEntries().filter((one) => !one.hadRecentInput);
-      resolve(moved.reduce((sum, one) => sum + one.value, 0));
+      resolve(moved.map(({ value, sources }) => ({ value, what: sources.map(what).join("; ") })));
     }).observe({ type: "layout-shift", buffered: true });
     // Nothing is told where nothing moved.
-    requestAnimationFrame(() => requestAnimationFrame(() => resolve(0)));
+    requestAnimationFrame(() => requestAnimationFrame(() => resolve([])));
   })`);
+  const told = [page.url(), ...moves.map(({ value, what }) => `${value}: ${what}`)].join("\n");
+  expect(
+    moves.reduce((sum, { value }) => sum + value, 0),
+    told,
+  ).toBeLessThan(0.02);
 }

@@ -5,7 +5,18 @@ import { join } from "node:path";
 import type { PoolIdentity } from "@openpool/protocol";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { barriers, DESK, openBrowser, openPage, PHONE, PICTURES, settle, sideways, visit } from "./browser.ts";
+import {
+  barriers,
+  DESK,
+  expectStill,
+  openBrowser,
+  openPage,
+  PHONE,
+  PICTURES,
+  settle,
+  sideways,
+  visit,
+} from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -76,6 +87,7 @@ test("everything that an operator says of the pool is on its pages", async () =>
     expect(await page.title()).toContain("Harbour Pool");
     expect(await response?.text()).toContain("<title>Harbour Pool</title>");
     await page.getByText("Maintenance on Sunday at 06:00 UTC: no segment is lost.").waitFor();
+    await expectStill(page);
     const contacts = page.locator("footer");
     expect(await contacts.getByRole("link", { name: "E-mail" }).getAttribute("href")).toBe(
       "mailto:operator@pool.example",

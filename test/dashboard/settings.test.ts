@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { startLocalChain } from "@openpool/pool";
+import type { WorkerAddress } from "@openpool/protocol";
 import type { Browser } from "playwright-core";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
@@ -13,7 +14,7 @@ vi.setConfig({ testTimeout: 120_000 });
 const key = generatePrivateKey();
 const account = privateKeyToAccount(key);
 /** A token that the pool offers, by its address alone: nothing on this chain says what it is called. */
-const TOKEN = "0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC";
+const TOKEN = "0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC" as WorkerAddress;
 const settingsPath = `/settings/${account.address}`;
 let chain: Awaited<ReturnType<typeof startLocalChain>>;
 let world: PagesWorld;
@@ -32,7 +33,7 @@ beforeAll(async () => {
     },
     payouts: localPayouts(chain, {
       choices: [TOKEN],
-      prices: new Map([[TOKEN, { kind: "fixed", unitsPerEth: "2500" }]]),
+      prices: new Map([[TOKEN, { kind: "fixed", unitsPerEth: 2_500n }]]),
     }),
   });
   await world.join(`${account.address}.attic`);

@@ -147,7 +147,7 @@ export const text = {
     moneyBar: (paid: number, owed: number, held: number) => `${paid} % paid, ${owed} % owed, ${held} % held for checks`,
     noMoney: "Nothing was credited yet.",
     noMoneyWhy: "The first answered segment is the first credit, and shows here a moment later.",
-    rigsNote: "by fee share, 24 h",
+    rigsNote: "the largest fee share of 24 h first",
     gpus: "GPUs by kind",
     processors: "Processors",
     devicesNote: "online, as their rigs say",

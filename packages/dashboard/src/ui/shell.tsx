@@ -12,14 +12,25 @@ import { Fence } from "./parts.tsx";
 /** Numbers that cannot be asked anew are said to be old when they are this old, in milliseconds. */
 const STALE_AFTER_MS = 10_000;
 
+/** Fonts that come later than this change the text before the reader's eyes, in milliseconds. */
+const FONTS_WITHIN_MS = 1_000;
+
+/** Our fonts, asked for before anything is written in them: a line that breaks elsewhere moves all that is below it. */
+const fonts = Promise.race([
+  Promise.allSettled(["1em Inter", "1em 'JetBrains Mono'"].map((font) => document.fonts.load(font))),
+  new Promise((resolve) => setTimeout(resolve, FONTS_WITHIN_MS)),
+]);
+
 /** The pool serves its pages with its own name as their title. */
 const SERVED_TITLE = document.title;
 
 /** The frame of every page: the name, the way around, the look-up box, what is wrong, how old all of it is. */
 export function Shell(): ReactNode {
   const { data: pool, isPending, failureCount } = useQuery(queries.pool());
+  const [lettered, setLettered] = useState(false);
+  useEffect(() => void fonts.then(() => setLettered(true)), []);
   // A notice above the page and the marks of an explorer within it come with this answer: the page is shown with them.
-  const waiting = isPending && failureCount === 0;
+  const waiting = !lettered || (isPending && failureCount === 0);
   const name = pool?.identity.name ?? SERVED_TITLE;
   const path = useRouterState({ select: (state) => state.location.pathname });
   useEffect(() => {
