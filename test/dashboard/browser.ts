@@ -157,16 +157,6 @@ export async function sideways(page: Page): Promise<number> {
   return page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth");
 }
 
-/** How far a page can be pushed sideways, in pixels: 0 is right. */
-export async function sideways(page: Page): Promise<number> {
-  return page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth");
-}
-
-/** Nothing moved while the page came together, but for what a font of ours does to the width of a word. */
-export async function expectStill(page: Page): Promise<void> {
-  expect(await shifts(page), page.url()).toBeLessThan(0.02);
-}
-
 /** Nothing moved while the page came together, as browsers count it (cumulative layout shift); otherwise what did. */
 export async function expectStill(page: Page): Promise<void> {
   const moves = await page.evaluate<readonly { value: number; what: string }[]>(`new Promise((resolve) => {
