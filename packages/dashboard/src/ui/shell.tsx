@@ -13,7 +13,7 @@ import { Fence } from "./parts.tsx";
 const STALE_AFTER_MS = 10_000;
 
 /** Fonts that come later than this change the text before the reader's eyes, in milliseconds. */
-const FONTS_WITHIN_MS = 1_000;
+const FONTS_WITHIN_MS = 3_000;
 
 /** Our fonts, asked for before anything is written in them: a line that breaks elsewhere moves all that is below it. */
 const fonts = Promise.race([
