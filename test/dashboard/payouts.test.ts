@@ -71,7 +71,11 @@ test("a worker reads what is unpaid, how much of the minimum that is, when it is
   const next = money.locator(".next");
   const when = new Intl.DateTimeFormat("en-GB", {
     timeZone: "Europe/Berlin",
-    ...{ weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
+    weekday: "short",
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
   }).format(Date.UTC(soon.getUTCFullYear(), soon.getUTCMonth(), soon.getUTCDate()));
 
   await world.stream("below", 1);
