@@ -15,15 +15,15 @@ export function majorityOf(nodes: readonly unknown[]): number {
   return Math.floor(nodes.length / 2) + 1;
 }
 
-/** How enough nodes agree. Throws `payout/no-quorum` where they never could. */
+/** How enough nodes agree. Throws `payout/no-quorum` where they never could, or could agree on one thing and its opposite. */
 export function openAgreement<Node extends { readonly name: string }>(
   nodes: readonly Node[],
   quorum: number,
 ): Agreement<Node> {
-  if (nodes.length === 0 || quorum < 1 || quorum > nodes.length) {
+  if (quorum < majorityOf(nodes) || quorum > nodes.length) {
     throw new PoolError(
       { code: "payout/no-quorum" },
-      `${quorum} of ${nodes.length} RPC nodes cannot agree: give more --rpc-url or a smaller --rpc-quorum.`,
+      `${quorum} of ${nodes.length} RPC nodes cannot decide: --rpc-quorum has to be more than half of --rpc-url, and no more than there are.`,
     );
   }
   async function ask<T>(question: (node: Node) => Promise<T>): Promise<T[]> {

@@ -28,8 +28,8 @@ export interface Drafted {
   readonly drafts: readonly Draft[];
   /** Lines whose payment would fail: to be given back. */
   readonly refused: Settlement["returned"];
-  /** Why the other lines have to wait. */
-  readonly waits: readonly string[];
+  /** The other lines, and why they have to wait: to be given back should that last. */
+  readonly waits: Settlement["returned"];
 }
 
 export interface DraftRules {
@@ -49,7 +49,10 @@ export interface DraftDeps {
 }
 
 const nothing: Drafted = { drafts: [], refused: [], waits: [] };
-const waitFor = (why: string): Drafted => ({ ...nothing, waits: [why] });
+const waitFor = (lines: readonly PayoutLine[], reason: string, hold = false): Drafted => ({
+  ...nothing,
+  waits: lines.map((line) => ({ line: line.id, reason, hold })),
+});
 
 /**
  * What has to be sent so that these lines of a run are paid; each is estimated, so that none is sent that would fail. Trouble
@@ -64,11 +67,11 @@ export async function draftTransactions(
   const all: Drafted[] = [];
   const { payer } = detail.run;
   const plain = await deps.chain.estimateGas({ from: payer, to: payer, valueWei: 0n, data: "0x" });
-  if ("refused" in plain) return waitFor(`the RPC nodes can estimate nothing: ${plain.refused}`);
+  if ("refused" in plain) return waitFor(lines, `the RPC nodes can estimate nothing: ${plain.refused}`);
   for (const [asset, of] of groupByAsset(lines)) {
     const missing = asset === "eth" ? undefined : await whatIsMissing(payer, asset, of, deps);
     if (missing !== undefined) {
-      all.push(waitFor(missing));
+      all.push(waitFor(of, missing));
       continue;
     }
     const inBatch = of.filter((line) => line.method === "batch");
@@ -108,6 +111,7 @@ async function draftBatches(
   const asset = lines[0]?.asset ?? "eth";
   if (batchContract === undefined || !(await chain.hasBatchContract(batchContract))) {
     return waitFor(
+      lines,
       `there is no batch contract of ours at ${batchContract ?? "--payout-contract"}: deploy it with \`openpool payouts deploy\``,
     );
   }
@@ -145,7 +149,7 @@ async function draftBatches(
     const data = asset === "eth" ? calls.payEth(batch, payments) : calls.payToken(batch, asset, payments);
     const valueWei = asset === "eth" ? sumOf(part) : 0n;
     const estimate = await chain.estimateGas({ from: payer, to: batchContract, valueWei, data });
-    if ("refused" in estimate) return waitFor(`the batch cannot be paid now: ${estimate.refused}`);
+    if ("refused" in estimate) return waitFor(lines, `the batch cannot be paid now: ${estimate.refused}`);
     const room = asset === "eth" ? PAYEE_ROOM : 10n * PAYEE_ROOM;
     const gasLimit = (estimate.gas * 13n) / 10n + BigInt(part.length) * PAYEE_ROOM + BATCH_ROOM + room;
     drafts.push({ id, kind: "batch", to: batchContract, valueWei, data, gasLimit, lines: part.map((line) => line.id) });
@@ -169,7 +173,10 @@ async function draftTransfer(
     if (error instanceof PoolError && error.info.code === "payout/no-quorum") return { unanswered: error.message };
     throw error;
   });
-  if ("unanswered" in estimate) return waitFor(`nobody can say what paying ${payTo} costs: ${estimate.unanswered}`);
+  if ("unanswered" in estimate) {
+    // Its code may be why: a next plan would be kept waiting by it, too.
+    return waitFor([line], `nobody can say what paying ${payTo} costs: ${estimate.unanswered}`, true);
+  }
   if ("gas" in estimate) {
     const gasLimit = (estimate.gas * 13n) / 10n;
     if (estimate.gas > plainGas + MAX_EXTRA_GAS) {
@@ -187,7 +194,9 @@ async function draftTransfer(
     };
   }
   const neededWei = valueWei + (plainGas + MAX_EXTRA_GAS) * maxFeeWei;
-  if ((await chain.balance(payer)) < neededWei) return waitFor(`${payer} does not hold enough: ${estimate.refused}`);
+  if ((await chain.balance(payer)) < neededWei) {
+    return waitFor([line], `${payer} does not hold enough: ${estimate.refused}`);
+  }
   const whose = asset === "eth" ? "its address" : "the token";
   return estimate.agreed
     ? refuse(`${whose} refuses the payment: ${estimate.refused}`, true)

@@ -257,8 +257,9 @@ describe("bad input", () => {
     expect((await pool.engine.plan({ dryRun: true })).lines.map((line) => line.worker)).toEqual([dear]);
   });
 
-  test("a payment that no node says anything about waits alone, and holds nobody", async () => {
-    await using pool = await open({ rules: { method: "transfers" } });
+  test("a payment that no node says anything about waits alone, is given back after an hour, and holds nobody", async () => {
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using pool = await open({ clock, rules: { method: "transfers" } });
     const [odd, honest] = [await pool.owe(newWorker(), 3_200n), await pool.owe(newWorker(), 3_201n)];
     const { chain } = pool;
     let isOdd = true;
@@ -279,18 +280,27 @@ describe("bad input", () => {
     await engine.step();
     await engine.step();
     expect((await engine.status()).waitingFor).toContain("the node is busy");
+    await pool.owe(honest, 5n);
+    expect((await engine.plan({ dryRun: false })).refused).toContain("is not done yet");
+    clock.advance(60 * 60_000);
+    await engine.step();
+    expect((await store.runs(1))[0]?.state).toBe("done");
+    const next = await engine.plan({ dryRun: false });
+    expect(next.lines.map((line) => line.worker)).toEqual([honest]);
+    expect(next.waiting).toMatchObject([{ worker: odd, reason: expect.stringContaining("the node is busy") }]);
+    await pool.finish(engine);
+    expect(await chain.balance(honest)).toBe(3_206n);
     isOdd = false;
-    for (let i = 0; (await store.runs(1))[0]?.state !== "done"; i++) {
-      expect(i).toBeLessThan(20);
-      await engine.step();
-      await mine();
-    }
+    await engine.retry(odd);
+    await engine.plan({ dryRun: false });
+    await pool.finish(engine);
     expect(await chain.balance(odd)).toBe(3_200n);
   });
 
-  test("a payment that there is too little for keeps the others from nothing", async () => {
+  test("a payment that there is too little for keeps the others from nothing, nor, after an hour, from the next payout", async () => {
     const key: Hex = `0x${"6".repeat(64)}`;
-    await using pool = await open({ key, rules: { method: "transfers" } });
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using pool = await open({ clock, key, rules: { method: "transfers" } });
     await local.request("anvil_setBalance", [pool.signer.address, `0x${(10n ** 18n).toString(16)}`]);
     const [large, small] = [await pool.owe(newWorker(), 10n ** 17n), await pool.owe(newWorker(), 3_100n)];
     await pool.engine.plan({ dryRun: false });
@@ -301,7 +311,16 @@ describe("bad input", () => {
     await pool.engine.step();
     expect(await pool.chain.balance(small)).toBe(3_100n);
     expect((await pool.engine.status()).waitingFor).toContain("holds");
+    await pool.owe(small, 5n);
+    clock.advance(60 * 60_000);
+    await pool.engine.step();
+    const next = await pool.engine.plan({ dryRun: false });
+    expect(next.lines.map((line) => line.worker)).toEqual([small]);
+    expect(next.waiting).toMatchObject([{ worker: large, code: "no-funds" }]);
+    await pool.finish();
+    expect(await pool.chain.balance(small)).toBe(3_105n);
     await local.request("anvil_setBalance", [pool.signer.address, `0x${(10n ** 18n).toString(16)}`]);
+    await pool.engine.plan({ dryRun: false });
     await pool.finish();
     expect(await pool.chain.balance(large)).toBe(10n ** 17n);
   });

@@ -40,3 +40,16 @@ test("two keys at once, a keystore without its password and a key without a chai
   ]);
   expect(problemsOf(keystore)).toEqual(["--rpc-url is missing: there is a key for payouts, but no chain to pay on"]);
 });
+
+test.each<readonly [nodes: number, quorum: number, problem: RegExp | undefined]>([
+  [1, 1, undefined],
+  [3, 2, undefined],
+  [3, 3, undefined],
+  [3, 1, /^--rpc-quorum is not more than half of the 3 nodes .* Give a larger one, or leave it out$/],
+  [4, 2, /^--rpc-quorum is not more than half of the 4 nodes/],
+  [2, 3, /^--rpc-quorum is more than the 2 nodes of --rpc-url: they could never agree$/],
+])("of %i nodes a quorum of %i is taken only where no other could say the opposite", (nodes, quorum, problem) => {
+  const urls = Array.from({ length: nodes }, (_, i) => `http://127.0.0.1:${i + 1}`).join(",");
+  const problems = problemsOf({ "rpc-url": urls, "rpc-quorum": String(quorum) });
+  expect(problems).toEqual(problem === undefined ? [] : [expect.stringMatching(problem)]);
+});

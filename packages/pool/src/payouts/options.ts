@@ -208,7 +208,7 @@ export const payoutOptionDefinitions = {
     name: "rpc-quorum",
     kind: integerValue("N", { min: 1, max: 100 }),
     defaultNote: "more than half of `rpc-url`",
-    help: "how many RPC nodes must say the same before it counts",
+    help: "how many RPC nodes must say the same before it counts: more than half of them",
     group: "Payouts",
   }),
   payoutFinality: option({
@@ -378,6 +378,12 @@ export function toPayoutOptions(
   const method = values.payoutSafe === undefined ? values.payoutMethod : "safe";
   if (values.rpcQuorum !== undefined && values.rpcQuorum > values.rpcUrl.length) {
     wrong("--rpc-quorum", `is more than the ${values.rpcUrl.length} nodes of --rpc-url: they could never agree`);
+  }
+  if (values.rpcQuorum !== undefined && 2 * values.rpcQuorum <= values.rpcUrl.length) {
+    wrong(
+      "--rpc-quorum",
+      `is not more than half of the ${values.rpcUrl.length} nodes of --rpc-url: those that lie could decide. Give a larger one, or leave it out`,
+    );
   }
   if (values.payoutKeystore !== undefined && values.payoutPasswordFile === undefined) {
     wrong("--payout-password-file", "is missing: --payout-keystore cannot be opened without its password");

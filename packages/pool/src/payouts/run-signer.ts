@@ -8,7 +8,7 @@ import {
   signOrWait,
   type Waits,
 } from "./context.ts";
-import { type Draft, draftTransactions } from "./drafts.ts";
+import { type Draft, type Drafted, draftTransactions } from "./drafts.ts";
 import { gasIsDear, gasTakesTooMuch, whyNotAsPlanned } from "./planner.ts";
 import type { AccountNonces, GasPrices, Signer } from "./ports.ts";
 import type { PayoutIntent, PayoutLine, RunDetail } from "./types.ts";
@@ -18,11 +18,16 @@ export function nextKnown({ last, floor }: AccountNonces): number {
   return Math.max(last === undefined ? 0 : last + 1, floor ?? 0);
 }
 
+/** What waits for longer is given back: a run that does not end keeps everybody from the next. */
+const PATIENCE_MS = 60 * 60 * 1000;
+
 /** Turns approved runs into signed transactions with pinned nonces. */
 export class RunSigner {
   readonly #settings: PayoutSettings;
   readonly #deps: PayoutDeps;
   readonly #waits: Waits;
+  /** Since when lines wait that nothing can be signed for, by the monotonic clock. */
+  #waitingSince: ReadonlyMap<string, number> = new Map();
 
   constructor({ settings, deps, waits }: PayoutContext) {
     this.#settings = settings;
@@ -42,8 +47,12 @@ export class RunSigner {
     const nonce = await this.#nextNonce(signer.address, account);
     if (nonce === undefined) return [];
     const { guard = nonce } = account;
-    const wanted = nonce < guard ? await this.#spend(signer, guard - nonce) : await this.#draft(detail, open, prices);
-    const drafts = await this.#affordable(signer, wanted, prices);
+    const wanted =
+      nonce < guard
+        ? { drafts: await this.#spend(signer, guard - nonce), waits: [] }
+        : await this.#draft(detail, open, prices);
+    const { drafts, waits } = await this.#affordable(signer, wanted.drafts, prices);
+    await this.#giveBack(run.id, [...wanted.waits, ...waits]);
     if (drafts.length === 0) return [];
     const intents: PayoutIntent[] = [];
     for (const [place, draft] of drafts.entries()) {
@@ -75,8 +84,12 @@ export class RunSigner {
   }
 
   /** The first of them that the account has money for: what there is too little for keeps nothing else waiting. */
-  async #affordable(signer: Signer, drafts: readonly Draft[], prices: GasPrices): Promise<readonly Draft[]> {
-    if (drafts.length === 0) return [];
+  async #affordable(
+    signer: Signer,
+    drafts: readonly Draft[],
+    prices: GasPrices,
+  ): Promise<Pick<Drafted, "drafts" | "waits">> {
+    if (drafts.length === 0) return { drafts, waits: [] };
     const needOf = (one: Draft): bigint => one.valueWei + one.gasLimit * prices.maxFeeWei;
     const haveWei = await this.#deps.chain.balance(signer.address);
     let leftWei = haveWei;
@@ -85,13 +98,24 @@ export class RunSigner {
       if (fits) leftWei -= needOf(one);
       return fits;
     });
-    if (affordable.length < drafts.length) {
-      const needWei = drafts.reduce((sum, one) => sum + needOf(one), 0n);
-      this.#waits.because(
-        `${signer.address} holds ${formatEth(haveWei)} ETH, the payout and its gas need ${formatEth(needWei)} ETH`,
-      );
-    }
-    return affordable;
+    const short = drafts.filter((one) => !affordable.includes(one));
+    if (short.length === 0) return { drafts, waits: [] };
+    const needWei = drafts.reduce((sum, one) => sum + needOf(one), 0n);
+    const reason = `${signer.address} holds ${formatEth(haveWei)} ETH, the payout and its gas need ${formatEth(needWei)} ETH`;
+    this.#waits.because(reason);
+    const waits = short.flatMap((one) => one.lines.map((line) => ({ line, reason, hold: false })));
+    return { drafts: affordable, waits };
+  }
+
+  /** Says what lines wait for, and gives back those that have for too long. */
+  async #giveBack(run: string, waits: Drafted["waits"]): Promise<void> {
+    const { store, clock } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const sinceMs = ({ line }: (typeof waits)[number]): number => this.#waitingSince.get(line) ?? nowMs;
+    const late = waits.filter((one) => nowMs - sinceMs(one) >= PATIENCE_MS);
+    this.#waitingSince = new Map(waits.map((one) => [one.line, sinceMs(one)]));
+    this.#waits.because(waits[0]?.reason);
+    if (late.length > 0) await store.dropLines(run, late, clock.now());
   }
 
   async #intent(
@@ -122,7 +146,11 @@ export class RunSigner {
     };
   }
 
-  async #draft(detail: RunDetail, lines: readonly PayoutLine[], prices: GasPrices): Promise<readonly Draft[]> {
+  async #draft(
+    detail: RunDetail,
+    lines: readonly PayoutLine[],
+    prices: GasPrices,
+  ): Promise<Pick<Drafted, "drafts" | "waits">> {
     const { store, clock } = this.#deps;
     const { batchSize, rules } = this.#settings;
     const { batchContract } = rules;
@@ -140,8 +168,7 @@ export class RunSigner {
     const draftRules = { batchSize, batchContract, tooDear, maxFeeWei: prices.maxFeeWei };
     const { drafts, refused, waits } = await draftTransactions(detail, going, draftRules, this.#deps);
     if (refused.length > 0) await store.dropLines(run, refused, clock.now());
-    this.#waits.because(waits[0]);
-    return drafts;
+    return { drafts, waits };
   }
 
   /** Transactions that do nothing but use up nonces, so that nothing that was handed out with them can happen any more. */
