@@ -1,6 +1,7 @@
 import type { WorkerAddress } from "@openpool/protocol";
 import {
   BaseError,
+  concat,
   createPublicClient,
   encodeDeployData,
   erc6492SignatureValidatorAbi,
@@ -13,6 +14,7 @@ import {
   type PublicClient,
   RpcRequestError,
   size,
+  slice,
   toEventSelector,
   TransactionReceiptNotFoundError,
 } from "viem";
@@ -111,6 +113,7 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
           gasPriceWei: found.effectiveGasPrice,
           batches: batchesOf(found.logs),
           transfers: transfersOf(found.logs),
+          loggedBy: [...new Set(found.logs.map((log) => ourAddress(log.address)))],
         };
       } catch (error) {
         if (error instanceof TransactionReceiptNotFoundError) return undefined;
@@ -213,11 +216,13 @@ function party(word: Hex): WorkerAddress {
   return ourAddress(`0x${word.slice(26)}`);
 }
 
+/** Not all tokens index what they should: in whatever part of the event its three words are, their order is the same. */
 function transfersOf(logs: readonly Log[]): Receipt["transfers"] {
   return logs.flatMap((log) => {
-    const [topic, from, to] = log.topics;
-    if (topic !== TRANSFER || from === undefined || to === undefined || log.topics.length !== 3) return [];
-    if (size(log.data) !== 32) return [];
-    return [{ token: ourAddress(log.address), from: party(from), to: party(to), amount: BigInt(log.data) }];
+    const [topic, ...indexed] = log.topics;
+    const words = concat([...indexed, log.data]);
+    if (topic !== TRANSFER || size(words) !== 96) return [];
+    const [from, to] = [party(slice(words, 0, 32)), party(slice(words, 32, 64))];
+    return [{ token: ourAddress(log.address), from, to, amount: BigInt(slice(words, 64)) }];
   });
 }

@@ -63,6 +63,8 @@ export interface Receipt {
     readonly to: WorkerAddress;
     readonly amount: bigint;
   }[];
+  /** Contracts that said anything, also what nobody here understands; left out: none did. */
+  readonly loggedBy?: readonly WorkerAddress[];
 }
 
 export type BatchSays = {

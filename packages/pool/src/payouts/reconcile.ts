@@ -467,7 +467,9 @@ export async function payoutsIn(
       const moved = receipt.transfers
         .filter((one) => one.token === to && one.from === payer && one.to === call.to)
         .reduce((sum, one) => sum + one.amount, 0n);
-      if (moved === 0n) return nothing;
+      if (moved === 0n) {
+        return receipt.loggedBy?.includes(to) ? `called token ${to}, which does not say what it moved` : nothing;
+      }
       return { asset: to, method: "transfer", payments: [{ to: call.to, amount: call.amount, place: 0 }] };
     }
     case "token-approve":

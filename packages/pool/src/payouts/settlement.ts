@@ -120,7 +120,8 @@ export function settlementOf(
     const moved = receipt.transfers
       .filter((one) => one.token === line.asset && one.from === intent.payer && one.to === line.payTo)
       .reduce((sum, one) => sum + one.amount, 0n);
-    if (moved === 0n) {
+    // A token has to say what it moves. Where it says something else nobody knows: then nothing may be paid again.
+    if (moved === 0n && !receipt.loggedBy?.includes(line.asset)) {
       return { ...final, paid: [], returned: [{ line: line.id, reason: "the token moved nothing", hold: true }] };
     }
     if (moved < line.sendAmount) {
@@ -130,7 +131,7 @@ export function settlementOf(
         returned: [],
         halt: halt(
           "payout/token-short",
-          `Token ${line.asset} delivered ${moved} of ${line.sendAmount} to ${line.payTo} (transaction ${receipt.hash}): it takes a fee. Pay in another asset or in batches, which notice it before; enter the rest as a correction, then \`openpool payouts resume\`.`,
+          `Token ${line.asset} delivered ${moved} of ${line.sendAmount} to ${line.payTo}, as far as its events say (transaction ${receipt.hash}): it takes a fee, or does not say what it moves. Its line counts as paid. Look what arrived and enter the rest as a correction; pay in another asset or in batches, which notice it before; then \`openpool payouts resume\`.`,
         ),
       };
     }

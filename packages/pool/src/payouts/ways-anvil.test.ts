@@ -252,6 +252,17 @@ describe("a token that misbehaves", () => {
     );
   });
 
+  test("indexes nothing of its event: what it moved is read all the same", async () => {
+    await using world_ = await openWith(await newToken(undefined, 7), "transfers");
+    expect(await world_.settle()).toMatchObject({ lines: ["final", "final"], halted: undefined });
+  });
+
+  test("says in its own words what it moved: it counts as paid, and payouts halt until someone looks", async () => {
+    await using world_ = await openWith(await newToken(undefined, 8), "transfers");
+    expect(await world_.settle()).toMatchObject({ lines: ["final", "final"], halted: "payout/token-short" });
+    expect(await world_.owed()).toEqual([0n, 0n]);
+  });
+
   test.each([
     ["says yes to an allowance and gives none", 4, 2],
     ["refuses to allow anything", 6, 0],

@@ -4,12 +4,14 @@ pragma solidity ^0.8.20;
 /// A token that does what tokens should not, as it is told.
 contract Token {
     event Transfer(address indexed from, address indexed to, uint256 value);
+    event Moved(address from, address to, uint256 value);
 
     mapping(address => uint256) public balanceOf;
     mapping(address => mapping(address => uint256)) public allowance;
     uint8 public decimals = 18;
     string public symbol;
-    /// 0 honest, 1 answers false, 2 takes a fee, 3 reverts, 4 allows nothing, 5 allows only from zero, 6 allowing reverts
+    /// 0 honest, 1 answers false, 2 takes a fee, 3 reverts, 4 allows nothing, 5 allows only from zero, 6 allowing reverts,
+    /// 7 indexes nothing of its event, 8 has an event of its own
     uint256 public mode;
 
     constructor(string memory symbol_) {
@@ -52,7 +54,14 @@ contract Token {
         uint256 arrives = mode == 2 ? amount - amount / 100 : amount;
         balanceOf[from] -= amount;
         balanceOf[to] += arrives;
-        emit Transfer(from, to, arrives);
+        if (mode == 7) {
+            bytes memory words = abi.encode(from, to, arrives);
+            bytes32 topic = Transfer.selector;
+            assembly {
+                log1(add(words, 32), 96, topic)
+            }
+        } else if (mode == 8) emit Moved(from, to, arrives);
+        else emit Transfer(from, to, arrives);
         return true;
     }
 }
