@@ -1,12 +1,21 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+import { findBrowser } from "./test/dashboard/find-browser.ts";
 
 const source = ["source", "module", "node", "development|production"];
+
+const hasBrowser = findBrowser() !== undefined;
+if (!hasBrowser) {
+  const what = "There is no browser: the pages (test/dashboard) are not tried. Name one with CHROMIUM=/path/of/it.";
+  if (process.env["OPENPOOL_BROWSER"] === "needed") throw new Error(what);
+  process.stderr.write(`${what}\n`);
+}
 
 export default defineConfig({
   resolve: { conditions: source },
   ssr: { resolve: { conditions: source } },
   test: {
     include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...(hasBrowser ? [] : ["test/dashboard/**"])],
     globalSetup: ["test/global-setup.ts"],
     setupFiles: ["test/chance.ts"],
     testTimeout: 30_000,

@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
+import { findBrowser } from "./find-browser.ts";
 import { type Browser, chromium, type Page, type Response } from "playwright-core";
 import { expect } from "vitest";
 
@@ -33,7 +34,7 @@ export interface WatchedPage extends AsyncDisposable {
 export async function openBrowser(): Promise<Browser> {
   mkdirSync(PICTURES, { recursive: true });
   return chromium.launch({
-    executablePath: process.env["CHROMIUM"] || "/usr/bin/chromium",
+    executablePath: findBrowser() ?? "chromium",
     args: ["--no-sandbox", "--disable-dev-shm-usage"],
   });
 }

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -16,7 +15,7 @@ async function ask(pool: TestPool, path: "healthz" | "readyz"): Promise<string> 
 async function signalDatabase(pool: TestPool, signal: "SIGSTOP" | "SIGCONT"): Promise<void> {
   const cluster = await findCluster(pool.dataDir);
   const postmaster = (await readFile(join(cluster ?? "", "postmaster.pid"), "utf8")).split("\n")[0] ?? "";
-  const children = execFileSync("ps", ["-o", "pid=", "--ppid", postmaster], { encoding: "utf8" });
+  const children = await readFile(`/proc/${postmaster}/task/${postmaster}/children`, "utf8");
   for (const pid of [postmaster, ...children.trim().split(/\s+/)]) process.kill(Number(pid), signal);
 }
 
