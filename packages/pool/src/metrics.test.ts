@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { solvencyOf } from "./income/solvency.ts";
 import { calm, ETH } from "./income/testing/calm.ts";
+import type { Job } from "./jobs/job.ts";
 import { createPoolMetrics, type MetricsNow } from "./metrics.ts";
 
 const now: MetricsNow = {
@@ -52,4 +53,11 @@ test("solvency is in the metrics, with a warning that comes before anything is m
   });
   const again = solvencySamples(await metrics.text({ ...now, solvency: solvencyOf(calm) }));
   expect(Object.keys(again).filter((name) => name.includes("warnings"))).toEqual([]);
+});
+
+test("the price of the latest job is in wei per pixel, fractions too", async () => {
+  const metrics = createPoolMetrics("0.0.0");
+  const job = { durationMs: 2_000, price: { pricePerUnitWei: 5n, pixelsPerUnit: 4n } } as Job;
+  metrics.jobEnded({ outcome: { kind: "abandoned" }, job, tookMs: 1 });
+  expect(await metrics.text(now)).toMatch(/^livepeer_transcoding_price\{.*sender="".*\} 1\.25$/m);
 });

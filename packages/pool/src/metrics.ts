@@ -77,6 +77,7 @@ export function createPoolMetrics(version: string): PoolMetrics {
   const transcoders = gauge("livepeer_transcoders_number", "Number of registrations open");
   const capacity = gauge("livepeer_transcoders_capacity", "Sessions that the registrations take in all");
   const load = gauge("livepeer_transcoders_load", "Sessions bound to registrations");
+  const price = gauge("livepeer_transcoding_price", "Wei per pixel, of the latest job", ["sender"]);
   const emerged = counter("livepeer_segment_source_emerged_unprocessed_total", "Segments taken from gateways");
   const transcoded = counter("livepeer_segment_transcoded_total", "Segments answered with renditions", [
     "profiles",
@@ -164,6 +165,7 @@ export function createPoolMetrics(version: string): PoolMetrics {
   return {
     jobEnded({ outcome, job, tookMs }) {
       emerged.inc();
+      price.set({ sender: "" }, Number(job.price.pricePerUnitWei) / Number(job.price.pixelsPerUnit));
       sourceDuration.observe(job.durationMs / 1000);
       if (outcome.kind === "abandoned") return abandoned.inc();
       if (outcome.kind === "failed") {

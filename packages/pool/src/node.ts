@@ -231,6 +231,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         logger,
         clock,
         expectingRigs: () => clock.monotonicMs() < rigsExpectedUntilMs,
+        handingOver: () => draining && !ending(),
         accepting: () => !ending() && (clock.monotonicMs() < rigsExpectedUntilMs || upstreams.leavesRoomForGateways()),
       },
     );

@@ -65,6 +65,8 @@ export interface GatewayDoorDeps {
   readonly clock: Clock;
   /** Rigs are on their way from another process: count them as if they were here. */
   readonly expectingRigs: () => boolean;
+  /** The next process has the rigs already, or will in a moment, and takes the sessions that this one still gives out. */
+  readonly handingOver: () => boolean;
   /** False at the end of the pool, and while others have less than their share: new sessions are sent elsewhere. */
   readonly accepting: () => boolean;
 }
@@ -152,12 +154,12 @@ export class GatewayDoor {
 
   /** A gateway that is refused here loses nothing; one that is accepted and then failed can lose its stream. */
   #hasRoom(need: Need): boolean {
-    const { dispatcher, memory, clock, expectingRigs, accepting } = this.#deps;
+    const { dispatcher, memory, clock, expectingRigs, handingOver, accepting } = this.#deps;
     if (memory.tight || !accepting()) return false;
     if (this.#isFull()) return false;
     // Whatever the workers are, segments of a gateway that wants a newer pool would be refused.
     if (misfit(this.ability(), need) === "version") return false;
-    return dispatcher.hasRoom(need, clock.monotonicMs()) || expectingRigs();
+    return dispatcher.hasRoom(need, clock.monotonicMs()) || expectingRigs() || handingOver();
   }
 
   async endTranscodingSession(stream: http2.ServerHttp2Stream): Promise<void> {

@@ -29,7 +29,7 @@ export interface SupervisorLimits {
   readonly startTimeoutMs: number;
   /** How long an old process may take to finish what it holds after a new one took over. */
   readonly handoverTimeoutMs: number;
-  /** How long the segments in flight may take at the end of the pool. */
+  /** How long the segments in flight may take at the end of the pool: four times their length, so those of 15 s have time. */
   readonly stopTimeoutMs: number;
   /** A process whose event loop stands still this long is killed and replaced. */
   readonly hangTimeoutMs: number;
@@ -40,7 +40,7 @@ export interface SupervisorLimits {
 export const defaultSupervisorLimits: SupervisorLimits = {
   startTimeoutMs: 120_000,
   handoverTimeoutMs: 120_000,
-  stopTimeoutMs: 20_000,
+  stopTimeoutMs: 60_000,
   hangTimeoutMs: 20_000,
   stableMs: 10_000,
 };
