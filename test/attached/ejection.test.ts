@@ -72,7 +72,7 @@ test("a pool that is late once is ejected, says why, is back at once, and answer
   await until(() => first?.live === false && orchestrator.live.length === 1, 60_000);
   await until(() => status()?.state === "registered", 60_000);
   expect((await pool.events("upstream.left")).map(({ data }) => data)).toEqual([
-    { upstream: "main", why: expect.stringContaining(WHY) },
+    { upstream: "main", generation: expect.any(Number), why: expect.stringContaining(WHY) },
   ]);
   expect(await pool.events("upstream.joined")).toHaveLength(2);
   expect(hurried.said).toContainEqual(expect.stringMatching(new RegExp(`no longer registered .*${WHY}`)));

@@ -9,6 +9,7 @@ import { createBodyMemory } from "../../packages/pool/src/bodies/body-memory.ts"
 import { OrchestratorLives } from "../../packages/pool/src/upstream/life.ts";
 import { openLink } from "../../packages/pool/src/upstream/link.ts";
 import { Upstreams } from "../../packages/pool/src/upstream/upstreams.ts";
+import type { NewEvent } from "../../packages/pool/src/store/types.ts";
 import { dump, headerOf, readJson, type RecordedFile } from "../conformance/recorded.ts";
 import { ADA, startTestPool, until } from "../e2e/pool.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
@@ -163,6 +164,7 @@ test("a process of the pool has taken over when each ability is registered, and 
   ];
   const saved = (which: typeof offers) =>
     which.map((one) => ({ name: "main", ...one, capabilities: one.capabilities.toString() }));
+  const events: NewEvent[] = [];
   let snapshot: unknown = { v: 1, at: systemClock.now(), offers: saved(offers) };
   const unused = (): never => {
     throw new Error("no task is given");
@@ -173,14 +175,15 @@ test("a process of the pool has taken over when each ability is registered, and 
       desk: { run: unused, inputComplete: unused, abandon: unused, endSession: unused },
       memory: createBodyMemory(1 << 20),
       store: {
-        append: () => Promise.resolve(),
+        append: (some) => Promise.resolve(void events.push(...some)),
         upstreams: () => Promise.resolve([]),
-        putUpstream: unused,
+        putUpstream: () => Promise.resolve(),
         getSnapshot: (name) => Promise.resolve(name === "upstream-offers" ? snapshot : undefined),
         putSnapshot: (_name, value) => Promise.resolve(void (snapshot = value)),
       },
       logger: silentLogger,
       clock: systemClock,
+      generation: 1,
       priceRule: () => "configured",
       room: () => ({
         supplies: offers.map((one) => ({ ...one, staying: 0 })),
@@ -197,4 +200,19 @@ test("a process of the pool has taken over when each ability is registered, and 
   expect(await upstreams.takenOver(60_000)).toBe(true);
   await upstreams.save();
   expect(snapshot).toMatchObject({ offers: saved(offers) });
+
+  // Why it goes is what its event says.
+  const left = () => events.filter(({ type }) => type === "upstream.left").map(({ data }) => data);
+  const drained = { upstream: "main", generation: 1, why: "taken out by the operator", drained: true };
+  await upstreams.setDrained("main", true);
+  await until(() => left().length > 0, 60_000);
+  expect(left()).toEqual([drained]);
+  await upstreams.setDrained("main", false);
+  await until(() => upstreams.status()[0]?.state === "registered", 60_000);
+  upstreams.leave("the pool is stopping");
+  await until(() => left().length > 1, 60_000);
+  expect(upstreams.status()).toMatchObject([{ why: "the pool is stopping" }]);
+  // It is missed until it is drained.
+  await upstreams.setDrained("main", true);
+  expect(left()).toEqual([drained, { upstream: "main", generation: 1, why: "the pool is stopping" }, drained]);
 }, 120_000);

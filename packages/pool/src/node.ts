@@ -244,6 +244,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           store,
           logger,
           clock,
+          generation,
           priceRule: () => books.terms.current.priceSource,
           room: () => ({
             supplies: dispatcher.promise(),
@@ -469,7 +470,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
         if (gateways.sessions.count > 0) lastCallUntilMs = clock.monotonicMs() + LAST_CALL_MS;
         schemes.stop();
         front.goAway();
-        upstreams.leave();
+        upstreams.leave(ending() ? "the pool is stopping" : "the process that replaces this one does its work");
         /** Nobody else is there to do what still comes: at the end the workers stay until there is nothing more. */
         const workersWanted = (): boolean =>
           ending()

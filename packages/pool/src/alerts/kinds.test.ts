@@ -185,6 +185,39 @@ describe("the operator", () => {
     await remember(world);
   });
 
+  test("is not told of an orchestrator that a restart or the operator leaves, and is of one that is lost after that", async () => {
+    const world = await openWorld();
+    const started = (generation: number) => ({ type: "pool.started", data: { generation } });
+    const upstream = (what: "joined" | "left", generation: number, more = {}) => ({
+      type: `upstream.${what}`,
+      data: { upstream: "east", generation, ...more },
+    });
+    const told = async (...events: readonly NewEvent[]): Promise<readonly string[]> => {
+      const before = world.titles().length;
+      await world.append(...events);
+      await world.pass();
+      await world.pass(3 * MINUTE);
+      return world.titles().slice(before);
+    };
+    expect(await told(started(1), upstream("joined", 1))).toEqual([]);
+    expect(await told(upstream("joined", 2), started(2), upstream("left", 1))).toEqual([]);
+    expect(await told(started(3), upstream("left", 2), upstream("joined", 3))).toEqual([]);
+    expect(await told(upstream("left", 3, { drained: true }))).toEqual([]);
+    expect(await told(upstream("joined", 3))).toEqual([]);
+    const lost = "No longer registered with east";
+    expect(await told(upstream("left", 3))).toEqual([lost]);
+    expect(await told(upstream("joined", 3))).toEqual(["Registered with east again"]);
+    // Nobody looked for longer than the delay: the next process has its time to register.
+    await world.append(upstream("left", 3));
+    await world.pass();
+    await world.append(started(4));
+    await world.pass(10 * MINUTE);
+    expect(await told(upstream("joined", 4))).toEqual([]);
+    expect(await told(upstream("left", 4))).toEqual([lost]);
+    expect(await told(upstream("left", 4, { drained: true }))).toEqual([]);
+    expect(await told(upstream("joined", 4))).toEqual([]);
+  });
+
   const calm: PoolNow = { halts: [], violations: [], solvency: { warnings: [] }, rigs: 1, floats: [] };
   const warns = (code: "reserve-negative" | "hook-holds" | "bad-luck"): PoolNow["solvency"] => ({
     warnings: [{ code, text: `${code}: 1 ETH.` }],

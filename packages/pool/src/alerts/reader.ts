@@ -337,8 +337,13 @@ function presence(
   const { atMs } = event;
   if (event.type === RESTART_EVENT) {
     return [...states.values()]
-      .filter((state) => state.kind === rule.kind && state.connections.length > 0)
-      .map((state) => observe({ ...state, connections: [] }, rule, { bad: true, atMs }, nowMs));
+      .filter((state) => state.kind === rule.kind)
+      .map((state) => {
+        // What was lost while no process could look has its time to come back.
+        if (state.bad) return state.dueMs === undefined ? state : { ...state, dueMs: nowMs + rule.raiseAfterMs };
+        const connections = state.connections.filter((one) => rule.survives?.(one, event));
+        return observe({ ...state, connections }, rule, { bad: connections.length === 0, atMs }, nowMs);
+      });
   }
   if (event.type !== rule.up && event.type !== rule.down) return [];
   const subject = rule.subject(event);
@@ -346,6 +351,7 @@ function presence(
   const key = { kind: rule.kind, subject, threshold: "" };
   const before =
     states.get(keyText(key)) ?? newCondition(key, { worker: event.worker ?? null, rig: event.rig ?? null }, atMs);
+  if (rule.dismissed?.(event)) return [newCondition(key, before, atMs)];
   const connection = rule.connection(event);
   const others = before.connections.filter((one) => one !== connection);
   const connections = event.type === rule.up ? [...others, connection].slice(-MOST_CONNECTIONS) : others;

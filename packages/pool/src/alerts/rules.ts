@@ -115,7 +115,13 @@ export interface PresenceRule extends ConditionRule {
   readonly subject: (event: AlertEvent) => string;
   /** Of several ways to be there, which one; the condition is bad when none is left. */
   readonly connection: (event: AlertEvent) => string;
+  /** A way that began before its process said that it had started; undefined: there is none. */
+  readonly survives?: (connection: string, restart: AlertEvent) => boolean;
+  /** It is away because the operator wants it to be: nobody misses it. */
+  readonly dismissed?: (event: AlertEvent) => boolean;
 }
+
+const generationOf = (event: AlertEvent): string => String(event.data["generation"] ?? "");
 
 const MINUTE_MS = 60_000;
 
@@ -134,7 +140,10 @@ export const PRESENCE_RULES: readonly PresenceRule[] = [
     up: "upstream.joined",
     down: "upstream.left",
     subject: (event) => textOf(event.data["upstream"]),
-    connection: () => "",
+    // In a restart the new process registers before the old one leaves.
+    connection: generationOf,
+    survives: (connection, restart) => connection === generationOf(restart),
+    dismissed: (event) => event.data["drained"] === true,
     raiseAfterMs: 2 * MINUTE_MS,
     clearAfterMs: 2 * MINUTE_MS,
   },

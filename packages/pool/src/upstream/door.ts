@@ -47,6 +47,8 @@ export interface UpstreamDoorDeps {
   readonly clock: Clock;
   /** What the terms say now of where prices come from. */
   readonly priceRule: () => PriceRule;
+  /** Of this process: beside it another one may be registered with the same orchestrator. */
+  readonly generation: number;
 }
 
 /** What the operator is told of one orchestrator. */
@@ -93,6 +95,9 @@ const LEAST_TASKS = 64;
 const SHRINK_GRACE_MS = 15_000;
 const CONTENT_TYPES = { mpegts: "video/mp2t", mp4: "video/mp4" } as const;
 
+/** Why the pool is not registered with an orchestrator that the operator took it out of. */
+export const TAKEN_OUT = "taken out by the operator";
+
 interface RunningTask {
   readonly from: NotifiedBy;
   /** Of the orchestrator: its ids are its own. */
@@ -136,6 +141,8 @@ export class UpstreamDoor implements AsyncDisposable {
   #failed = 0;
   #lost = 0;
   #drained = false;
+  /** Why the pool takes no more from it. */
+  #leaving: string | undefined;
 
   constructor(options: UpstreamDoorOptions, deps: UpstreamDoorDeps) {
     const { clock, logger } = deps;
@@ -217,6 +224,12 @@ export class UpstreamDoor implements AsyncDisposable {
     if (drained) this.offer([]);
   }
 
+  /** Nothing is offered any more. `why` is what its event says. */
+  leave(why: string): void {
+    this.#leaving = why;
+    this.offer([]);
+  }
+
   /** What to be registered with; nothing: not at all. Running tasks are answered whatever happens. */
   offer(offers: readonly Offer[]): void {
     this.#offered = this.#drained ? [] : offers;
@@ -244,7 +257,7 @@ export class UpstreamDoor implements AsyncDisposable {
       name: this.name,
       address: formatHostPort(this.#options.address),
       state: this.#drained ? "drained" : state.kind,
-      why: this.#drained ? "taken out by the operator" : whyNot(state),
+      why: this.#drained ? TAKEN_OUT : this.#whyNot(state),
       capacity: state.kind === "registered" ? capacityOf(state.offers) : 0,
       sessions: this.#streams.count,
       tasksInFlight: this.#tasks.size,
@@ -260,23 +273,41 @@ export class UpstreamDoor implements AsyncDisposable {
   // ---- registration
 
   #onState(state: LinkState): void {
-    const { logger } = this.#deps;
+    const { logger, generation } = this.#deps;
     this.#grant();
     const registered = state.kind === "registered";
     if (registered && !this.#registered) {
       const capacity = capacityOf(state.offers);
       const capabilities = state.offers.reduce((all, one) => all | one.capabilities, 0n).toString();
       logger.info("registered with the orchestrator", { upstream: this.name, capacity });
-      this.#record("upstream.joined", { capacity, capabilities });
+      this.#record("upstream.joined", { generation, capacity, capabilities });
       void this.#price.refresh();
     }
-    if (!registered && this.#registered) {
-      const why = whyNot(state) ?? "the connection was lost";
-      logger.info("no longer registered with the orchestrator", { upstream: this.name, why });
-      this.#record("upstream.left", { why });
-    }
+    if (!registered && this.#registered) this.#left(this.#whyNot(state) ?? "the connection was lost");
     if (state.kind === "refused") this.#record("upstream.refused", { text: state.text });
     this.#registered = registered;
+  }
+
+  #left(why: string): void {
+    const { logger, generation } = this.#deps;
+    logger.info("no longer registered with the orchestrator", { upstream: this.name, why });
+    this.#record("upstream.left", { generation, why, ...(this.#drained ? { drained: true } : {}) });
+  }
+
+  #whyNot(state: LinkState): string | undefined {
+    switch (state.kind) {
+      case "registered":
+        return undefined;
+      case "idle":
+        if (this.#drained) return TAKEN_OUT;
+        return this.#leaving ?? "no rig is connected, so there is nothing to offer";
+      case "connecting":
+        return "connecting";
+      case "waiting":
+        return state.why;
+      case "refused":
+        return `the orchestrator says: ${state.text}`;
+    }
   }
 
   #priceChanged({ price, source }: Quote): void {
@@ -516,6 +547,9 @@ export class UpstreamDoor implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const task of this.#tasks.values()) task.ended.abort();
+    // One that fails to start goes without more ado, and the one that stays must not seem to be two.
+    if (this.#registered) this.#left(this.#leaving ?? "its process of the pool has ended");
+    this.#registered = false;
     await this.#scope[Symbol.asyncDispose]();
   }
 }
@@ -525,21 +559,6 @@ function partsOf({ profile, data, pixels, perceptualHash }: JobRendition): Resul
   const rendition = { contentType: CONTENT_TYPES[profile.container], pixels, data };
   if (!perceptualHash) return [rendition];
   return [rendition, { contentType: "application/octet-stream", pixels: undefined, data: perceptualHash }];
-}
-
-function whyNot(state: LinkState): string | undefined {
-  switch (state.kind) {
-    case "registered":
-      return undefined;
-    case "idle":
-      return "no rig is connected, so there is nothing to offer";
-    case "connecting":
-      return "connecting";
-    case "waiting":
-      return state.why;
-    case "refused":
-      return `the orchestrator says: ${state.text}`;
-  }
 }
 
 /** For logs: a URL may carry a key. */

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { errorText, openScope, PoolError, type Price } from "@openpool/base";
 import type { Store } from "../store/types.ts";
 import type { AttachedOptions } from "../options.ts";
-import { UpstreamDoor, type UpstreamDoorDeps, type UpstreamStatus } from "./door.ts";
+import { TAKEN_OUT, UpstreamDoor, type UpstreamDoorDeps, type UpstreamStatus } from "./door.ts";
 import { type LastPrices, openLastPrices } from "./last-prices.ts";
 import { capacityFor, capacityOf, type Offer, offerOf, offersOf } from "./offers.ts";
 import { secretFor } from "./secret-file.ts";
@@ -176,10 +176,10 @@ export class Upstreams implements AsyncDisposable {
     }
   }
 
-  /** Takes no more tasks from anybody; running ones are answered. */
-  leave(): void {
+  /** Takes no more tasks from anybody; running ones are answered. `why` is for the operator. */
+  leave(why: string): void {
     this.#left = true;
-    for (const { door } of this.#told) door.offer([]);
+    for (const { door } of this.#told) door.leave(why);
   }
 
   /** Takes the pool out of an orchestrator, or puts it back; also the next process of the pool will know. */
@@ -192,10 +192,15 @@ export class Upstreams implements AsyncDisposable {
         `The pool works for no orchestrator named "${name}"; it knows ${known}.`,
       );
     }
-    const { store, clock } = this.#deps;
+    const { store, clock, generation } = this.#deps;
+    // One that was lost is missed no more.
+    const missed = drained && !told.door.registered && !told.door.drained;
     await store.putUpstream({ name, drainedAt: drained ? new Date(clock.now()).toISOString() : undefined });
     const data = { upstream: name };
-    await store.append([drained ? { type: "upstream.drained", data } : { type: "upstream.undrained", data }]);
+    await store.append([
+      drained ? { type: "upstream.drained", data } : { type: "upstream.undrained", data },
+      ...(missed ? [{ type: "upstream.left", data: { ...data, generation, why: TAKEN_OUT, drained } }] : []),
+    ]);
     this.#drainedTold++;
     this.#setDrained(told, drained);
     this.refresh();

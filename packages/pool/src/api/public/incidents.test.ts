@@ -85,6 +85,20 @@ test("a lost orchestrator is told without its name, unless it was back at once o
     event(4, "upstream.joined", 6, of("a")),
   ];
   expect(kinds([event(0, "pool.started", -9, generation(1)), ...restarted], 10)).toEqual(["restart"]);
+  const process = (n: number) => ({ ...of("a"), generation: n });
+  const handedOver = [
+    event(1, "upstream.joined", 0, process(1)),
+    event(2, "upstream.joined", 5, process(2)),
+    event(3, "pool.started", 5, generation(2)),
+    event(4, "upstream.left", 5, process(1)),
+  ];
+  expect(kinds(handedOver, 20)).toEqual([]);
+  expect(kinds([...handedOver, event(5, "upstream.left", 9, process(2))], 20)).toEqual(["upstream-lost"]);
+  const drained = event(6, "upstream.left", 12, { ...process(2), drained: true });
+  expect(kinds([...handedOver, drained], 20)).toEqual([]);
+  expect(incidents([...handedOver, event(5, "upstream.left", 9, process(2)), drained], 20)).toMatchObject([
+    { code: "upstream-was-lost" },
+  ]);
   const two = [event(1, "upstream.left", 0, of("a")), event(2, "upstream.left", 1, of("b"))];
   const told = incidents([...two, event(3, "upstream.joined", 9, of("b"))], 20);
   expect(told.map(({ code, endedAt }) => [code, endedAt === null])).toEqual([

@@ -181,15 +181,19 @@ function ofRigs(events: readonly IncidentEvent[], nowMs: number): Told[] {
 function ofUpstreams(events: readonly IncidentEvent[], nowMs: number): Told[] {
   const lost = new Map<unknown, Spell>();
   const spells = new Map<unknown, Spell[]>();
+  /** The process that registered last: one that it replaces leaves after that. */
+  const joined = new Map<unknown, unknown>();
   let stoppedMs = -Infinity;
   for (const { type, atMs, data, position } of events) {
-    const name = data["upstream"];
-    if (type === "upstream.left" && !lost.has(name)) {
-      lost.set(name, { position, startMs: atMs, endMs: undefined, atMs });
-    } else if (type === "upstream.joined") {
+    const { upstream: name, generation, drained } = data;
+    if (type === "upstream.joined" || (type === "upstream.left" && drained === true)) {
+      joined.set(name, generation);
       const began = lost.get(name);
       lost.delete(name);
       if (began) spells.set(name, [...(spells.get(name) ?? []), { ...began, endMs: atMs, atMs }]);
+    } else if (type === "upstream.left") {
+      const replaced = joined.has(name) && joined.get(name) !== generation;
+      if (!replaced && !lost.has(name)) lost.set(name, { position, startMs: atMs, endMs: undefined, atMs });
     } else if (type === "pool.stopped" || type === "pool.started") {
       // Whoever was there shortly before has gone with the process.
       stoppedMs = atMs;
