@@ -12,7 +12,15 @@ const ada = `0x${"11".repeat(20)}`;
 
 let pool: OperatedPool;
 beforeAll(async () => {
-  pool = await openOperatedPool(() => ({ commission: "10%", "hold-time": "30m" }));
+  pool = await openOperatedPool(async (dataDir) => {
+    const config = join(dataDir, "pool.yaml");
+    await writeFile(config, "commission: 10%\nhold-time: 30m\nscheme: segment\nterms-file: first-terms.yaml\n");
+    await writeFile(
+      join(dataDir, "first-terms.yaml"),
+      `schemeOptions: { amountWei: "900", uptime: { budgetWeiPerDay: "0" } }\noverrides:\n  - name: own machines\n    workers: ["${ada}"]\n    commissionPpm: 0\n`,
+    );
+    return { config };
+  });
 });
 afterAll(() => pool[Symbol.asyncDispose]());
 
@@ -25,6 +33,11 @@ test("settings make the first version of the terms; later ones are announced and
   expect(shown.out).toMatch(/^version 1, in force/);
   expect(shown.out).toMatch(/commissionPpm +100000\n/);
   expect(shown.out).toMatch(/holdMs +1800000\n/);
+  expect(shown.out).toMatch(/scheme +segment\n/);
+  expect(JSON.parse((await operate("terms", "show", "--json")).out)).toMatchObject({
+    schemeOptions: { amountWei: "900", uptime: { budgetWeiPerDay: "0" } },
+    overrides: [{ name: "own machines", workers: [ada], commissionPpm: "0" }],
+  });
   expect(await operate("terms", "set", "--effective", "1s", "--commission", "5%")).toMatchObject({
     code: 4,
     err: expect.stringContaining("New terms begin at"),
@@ -44,7 +57,7 @@ test("settings make the first version of the terms; later ones are announced and
     });
   }
   const file = join(pool.dataDir, "terms.yaml");
-  await writeFile(file, `overrides:\n  - name: own machines\n    workers: ["${ada}"]\n    commissionPpm: 0\n`);
+  await writeFile(file, `overrides:\n  - name: a partner\n    workers: ["${ada}"]\n    commissionPpm: 0\n`);
   const set = await operate("terms", "set", "--effective", "1d", "--commission", "5%", "--file", file);
   expect(set).toMatchObject({ code: 0, out: expect.stringContaining("version 2 counts from ") });
   const { current, versions } = JSON.parse((await operate("terms", "show", "--all", "--json")).out) as {
@@ -52,7 +65,7 @@ test("settings make the first version of the terms; later ones are announced and
     versions: { version: number; commissionPpm: string; overrides: unknown[] }[];
   };
   expect([current, versions.map((one) => one.commissionPpm)]).toEqual([1, ["100000", "50000"]]);
-  expect(versions[1]?.overrides).toEqual([{ name: "own machines", workers: [ada], commissionPpm: "0" }]);
+  expect(versions[1]?.overrides).toEqual([{ name: "a partner", workers: [ada], commissionPpm: "0" }]);
   const diff = await operate("terms", "diff");
   expect(diff.out).toMatch(/commissionPpm +100000 +50000\n/);
   expect(diff.out).not.toContain("holdMs");

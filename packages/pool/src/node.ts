@@ -123,7 +123,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
     const books = scope.use(
       await openBooks(
         {
-          first: { commissionPpm: options.commissionPpm, ...options.firstTerms },
+          first: { ...options.firstTerms, commissionPpm: options.commissionPpm },
           named: options.namedTerms ?? [],
         },
         {
@@ -132,7 +132,6 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           logger,
           clock,
           bookJob: (terms) => rules.bookJob(terms),
-          checkScheme: (scheme, its) => rules.checkScheme(scheme, its),
           chain: () => paidChain,
           retention: {
             dir: options.eventsDir ?? join(options.dataDir, "exports"),

@@ -1,6 +1,6 @@
 import { type Clock, errorText, type Logger, openScope, PoolError } from "@openpool/base";
 import type { LedgerPort, RebuildState } from "./api/types.ts";
-import { defaultTerms, TermsKeeper, type TermsKeeperDeps } from "./ledger/terms-keeper.ts";
+import { defaultTerms, TermsKeeper } from "./ledger/terms-keeper.ts";
 import { diffTerms, type TermsBook, type TermsDocument } from "./ledger/terms.ts";
 import type { BookJob } from "./ledger/types.ts";
 import type { LedgerNow } from "./metrics.ts";
@@ -27,7 +27,6 @@ export interface BooksDeps {
   readonly clock: Clock;
   /** How jobs are booked, whatever scheme their terms name. */
   readonly bookJob: (terms: TermsBook) => BookJob;
-  readonly checkScheme: TermsKeeperDeps["checkScheme"];
   /** Where months of the event log go, and how many of them stay in it; undefined: all. */
   readonly retention: { readonly dir: string; readonly keepMonths: number | undefined };
   /** The chain that is paid on; undefined as long as nothing is. */
@@ -49,19 +48,13 @@ const CLOSE_EVERY_MS = 10 * 60 * 1000;
 /** Opens the books: terms, reader, the check that never ends, the closing of months. `first` becomes version 1 of the terms. */
 export async function openBooks(
   { first, named }: { readonly first: Partial<TermsDocument>; readonly named: readonly (keyof TermsDocument)[] },
-  { connection, store, logger, clock, checkScheme, retention, chain, ...deps }: BooksDeps,
+  { connection, store, logger, clock, retention, chain, ...deps }: BooksDeps,
 ): Promise<Books> {
   const scope = openScope();
   try {
     const ledger = scope.use(new PgLedgerStore(connection, { clock }));
     const wanted = { ...defaultTerms, ...first };
-    const terms = scope.use(
-      await TermsKeeper.open(wanted, {
-        clock,
-        store: ledger,
-        checkScheme,
-      }),
-    );
+    const terms = scope.use(await TermsKeeper.open(wanted, { clock, store: ledger }));
     for (const { field, from, to } of diffTerms(terms.current, wanted)) {
       const told = named.some((one) => one === field) ? "warn" : "debug";
       logger[told](

@@ -12,7 +12,7 @@ import type { UptimeSlotsDeps } from "./income/uptime-slots.ts";
 import { type SolvencyFacts, solvencyOf, type SolvencyReport } from "./income/solvency.ts";
 import type { IncomeChain, OrchestratorStanding } from "./income/types.ts";
 import { createJobBooker, type JobHooks, readScheme, schemeAccounts, sharesIncome } from "./ledger/schemes/index.ts";
-import { everyTerms, type Terms, type TermsBook, TermsError } from "./ledger/terms.ts";
+import { everyTerms, type Terms, type TermsBook } from "./ledger/terms.ts";
 import type { BookJob } from "./ledger/types.ts";
 import type { Books } from "./open-books.ts";
 import { type NewEvent, type PgConnection, PgSchemeStore, type Store } from "./store/index.ts";
@@ -24,12 +24,11 @@ export interface SchemesDeps {
   readonly clock: Clock;
 }
 
-/** What schemes need before the books can be opened: how jobs are booked, and whether terms make sense. */
+/** What schemes need before the books can be opened: how jobs are booked, and the hooks that terms name. */
 export interface SchemeRules extends AsyncDisposable {
   readonly store: PgSchemeStore;
   readonly hooks: Hooks;
   bookJob(terms: TermsBook): BookJob;
-  checkScheme(scheme: string, options: Readonly<Record<string, unknown>>): void;
 }
 
 /** Opens hooks and the schemes' store; nothing runs by itself yet. */
@@ -42,13 +41,6 @@ export function openSchemeRules({ connection, logger, clock }: SchemesDeps): Sch
     store,
     hooks,
     bookJob: (terms) => createJobBooker(terms, hooks satisfies JobHooks),
-    checkScheme(scheme, options) {
-      try {
-        readScheme(scheme, options);
-      } catch (cause) {
-        throw new TermsError({ code: "terms/invalid" }, errorText(cause).replace(/^\[[^\]]*\] /, ""), { cause });
-      }
-    },
     [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
   };
 }

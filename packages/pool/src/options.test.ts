@@ -66,6 +66,57 @@ test("joining can be open, registered or both", () => {
   expect(optionsOf({ listen: "a:1", join: "open,registered" })).toMatchObject({ joinOpen: true, joinRegistered: true });
 });
 
+describe("the file of the first terms", () => {
+  const worker = `0x${"11".repeat(20)}`;
+  const termsOf = (flags: Record<string, string>, termsFile: unknown): unknown => {
+    const source: OptionSource = { origin: "flag", label: (name) => name, values: new Map(Object.entries(flags)) };
+    const { values } = resolveOptions(poolOptions, [source]);
+    const isNamed = (key: keyof typeof poolOptions): boolean => poolOptions[key].name in flags;
+    const options = toPoolOptions(values, { isNamed, joinPassword: undefined, termsFile, terminal: false });
+    if ("problems" in options) return options.problems.map((one) => `${one.where} ${one.problem}`);
+    return { ...options.firstTerms, commissionPpm: options.commissionPpm, named: options.namedTerms };
+  };
+
+  test("says what settings cannot, beside them: parameters of the scheme, and who has other terms", () => {
+    const overrides = [{ name: "own machines", workers: [worker], commissionPpm: 0 }];
+    expect(
+      termsOf({ scheme: "segment", listen: "a:1" }, { schemeOptions: { amountWei: "900" }, overrides, holdMs: 0 }),
+    ).toMatchObject({
+      scheme: "segment",
+      schemeOptions: { amountWei: "900" },
+      commissionPpm: 250_000n,
+      holdMs: 0,
+      overrides: [{ name: "own machines", workers: [worker], commissionPpm: 0n }],
+      named: ["scheme", "schemeOptions", "holdMs", "overrides"],
+    });
+    expect(termsOf({ listen: "a:1" }, { commissionPpm: 0, scheme: "proportional" })).toMatchObject({
+      commissionPpm: 0n,
+      scheme: "proportional",
+    });
+  });
+
+  test("is told of all of its mistakes at once", () => {
+    expect(termsOf({ scheme: "segment", listen: "a:1" }, undefined)).toEqual([
+      expect.stringMatching(/^--scheme .*segment are wrong: amountWei/),
+    ]);
+    const uptime = { budgetWeiPerDay: "1" };
+    const overrides = [{ name: "partners", workers: [worker], scheme: "luck", schemeOptions: { uptime } }];
+    expect(
+      termsOf({ commission: "1%", listen: "a:1" }, { commissionPpm: 0, scheme: "blend", schemeOptions: {}, overrides }),
+    ).toEqual([
+      expect.stringMatching(/^--terms-file says commissionPpm, and so does the setting commission/),
+      expect.stringMatching(/^--terms-file .*blend are wrong: lambdaPpm/),
+      expect.stringMatching(/^--terms-file .*"partners": There is no scheme "luck"/),
+      expect.stringMatching(/^--terms-file .*"partners" has the parameter uptime/),
+    ]);
+    expect(termsOf({ listen: "a:1" }, { comission: 0, holdMs: -1 })).toEqual([
+      expect.stringMatching(/^--terms-file holdMs/),
+      expect.stringMatching(/^--terms-file .*comission/),
+    ]);
+    for (const none of ["x", [1]]) expect(termsOf({ listen: "a:1" }, none)).toHaveLength(1);
+  });
+});
+
 describe("what the pages say of the pool", () => {
   const listen = "127.0.0.1:8935";
 

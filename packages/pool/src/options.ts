@@ -4,7 +4,6 @@ import {
   bytesValue,
   choicesValue,
   choiceValue,
-  durationValue,
   formatHostPort,
   type HostPort,
   hideUrlPassword,
@@ -14,15 +13,14 @@ import {
   type OptionProblem,
   type OptionValues,
   pathValue,
-  percentValue,
   type Price,
   switchValue,
-  textValue,
   urlValue,
   type ValueKind,
 } from "@openpool/base";
 import type { PoolIdentity } from "@openpool/protocol";
 import { alertOptionDefinitions, type AlertPoolOptions, toAlertOptions } from "./alerts/options.ts";
+import { termsOptionDefinitions, toFirstTerms } from "./ledger/options.ts";
 import type { TermsDocument } from "./ledger/terms.ts";
 import { incomeOptionDefinitions, type IncomeOptions, toIncomeOptions } from "./income/options.ts";
 import { payoutOptionDefinitions, type PayoutOptions, toPayoutOptions } from "./payouts/options.ts";
@@ -443,68 +441,7 @@ export const poolOptions = {
     help: "how many output pixels `price-per-unit` pays for",
     group: "Price",
   }),
-  commission: option({
-    name: "commission",
-    kind: percentValue,
-    default: "25%",
-    help: "what the pool keeps of each fee; the rest is the worker's",
-    details:
-      "Rounded down to whole wei, so the dust goes to the worker. This and the settings below make the first version of the terms, when the pool starts for the first time; later versions are announced with `openpool terms set`.",
-    group: "Terms",
-  }),
-  scheme: option({
-    name: "scheme",
-    kind: textValue("NAME", "the name of a payout scheme"),
-    default: "unit",
-    help: "how workers earn: `unit` is each worker's part of the fee of its own jobs",
-    details: "docs/money.md explains every scheme. Parameters of a scheme are given with `openpool terms set`.",
-    group: "Terms",
-  }),
-  holdTime: option({
-    name: "hold-time",
-    kind: durationValue({ minMs: 0 }),
-    default: "1h",
-    help: "how long what was earned is held before it is payable",
-    details: "The time in which a cheat can be found out before it is paid. 0s: at once.",
-    group: "Terms",
-  }),
-  minimumPayout: option({
-    name: "minimum-payout",
-    kind: bigintValue("WEI", { min: 0n, max: MAX_WEI }),
-    default: "1000000000000000",
-    help: "a worker is paid once it is owed so much, in wei",
-    details: "A lower value spends more of each payout on gas.",
-    group: "Terms",
-  }),
-  payoutSchedule: option({
-    name: "payout-schedule",
-    kind: textValue("CRON", "a cron expression: minute, hour, day of month, month, day of week"),
-    default: "0 6 * * *",
-    help: "when payouts are made",
-    group: "Terms",
-  }),
-  payoutTimeZone: option({
-    name: "payout-time-zone",
-    kind: textValue("ZONE", "the name of a time zone, as `UTC` or `Europe/Berlin`"),
-    default: "UTC",
-    help: "the time zone of `payout-schedule`",
-    group: "Terms",
-  }),
-  payoutGas: option({
-    name: "payout-gas",
-    kind: choiceValue(["pool", "worker"]),
-    default: "pool",
-    help: "who bears the gas of payouts: the pool, or each worker for its own",
-    group: "Terms",
-  }),
-  priceSource: option({
-    name: "price-source",
-    kind: choiceValue(["upstream", "configured"]),
-    default: "upstream",
-    help: "where the price of a job comes from: `upstream` is the orchestrator whose job it is, where one says what it charges; `configured` is always `price-per-unit`",
-    details: "Gateways of the pool's own pay `price-per-unit` either way.",
-    group: "Terms",
-  }),
+  ...termsOptionDefinitions,
   ...payoutOptionDefinitions,
   ...incomeOptionDefinitions,
   maxMemory: option({
@@ -554,25 +491,12 @@ export interface PoolSurroundings {
   readonly isNamed: (key: keyof typeof poolOptions) => boolean;
   /** What the file of `joinPasswordFile` holds. */
   readonly joinPassword: string | undefined;
-  /** What the file of `alertsFile` holds, parsed from YAML. */
+  /** What the files of `termsFile` and `alertsFile` hold, parsed from YAML. */
+  readonly termsFile?: unknown;
   readonly alertsFile?: unknown;
   /** Logs go to a terminal. */
   readonly terminal: boolean;
 }
-
-/** The settings that fill each field of the first terms; none for what only a document of terms says. */
-const SETTINGS_OF_TERMS = {
-  commissionPpm: ["commission"],
-  scheme: ["scheme"],
-  schemeOptions: [],
-  priceSource: ["priceSource"],
-  holdMs: ["holdTime"],
-  minimumPayoutWei: ["minimumPayout"],
-  schedule: ["payoutSchedule", "payoutTimeZone"],
-  gasBorneBy: ["payoutGas"],
-  overrides: [],
-} as const satisfies Readonly<Record<keyof TermsDocument, readonly (keyof typeof poolOptions)[]>>;
-const termsFields = Object.keys(SETTINGS_OF_TERMS) as (keyof TermsDocument)[]; // just written
 
 /** What a pool node is told, from its settings; all settings that do not fit together are found at once. */
 export function toPoolOptions(
@@ -614,6 +538,7 @@ export function toPoolOptions(
     problems.push({ where: "--no-gateways", problem: "leaves nothing to serve: name an orchestrator with --upstream" });
   }
   const payouts = toPayoutOptions(values, problems);
+  const terms = toFirstTerms(values, { isNamed, file: surroundings.termsFile }, problems);
   const alerts = toAlertOptions(values, surroundings.alertsFile, problems);
   const income = toIncomeOptions(values, payouts, problems);
   if (problems.length > 0) return { problems };
@@ -643,16 +568,9 @@ export function toPoolOptions(
     joinPassword: surroundings.joinPassword,
     databaseUrl: values.databaseUrl,
     price: { pricePerUnitWei: values.pricePerUnit, pixelsPerUnit: values.pixelsPerUnit },
-    commissionPpm: values.commission,
-    firstTerms: {
-      scheme: values.scheme,
-      holdMs: values.holdTime,
-      minimumPayoutWei: values.minimumPayout,
-      schedule: { cron: values.payoutSchedule, timeZone: values.payoutTimeZone },
-      gasBorneBy: values.payoutGas,
-      priceSource: values.priceSource,
-    },
-    namedTerms: termsFields.filter((field) => SETTINGS_OF_TERMS[field].some(isNamed)),
+    commissionPpm: terms.first.commissionPpm,
+    firstTerms: terms.first,
+    namedTerms: terms.named,
     payouts,
     income,
     tlsCertFile: values.tlsCert,

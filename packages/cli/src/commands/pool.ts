@@ -55,13 +55,14 @@ refusing a connection, as \`openpool restart\` does.`,
 }
 
 /** The options of a pool from flags, environment and file. Throws with everything that is wrong. */
-function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions; readonly logger: Logger } {
+export function readPoolSettings(flags: Flags, io: Io): { readonly options: PoolOptions; readonly logger: Logger } {
   const options = settleInto(poolOptions, flags, settingsElsewhere(poolOptions), io, ({ values, inForce }) => {
     const passwordFile = values.joinPasswordFile;
     const made = toPoolOptions(values, {
       isNamed: (key) => inForce[key].origin !== "default",
       joinPassword:
         passwordFile === undefined ? undefined : readSecretFile(passwordFile, inForce.joinPasswordFile.from),
+      ...(values.termsFile === undefined ? {} : { termsFile: readYamlFile(values.termsFile, inForce.termsFile.from) }),
       ...(values.alertsFile === undefined
         ? {}
         : { alertsFile: readYamlFile(values.alertsFile, inForce.alertsFile.from) }),

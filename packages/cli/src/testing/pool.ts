@@ -1,10 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, type Logger, openScope, resolveOptions, systemClock } from "@openpool/base";
-import { poolOptions, type RunningPool, startPool, toPoolOptions } from "@openpool/pool";
+import { type Clock, type Logger, openScope, systemClock } from "@openpool/base";
+import { type RunningPool, startPool } from "@openpool/pool";
+import { readPoolSettings } from "../commands/pool.ts";
 import { createLogger } from "../logging.ts";
-import { type Ran, run } from "./run.ts";
+import { bareIo, type Ran, run } from "./run.ts";
 
 export interface OperatedPool extends AsyncDisposable {
   readonly dataDir: string;
@@ -72,13 +73,6 @@ async function startOperated(
       ...flags,
     }),
   );
-  const resolved = resolveOptions(poolOptions, [{ origin: "flag", label: (name) => name, values }]);
-  if (resolved.problems.length > 0) throw new Error(JSON.stringify(resolved.problems));
-  const options = toPoolOptions(resolved.values, {
-    isNamed: (key) => values.has(poolOptions[key].name),
-    joinPassword: undefined,
-    terminal: false,
-  });
-  if ("problems" in options) throw new Error(JSON.stringify(options.problems));
+  const { options } = readPoolSettings({ given: values, unknown: [], problems: [] }, bareIo());
   return startPool(options, { ...deps, version: "0.0.0" });
 }

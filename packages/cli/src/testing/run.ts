@@ -7,18 +7,14 @@ export interface Ran {
   readonly err: string;
 }
 
-/** Runs a command inside this process, as a user would with this command line and nothing else around. */
-export async function run(args: readonly string[], around: Partial<Io> = {}): Promise<Ran> {
-  let out = "";
-  let err = "";
-  const code = await runCli(args, {
+/** Nothing around: no variables, no terminal, no signals; what is written goes nowhere. */
+export function bareIo(): Io {
+  return {
     env: {},
     cwd: "/",
     home: "/home/ada",
-    async out(text) {
-      out += text;
-    },
-    err: (text) => (err += text),
+    async out() {},
+    err() {},
     outIsTerminal: false,
     errIsTerminal: false,
     stop: new AbortController().signal,
@@ -27,6 +23,19 @@ export async function run(args: readonly string[], around: Partial<Io> = {}): Pr
     self: ["false"],
     terminal: undefined,
     keyboard: undefined,
+  };
+}
+
+/** Runs a command inside this process, as a user would with this command line and nothing else around. */
+export async function run(args: readonly string[], around: Partial<Io> = {}): Promise<Ran> {
+  let out = "";
+  let err = "";
+  const code = await runCli(args, {
+    ...bareIo(),
+    async out(text) {
+      out += text;
+    },
+    err: (text) => (err += text),
     ...around,
   });
   return { code, out, err };

@@ -1,13 +1,6 @@
 import type { Clock } from "@openpool/base";
-import {
-  diffTerms,
-  everyTerms,
-  parseTermsDocument,
-  type Terms,
-  TermsBook,
-  type TermsDocument,
-  TermsError,
-} from "./terms.ts";
+import { termsProblems } from "./check-terms.ts";
+import { diffTerms, parseTermsDocument, type Terms, TermsBook, type TermsDocument, TermsError } from "./terms.ts";
 
 /** What a pool promises that was told nothing else. */
 export const defaultTerms: TermsDocument = {
@@ -34,8 +27,6 @@ export interface TermsKeeperDeps {
     /** Keeps a version, and tells the event log of it in one step. */
     addTerms(terms: Terms): Promise<void>;
   };
-  /** Throws what is wrong with the parameters of a scheme, or that there is no such scheme. */
-  checkScheme(scheme: string, options: Readonly<Record<string, unknown>>): void;
 }
 
 /** The versions of the terms in this process: what counts now, and how a change is announced. */
@@ -54,7 +45,7 @@ export class TermsKeeper implements AsyncDisposable {
     const keeper = new TermsKeeper(deps);
     await keeper.reload();
     if (keeper.book.versions.length === 0) {
-      keeper.#check(first);
+      check(first);
       const now = deps.clock.now();
       try {
         await keeper.#add({ ...first, version: 1, effectiveAtMs: now, announcedAtMs: now });
@@ -82,7 +73,7 @@ export class TermsKeeper implements AsyncDisposable {
   async announce(document: unknown, effectiveAtMs: number, how: "for-all" | "only-try" = "for-all"): Promise<Terms> {
     await this.reload();
     const parsed = parseTermsDocument(document);
-    this.#check(parsed);
+    check(parsed);
     const announcedAtMs = this.#deps.clock.now();
     if (effectiveAtMs < announcedAtMs + MIN_NOTICE_MS) {
       throw new TermsError(
@@ -111,17 +102,6 @@ export class TermsKeeper implements AsyncDisposable {
     await this.reload();
   }
 
-  #check(document: TermsDocument): void {
-    for (const { scheme, schemeOptions } of everyTerms(document)) this.#deps.checkScheme(scheme, schemeOptions);
-    const budgeted = document.overrides.find((one) => one.schemeOptions?.["uptime"] !== undefined);
-    if (budgeted) {
-      throw new TermsError(
-        { code: "terms/invalid" },
-        `The override "${budgeted.name}" has the parameter uptime: that bonus is one budget, shared by all workers that are ready. Name it in the common schemeOptions, and take it out of the override.`,
-      );
-    }
-  }
-
   #follow(): void {
     if (this.#closed) return;
     this.#cancel = this.#deps.clock.after(RELOAD_MS, () => {
@@ -137,4 +117,9 @@ export class TermsKeeper implements AsyncDisposable {
     this.#closed = true;
     this.#cancel();
   }
+}
+
+function check(document: TermsDocument): void {
+  const problems = termsProblems(document);
+  if (problems.length > 0) throw new TermsError({ code: "terms/invalid" }, problems.join(" "));
 }

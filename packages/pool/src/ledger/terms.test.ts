@@ -142,9 +142,6 @@ describe("the keeper of the terms", () => {
             kept.push(terms);
           },
         },
-        checkScheme(scheme) {
-          if (scheme !== "unit") throw new TermsError({ code: "terms/invalid" }, `no ${scheme}`);
-        },
       }),
     };
   }
@@ -164,7 +161,9 @@ describe("the keeper of the terms", () => {
     for (const atMs of [t0 - 1, t0, t0 + MIN_NOTICE_MS - 1]) {
       await expect(keeper.announce(change, atMs)).rejects.toMatchObject({ info: { code: "terms/retroactive" } });
     }
-    await expect(keeper.announce({ ...change, scheme: "luck" }, t0 + MIN_NOTICE_MS)).rejects.toThrow("no luck");
+    await expect(keeper.announce({ ...change, scheme: "luck" }, t0 + MIN_NOTICE_MS)).rejects.toThrow(
+      'no scheme "luck"',
+    );
     expect(await keeper.announce(change, t0 + MIN_NOTICE_MS)).toMatchObject({ version: 2, announcedAtMs: t0 });
     await expect(keeper.announce(change, t0 + 2 * MIN_NOTICE_MS)).rejects.toMatchObject({
       info: { code: "terms/unchanged" },

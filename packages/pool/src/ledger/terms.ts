@@ -101,14 +101,20 @@ const documentSchema = z.strictObject({
   overrides: z.array(overrideSchema).max(1_000).default([]),
 });
 
-/** Reads a document of terms, from JSON. @throws TermsError `terms/invalid` with all that is wrong with it. */
-export function parseTermsDocument(value: unknown): TermsDocument {
+/** Reads a document of terms, from JSON, or says all that is wrong with it. */
+export function readTermsDocument(value: unknown): TermsDocument | { readonly problems: readonly string[] } {
   const parsed = documentSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const text = parsed.error.issues
-    .map((issue) => [issue.path.join("."), issue.message].filter(Boolean).join(" "))
-    .join("; ");
-  throw new TermsError({ code: "terms/invalid" }, `These are no terms: ${text}.`);
+  return {
+    problems: parsed.error.issues.map((issue) => [issue.path.join("."), issue.message].filter(Boolean).join(" ")),
+  };
+}
+
+/** The same, of one that must be right. @throws TermsError `terms/invalid` with all that is wrong with it. */
+export function parseTermsDocument(value: unknown): TermsDocument {
+  const read = readTermsDocument(value);
+  if (!("problems" in read)) return read;
+  throw new TermsError({ code: "terms/invalid" }, `These are no terms: ${read.problems.join("; ")}.`);
 }
 
 /** The document as JSON: wei and parts per million as decimal strings. `parseTermsDocument` reads it back. */
