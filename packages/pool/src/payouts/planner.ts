@@ -234,7 +234,8 @@ export function makePlan(input: PlanInput): Plan {
       wait(candidate, not("gas", dear));
       continue;
     }
-    const gasShareWei = rules.gasBorneBy === "worker" ? gasWei : 0n;
+    // Whoever executes for a multisig pays that gas, and nobody gives it back to them here.
+    const gasShareWei = rules.gasBorneBy === "worker" && method !== "safe" ? gasWei : 0n;
     const sendAmount = amountWei > gasShareWei ? inAsset(amountWei - gasShareWei, now.price) : 0n;
     if (sendAmount === 0n) {
       wait(candidate, not("nothing-left", "nothing would be left after gas and rounding"));
