@@ -99,6 +99,27 @@ test("finds a payout that is final and not booked, and one that is booked and wa
   expect(await look()).toHaveLength(2);
 });
 
+test("looks at everything every six hours, however often the pool was started again meanwhile", async () => {
+  const clock = stoppedClock(t0);
+  await using world = await openLedgerWorld(clock);
+  await world.store.credit(creditOf(ada, "one", 4n));
+  await world.catchUp();
+  const firstLook = async (): Promise<boolean | undefined> => {
+    await using checker = openChecker(world, { clock });
+    await vi.waitFor(
+      () => {
+        clock.advance(20_000);
+        expect(checker.last).toBeDefined();
+      },
+      { timeout: 20_000, interval: 100 },
+    );
+    return checker.last?.whole;
+  };
+  expect([await firstLook(), await firstLook()]).toEqual([true, false]);
+  clock.advance(6 * HOUR);
+  expect([await firstLook(), await firstLook()]).toEqual([true, false]);
+});
+
 test("of another process's halt looks at everything soon after its start, and lifts it", async () => {
   const clock = stoppedClock(t0);
   await using world = await openLedgerWorld(clock);

@@ -26,7 +26,7 @@ export interface CheckReport extends BooksReport {
 
 /** The name of the halt of a check that found something. */
 export const CHECK_HALT = "ledger-check";
-/** How often what is new is checked, and how often everything. */
+/** How often what is new is checked, and how often everything, whichever process did it last. */
 const EVERY_MS = 20_000;
 const WHOLE_EVERY_MS = 6 * 60 * 60 * 1000;
 /** While payouts are halted, everything is looked at after as long again each time, and after so long at most. */
@@ -57,6 +57,7 @@ export class LedgerChecker implements AsyncDisposable {
   #running: Promise<unknown> = Promise.resolve();
   #runningAll: Promise<unknown> = Promise.resolve();
   #last: (CheckReport & { readonly atMs: number }) | undefined;
+  /** On the monotonic clock; undefined: not known yet. */
   #wholeAtMs: number | undefined;
   /**
    * Payouts were halted by a check, this process's or an earlier one's, as of the last look: then everything is looked at,
@@ -274,14 +275,33 @@ export class LedgerChecker implements AsyncDisposable {
   #schedule(): void {
     if (this.#stopped.signal.aborted) return;
     this.#cancel = this.#deps.clock.after(EVERY_MS, () => {
-      const { clock, logger } = this.#deps;
-      this.#wholeAtMs ??= clock.monotonicMs();
-      const whole = clock.monotonicMs() - this.#wholeAtMs >= (this.#isHalted ? this.#retryMs : WHOLE_EVERY_MS);
-      this.check(whole)
+      this.#lookAgain()
         .catch((error: unknown) => {
-          if (!this.#stopped.signal.aborted) logger.warn("the books could not be checked", { error: errorText(error) });
+          if (this.#stopped.signal.aborted) return;
+          this.#deps.logger.warn("the books could not be checked", { error: errorText(error) });
         })
         .finally(() => this.#schedule());
+    });
+  }
+
+  async #lookAgain(): Promise<void> {
+    const { clock } = this.#deps;
+    this.#wholeAtMs ??= await this.#inTurn(() => this.#wholeBefore());
+    const agoMs = clock.monotonicMs() - this.#wholeAtMs;
+    await this.check(agoMs >= (this.#isHalted ? this.#retryMs : WHOLE_EVERY_MS));
+  }
+
+  /** When a process before this one found everything right, by the clock of this one: a pool that restarts often is checked too. */
+  #wholeBefore(): Promise<number> {
+    return withClient(this.#connection, "ledger check", async (client) => {
+      const { rows } = await client.query<{ checked_whole_at: Date | null }>(
+        "select checked_whole_at from openpool.ledger_checks",
+      );
+      const { clock } = this.#deps;
+      const at = rows[0]?.checked_whole_at;
+      // Never, or in the future by a clock that was set back: now is the time.
+      const agoMs = at ? clock.now() - at.getTime() : -1;
+      return clock.monotonicMs() - (agoMs < 0 ? WHOLE_EVERY_MS : agoMs);
     });
   }
 
