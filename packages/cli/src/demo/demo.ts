@@ -13,6 +13,7 @@ import { balancesSchema } from "../commands/balances.ts";
 import { type ExitCode, exitCode, type Io } from "../io.ts";
 import { count } from "../text/words.ts";
 import { wrongWith } from "./check-rendition.ts";
+import { type BooksSaid, endingOf } from "./ending.ts";
 import { ensureFfmpeg, thisHost } from "./ffmpeg-setup.ts";
 import { DemoError, type Member, poolReady, runCommand, startMember } from "./household.ts";
 import { DemoPayouts, type PaidAll } from "./payouts.ts";
@@ -46,9 +47,10 @@ const POLL_MS = 400;
 const PATIENCE_MS = 4_000;
 /** How long payouts may take at the end. */
 const PAYING_MS = 30_000;
+/** How long `openpool ledger check` may take after that: seconds, but for a machine that stands still. */
+const CHECKING_MS = 120_000;
 /** As long as that when somebody wants it to end. */
-const PAYING_AT_STOP_MS = 5_000;
-const CHECKING_MS = 30_000;
+const AT_STOP_MS = 5_000;
 
 const statusSchema = z.object({
   serviceUri: z.string(),
@@ -115,7 +117,7 @@ async function removeData(dataDir: string): Promise<void> {
   await rm(dataDir, { recursive: true, force: true });
 }
 
-type PaidAndChecked = PaidAll & { readonly booksWrong: boolean };
+type PaidAndChecked = PaidAll & { readonly books: BooksSaid };
 
 class Demo {
   readonly #options: DemoOptions;
@@ -206,26 +208,25 @@ class Demo {
       view?.[Symbol.dispose]();
     }
     await this.#io.out(summaryText(this.#state()));
-    if (this.#unpaid !== undefined) await this.#io.out(`it ended before everything was paid: ${this.#unpaid}\n`);
-    if (this.#poolDied || this.#unpaid !== undefined || paid?.booksWrong) return exitCode.failed;
-    if (paid) {
-      const { paidWei, creditedWei, workers, hash } = paid;
-      await this.#io.out(`paid ${paidWei} of ${creditedWei} credited to ${workers} workers in ${hash}\n`);
-      if (paidWei !== creditedWei) return exitCode.failed;
-    }
-    if (wanted === undefined) return this.#lost + this.#wrong === 0 ? exitCode.ok : exitCode.failed;
-    const credited = this.#workers.reduce((sum, one) => sum + one.segments, 0);
-    if (this.#done === wanted && credited !== wanted) {
-      this.#io.err(`openpool: ${count(credited, "segment")} were credited, ${wanted} came back\n`);
-    }
-    return this.#done === wanted && credited === wanted ? exitCode.ok : exitCode.failed;
+    const { code, lines, error } = endingOf({
+      poolDied: this.#poolDied,
+      unpaid: this.#unpaid,
+      paid,
+      wanted,
+      done: this.#done,
+      bad: this.#lost + this.#wrong,
+      credited: this.#workers.reduce((sum, one) => sum + one.segments, 0),
+    });
+    for (const line of lines) await this.#io.out(`${line}\n`);
+    if (error !== undefined) this.#io.err(`openpool: ${error}\n`);
+    return code;
   }
 
   /** Pays what was credited, on the demo's own chain, and checks the books; undefined where nothing was, or could be, paid. */
   async #payAll(): Promise<PaidAndChecked | undefined> {
     if (!this.#payouts || !this.#pool || this.#creditedWei() === 0n) return undefined;
     this.#say("paying the workers");
-    using patience = this.#patience();
+    using patience = this.#patience(PAYING_MS);
     let paid: PaidAll;
     try {
       paid = await this.#payouts.payAll(this.#pool, {
@@ -244,19 +245,23 @@ class Demo {
     }
     await this.#refresh();
     for (const line of payoutLines(this.#payouts.state)) this.#note(line);
-    const check = ["ledger", "check", "--data-dir", this.#dataDir];
-    const { code, text } = await runCommand(check, this.#dataDir, this.#io, CHECKING_MS);
-    this.#note(
-      `openpool ledger check: ${code === undefined ? "not done in time; nothing is known against the books" : text}`,
-    );
-    return { ...paid, booksWrong: code !== undefined && code !== exitCode.ok };
+    return { ...paid, books: await this.#checkBooks() };
   }
 
-  /** How long payouts may take: less, from when somebody wants the demo to end. */
-  #patience(): Disposable & { readonly signal: AbortSignal } {
+  async #checkBooks(): Promise<BooksSaid> {
+    const check = ["ledger", "check", "--data-dir", this.#dataDir];
+    using patience = this.#patience(CHECKING_MS);
+    const { code, text } = await runCommand(check, this.#dataDir, this.#io, patience.signal);
+    this.#note(`openpool ledger check: ${code === undefined ? "it did not end in time" : text}`);
+    if (code !== undefined) return code === exitCode.ok ? "right" : "wrong";
+    return this.#end.signal.aborted ? "cut-short" : "late";
+  }
+
+  /** For something that may take so long: less, from when somebody wants the demo to end. */
+  #patience(longestMs: number): Disposable & { readonly signal: AbortSignal } {
     const over = new AbortController();
-    const timers = [setTimeout(() => over.abort(), PAYING_MS)];
-    const hurry = (): void => void timers.push(setTimeout(() => over.abort(), PAYING_AT_STOP_MS));
+    const timers = [setTimeout(() => over.abort(), longestMs)];
+    const hurry = (): void => void timers.push(setTimeout(() => over.abort(), AT_STOP_MS));
     const { signal } = this.#end;
     if (signal.aborted) hurry();
     else signal.addEventListener("abort", hurry, { once: true });

@@ -81,7 +81,7 @@ export function runCommand(
   args: readonly string[],
   directory: string,
   io: Io,
-  deadlineMs: number,
+  patience: AbortSignal,
 ): Promise<{ readonly code: number | undefined; readonly text: string }> {
   const [program, ...first] = io.self;
   return new Promise((resolve) => {
@@ -91,14 +91,12 @@ export function runCommand(
       // Ctrl-C in the terminal is ours to answer.
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
+      signal: patience,
+      killSignal: "SIGKILL",
     });
     let text = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (said: Buffer) => void (text += said));
-    const late = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
-    const end = (code: number | null): void => {
-      clearTimeout(late);
-      resolve({ code: code ?? undefined, text: text.trimEnd() });
-    };
+    const end = (code: number | null): void => resolve({ code: code ?? undefined, text: text.trimEnd() });
     child.once("error", () => end(null));
     child.once("close", end);
   });
