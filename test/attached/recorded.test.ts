@@ -72,8 +72,21 @@ test("the pool registers with what a stock transcoder registers with", () => {
 });
 
 test("there are recordings to replay", () => {
-  expect(replays.map(({ name }) => name)).toContain("transcode-results-phash.json");
-  expect(replays.length).toBeGreaterThanOrEqual(2);
+  expect(replays.map(({ name }) => name)).toEqual([
+    "transcode-results-1-rendition.json",
+    "transcode-results-phash.json",
+  ]);
+  const uploads = exchanges.filter(
+    ([, exchange]) =>
+      isUpload(exchange) && headerOf(exchange.request.headers, "content-type")?.startsWith("multipart/mixed"),
+  );
+  // Of the others the task was not recorded.
+  const others = uploads.filter(([, exchange]) => !taskOf(exchange)).map(([file]) => file);
+  expect(others.filter((file) => file.startsWith("transcode-results-"))).toEqual([
+    "transcode-results-3-renditions.json",
+    "transcode-results-mp4.json",
+    "transcode-results-fps-den.json",
+  ]);
 });
 
 test.each(replays)(

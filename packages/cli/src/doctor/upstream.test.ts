@@ -103,7 +103,7 @@ test.each<[string, Partial<OrchestratorProbe>, string, string]>([
     "warn",
     "its CLI port 127.0.0.1:7935 does not answer (ECONNREFUSED); work is credited at --price-per-unit",
   ],
-  ["no CLI port", { cli: undefined }, "ok", "its price is not asked for; work is credited at --price-per-unit"],
+  ["no CLI port", { cli: undefined }, "warn", "its price is not asked for; work is credited at --price-per-unit"],
 ])("of an orchestrator %s is said", (_, found, level, text) => {
   expect(judgeProbe(upstream, "secret", { ...probe, ...found })).toContainEqual(
     expect.objectContaining({ what: "upstream main", level, text }),

@@ -130,7 +130,9 @@ function maxSessionsFinding(what: string, probe: OrchestratorProbe): Finding {
 function priceFinding(what: string, { cli }: OrchestratorProbe, where: string | undefined): Finding {
   const configured = "work is credited at --price-per-unit";
   if (cli === undefined) {
-    return { level: "ok", what, text: `its price is not asked for; ${configured}` };
+    const advice =
+      "name its -cliAddr with --upstream-cli, or set --price-per-unit to what it charges; only where there is one orchestrator, on this machine, is 127.0.0.1:7935 asked unnamed";
+    return { level: "warn", what, text: `its price is not asked for; ${configured}`, advice };
   }
   if (typeof cli === "string") {
     const advice = "name its -cliAddr with --upstream-cli, or set --price-per-unit to what it charges";

@@ -1,5 +1,10 @@
+import { once } from "node:events";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { systemClock } from "@openpool/base";
 import { expect, test } from "vitest";
-import { sourceUrl } from "./source.ts";
+import { createBodyMemory } from "../bodies/body-memory.ts";
+import { createSourceDownloader, sourceUrl } from "./source.ts";
 
 const policy = { address: { host: "10.0.0.5", port: 8935 }, allowedHosts: new Set(["s3.example.com", "minio:9000"]) };
 
@@ -24,4 +29,25 @@ test.each([
   ["that is none", "source", undefined],
 ])("a source %s", (_name, given, expected) => {
   expect(sourceUrl(given, policy)?.href).toBe(expected);
+});
+
+test("a source that waits for memory until its time is over is not said to have come too late", async () => {
+  const server = http.createServer((_request, response) => response.end(Buffer.alloc(1_000)));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const memory = createBodyMemory(1 << 20);
+  const never = new AbortController().signal;
+  const taken = await memory.take("source", 1 << 20, never);
+  const overdue: (() => void)[] = [];
+  const clock = { ...systemClock, after: (_delayMs: number, call: () => void) => (overdue.push(call), () => {}) };
+  await using downloader = createSourceDownloader({ memory, clock });
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/stream/0`);
+  const waits = new Promise<void>((resolve) => (memory.onPressure = resolve));
+  const opened = downloader.open(url, never, () => {});
+  await waits;
+  for (const call of overdue) call();
+  expect(await opened).toBe("there is no memory for the source");
+  if (taken) memory.release(taken);
+  server.closeAllConnections();
+  server.close();
 });

@@ -78,7 +78,9 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
       const failure = (text: string): string => {
         settle();
         ended.abort();
-        return timedOut ? `the source did not come within ${DOWNLOAD_TIMEOUT_MS} ms` : text;
+        // Who waited for our memory until then is not to blame.
+        const late = timedOut && text !== reasons["no-memory"];
+        return late ? `the source did not come within ${DOWNLOAD_TIMEOUT_MS} ms` : text;
       };
       if (signal.aborted) return failure("stopped");
       let response: IncomingMessage;

@@ -83,6 +83,15 @@ export class Upstreams implements AsyncDisposable {
     const upstreams = new Upstreams(options.attached, options.price, deps, new Set(drained), lastPrices);
     upstreams.#expect(await deps.store.getSnapshot(SNAPSHOT));
     upstreams.refresh();
+    for (const { name, cli } of deps.priceRule() === "upstream" ? options.attached.upstreams : []) {
+      if (cli) continue;
+      deps.logger.warn(
+        "its price is not asked for: work is credited at --price-per-unit unless --upstream-cli names it",
+        {
+          upstream: name,
+        },
+      );
+    }
     return upstreams;
   }
 
