@@ -76,6 +76,7 @@ test("everything that an operator says of the pool is on its pages", async () =>
     ],
     hardware: "8 GB of graphics memory, 50 Mbit/s both ways.",
     notice: "Maintenance on Sunday at 06:00 UTC: no segment is lost.",
+    sourceUrl: "https://git.example/harbour/openpool.git",
   });
   await using watched = await openPage(browser, DESK, { trustAll: true });
   const { page } = watched;
@@ -99,6 +100,9 @@ test("everything that an operator says of the pool is on its pages", async () =>
   await expectStill(page);
   await visit(watched, `${url}/join`);
   await page.locator("main").getByText("8 GB of graphics memory, 50 Mbit/s both ways.").waitFor();
+  expect(await page.locator("pre").first().textContent()).toContain(
+    "git clone https://git.example/harbour/openpool.git",
+  );
   for (const [width, size] of Object.entries({ 1440: DESK, 360: PHONE })) {
     await page.setViewportSize(size);
     await settle(page);
@@ -119,6 +123,7 @@ test("what an operator wrote is text and never a program, however long it is", a
     ],
     hardware: "H".repeat(500),
     notice: `${evil} ${"N".repeat(900)}`,
+    sourceUrl: "https://git.example/$(reboot)",
   });
   await using watched = await openPage(browser, DESK, { trustAll: true });
   const { page } = watched;
@@ -126,6 +131,7 @@ test("what an operator wrote is text and never a program, however long it is", a
     const response = await visit(watched, `${url}${path}`);
     expect(await response?.text()).toContain("<title>&#60;b&#62;WWW");
     await page.getByText(evil).waitFor();
+    expect(await page.locator("main").textContent()).not.toContain("reboot");
     for (const size of [DESK, { width: 800, height: 900 }, PHONE]) {
       await page.setViewportSize(size);
       await settle(page);

@@ -71,6 +71,7 @@ export async function startPagesWorld(changed: Partial<PoolOptions> = {}): Promi
         contacts: [{ label: "E-mail", url: "mailto:operator@pool.example" }],
         hardware: "8 GB of graphics memory, 50 Mbit/s both ways.",
         notice: null,
+        sourceUrl: null,
       },
     },
     ...changed,

@@ -26,7 +26,7 @@ beforeAll(async () => {
         listen: { host: "127.0.0.1", port: 0 },
         named: true,
         trustProxy: false,
-        identity: { name: "", logoUrl: null, contacts: [], hardware: null, notice: null },
+        identity: { name: "", logoUrl: null, contacts: [], hardware: null, notice: null, sourceUrl: null },
       },
       alerts: { publicUrl: "http://127.0.0.1:0", settings: { mail: undefined, telegram: undefined, operator: [] } },
       payouts: localPayouts(chain),

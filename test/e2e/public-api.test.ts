@@ -24,7 +24,7 @@ beforeAll(async () => {
       listen: { host: "127.0.0.1", port: 0 },
       named: true,
       trustProxy: false,
-      identity: { name: "Test Pool", logoUrl: null, contacts: [], hardware: null, notice: null },
+      identity: { name: "Test Pool", logoUrl: null, contacts: [], hardware: null, notice: null, sourceUrl: null },
     },
   });
   await pool.transcoder({ secret: `${ADA}.rig1`, behaviour: behaviours.ready(), capacity: 3 });
@@ -98,7 +98,7 @@ test("pages that other machines reach are HTTPS, with the certificate that gatew
       listen: { host: "0.0.0.0", port: 0 },
       named: true,
       trustProxy: false,
-      identity: { name: "", logoUrl: null, contacts: [], hardware: null, notice: null },
+      identity: { name: "", logoUrl: null, contacts: [], hardware: null, notice: null, sourceUrl: null },
     },
   });
   const { port, protocol } = new URL(secure.running.publicUrl ?? "");

@@ -460,7 +460,8 @@ export const text = {
   join: {
     opening:
       "Start one program with your payout address. No account, no key, no deposit: the pool credits what your rig does, segment by segment.",
-    closed: "This pool takes only rigs with a credential that its operator issued. Ask the operator for one.",
+    closed:
+      "This pool takes only rigs with a credential that its operator issued. Ask the operator for one: it goes where the command says op_YOUR_CREDENTIAL, or into the file that the command names.",
     address: "Your payout address",
     addressHint: "What you earn is credited to this address. It is public; never type a private key anywhere.",
     rig: "Name of this machine",
@@ -471,8 +472,8 @@ export const text = {
     needs: {
       worker: {
         nvidia:
-          "In a copy of Open Pool, after npm ci: needs Node 20.19, an FFmpeg with NVENC and NVIDIA's driver. It measures how many streams your cards carry.",
-        cpu: "In a copy of Open Pool, after npm ci: needs Node 20.19 and FFmpeg. It measures how many streams your processor carries.",
+          "In a copy of Open Pool: needs Node 20.19, an FFmpeg with NVENC and NVIDIA's driver. It measures how many streams your cards carry.",
+        cpu: "In a copy of Open Pool: needs Node 20.19 and FFmpeg. It measures how many streams your processor carries.",
       },
       livepeer: {
         nvidia:
@@ -480,16 +481,20 @@ export const text = {
         cpu: "An unmodified go-livepeer. Two streams suit about eight cores; set maxSessions to yours.",
       },
       docker: {
-        nvidia: "Docker with NVIDIA's container toolkit. Set maxSessions to the streams that your cards carry at once.",
-        cpu: "Docker. Set maxSessions to the streams that your processor carries at once.",
+        nvidia:
+          "An unmodified go-livepeer in Docker with NVIDIA's container toolkit. Set maxSessions to the streams that your cards carry at once. For our own worker in Docker see Open Pool.",
+        cpu: "An unmodified go-livepeer in Docker. Set maxSessions to the streams that your processor carries at once. For our own worker in Docker see Open Pool.",
       },
       cloud: {
         nvidia: "Paste it as user data of an image with Docker, NVIDIA's driver and its container toolkit.",
         cpu: "Paste it as user data of an image with Docker.",
       },
     },
+    noSource:
+      "The operator has not said here where to get one: ask, and run npm ci in it once. The other choices need none.",
     parts: {
       systemd: "As a service: /etc/systemd/system/openpool-worker.service",
+      image: "In Docker, with the image that a copy builds",
       compose: "As compose.yaml",
     },
     command: "the command",
@@ -504,6 +509,15 @@ export const text = {
     yourPage: "Your page",
     check: "It does not appear?",
     checkNote: "check from the rig's side",
+    checkNeeds: {
+      worker: "Run it in the same copy of Open Pool.",
+      livepeer:
+        "It runs in a copy of Open Pool with Node 20.19, after npm ci there. Your rig itself needs neither: only this check does.",
+      docker:
+        "It runs in a copy of Open Pool with Node 20.19, after npm ci there, outside of the container. Your rig itself needs neither: only this check does.",
+      cloud:
+        "It runs on the machine, in a copy of Open Pool with Node 20.19, after npm ci there. Your rig itself needs neither: only this check does.",
+    },
     checkHelp: (host: string) =>
       `It tries the address, TLS, HTTP/2 and the clock, and says what to do. A rig only needs a way out to ${host === "" ? "the pool" : host}; nothing has to be opened on your side.`,
     hardware: "What the operator asks for:",
@@ -517,6 +531,8 @@ export const text = {
       perDay: "a day",
       month: (eth: ReactNode) => <>{eth} in 30 days.</>,
       honest: "Only if so many streams come: nobody can promise work.",
+      none: (scheme: string) =>
+        `Under the scheme ${scheme} what a stream earns does not follow from its pixels and the price alone, so there is nothing honest to compute here. The terms say how an amount comes about, and the pages of the workers what they earn.`,
     },
     never: "What a pool never asks for",
     neverLines: [

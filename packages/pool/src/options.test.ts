@@ -127,6 +127,7 @@ describe("what the pages say of the pool", () => {
       "pool-contact": "E-mail=mailto:me@pool.example, Chat=https://chat.example/#pool",
       "pool-hardware": "An L4 or better",
       "pool-notice": "<b>Maintenance</b> on Sunday",
+      "pool-source": "https://git.example/openpool.git",
     };
     expect(optionsOf({ listen, ...flags })).toMatchObject({
       api: {
@@ -139,6 +140,7 @@ describe("what the pages say of the pool", () => {
           ],
           hardware: "An L4 or better",
           notice: "<b>Maintenance</b> on Sunday",
+          sourceUrl: "https://git.example/openpool.git",
         },
       },
     });
@@ -148,6 +150,7 @@ describe("what the pages say of the pool", () => {
     ["pool-logo", "javascript:alert(1)"],
     ["pool-logo", "http://pool.example/logo.svg"],
     ["pool-logo", "data:image/svg+xml,<svg/>"],
+    ["pool-source", "git@git.example:openpool.git"],
     ["pool-contact", "Chat=javascript:alert(1)"],
     ["pool-contact", "Chat=data:text/html,<script>alert(1)</script>"],
     ["pool-contact", "https://chat.example"],

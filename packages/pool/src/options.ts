@@ -343,6 +343,13 @@ export const poolOptions = {
     help: "what every page says on top",
     group: "Pages",
   }),
+  poolSource: option({
+    name: "pool-source",
+    kind: urlValue("https://…", ["https:"]),
+    defaultNote: "workers are told to ask you",
+    help: "where workers clone Open Pool from, for the page that tells them how to join",
+    group: "Pages",
+  }),
   tlsCert: option({
     name: "tls-cert",
     kind: pathValue("FILE"),
@@ -561,6 +568,7 @@ export function toPoolOptions(
         contacts: [...(values.poolContact ?? [])],
         hardware: values.poolHardware ?? null,
         notice: values.poolNotice ?? null,
+        sourceUrl: values.poolSource ?? null,
       },
     },
     joinOpen: values.join.includes("open"),

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -14,14 +14,17 @@ const usual: JoinCase = {
   address: ada.toLowerCase(),
   rig: "attic",
   pool: "pool.example:8935",
-  passwordNeeded: false,
+  admission: "address",
+  source: null,
 };
+const ADMISSIONS = ["address", "password", "credential"] as const;
+const SHIPPED_UNIT = join(import.meta.dirname, "../../../../deploy/systemd/openpool-worker.service");
 
 describe("the command to join", () => {
   test("with our worker holds the pool, the address in checksum form and the rig", () => {
     const [run] = joinCommands(usual);
     expect(run?.code.replaceAll(" \\\n  ", " ")).toBe(
-      `npx openpool worker --pool pool.example:8935 --address ${ada} --name attic --devices nvidia`,
+      `npx --no openpool worker --pool pool.example:8935 --address ${ada} --name attic --devices nvidia`,
     );
   });
 
@@ -33,10 +36,30 @@ describe("the command to join", () => {
   });
 
   test("says where the pool's password goes when there is one", () => {
-    expect(joinCommands({ ...usual, software: "docker", passwordNeeded: true })[0]?.code).toContain(
+    expect(joinCommands({ ...usual, software: "docker", admission: "password" })[0]?.code).toContain(
       `-orchSecret ${ada}.attic:POOL_PASSWORD`,
     );
-    expect(joinCommands({ ...usual, passwordNeeded: true })[0]?.code).toContain("--join-password-file");
+    expect(joinCommands({ ...usual, admission: "password" })[0]?.code).toContain("--join-password-file");
+  });
+
+  test("holds the place of a credential, and no address, where only that lets a rig in", () => {
+    for (const software of ["worker", "livepeer", "docker", "cloud"] as const) {
+      for (const { id, code } of joinCommands({ ...usual, software, admission: "credential" })) {
+        expect(code, id).toMatch(software === "worker" ? /--secret-file[ =]\S*rig\.secret/ : /op_YOUR_CREDENTIAL/);
+        expect(code, id).not.toContain(ada);
+      }
+    }
+  });
+
+  test("begins with a clone where the operator says of what, and with nothing that a shell could read in it", () => {
+    const source = "https://git.example/harbour/openpool.git";
+    expect(joinCommands({ ...usual, source })[0]).toEqual({
+      id: "get",
+      code: `git clone ${source} openpool && cd openpool && npm ci`,
+    });
+    for (const none of [null, "https://git.example/$(reboot)", "--upload-pack=reboot", "https://git.example/a b"]) {
+      expect(joinCommands({ ...usual, source: none })[0]?.id).toBe("run");
+    }
   });
 
   test("never holds anything typed that is no address and no name", () => {
@@ -60,7 +83,7 @@ describe("the command to join", () => {
 describe("what is pasted somewhere is read there as it is meant", () => {
   const every = (["worker", "livepeer", "docker", "cloud"] as const).flatMap((software) =>
     (["nvidia", "cpu"] as const).flatMap((device) =>
-      [false, true].map((passwordNeeded) => ({ ...usual, software, device, passwordNeeded })),
+      ADMISSIONS.map((admission): JoinCase => ({ ...usual, software, device, admission })),
     ),
   );
   const codeOf = (given: JoinCase, id: string): string => joinCommands(given).find((one) => one.id === id)?.code ?? "";
@@ -71,29 +94,44 @@ describe("what is pasted somewhere is read there as it is meant", () => {
     return stdout.trimEnd().split("\n");
   };
 
+  const composed = every.filter(({ software }) => software === "worker" || software === "docker");
+  const rigIn = (given: JoinCase): { image: string; restart: string; command: string[]; deploy?: unknown } => {
+    const { services } = parse(codeOf(given, "compose")) as { services: Record<string, ReturnType<typeof rigIn>> };
+    expect(Object.keys(services)).toEqual(["rig"]);
+    return services["rig"]!;
+  };
+  const imageOf = ({ software }: JoinCase): string =>
+    software === "worker" ? "openpool" : "livepeer/go-livepeer:master";
+
   test("compose files are YAML with one service, its image and its arguments", () => {
-    for (const given of every.filter(({ software }) => software === "docker")) {
-      const { services } = parse(codeOf(given, "compose")) as {
-        services: Record<string, { image: string; restart: string; command: string[]; deploy?: unknown }>;
-      };
-      expect(Object.keys(services)).toEqual(["rig"]);
-      const { image, restart, command, deploy } = services["rig"]!;
-      expect([image, restart]).toEqual(["livepeer/go-livepeer:master", "unless-stopped"]);
-      expect(command).toContain(`-orchAddr=pool.example:8935`);
-      expect(command).toContain(`-orchSecret=${ada}.attic${given.passwordNeeded ? ":POOL_PASSWORD" : ""}`);
+    for (const given of composed) {
+      const { image, restart, command, deploy } = rigIn(given);
+      expect([image, restart]).toEqual([imageOf(given), "unless-stopped"]);
+      expect(command).toContain(`${given.software === "worker" ? "--pool" : "-orchAddr"}=pool.example:8935`);
       // Every argument is one word; YAML reads none of them as a number, a list or a map.
-      expect(command.every((one) => typeof one === "string" && /^-\S+$/.test(one))).toBe(true);
+      expect(command.every((one) => typeof one === "string" && /^(?:worker|-\S+)$/.test(one))).toBe(true);
       expect(deploy !== undefined).toBe(given.device === "nvidia");
     }
   });
 
   test("a compose file says the same as the command beside it", () => {
-    for (const given of every.filter(({ software }) => software === "docker")) {
-      const { services } = parse(codeOf(given, "compose")) as { services: { rig: { command: string[] } } };
-      const words = wordsOf(codeOf(given, "run"));
-      const behind = words.slice(words.indexOf("livepeer/go-livepeer:master") + 1);
-      expect(behind.join(" ")).toBe(services.rig.command.join(" ").replaceAll("=", " "));
+    for (const given of composed) {
+      const run = codeOf(given, given.software === "worker" ? "image" : "run").replace(/^docker build .*\n/, "");
+      const words = wordsOf(run);
+      const behind = words.slice(words.lastIndexOf(imageOf(given)) + 1);
+      expect(behind.join(" ")).toBe(rigIn(given).command.join(" ").replaceAll("=", " "));
     }
+  });
+
+  test("the unit is the one that Open Pool ships, with the settings in its command", () => {
+    const settingsOf = (file: string): string[] =>
+      file.split("\n").filter((line) => !/^(?:#|$|ExecStart=|Environment=OPENPOOL_CONFIG=)/.test(line));
+    const programOf = (file: string): string | undefined => /^ExecStart=(.* worker)\b/m.exec(file)?.[1];
+    const shipped = readFileSync(SHIPPED_UNIT, "utf8");
+    const given = codeOf(usual, "systemd");
+    expect(settingsOf(given)).toEqual(settingsOf(shipped));
+    expect(programOf(given)).toBe(programOf(shipped));
+    expect(settingsOf(given)).toContain("KillMode=mixed");
   });
 
   test("the unit runs what the command does, and says it as systemd reads it", () => {
@@ -104,17 +142,13 @@ describe("what is pasted somewhere is read there as it is meant", () => {
         const sections = [...unit.matchAll(/^\[(\w+)\]$/gm)].map(([, name]) => name);
         expect(sections).toEqual(["Unit", "Service", "Install"]);
         for (const line of unit.split("\n")) expect(line).toMatch(/^$|^\[\w+\]$|^#|^[A-Z]\w+=\S/);
-        const started = /^ExecStart=\/usr\/bin\/(.*)$/m.exec(unit)?.[1] ?? "";
-        expect(wordsOf(started)).toEqual(wordsOf(codeOf(given, "run")));
+        const started = /^ExecStart=.* worker (.*)$/m.exec(unit)?.[1] ?? "";
+        const run = wordsOf(codeOf(given, "run"));
+        expect(wordsOf(started.replace("/etc/openpool/", ""))).toEqual(run.slice(run.indexOf("worker") + 1));
         // Where the machine has systemd its own parser is asked too, which may have more to say of the machine than of the
         // unit; the paths of a rig are not there.
         const file = join(dir, "openpool-worker.service");
-        writeFileSync(
-          file,
-          unit
-            .replace(/^ExecStart=\S+/m, "ExecStart=/bin/true")
-            .replace(/^WorkingDirectory=.*$/m, "WorkingDirectory=/"),
-        );
+        writeFileSync(file, unit.replace(/^ExecStart=\S+/m, "ExecStart=/bin/true"));
         const verified = spawnSync("systemd-analyze", ["verify", "--man=no", "--recursive-errors=no", file], {
           encoding: "utf8",
         });
@@ -131,7 +165,7 @@ describe("what is pasted somewhere is read there as it is meant", () => {
   test("commands and start-up scripts are what a shell reads without a complaint", () => {
     for (const given of every) {
       for (const { id, code } of joinCommands(given)) {
-        if (id !== "run" && id !== "script") continue;
+        if (id === "systemd" || id === "compose") continue;
         for (const shell of ["sh", "bash"]) {
           const { status, stderr } = spawnSync(shell, ["-n"], { input: code, encoding: "utf8" });
           expect([status, stderr], code).toEqual([0, ""]);
@@ -169,6 +203,6 @@ describe("what is pasted somewhere is read there as it is meant", () => {
 
 test("the pool's host is taken from its service address, and nothing else gets into a command", () => {
   expect(poolHost("https://pool.example:8935")).toBe("pool.example:8935");
-  expect(checkCommand("pool.example:8935")).toBe("npx openpool doctor --pool pool.example:8935");
-  expect(checkCommand("x; reboot")).toBe("npx openpool doctor --pool POOL_HOST:8935");
+  expect(checkCommand("pool.example:8935")).toBe("npx --no openpool doctor --pool pool.example:8935");
+  expect(checkCommand("x; reboot")).toBe("npx --no openpool doctor --pool POOL_HOST:8935");
 });

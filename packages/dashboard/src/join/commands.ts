@@ -10,142 +10,244 @@ export interface JoinCase {
   readonly rig: string;
   /** `HOST:PORT`. */
   readonly pool: string;
-  readonly passwordNeeded: boolean;
+  /** What lets a rig in: its address alone, with the pool's password behind it, or a credential that the operator issued. */
+  readonly admission: "address" | "password" | "credential";
+  /** Where the operator says that Open Pool is cloned from; null where it says nothing. */
+  readonly source: string | null;
 }
 
 export interface JoinCommand {
-  readonly id: "run" | "systemd" | "compose" | "script";
+  readonly id: "get" | "run" | "systemd" | "image" | "compose" | "script";
   readonly code: string;
 }
 
 export const ADDRESS_PLACEHOLDER = "0xYOUR_ADDRESS";
+export const CREDENTIAL_PLACEHOLDER = "op_YOUR_CREDENTIAL";
 export const DEFAULT_RIG_NAME = "rig1";
 
-/**
- * The commands for a case. What was typed gets in only as a valid address and a valid rig name, and neither can hold a
- * character that a shell or YAML would read.
- */
+/** Inside a copy its own program, outside of one nothing: npx is told to fetch none of that name from elsewhere. */
+const PROGRAM = "npx --no openpool";
+
+const STOCK_IMAGE = "livepeer/go-livepeer:master";
+
+/** {@link JoinCase} with nothing in it that was only typed: no character here is one that a shell or YAML would read. */
+interface Checked {
+  readonly worker: string;
+  readonly rig: string;
+  readonly pool: string;
+  readonly nvidia: boolean;
+  readonly admission: JoinCase["admission"];
+}
+
+/** The commands for a case, in the order in which they are needed. */
 export function joinCommands(given: JoinCase): readonly JoinCommand[] {
   const address = parseAddress(given.address.trim());
-  const worker = isAddressProblem(address) ? ADDRESS_PLACEHOLDER : address;
-  const rig = isRigName(given.rig) ? given.rig : DEFAULT_RIG_NAME;
-  const pool = /^[\w.:[\]-]+$/.test(given.pool) ? given.pool : "POOL_HOST:8935";
-  const nvidia = given.device === "nvidia";
-  const secret = `${worker}.${rig}${given.passwordNeeded ? ":POOL_PASSWORD" : ""}`;
-  const own = [
-    `--pool ${pool}`,
-    `--address ${worker}`,
-    `--name ${rig}`,
-    ...(given.passwordNeeded ? ["--join-password-file pool-password"] : []),
-    `--devices ${nvidia ? "nvidia" : "cpu"}`,
-  ];
+  const checked: Checked = {
+    worker: isAddressProblem(address) ? ADDRESS_PLACEHOLDER : address,
+    rig: isRigName(given.rig) ? given.rig : DEFAULT_RIG_NAME,
+    pool: hostOr(given.pool),
+    nvidia: given.device === "nvidia",
+    admission: given.admission,
+  };
   switch (given.software) {
     case "worker":
-      return [
-        { id: "run", code: lines(["npx openpool worker", ...own]) },
-        {
-          id: "systemd",
-          code: [
-            "[Unit]",
-            "Description=Open Pool worker",
-            "After=network-online.target",
-            "Wants=network-online.target",
-            "",
-            "[Service]",
-            "WorkingDirectory=/opt/openpool",
-            `ExecStart=/usr/bin/npx openpool worker ${own.join(" ")}`,
-            "Restart=always",
-            "RestartSec=5",
-            "# What is at work is finished first.",
-            "TimeoutStopSec=60",
-            "DynamicUser=yes",
-            "CacheDirectory=openpool",
-            "Environment=HOME=/var/cache/openpool",
-            "",
-            "[Install]",
-            "WantedBy=multi-user.target",
-          ].join("\n"),
-        },
-      ];
+      return ownWorker(checked, given.source);
     case "livepeer":
-      return [
-        {
-          id: "run",
-          code: lines([
-            "livepeer -transcoder",
-            `-orchAddr ${pool}`,
-            `-orchSecret ${secret}`,
-            ...(nvidia ? ["-nvidia all", "-maxSessions 8"] : ["-maxSessions 2"]),
-          ]),
-        },
-      ];
+      return [{ id: "run", code: lines(["livepeer -transcoder", ...stockFlags(checked, secretOf(checked))]) }];
     case "docker":
-      return [
-        {
-          id: "run",
-          code: lines([
-            "docker run -d --name openpool-rig --restart unless-stopped",
-            ...(nvidia ? ["--gpus all", "-e NVIDIA_DRIVER_CAPABILITIES=video,compute,utility"] : []),
-            "livepeer/go-livepeer:master -transcoder",
-            `-orchAddr ${pool}`,
-            `-orchSecret ${secret}`,
-            ...(nvidia ? ["-nvidia all", "-maxSessions 8"] : ["-maxSessions 2"]),
-          ]),
-        },
-        {
-          id: "compose",
-          code: [
-            "services:",
-            "  rig:",
-            "    image: livepeer/go-livepeer:master",
-            "    restart: unless-stopped",
-            "    command:",
-            "      - -transcoder",
-            `      - -orchAddr=${pool}`,
-            `      - -orchSecret=${secret}`,
-            ...(nvidia ? ["      - -nvidia=all", "      - -maxSessions=8"] : ["      - -maxSessions=2"]),
-            ...(nvidia
-              ? [
-                  "    environment:",
-                  "      NVIDIA_DRIVER_CAPABILITIES: video,compute,utility",
-                  "    deploy:",
-                  "      resources:",
-                  "        reservations:",
-                  "          devices:",
-                  "            - { driver: nvidia, count: all, capabilities: [gpu, video] }",
-                ]
-              : []),
-          ].join("\n"),
-        },
-      ];
+      return stockInDocker(checked);
     case "cloud":
-      return [
-        {
-          id: "script",
-          code: [
-            "#!/bin/sh",
-            "# Start-up script (user data) of a machine with Docker" +
-              (nvidia ? ", NVIDIA's driver and its container toolkit." : "."),
-            "# The rig is named after the machine, so one script serves many.",
-            "set -eu",
-            `name=$(hostname -s | tr -c 'A-Za-z0-9\\n' '-' | cut -c1-32)`,
-            lines([
-              "docker run -d --name openpool-rig --restart unless-stopped",
-              ...(nvidia ? ["--gpus all", "-e NVIDIA_DRIVER_CAPABILITIES=video,compute,utility"] : []),
-              "livepeer/go-livepeer:master -transcoder",
-              `-orchAddr ${pool}`,
-              `-orchSecret "${worker}.$name${given.passwordNeeded ? ":POOL_PASSWORD" : ""}"`,
-              ...(nvidia ? ["-nvidia all", "-maxSessions 8"] : ["-maxSessions 2"]),
-            ]),
-          ].join("\n"),
-        },
-      ];
+      return [{ id: "script", code: startUpScript(checked) }];
   }
+}
+
+function ownWorker(checked: Checked, source: string | null): readonly JoinCommand[] {
+  const cloned = source !== null && /^https:\/\/[\w.:/~+-]+$/.test(source) ? source : undefined;
+  const secrets = fileOf(checked.admission);
+  const contained = ownFlags(checked, "/run/");
+  return [
+    ...(cloned === undefined
+      ? []
+      : [{ id: "get", code: `git clone ${cloned} openpool && cd openpool && npm ci` } as const]),
+    { id: "run", code: lines([`${PROGRAM} worker`, ...ownFlags(checked, "")]) },
+    { id: "systemd", code: unit(ownFlags(checked, "/etc/openpool/"), secrets) },
+    {
+      id: "image",
+      code: [
+        "docker build -f deploy/Dockerfile -t openpool .",
+        lines([
+          "docker run -d --name openpool-rig --restart unless-stopped --stop-timeout 60",
+          ...dockerDevices(checked),
+          ...(secrets === undefined ? [] : [`-v "$PWD/${secrets}:/run/${secrets}:ro"`]),
+          "openpool worker",
+          ...contained,
+        ]),
+      ].join("\n"),
+    },
+    {
+      id: "compose",
+      code: [
+        "services:",
+        "  rig:",
+        "    build: { context: ., dockerfile: deploy/Dockerfile }",
+        "    image: openpool",
+        "    restart: unless-stopped",
+        "    stop_grace_period: 60s",
+        ...(secrets === undefined ? [] : ["    volumes:", `      - ./${secrets}:/run/${secrets}:ro`]),
+        ...composeCommand(["worker", ...contained]),
+        ...composeDevices(checked),
+      ].join("\n"),
+    },
+  ];
+}
+
+/** The flags of our worker; `dir` is where its files with secrets lie. */
+function ownFlags({ pool, worker, rig, nvidia, admission }: Checked, dir: string): readonly string[] {
+  const named = [`--address ${worker}`, `--name ${rig}`];
+  const file = `${dir}${fileOf(admission)}`;
+  return [
+    `--pool ${pool}`,
+    ...(admission === "credential"
+      ? [`--secret-file ${file}`]
+      : admission === "password"
+        ? [...named, `--join-password-file ${file}`]
+        : named),
+    `--devices ${nvidia ? "nvidia" : "cpu"}`,
+  ];
+}
+
+/** The file with what lets our worker in. */
+function fileOf(admission: JoinCase["admission"]): string | undefined {
+  return admission === "credential" ? "rig.secret" : admission === "password" ? "pool-password" : undefined;
+}
+
+/** As `deploy/systemd/openpool-worker.service`, with the settings in the command. */
+function unit(flags: readonly string[], secrets: string | undefined): string {
+  return [
+    "# Needs a copy of Open Pool in /opt/openpool after npm ci and npm run build, and once: useradd --system openpool",
+    ...(secrets === undefined ? [] : [`# /etc/openpool/${secrets} is readable for that user.`]),
+    "[Unit]",
+    "Description=Open Pool worker",
+    "Documentation=file:///opt/openpool/README.md",
+    "After=network-online.target",
+    "Wants=network-online.target",
+    "",
+    "[Service]",
+    "User=openpool",
+    "Group=openpool",
+    "# Graphics cards belong to these groups on most systems.",
+    "SupplementaryGroups=video render",
+    "CacheDirectory=openpool-worker",
+    "Environment=OPENPOOL_WORK_DIR=/var/cache/openpool-worker",
+    "Environment=OPENPOOL_LOG_FORMAT=json",
+    `ExecStart=/usr/bin/env node /opt/openpool/packages/cli/bin/openpool.js worker ${flags.join(" ")}`,
+    "# What is at work is finished first: only the worker is told to stop, and its FFmpeg is left to it.",
+    "KillMode=mixed",
+    "TimeoutStopSec=60",
+    "Restart=always",
+    "RestartSec=2s",
+    "# The pool refused for good: nothing changes by asking again.",
+    "RestartPreventExitStatus=2 4",
+    "NoNewPrivileges=true",
+    "ProtectSystem=full",
+    "ProtectHome=true",
+    "",
+    "[Install]",
+    "WantedBy=multi-user.target",
+  ].join("\n");
+}
+
+/** What an unmodified transcoder shows at the door. */
+function secretOf({ worker, rig, admission }: Checked): string {
+  if (admission === "credential") return CREDENTIAL_PLACEHOLDER;
+  return `${worker}.${rig}${admission === "password" ? ":POOL_PASSWORD" : ""}`;
+}
+
+function stockFlags({ pool, nvidia }: Checked, secret: string): readonly string[] {
+  return [
+    `-orchAddr ${pool}`,
+    `-orchSecret ${secret}`,
+    ...(nvidia ? ["-nvidia all", "-maxSessions 8"] : ["-maxSessions 2"]),
+  ];
+}
+
+function stockInDocker(checked: Checked): readonly JoinCommand[] {
+  return [
+    { id: "run", code: stockRun(checked, secretOf(checked)) },
+    {
+      id: "compose",
+      code: [
+        "services:",
+        "  rig:",
+        `    image: ${STOCK_IMAGE}`,
+        "    restart: unless-stopped",
+        ...composeCommand(["-transcoder", ...stockFlags(checked, secretOf(checked))]),
+        ...composeDevices(checked),
+      ].join("\n"),
+    },
+  ];
+}
+
+function stockRun(checked: Checked, secret: string): string {
+  return lines([
+    "docker run -d --name openpool-rig --restart unless-stopped",
+    ...dockerDevices(checked),
+    `${STOCK_IMAGE} -transcoder`,
+    ...stockFlags(checked, secret),
+  ]);
+}
+
+function startUpScript(checked: Checked): string {
+  const head = [
+    "#!/bin/sh",
+    `# Start-up script (user data) of a machine with Docker${checked.nvidia ? ", NVIDIA's driver and its container toolkit." : "."}`,
+  ];
+  if (checked.admission === "credential") {
+    return [
+      ...head,
+      "# A credential names one rig: each machine needs its own.",
+      "set -eu",
+      stockRun(checked, secretOf(checked)),
+    ].join("\n");
+  }
+  return [
+    ...head,
+    "# The rig is named after the machine, so one script serves many.",
+    "set -eu",
+    `name=$(hostname -s | tr -c 'A-Za-z0-9\\n' '-' | cut -c1-32)`,
+    stockRun(checked, `"${secretOf({ ...checked, rig: "$name" })}"`),
+  ].join("\n");
+}
+
+function dockerDevices({ nvidia }: Checked): readonly string[] {
+  return nvidia ? ["--gpus all", "-e NVIDIA_DRIVER_CAPABILITIES=video,compute,utility"] : [];
+}
+
+function composeDevices({ nvidia }: Checked): readonly string[] {
+  if (!nvidia) return [];
+  return [
+    "    environment:",
+    "      NVIDIA_DRIVER_CAPABILITIES: video,compute,utility",
+    "    deploy:",
+    "      resources:",
+    "        reservations:",
+    "          devices:",
+    "            - { driver: nvidia, count: all, capabilities: [gpu, video] }",
+  ];
+}
+
+/** Each flag with its value as one word. */
+function composeCommand(words: readonly string[]): readonly string[] {
+  return ["    command:", ...words.map((word) => `      - ${word.replace(" ", "=")}`)];
 }
 
 /** From the rig: can it reach the pool, is the clock right. */
 export function checkCommand(pool: string): string {
-  return `npx openpool doctor --pool ${/^[\w.:[\]-]+$/.test(pool) ? pool : "POOL_HOST:8935"}`;
+  return `${PROGRAM} doctor --pool ${hostOr(pool)}`;
+}
+
+function hostOr(pool: string): string {
+  return /^[\w.:[\]-]+$/.test(pool) ? pool : "POOL_HOST:8935";
 }
 
 /** `HOST:PORT` of `https://HOST:PORT`. */

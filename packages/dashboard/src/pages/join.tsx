@@ -19,6 +19,12 @@ const route = getRouteApi("/public/join");
 const SOFTWARE = ["worker", "livepeer", "docker", "cloud"] as const;
 const DEVICES = ["nvidia", "cpu"] as const;
 
+/** What lets a rig in; a credential only where nothing else does. */
+function admissionOf(join: PoolAnswer["join"] | undefined): JoinCase["admission"] {
+  if (join === undefined) return "address";
+  return join.open ? (join.passwordNeeded ? "password" : "address") : "credential";
+}
+
 /** From nothing to the first credit: the command of the reader's own case, then the rig appearing below it. */
 export function JoinPage(): ReactNode {
   const search = route.useSearch();
@@ -55,7 +61,8 @@ export function JoinPage(): ReactNode {
     address,
     rig,
     pool: host,
-    passwordNeeded: pool.data?.join.passwordNeeded ?? false,
+    admission: admissionOf(pool.data?.join),
+    source: pool.data?.identity.sourceUrl ?? null,
   };
   return (
     <>
@@ -120,7 +127,9 @@ export function JoinPage(): ReactNode {
             }
           />
         </div>
-        <p className="mb-3 small text-soft">{text.join.needs[software][device]}</p>
+        <p className="mb-3 small text-soft">
+          {text.join.needs[software][device]} {software === "worker" && given.source === null && text.join.noSource}
+        </p>
         <div className="grid gap-4">
           {joinCommands(given).map(({ id, code }) => {
             const command = (
@@ -128,29 +137,41 @@ export function JoinPage(): ReactNode {
                 {code}
               </Command>
             );
-            if (id === "run" || id === "script") return <div key={id}>{command}</div>;
+            if (id === "get" || id === "run" || id === "script") return <div key={id}>{command}</div>;
             return (
               <details key={id}>
-                <summary className="mb-2 w-fit cursor-pointer small text-soft">{text.join.parts[id]}</summary>
+                <summary className="mb-2 cursor-pointer small text-soft">{text.join.parts[id]}</summary>
                 {command}
               </details>
             );
           })}
         </div>
       </section>
-      <Waiting worker={worker} rig={rigFits ? rig : DEFAULT_RIG_NAME} anyRig={software === "cloud"} />
+      <Waiting
+        worker={worker}
+        rig={rigFits ? rig : DEFAULT_RIG_NAME}
+        anyRig={software === "cloud" || given.admission === "credential"}
+      />
       <Section title={text.join.check} note={text.join.checkNote}>
         <Command
           copy={<CopyButton value={checkCommand(host)} label={text.join.command} className="button quiet tiny" />}
         >
           {checkCommand(host)}
         </Command>
-        <p className="mt-3 small text-soft">{text.join.checkHelp(host)}</p>
+        <p className="mt-3 small text-soft">{text.join.checkNeeds[software]}</p>
+        <p className="mt-1 small text-soft">{text.join.checkHelp(host)}</p>
       </Section>
       <section className="section two">
         <Loaded of={pool}>
-          {/* Under other schemes what a stream earns depends on what others do, or on nothing that is known here. */}
-          {(answer) => (answer.terms.scheme === "unit" ? <Calculator pool={answer} /> : null)}
+          {(answer) =>
+            answer.terms.scheme === "unit" ? (
+              <Calculator pool={answer} />
+            ) : (
+              <Section bare title={text.join.calculator.title}>
+                <p className="text-soft">{text.join.calculator.none(answer.terms.scheme)}</p>
+              </Section>
+            )
+          }
         </Loaded>
         <Section bare title={text.terms.title}>
           <Loaded of={pool}>

@@ -232,7 +232,7 @@ describe("a start", () => {
     const other = await bindSocket("api-listen", { host: "127.0.0.1", port: 0 });
     cleanup.push(() => other.close());
     const { port } = other.address;
-    const identity = { name: "a pool", logoUrl: null, contacts: [], hardware: null, notice: null };
+    const identity = { name: "a pool", logoUrl: null, contacts: [], hardware: null, notice: null, sourceUrl: null };
     const before = log.lines.length;
     const pool = await start(
       { api: { listen: other.address, named: false, trustProxy: false, identity } },

@@ -32,6 +32,10 @@ export const poolIdentitySchema = z.object({
     .describe("how to reach the operator; may be empty"),
   hardware: z.string().nullable().describe("what a rig must have, in the operator's words"),
   notice: z.string().nullable().describe("what the operator wants everybody to read now"),
+  sourceUrl: z
+    .string()
+    .nullable()
+    .describe("where Open Pool is cloned from, as the operator says: https:; null when nothing is said"),
 });
 export type PoolIdentity = z.infer<typeof poolIdentitySchema>;
 

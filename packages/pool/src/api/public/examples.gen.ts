@@ -20,6 +20,7 @@ export const examples: readonly {
         contacts: [{ label: "E-mail", url: "mailto:operator@example.com" }],
         hardware: "An NVIDIA GPU with NVENC, 20 Mbit/s up",
         notice: null,
+        sourceUrl: "https://git.example.com/openpool.git",
       },
       version: "0.1.0",
       startedAt: "2026-11-20T08:00:00.000Z",
