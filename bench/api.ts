@@ -111,7 +111,7 @@ const port: PublicPort = {
   settings,
   alerts: settings.alerts,
   facts: {
-    identity: { name: "Bench", logoUrl: null, contacts: [], hardware: null, notice: null },
+    identity: { name: "Bench", logoUrl: null, contacts: [], hardware: null, notice: null, sourceUrl: null },
     version: "0",
     startedAtMs: Date.now(),
     network: "offchain",
