@@ -8,7 +8,7 @@ import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
 import { bin } from "../e2e/program.ts";
-import { barriers, expectForEveryone, openBrowser, openPage, settle, visit } from "./browser.ts";
+import { barriers, DESK, expectForEveryone, openBrowser, openPage, PHONE, settle, visit } from "./browser.ts";
 import { type PagesWorld, startPagesWorld } from "./world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -54,6 +54,7 @@ test("a pool without work says so on every page, with what to do next, and shows
     ["/status", "No segment yet.", "once a gateway sends a stream"],
     [`/w/${ADA}`, "Nobody has worked here with this address yet.", "Get the command"],
     [`/w/${ADA}/attic`, "This rig has not been here.", "Get the command that starts it"],
+    [`/settings/${ADA}#alerts`, "This pool sends no alerts", "Alerts need no sign-in."],
     ["/payouts/17", "There is no such payout run.", "All of them are under Payouts."],
   ] as const) {
     await visit(watched, `${world.url}${path}`);
@@ -272,6 +273,19 @@ test("an operator drains a rig, bans its worker with a reason, and takes both ba
   await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
   await worker.getByText("asked nicely").waitFor();
   await page.getByText(`PATCH /workers/${ADA}`).first().waitFor();
+
+  // Somebody without a rig here, on a phone.
+  const nobody = "0x00000000219ab540356cBB839Cbe05303d7705Fa";
+  await page.setViewportSize(PHONE);
+  await page.getByLabel("Any address").fill(nobody.toLowerCase());
+  const other = page.locator(`[data-worker="${nobody}"]`);
+  await other.getByRole("button", { name: "Lock to credentials" }).click();
+  await other.getByText("locked", { exact: true }).waitFor();
+  await other.getByRole("button", { name: "Ban" }).click();
+  await dialog.getByLabel(/^Reason/).fill("known elsewhere");
+  await dialog.getByRole("button", { name: "Ban" }).click();
+  await other.getByText("known elsewhere").waitFor();
+  await page.setViewportSize(DESK);
   // A browser reports refusals itself: the wrong token, and payouts that this pool does not make.
   expect(watched.complaints.filter((line) => !/40[14]|422/.test(line))).toEqual([]);
   expect(await barriers(page)).toEqual([]);

@@ -1,4 +1,4 @@
-import type { EarningsAnswer, PoolAnswer } from "@openpool/protocol";
+import type { EarningsAnswer, PayoutLine, PoolAnswer, Terms, WorkerPayoutsAnswer } from "@openpool/protocol";
 import type { Browser, Locator } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
@@ -141,6 +141,88 @@ test("every list is a file for spreadsheets too, as it is filtered", async () =>
   expect(await rowsOf(page.locator('main a[href*="/jobs.csv"]'))).toBe(Number(totals.jobs));
   expect(await rowsOf(page.locator('main a[href*="/earnings.csv?window=7d"]'))).toBe(168);
   expect(await rowsOf(page.locator('main a[href$="/statements.csv"]'))).toBe(Number(totals.jobs));
+  await visit(watched, `${world.url}/transparency`);
+  for (const file of ["/v1/workers.csv", "/v1/rigs.csv", "/v1/earnings.csv"]) {
+    expect(await rowsOf(page.locator(`main a[href^="${file}"]`)), file).toBeGreaterThanOrEqual(0);
+  }
+});
+
+test("terms are told whole, with what their formula names, and where nothing can be calculated it is said", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const main = page.locator("main");
+  const pool = await world.ask<PoolAnswer>("/v1/pool");
+  // This pool pays by the job: told of another scheme, its pages are those of that.
+  const blend: Terms = {
+    ...pool.terms,
+    version: 2,
+    scheme: "blend",
+    schemeOptions: { lambdaPpm: "250000", uptime: { budgetWeiPerDay: "7000000000000000", slotMs: 600_000 } },
+    formula: ["earned = lambda × unit + (1 - lambda) × proportional"],
+    schedule: "0 18 * * 1 (UTC)",
+  };
+  await page.route("**/v1/pool", (route) => route.fulfill({ json: { ...pool, terms: blend } }));
+  await page.route("**/v1/terms", (route) =>
+    route.fulfill({ json: { current: blend, upcoming: [], history: [pool.terms] } }),
+  );
+  await visit(watched, `${world.url}/transparency`);
+  await main.locator(`.facts [data-wei="${pool.price.pricePerUnitWei}"]`).waitFor();
+  expect(await main.locator('.facts [data-wei="7000000000000000"]').count()).toBe(1);
+  const words = (await main.textContent()) ?? "";
+  for (const told of ["lambdaPpm25 %", "uptime.slotMs10 min", "Paid every Monday at 18:00 UTC.", "Announced on"]) {
+    expect(words).toContain(told);
+  }
+  expect(await main.getByText("earned = lambda × unit").count()).toBe(1);
+  // The version before has its own, once it is opened.
+  const before = main.locator('[data-terms="1"]');
+  await before.locator("summary").click();
+  await before.getByText(pool.terms.formula.at(-1) ?? "").waitFor();
+  await expectForEveryone(page, "terms of another scheme");
+  await visit(watched, `${world.url}/join`);
+  await main.getByText("Under the scheme blend").waitFor();
+  expect(await main.getByText("Streams at once").count()).toBe(0);
+  expect(watched.complaints).toEqual([]);
+});
+
+test("a worker's payouts go on below the first page, and what is paid in a token says how much of it", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const line = (id: string): PayoutLine => ({
+    id,
+    run: "1",
+    worker: ADA,
+    payTo: ADA,
+    amountWei: "20000000000000000",
+    asset: { symbol: "USDC", token: BOB, decimals: 6 },
+    assetAmount: "52125000",
+    state: "final",
+    plannedAt: "2026-11-20T08:00:00.000Z",
+    sentAt: null,
+    finalAt: null,
+    transaction: null,
+    block: null,
+    gasWei: null,
+    fiat: null,
+    reason: null,
+  });
+  const whole = { configured: true, explorer: null, count: 2, paidWei: "40000000000000000" } as const;
+  const pages: Record<string, WorkerPayoutsAnswer> = {
+    "": { ...whole, items: [line("2")], next: "older" },
+    older: { ...whole, items: [line("1")], next: null },
+  };
+  await page.route("**/payouts*", (route) =>
+    route.fulfill({ json: pages[new URL(route.request().url()).searchParams.get("cursor") ?? ""] }),
+  );
+  await visit(watched, `${world.url}/w/${ADA}`);
+  const lines = page.locator("[data-line]");
+  await poll(() => lines.count()).toBe(1);
+  expect(await lines.textContent()).toContain("as 52.125\u00a0USDC");
+  await page
+    .locator("section", { has: page.locator("[data-line]") })
+    .getByRole("button", { name: "Show more" })
+    .click();
+  await poll(() => lines.count()).toBe(2);
+  expect(watched.complaints).toEqual([]);
 });
 
 test("the time spans are an hour, a day, a week and a month, each in the address of the page", async () => {

@@ -115,6 +115,8 @@ export const words = {
     note: "about this worker",
     open: "without signing in: all that is told is public",
     off: "This pool sends no alerts: its operator has not said where its pages are.",
+    offAction: "Ask the operator to set public-url, to which the links in messages lead.",
+    signIn: "Alerts need no sign-in. Sign in to see and change those that you have, and all other settings:",
     none: "You have subscribed to none.",
     pending: "waits for its link to be followed",
     quiet: (from: string, to: string, zone: string) => `quiet ${from} to ${to} ${zone}`,

@@ -2,18 +2,34 @@ import { reasonTexts, termsText } from "@openpool/protocol";
 import type { ReactNode } from "react";
 
 /*
- * Every word that a reader sees, in one place: translating the pages is writing this file once more. Sentences that hold
- * an amount, a time or a link take it as a part, so that another language can order them differently.
+ * The words that a reader sees: translating the pages is writing this file and text-settings.tsx once more, and the
+ * templates of sentences with a code in @openpool/protocol, which the pool's own answers have in English. Sentences that
+ * hold an amount, a time or a link take it as a part, so that another language can order them differently. What an
+ * operator wrote, and what the pool says without a code, stays as it is.
  */
 
+/** How numbers and dates are written. */
+const LOCALE = "en-GB";
+
 const count = (n: number, one: string, many: string): string =>
-  `${n.toLocaleString("en-GB").replaceAll(",", "\u00a0")} ${n === 1 ? one : many}`;
+  `${n.toLocaleString(LOCALE).replaceAll(",", "\u00a0")} ${n === 1 ? one : many}`;
 
 export const text = {
   /** By code: what it says, and what to do about it. The pool writes the same ones for whoever reads its API. */
   reasons: reasonTexts as Readonly<Record<string, readonly [sentence: string, action?: string]>>,
+  locale: LOCALE,
   none: "–",
   now: "now",
+  units: { second: "s", minute: "min", hour: "h", day: "d" },
+  schedule: {
+    days: ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
+    everyHour: (minute: string) => `every hour at minute ${minute}`,
+    everyHours: (hours: string, minute: string) => `every ${hours} hours at minute ${minute}`,
+    at: (clock: string, zone: string | undefined) => `at ${clock}${zone === undefined ? "" : ` ${zone}`}`,
+    everyDay: (at: string) => `every day ${at}`,
+    everyWeek: (days: readonly string[], at: string) => `every ${days.join(" and ")} ${at}`,
+    everyMonth: (date: string, at: string) => `on day ${date} of every month ${at}`,
+  },
   eth: "ETH",
   json: "JSON",
   csv: "CSV",
@@ -38,7 +54,7 @@ export const text = {
   streams: (n: number) => count(n, "stream", "streams"),
   pixels: (amount: string) => `${amount} pixels`,
   fiat: (amount: string, currency: string) =>
-    new Intl.NumberFormat("en-GB", { style: "currency", currency, currencyDisplay: "narrowSymbol" }).format(
+    new Intl.NumberFormat(LOCALE, { style: "currency", currency, currencyDisplay: "narrowSymbol" }).format(
       Number(amount),
     ),
   titleOf: (path: string): string => {
@@ -204,6 +220,15 @@ export const text = {
     commission: "Commission",
     scheme: "Scheme",
     hold: "Held",
+    noHold: "owed at once",
+    announcedAt: "Announced on",
+    price: "Price",
+    priceOf: (wei: ReactNode, pixels: string) => (
+      <>
+        {wei} for {pixels === "1" ? "a pixel" : `${pixels} pixels`}
+      </>
+    ),
+    priceElse: "where the orchestrator that the work came from said no other price",
   },
   payouts: {
     title: "Payouts",
@@ -225,6 +250,8 @@ export const text = {
     transaction: "Transaction",
     gas: "Gas",
     thenWorth: "Worth then",
+    paidAs: (amount: string) => `as ${amount}`,
+    smallestUnits: (amount: string, symbol: string) => `${amount} of the smallest unit of ${symbol}`,
     worthThen: (fiat: ReactNode) => <>worth {fiat} then</>,
     to: "to",
     states: {
@@ -378,6 +405,11 @@ export const text = {
     hedged: "stood in for a late one",
     differs: "claim differs from measure",
     shown: (n: string) => `${n} shown`,
+    newest: (n: string, csv: ReactNode) => (
+      <>
+        The newest {n} are shown; all of them are in the {csv}.
+      </>
+    ),
   },
   rig: {
     name: "the rig's name",
@@ -429,7 +461,7 @@ export const text = {
     noMachine:
       "This rig's software does not say what it runs on. Of unmodified software this is what it registered with.",
     driver: (driver: string) => `driver ${driver}`,
-    memory: (mib: number) => `${(mib / 1024).toLocaleString("en-GB", { maximumFractionDigits: 1 })} GiB`,
+    memory: (mib: number) => `${(mib / 1024).toLocaleString(LOCALE, { maximumFractionDigits: 1 })} GiB`,
     encoders: "Encoders",
     decoders: "Sources",
     measuredCapacity: "Measured",
@@ -568,10 +600,9 @@ export const text = {
     maxShare: "Fundable share",
     maxShareOf: (percent: string) => `${percent} of each fee: the most that workers can be promised`,
     formulas: "How amounts are computed",
+    byScheme: (scheme: string) => `Scheme ${scheme}`,
     formulaLines: [
-      ["Fee", "fee = ⌊pixels × pricePerUnit ÷ pixelsPerUnit⌋"],
-      ["Commission", "commission = ⌊fee × commissionPpm ÷ 1\u00a0000\u00a0000⌋"],
-      ["Fee share", "fee share = fee − commission; under the scheme unit this is what a segment earns"],
+      ["Fee share", "fee − commission"],
       ["Credited", "credited = held + owed + on its way + paid"],
       ["Real time", "seconds of video ÷ seconds of work"],
       ["Success", "segments ÷ (segments + failed attempts)"],
@@ -589,9 +620,14 @@ export const text = {
       ["/v1/solvency", "these totals"],
       ["/v1/terms", "terms and their history"],
       ["/v1/payouts", "payout runs with their transactions"],
+      ["/v1/payouts.csv", "the same for spreadsheets"],
       ["/v1/leaderboard", "whose work brought what"],
+      ["/v1/workers.csv", "every worker, for spreadsheets"],
+      ["/v1/rigs.csv", "every rig, for spreadsheets"],
+      ["/v1/earnings.csv?window=30d&step=day", "fees, commission and the workers’ share day by day, for spreadsheets"],
       ["/v1/openapi.json", "everything that can be asked"],
     ] as readonly (readonly [string, string])[],
+    downloadMore: "Every credit and every payout of one worker is in the statement on its page.",
   },
   admin: {
     title: "Operator",
@@ -713,6 +749,7 @@ export const text = {
     worker: "Worker",
     laidDown: "Laid down",
     find: "Address of a worker",
+    anyWorker: "Any address, also one that is not below, to ban, lock or note it",
     issue: "Issue a credential",
     issueHint: "For an address, with the name of one rig or for all of them. The secret is shown once.",
     issued: (name: string) => `The secret for ${name}, shown only now:`,

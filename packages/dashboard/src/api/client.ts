@@ -13,7 +13,6 @@ import type {
   WhyAnswer,
   WindowName,
   WorkerAnswer,
-  WorkerPayoutsAnswer,
 } from "@openpool/protocol";
 
 /** The pool answered, and said no. */
@@ -131,7 +130,6 @@ export const queries = {
   poolEarnings: (window: WindowName) => read<EarningsAnswer>(paths.poolEarnings(window), 15_000),
   jobs: (address: string, rig: string | undefined, limit: number) =>
     read<JobsAnswer>(paths.jobs(address, rig, limit), 10_000),
-  workerPayouts: (address: string) => read<WorkerPayoutsAnswer>(paths.workerPayouts(address), 10_000),
   payouts: () => read<PayoutsAnswer>(paths.payouts(), 10_000),
   payoutRun: (id: string) => read<PayoutRunAnswer>(paths.payoutRun(id), 10_000),
   terms: () => read<TermsAnswer>(paths.terms(), 60_000),

@@ -1,4 +1,6 @@
-const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] as const;
+import { text } from "../text.tsx";
+
+const words = text.schedule;
 
 /**
  * A cron expression with its time zone, as the terms hold it (`0 18 * * 1 (UTC)`), in words: `every Monday at 18:00 UTC`.
@@ -8,14 +10,14 @@ export function scheduleWords(schedule: string): string {
   const read = /^(\d{1,2}) (\d{1,2}|\*|\*\/\d{1,2}) (\d{1,2}|\*) \* ([\d,]+|\*)(?: \(?([\w/+-]+)\)?)?$/.exec(schedule);
   if (read === null) return schedule;
   const [, minute = "0", hour = "*", date = "*", days = "*", zone] = read;
-  const end = zone === undefined ? "" : ` ${zone}`;
-  if (hour === "*") return date === "*" && days === "*" ? `every hour at minute ${minute}` : schedule;
+  if (hour === "*") return date === "*" && days === "*" ? words.everyHour(minute) : schedule;
   if (hour.startsWith("*/")) {
-    return date === "*" && days === "*" ? `every ${hour.slice(2)} hours at minute ${minute}` : schedule;
+    return date === "*" && days === "*" ? words.everyHours(hour.slice(2), minute) : schedule;
   }
-  const at = `at ${hour.padStart(2, "0")}:${minute.padStart(2, "0")}${end}`;
-  if (date !== "*") return days === "*" ? `on day ${date} of every month ${at}` : schedule;
-  if (days === "*") return `every day ${at}`;
-  const names = days.split(",").map((day) => DAYS[Number(day)]);
-  return names.includes(undefined) ? schedule : `every ${names.join(" and ")} ${at}`;
+  const at = words.at(`${hour.padStart(2, "0")}:${minute.padStart(2, "0")}`, zone);
+  if (date !== "*") return days === "*" ? words.everyMonth(date, at) : schedule;
+  if (days === "*") return words.everyDay(at);
+  // Cron counts from Sunday, and calls it 7 too.
+  const names = days.split(",").flatMap((day) => words.days[Number(day) === 7 ? 0 : Number(day)] ?? []);
+  return names.length < days.split(",").length ? schedule : words.everyWeek(names, at);
 }

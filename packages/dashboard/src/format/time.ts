@@ -1,3 +1,5 @@
+import { text } from "../text.tsx";
+
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -6,10 +8,11 @@ const DAY = 24 * HOUR;
 /** A span in its two largest units: `2 d 6 h`, `3 h 40 min`, `12 s`. */
 export function formatSpan(ms: number): string {
   const span = Math.max(0, ms);
-  if (span < MINUTE) return `${Math.floor(span / SECOND)} s`;
-  if (span < HOUR) return `${Math.floor(span / MINUTE)} min`;
-  if (span < DAY) return two(Math.floor(span / HOUR), "h", Math.floor((span % HOUR) / MINUTE), "min");
-  return two(Math.floor(span / DAY), "d", Math.floor((span % DAY) / HOUR), "h");
+  const { second, minute, hour, day } = text.units;
+  if (span < MINUTE) return `${Math.floor(span / SECOND)} ${second}`;
+  if (span < HOUR) return `${Math.floor(span / MINUTE)} ${minute}`;
+  if (span < DAY) return two(Math.floor(span / HOUR), hour, Math.floor((span % HOUR) / MINUTE), minute);
+  return two(Math.floor(span / DAY), day, Math.floor((span % DAY) / HOUR), hour);
 }
 
 function two(large: number, largeUnit: string, small: number, smallUnit: string): string {
@@ -29,7 +32,7 @@ function formatter(kind: "day" | "date" | "time" | "clock", timeZone: string | u
       time: { hour: "2-digit", minute: "2-digit" },
       clock: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
     };
-    format = new Intl.DateTimeFormat("en-GB", { ...options[kind], hourCycle: "h23", ...zone });
+    format = new Intl.DateTimeFormat(text.locale, { ...options[kind], hourCycle: "h23", ...zone });
     formats.set(key, format);
   }
   return format;

@@ -11,9 +11,9 @@ import { CopyButton, RigLabel } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
 import { useExplorer } from "../ui/explorer.ts";
-import { JobTable } from "../ui/job-table.tsx";
+import { Jobs } from "../ui/jobs.tsx";
 import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
-import { Empty, Facts, Loaded, Raw, Section, StateBadge } from "../ui/parts.tsx";
+import { Empty, Facts, Loaded, Section, StateBadge } from "../ui/parts.tsx";
 import { type Column, Table } from "../ui/table.tsx";
 import { Ago, When } from "../ui/time.tsx";
 import { Decisions } from "../ui/why.tsx";
@@ -45,7 +45,6 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
   const window = route.useSearch().window ?? DEFAULT_WINDOW;
   const answer = useQuery(queries.rig(worker, rig));
   const earnings = useQuery(queries.earnings(worker, window, rig));
-  const jobs = useQuery(queries.jobs(worker, rig, 10));
   const missing = answer.error instanceof ApiProblem && answer.error.status === 404;
   const explorer = useExplorer();
   return (
@@ -116,21 +115,7 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
                 </div>
               </section>
               <Speeds rig={one} />
-              <Section
-                title={text.jobs.title}
-                note={text.jobs.note}
-                end={<Raw json={paths.jobs(worker, rig, 10)} csv={paths.jobsCsv(worker, rig)} />}
-              >
-                <Loaded of={jobs}>
-                  {({ items }) =>
-                    items.length === 0 ? (
-                      <Empty title={text.jobs.none}>{text.jobs.noneAction}</Empty>
-                    ) : (
-                      <JobTable jobs={items} worker={worker} />
-                    )
-                  }
-                </Loaded>
-              </Section>
+              <Jobs worker={worker} rig={rig} />
             </>
           )}
         </Loaded>

@@ -1,6 +1,6 @@
 import { isAddressProblem, parseAddress } from "@openpool/protocol";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { getRouteApi, Link } from "@tanstack/react-router";
+import { getRouteApi, Link, useLocation } from "@tanstack/react-router";
 import { type ReactNode, useEffect } from "react";
 import { settingsApi, signInApi } from "../api/settings.ts";
 import { shortHex } from "../format/address.ts";
@@ -45,12 +45,20 @@ export function SettingsPage(): ReactNode {
 const once = { staleTime: Infinity, refetchOnWindowFocus: "always" } as const;
 
 function Door({ worker }: { readonly worker: string }): ReactNode {
+  // Who followed a link to the alerts finds them first.
+  const forAlerts = useLocation({ select: ({ hash }) => hash === "alerts" });
   const session = useQuery({ queryKey: ["session"], queryFn: signInApi.session, ...once });
   return (
     <Loaded of={session} lines={4}>
       {(one) =>
         one.worker === worker && one.expiresAt !== null ? (
           <Settings worker={worker} expiresAt={one.expiresAt} />
+        ) : forAlerts ? (
+          <>
+            <OpenAlerts worker={worker} />
+            <p className="mt-9">{words.alerts.signIn}</p>
+            <SignIn worker={worker} other={one.worker} />
+          </>
         ) : (
           <>
             <SignIn worker={worker} other={one.worker} />

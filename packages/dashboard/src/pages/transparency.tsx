@@ -2,20 +2,23 @@ import type { SolvencyAnswer, Terms as TermsAnswer } from "@openpool/protocol";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { paths, queries } from "../api/client.ts";
-import { formatCount, formatMeasured, formatPpm, threeDigits } from "../format/number.ts";
-import { formatSpan } from "../format/time.ts";
+import { formatCount, formatMeasured, threeDigits } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { BooksBar } from "../ui/books-bar.tsx";
-import { Empty, Loaded, Section } from "../ui/parts.tsx";
+import { Empty, Facts, Loaded, Section } from "../ui/parts.tsx";
 import { Table } from "../ui/table.tsx";
-import { Terms } from "../ui/terms.tsx";
+import { Formula, TermsFacts, TermsSentence } from "../ui/terms.tsx";
 import { Ago, When } from "../ui/time.tsx";
 
 /** Whether this pool can be trusted: what it promises, where every wei is, and how to check that. */
 export function TransparencyPage(): ReactNode {
   const solvency = useQuery(queries.solvency());
   const terms = useQuery(queries.terms());
+  const pool = useQuery(queries.pool());
+  // A pool that pays nobody has no payouts to list.
+  const paysOut = pool.data?.nextPayout.configured === true;
+  const downloads = text.transparency.downloadLines.filter(([path]) => path !== paths.payoutsCsv() || paysOut);
   return (
     <>
       <Loaded of={solvency} lines={2} height={34}>
@@ -50,51 +53,57 @@ export function TransparencyPage(): ReactNode {
             <Loaded of={terms}>
               {({ current, upcoming, history }) => (
                 <>
-                  <Terms terms={current} />
+                  <p className="prose mb-4">
+                    <TermsSentence terms={current} />
+                  </p>
+                  <TermsFacts terms={current} price={pool.data?.price} />
                   {current.overrides > 0 && (
                     <p className="mt-3 small text-soft">{text.terms.overrides(current.overrides)}</p>
                   )}
                   {upcoming.length > 0 && (
                     <>
                       <h3 className="mt-7 mb-2 font-semibold">{text.terms.upcoming}</h3>
-                      <TermsTable versions={upcoming} />
+                      <Versions of={upcoming} open />
                     </>
                   )}
                   <h3 className="mt-7 mb-2 font-semibold">{text.terms.history}</h3>
                   {history.length === 0 ? (
                     <p className="small text-soft">{text.terms.noHistory}</p>
                   ) : (
-                    <TermsTable versions={history} />
+                    <Versions of={history} />
                   )}
                 </>
               )}
             </Loaded>
           </Section>
           <Section title={text.transparency.formulas}>
-            <dl className="facts">
-              {text.transparency.formulaLines.map(([word, formula]) => (
-                <div key={word} className="contents">
-                  <dt>{word}</dt>
-                  <dd>
-                    <code className="formula">{formula}</code>
-                  </dd>
-                </div>
-              ))}
-            </dl>
+            <Loaded of={terms} lines={7}>
+              {({ current }) => (
+                <Facts
+                  facts={[
+                    [text.transparency.byScheme(current.scheme), <Formula key="scheme" of={current} />],
+                    ...text.transparency.formulaLines.map(
+                      ([word, formula]) => [word, <code key={word}>{formula}</code>] as const,
+                    ),
+                  ]}
+                />
+              )}
+            </Loaded>
             <p className="prose mt-4 text-soft">{text.transparency.rounding}</p>
           </Section>
           <Loaded of={solvency}>{(answer) => <Days solvency={answer} />}</Loaded>
           <Section title={text.transparency.downloads}>
             <ul className="grid gap-1.5">
-              {text.transparency.downloadLines.map(([path, word]) => (
+              {downloads.map(([path, word]) => (
                 <li key={path}>
-                  <a className="mono" href={path}>
+                  <a className="mono wrap-anywhere" href={path}>
                     {path}
                   </a>{" "}
                   <span className="text-soft">{word}</span>
                 </li>
               ))}
             </ul>
+            <p className="mt-3 small text-soft">{text.transparency.downloadMore}</p>
           </Section>
         </>
       )}
@@ -200,32 +209,24 @@ function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode 
   );
 }
 
-function TermsTable({ versions }: { readonly versions: readonly TermsAnswer[] }): ReactNode {
-  return (
-    <Table
-      rows={versions}
-      rowKey={({ version }) => String(version)}
-      columns={[
-        {
-          head: text.terms.from,
-          cell: ({ effectiveAt, version }) => (
-            <>
-              <When at={effectiveAt} kind="date" />
-              <span className="sub">{text.terms.version(version)}</span>
-            </>
-          ),
-        },
-        { head: text.terms.commission, cell: ({ commissionPpm }) => formatPpm(commissionPpm) },
-        { head: text.terms.scheme, className: "hide-s", cell: ({ scheme }) => scheme },
-        { head: text.terms.hold, className: "num hide-s", cell: ({ holdMs }) => formatSpan(holdMs) },
-        {
-          head: text.payoutsPage.minimum,
-          className: "num",
-          cell: ({ minimumPayoutWei }) => <Eth wei={minimumPayoutWei} />,
-        },
-      ]}
-    />
-  );
+/** Each with all that it says, as what it changes is what a reader looks for. */
+function Versions({ of, open = false }: { readonly of: readonly TermsAnswer[]; readonly open?: boolean }): ReactNode {
+  return of.map((terms) => (
+    <details key={terms.version} open={open} className="mb-3" data-terms={terms.version}>
+      <summary className="cursor-pointer">
+        {text.terms.since(terms.version, <When at={terms.effectiveAt} kind="date" />)}
+      </summary>
+      <div className="mt-3 mb-6">
+        <p className="prose mb-4">
+          <TermsSentence terms={terms} />
+        </p>
+        <TermsFacts terms={terms} />
+        <div className="prose mt-4">
+          <Formula of={terms} />
+        </div>
+      </div>
+    </details>
+  ));
 }
 
 function Days({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode {

@@ -1,27 +1,20 @@
-import type {
-  JobsAnswer,
-  PoolAnswer,
-  RigSummary,
-  WhyAnswer,
-  WorkerAnswer,
-  WorkerPayoutsAnswer,
-} from "@openpool/protocol";
+import type { PoolAnswer, RigSummary, WhyAnswer, WorkerAnswer, WorkerPayoutsAnswer } from "@openpool/protocol";
 import { isAddressProblem, parseAddress } from "@openpool/protocol";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { type ReactNode, useState } from "react";
-import { paths, queries } from "../api/client.ts";
+import type { ReactNode } from "react";
+import { getJson, paths, queries } from "../api/client.ts";
 import { useLive } from "../api/live.ts";
 import { shortHex } from "../format/address.ts";
 import { parseWei, percentOf } from "../format/amount.ts";
-import { formatCount, formatPpm } from "../format/number.ts";
+import { formatPpm } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { CopyButton, RigLabel } from "../ui/address.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
-import { JobTable } from "../ui/job-table.tsx";
+import { Jobs } from "../ui/jobs.tsx";
 import { useExplorer } from "../ui/explorer.ts";
-import { Empty, Loaded, MoneyBar, Raw, Section, Skeleton } from "../ui/parts.tsx";
+import { Empty, Loaded, MoneyBar, Raw, Section } from "../ui/parts.tsx";
 import { LineTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
 import { type Column, Table } from "../ui/table.tsx";
@@ -352,12 +345,19 @@ function Why({
 
 function Payouts({ of }: { readonly of: WorkerAnswer }): ReactNode {
   const { worker, nextPayout } = of;
-  const payouts = useQuery(queries.workerPayouts(worker));
-  const configured = payouts.data?.configured === true ? payouts.data : undefined;
+  const payouts = useInfiniteQuery({
+    queryKey: [paths.workerPayouts(worker)],
+    queryFn: ({ pageParam, signal }) =>
+      getJson<WorkerPayoutsAnswer>(paths.workerPayouts(worker, pageParam), { signal }),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (last) => (last.configured ? (last.next ?? undefined) : undefined),
+    refetchInterval: 10_000,
+  });
+  const [first] = payouts.data?.pages ?? [];
   return (
     <Section
       title={text.payouts.title}
-      note={configured !== undefined && configured.count > 0 ? text.payouts.inAll(configured.count) : undefined}
+      note={first?.configured === true && first.count > 0 ? text.payouts.inAll(first.count) : undefined}
       end={
         <>
           <a href={paths.statement(worker)} download>
@@ -372,52 +372,19 @@ function Payouts({ of }: { readonly of: WorkerAnswer }): ReactNode {
         </>
       }
     >
-      <Loaded of={payouts}>{(answer) => <PayoutLines answer={answer} />}</Loaded>
-    </Section>
-  );
-}
-
-function PayoutLines({ answer }: { readonly answer: WorkerPayoutsAnswer }): ReactNode {
-  if (!answer.configured) return <Empty title={text.payouts.none}>{answer.why}</Empty>;
-  if (answer.items.length === 0) return <Empty title={text.payouts.none}>{text.payouts.noneForYou}</Empty>;
-  return <LineTable lines={answer.items} of="worker" />;
-}
-
-function Jobs({ worker }: { readonly worker: string }): ReactNode {
-  const [limit, setLimit] = useState(10);
-  const jobs = useQuery({
-    ...queries.jobs(worker, undefined, limit),
-    placeholderData: (before: JobsAnswer | undefined) => before,
-  });
-  return (
-    <Section
-      title={text.jobs.title}
-      note={text.jobs.note}
-      end={<Raw json={paths.jobs(worker, undefined, limit)} csv={paths.jobsCsv(worker)} />}
-    >
-      {jobs.data === undefined && jobs.error === null ? (
-        <Skeleton lines={4} />
-      ) : (
-        <Loaded of={jobs}>
-          {({ items, next }) =>
-            items.length === 0 ? (
-              <Empty title={text.jobs.none}>{text.jobs.noneAction}</Empty>
-            ) : (
-              <>
-                <JobTable jobs={items} worker={worker} withRig />
-                {next !== null && limit < 200 && (
-                  <button
-                    type="button"
-                    className="button quiet mt-4"
-                    onClick={() => setLimit(Math.min(200, limit * 4))}
-                  >
-                    {text.more} <span className="text-soft">{text.jobs.shown(formatCount(items.length))}</span>
-                  </button>
-                )}
-              </>
-            )
-          }
-        </Loaded>
+      <Loaded of={payouts}>
+        {({ pages }) => {
+          const lines = pages.flatMap((page) => (page.configured ? page.items : []));
+          if (lines.length > 0) return <LineTable lines={lines} of="worker" />;
+          return (
+            <Empty title={text.payouts.none}>{first?.configured === false ? first.why : text.payouts.noneForYou}</Empty>
+          );
+        }}
+      </Loaded>
+      {payouts.hasNextPage && (
+        <button type="button" className="button quiet mt-4" onClick={() => void payouts.fetchNextPage()}>
+          {text.more}
+        </button>
       )}
     </Section>
   );

@@ -1,3 +1,4 @@
+import { formatUnits } from "@openpool/base";
 import type { PayoutLine, PayoutRun } from "@openpool/protocol";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
@@ -88,6 +89,13 @@ function ThenWorth({ line: { fiat } }: { readonly line: PayoutLine }): ReactNode
   return fiat === null ? text.none : text.fiat(fiat.amount, fiat.currency);
 }
 
+/** What is transferred where that is no ETH: `12.5 USDC`, to the last digit; in its smallest unit where its digits are not known. */
+function tokenAmount({ asset: { symbol, decimals }, assetAmount }: PayoutLine): string {
+  return decimals === null
+    ? text.payouts.smallestUnits(assetAmount, symbol)
+    : `${formatUnits(BigInt(assetAmount), decimals)}\u00a0${symbol}`;
+}
+
 /** Lines of payouts: `of` one worker, with the run of each, or of one run, with the worker of each. */
 export function LineTable(props: { readonly lines: readonly PayoutLine[]; readonly of: "worker" | "run" }): ReactNode {
   const { lines, of } = props;
@@ -137,7 +145,16 @@ export function LineTable(props: { readonly lines: readonly PayoutLine[]; readon
       className: "num hide-m text-soft",
       cell: (line) => <ThenWorth line={line} />,
     },
-    { head: text.eth, className: "num", cell: (line) => <Eth wei={line.amountWei} digits={digits} /> },
+    {
+      head: text.eth,
+      className: "num",
+      cell: (line) => (
+        <>
+          <Eth wei={line.amountWei} digits={digits} />
+          {line.asset.token !== null && <span className="sub">{text.payouts.paidAs(tokenAmount(line))}</span>}
+        </>
+      ),
+    },
   ];
   return (
     <Table rows={lines} columns={columns} rowKey={(line) => line.id} mark={(line) => ({ "data-line": line.state })} />

@@ -1,6 +1,6 @@
 import { useIsFetching, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
-import { type ReactNode, useEffect, useState } from "react";
+import { Fragment, type ReactNode, useEffect, useState } from "react";
 import { ApiProblem, paths, queries } from "../api/client.ts";
 import { formatLocal, formatSpan } from "../format/time.ts";
 import { text } from "../text.tsx";
@@ -8,6 +8,7 @@ import { Explorer } from "./explorer.ts";
 import { Lookup } from "./lookup.tsx";
 import { useNow } from "./now.ts";
 import { Fence } from "./parts.tsx";
+import { reasonWords } from "./said.tsx";
 
 /** Numbers that cannot be asked anew are said to be old when they are this old, in milliseconds. */
 const STALE_AFTER_MS = 10_000;
@@ -160,7 +161,10 @@ function Banners(): ReactNode {
       )}
       {pool !== undefined && pool.status.health !== "ok" && (
         <Banner tone={pool.status.health === "down" ? "text-bad" : "text-warn"} title={text.health[pool.status.health]}>
-          {pool.status.reasons.map(({ sentence }) => sentence).join(" ")} <Link to="/status">{text.health.more}</Link>
+          {pool.status.reasons.map((reason) => (
+            <Fragment key={reason.code}>{reasonWords(reason).sentence} </Fragment>
+          ))}
+          <Link to="/status">{text.health.more}</Link>
         </Banner>
       )}
       {pool !== undefined && pool.identity.notice !== null && (

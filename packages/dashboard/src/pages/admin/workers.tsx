@@ -1,3 +1,4 @@
+import { isAddressProblem, parseAddress } from "@openpool/protocol";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { admin, type AdminRig, type AdminWorker, type WorkerChange } from "../../api/admin.ts";
@@ -17,6 +18,9 @@ export function Workers({ rigs, onRefused }: Refusable & { readonly rigs: readon
     ({ worker, ...what }: WorkerChange & { readonly worker: string }) => admin.change(worker, what),
     { onRefused },
   );
+  const [typed, setTyped] = useState("");
+  const found = parseAddress(typed.trim());
+  const wrong = typed.trim() !== "" && isAddressProblem(found) ? found : undefined;
   const [asking, setAsking] = useState<{ readonly kind: "ban" | "note"; readonly worker: AdminWorker }>();
   const columns: readonly Column<AdminWorker>[] = [
     {
@@ -35,7 +39,7 @@ export function Workers({ rigs, onRefused }: Refusable & { readonly rigs: readon
           ) : (
             <Act onClick={() => change.mutate({ worker: worker.worker, banned: null })}>{words.unban}</Act>
           )}
-          <Act className="tiny hide-s" onClick={() => change.mutate({ worker: worker.worker, locked: !worker.locked })}>
+          <Act onClick={() => change.mutate({ worker: worker.worker, locked: !worker.locked })}>
             {worker.locked ? words.unlock : words.lock}
           </Act>
           <Act onClick={() => setAsking({ kind: "note", worker })}>{words.note}</Act>
@@ -45,9 +49,21 @@ export function Workers({ rigs, onRefused }: Refusable & { readonly rigs: readon
   ];
   return (
     <Section title={words.workers}>
+      <label className="mb-5 grid max-w-xl gap-1.5">
+        <span className="small text-soft">{words.anyWorker}</span>
+        <input
+          className="field mono"
+          value={typed}
+          onChange={(event) => setTyped(event.target.value)}
+          aria-invalid={wrong !== undefined}
+          spellCheck={false}
+          autoComplete="off"
+        />
+        {wrong !== undefined && <span className="small text-bad">{text.lookup.problems[wrong]}</span>}
+      </label>
       <Loaded of={workers}>
         {({ workers: known }) => {
-          const all = everyWorker(known, rigs);
+          const all = everyWorker(known, rigs, isAddressProblem(found) ? undefined : found);
           if (all.length === 0) return <Empty title={words.noWorkers} />;
           return (
             <Table
@@ -85,10 +101,16 @@ export function Workers({ rigs, onRefused }: Refusable & { readonly rigs: readon
   );
 }
 
-/** Those that something was laid down about, and those that have a rig here. */
-function everyWorker(known: readonly AdminWorker[], rigs: readonly AdminRig[]): readonly AdminWorker[] {
+/** Those that something was laid down about, and those that have a rig here; the one that is looked for alone, whoever it is. */
+function everyWorker(
+  known: readonly AdminWorker[],
+  rigs: readonly AdminRig[],
+  only: string | undefined,
+): readonly AdminWorker[] {
   const all = new Map(known.map((worker) => [worker.worker, worker]));
-  for (const { worker } of rigs) if (!all.has(worker)) all.set(worker, { worker, locked: false });
+  const plain = (worker: string): AdminWorker => ({ worker, locked: false });
+  if (only !== undefined) return [all.get(only) ?? plain(only)];
+  for (const { worker } of rigs) if (!all.has(worker)) all.set(worker, plain(worker));
   return [...all.values()];
 }
 

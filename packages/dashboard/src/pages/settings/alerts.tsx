@@ -4,7 +4,7 @@ import { type FormEvent, type ReactNode, useId, useState } from "react";
 import { alertsApi, type Heard, type SettingsApi } from "../../api/settings.ts";
 import { words as all } from "../../text-settings.tsx";
 import { CopyButton } from "../../ui/address.tsx";
-import { Command, Empty, Section } from "../../ui/parts.tsx";
+import { Command, Empty, Loaded, Section } from "../../ui/parts.tsx";
 import { Failure, Field, useChange } from "./forms.tsx";
 
 const words = all.alerts;
@@ -28,21 +28,31 @@ export function AlertSettings({ alerts, api }: Props & { readonly alerts: Alerts
           ))}
         </ul>
       ) : (
-        <Empty title={alerts.channels.length === 0 ? words.off : words.none} />
+        <NoneYet off={alerts.channels.length === 0} />
       )}
       {alerts.channels.length > 0 && <Add channels={alerts.channels} subscribe={api.subscribe} />}
     </Section>
   );
 }
 
+function NoneYet({ off }: { readonly off: boolean }): ReactNode {
+  return off ? <Empty title={words.off}>{words.offAction}</Empty> : <Empty title={words.none} />;
+}
+
 /** The same for everybody else: what is told is public, and the channel itself says yes. */
 export function OpenAlerts({ worker }: { readonly worker: string }): ReactNode {
   const offered = useQuery({ queryKey: ["alert-channels"], queryFn: alertsApi.channels, retry: false });
-  const channels = offered.data?.channels ?? [];
-  if (channels.length === 0) return null;
   return (
     <Section title={words.title} note={words.open} id="alerts">
-      <Add channels={channels} subscribe={(...asked) => alertsApi.subscribe(worker, ...asked)} />
+      <Loaded of={offered} lines={1}>
+        {({ channels }) =>
+          channels.length === 0 ? (
+            <NoneYet off />
+          ) : (
+            <Add channels={channels} subscribe={(...asked) => alertsApi.subscribe(worker, ...asked)} />
+          )
+        }
+      </Loaded>
     </Section>
   );
 }

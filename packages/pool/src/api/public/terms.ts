@@ -23,28 +23,40 @@ export function termsJson(terms: Terms): TermsJson {
     priceSource: terms.priceSource,
     overrides: terms.overrides.length,
     sentence: plainText(termsText(terms.scheme), termsFacts(said)),
-    formula: formulaOf(terms.scheme),
+    formula: formulaOf(terms),
   };
 }
 
-function formulaOf(scheme: string): string[] {
-  const fee = [
+/** As the scheme computes it, by the names that its parameters have in `schemeOptions`. */
+function formulaOf({ scheme, schemeOptions: options }: Pick<Terms, "scheme" | "schemeOptions">): string[] {
+  const lines = [
     "fee = floor(pixels × pricePerUnitWei / pixelsPerUnit)",
     "commission = floor(fee × commissionPpm / 1000000)",
+    earnedOf(scheme, options),
   ];
+  if (options["uptime"] === undefined) return lines;
+  const slot = "bonus of a slot = budgetWeiPerDay × slotMs / 86400000, shared equally by the workers that had it";
+  return [...lines, `${slot}; slotMs is 600000 where it is not named`];
+}
+
+function earnedOf(scheme: string, options: Terms["schemeOptions"]): string {
   switch (scheme) {
     case "unit":
-      return [...fee, "earned = fee - commission"];
+      return "earned = fee - commission";
     case "segment":
-      return [...fee, "earned = the fixed amount of schemeOptions for each segment or rendition-second"];
+      return options["per"] === "rendition-second"
+        ? "earned = floor(amountWei × milliseconds × renditions / 1000)"
+        : "earned = amountWei for each segment";
     case "proportional":
-      return [...fee, "earned = income of the period, less commission, × own work / all work"];
+      return `earned = income of the period, less commission, × own work / all work; ${PERIOD}`;
     case "blend":
-      return [...fee, "earned = lambda × unit + (1 - lambda) × proportional, lambda as in schemeOptions"];
+      return `earned = lambda × unit + (1 - lambda) × proportional, lambda = lambdaPpm / 1000000; ${PERIOD}`;
     default:
-      return [...fee, "earned: as schemeOptions say"];
+      return "earned = what the operator's function says; hook is the hash of its program";
   }
 }
+
+const PERIOD = "a period is periodMs, or a day where it is not named";
 
 /** Which of all versions is in force, which come, which were. */
 export function termsAnswer(versions: readonly Terms[], nowMs: number): TermsAnswer {
