@@ -173,12 +173,12 @@ test("the check that the page for joining offers finds the pool from the rig's s
     .locator("pre")
     .textContent();
   const words = (command ?? "").split(" ");
-  expect(words.slice(0, 2)).toEqual(["npx", "openpool"]);
+  expect(words.slice(0, 3)).toEqual(["npx", "--no", "openpool"]);
   // Nothing that another test uses: the ports and the data of this machine are no part of the check.
   const dir = await mkdtemp(join(tmpdir(), "openpool-check-"));
   const quiet = ["--json", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
   const said = await new Promise<string>((resolve) => {
-    execFile(process.execPath, [bin, ...words.slice(2), ...quiet], (_error, stdout) => resolve(stdout));
+    execFile(process.execPath, [bin, ...words.slice(3), ...quiet], (_error, stdout) => resolve(stdout));
   });
   await rm(dir, { recursive: true, force: true });
   const findings = JSON.parse(said) as readonly {
