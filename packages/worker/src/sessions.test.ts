@@ -2,12 +2,12 @@ import { expect, test } from "vitest";
 import { silentLogger, stoppedClock } from "@openpool/base";
 import { createSessions } from "./sessions.ts";
 
-function open(devices: readonly [string, ...string[]], maxAtWork = 100) {
+function open(devices: readonly [string, ...string[]], maxAtWork = 100, capacityOf = (_device: string): number => 1) {
   const clock = stoppedClock();
   const ended: string[] = [];
   const sessions = createSessions(
     devices,
-    { maxAtWork, onEnd: (id, device) => ended.push(`${id} on ${device}`) },
+    { maxAtWork, capacityOf, onEnd: (id, device) => ended.push(`${id} on ${device}`) },
     { clock, logger: silentLogger },
   );
   const enter = (id: string, load = 1) => {
@@ -30,6 +30,15 @@ test("a session begins on the least loaded device and stays there", () => {
       ["b", 20],
     ]),
   );
+});
+
+test("a device gets as much as it takes, compared with the others", () => {
+  const { enter, sessions } = open(["strong", "weak"], 100, (device) => (device === "strong" ? 20 : 4));
+  for (let i = 0; i < 24; i++) enter(`s${i}`, 10);
+  expect([...sessions.loads()]).toEqual([
+    ["strong", 200],
+    ["weak", 40],
+  ]);
 });
 
 test("a session that is to begin anew chooses its device again, once nothing of it is inside", () => {

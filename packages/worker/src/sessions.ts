@@ -53,12 +53,17 @@ export interface Sessions<Device> {
   loads(): ReadonlyMap<Device, number>;
 }
 
-/** Which device serves which session: the least loaded one when it begins, the same one ever after. */
+/**
+ * Which device serves which session: when it begins the one that it fills least, measured by what each takes, and the
+ * same one ever after.
+ */
 export function createSessions<Device>(
   devices: readonly [Device, ...Device[]],
   options: {
     /** Sessions at work at once; a pool that gives more is told `busy`. */
     readonly maxAtWork: number;
+    /** How much a device takes, compared with the others: one of 20 gets five times as much as one of 4. */
+    readonly capacityOf: (device: Device) => number;
     readonly onEnd: (session: string, device: Device) => void;
   },
   deps: { readonly clock: Clock; readonly logger: Logger },
@@ -73,8 +78,9 @@ export function createSessions<Device>(
     for (const { device, load } of sessions.values()) sums.set(device, (sums.get(device) ?? 0) + load);
     return sums;
   };
-  const leastLoaded = (): Device => {
+  const leastFilled = (load: number): Device => {
     const sums = loads();
+    const filled = (device: Device): number => ((sums.get(device) ?? 0) + load) / options.capacityOf(device);
     const now = clock.monotonicMs();
     const fit = devices.filter((device) => (health.get(device)?.restsUntilMs ?? 0) <= now);
     const choice = fit.length > 0 ? fit : devices;
@@ -83,7 +89,7 @@ export function createSessions<Device>(
     let best = choice[start % choice.length] ?? devices[0];
     for (let i = 1; i < choice.length; i++) {
       const device = choice[(start + i) % choice.length] ?? devices[0];
-      if ((sums.get(device) ?? 0) < (sums.get(best) ?? 0)) best = device;
+      if (filled(device) < filled(best)) best = device;
     }
     return best;
   };
@@ -117,7 +123,7 @@ export function createSessions<Device>(
       }
       if (!session) {
         session = {
-          device: leastLoaded(),
+          device: leastFilled(load),
           load,
           controller: new AbortController(),
           tail: Promise.resolve(),

@@ -166,7 +166,12 @@ export async function startWorker(options: WorkerOptions, deps: WorkerDeps): Pro
 
     const sessions = createSessions(
       stations,
-      { maxAtWork: Math.max(4, 2 * maxSessions), onEnd: (id, { transcoder }) => transcoder.endSession(id) },
+      {
+        maxAtWork: Math.max(4, 2 * maxSessions),
+        // Where nothing was measured, devices are alike.
+        capacityOf: ({ capacity }) => capacity?.sessions ?? 1,
+        onEnd: (id, { transcoder }) => transcoder.endSession(id),
+      },
       deps,
     );
     const downloader = scope.use(createDownloader(createByteBudget(SOURCE_BYTES), clock, certSha256));
