@@ -13,7 +13,7 @@ export interface WorkerOptions {
    */
   readonly maxSessions: number | undefined;
   /**
-   * What transcodes: `auto` (every accelerator that passes a test encode, else the processor), `cpu`, or a list such as
+   * What transcodes: `auto` (NVIDIA cards that pass a test encode, else others that do, else the processor), `cpu`, or a list such as
    * `nvidia:0,1`, `nvidia`, `vaapi:/dev/dri/renderD128`, `qsv`, `amf`. A device that was named and fails its test is an error.
    */
   readonly devices: string;

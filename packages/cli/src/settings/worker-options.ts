@@ -103,7 +103,7 @@ export const workerOptions = {
     default: "auto",
     help: "what transcodes",
     details:
-      "`auto` takes every accelerator that passes a test encode, and otherwise the processor. A device that is named and fails its test is an error.",
+      "`auto` takes every NVIDIA card that passes a test encode, without one every other accelerator that does, and otherwise the processor. A device that is named and fails its test is an error.",
     group: "Transcoding",
   }),
   maxSessions: option({

@@ -108,9 +108,9 @@ const amfCandidate: Candidate = {
   encoders: { h264: "h264_amf", h265: "hevc_amf" },
 };
 
-async function renderNodes(): Promise<string[]> {
-  const entries = await readdir("/dev/dri").catch(() => []);
-  return entries.filter((name) => name.startsWith("renderD")).map((name) => `/dev/dri/${name}`);
+async function renderNodes(dir = "/dev/dri"): Promise<string[]> {
+  const entries = await readdir(dir).catch(() => []);
+  return entries.filter((name) => name.startsWith("renderD")).map((name) => `${dir}/${name}`);
 }
 
 /** A device that is not there at all. */
@@ -120,19 +120,26 @@ function absent(device: string, trouble: Trouble): Finding {
   return { device, usable: false, text: troubleText(trouble), tests: [test] };
 }
 
-/** The devices behind a request that are worth a test, and words about those that are not there at all. */
+export interface Candidates {
+  /** A later choice is only worth a test when no device of those before it works. */
+  readonly choices: readonly (readonly Candidate[])[];
+  /** Words about devices that are not there at all. */
+  readonly findings: readonly Finding[];
+}
+
+/** The devices behind a request that are worth a test. */
 export async function candidatesFor(
   request: DeviceRequest,
-  options: { readonly nvidiaSmiPath: string },
+  options: { readonly nvidiaSmiPath: string; readonly driDir?: string },
   build: FfmpegBuild,
   signal: AbortSignal,
-): Promise<{ readonly candidates: Candidate[]; readonly findings: Finding[] }> {
+): Promise<Candidates> {
   switch (request.kind) {
     case "cpu":
-      return { candidates: [], findings: [] };
+      return { choices: [], findings: [] };
     case "nvidia": {
       const inventory = await listNvidiaGpus(options.nvidiaSmiPath, signal);
-      if (inventory.kind === "none") return { candidates: [], findings: [absent("nvidia", inventory.trouble)] };
+      if (inventory.kind === "none") return { choices: [], findings: [absent("nvidia", inventory.trouble)] };
       const wanted = request.indexes ?? inventory.gpus.map(({ index }) => index);
       const candidates: Candidate[] = [];
       const findings: Finding[] = [];
@@ -141,30 +148,28 @@ export async function candidatesFor(
         if (gpu) candidates.push(nvidiaCandidate(gpu));
         else findings.push(absent(`nvidia:${index}`, { problem: "no-card", subject: String(index) }));
       }
-      return { candidates, findings };
+      return { choices: [candidates], findings };
     }
     case "vaapi":
     case "qsv": {
-      const nodes = request.node === undefined ? await renderNodes() : [request.node];
+      const nodes = request.node === undefined ? await renderNodes(options.driDir) : [request.node];
       if (nodes.length === 0) {
-        return { candidates: [], findings: [absent(request.kind, { problem: "no-render-node", subject: "" })] };
+        return { choices: [], findings: [absent(request.kind, { problem: "no-render-node", subject: "" })] };
       }
-      return { candidates: nodes.map((node) => renderCandidate(request.kind, node)), findings: [] };
+      return { choices: [nodes.map((node) => renderCandidate(request.kind, node))], findings: [] };
     }
     case "amf":
-      return { candidates: [amfCandidate], findings: [] };
+      return { choices: [[amfCandidate]], findings: [] };
     case "auto": {
       // Each only where something speaks for it: a test of what is not there would only put words into the log.
-      const nodes = await renderNodes();
+      const nodes = await renderNodes(options.driDir);
       const nvidia = await candidatesFor({ kind: "nvidia", indexes: undefined }, options, build, signal);
-      const candidates = [...nvidia.candidates];
-      if (candidates.length === 0) {
-        for (const kind of ["qsv", "vaapi"] as const) {
-          if (build.encoders.has(`h264_${kind}`)) candidates.push(...nodes.map((node) => renderCandidate(kind, node)));
-        }
-        if (nodes.length > 0 && build.encoders.has("h264_amf")) candidates.push(amfCandidate);
-      }
-      return { candidates, findings: nvidia.findings };
+      const onNodes = (["qsv", "vaapi"] as const)
+        .filter((kind) => build.encoders.has(`h264_${kind}`))
+        .flatMap((kind) => nodes.map((node) => renderCandidate(kind, node)));
+      // AMF names no node: beside another way it could be the same card, counted twice.
+      const amf = nodes.length > 0 && build.encoders.has("h264_amf") ? [amfCandidate] : [];
+      return { choices: [...nvidia.choices, onNodes, amf], findings: nvidia.findings };
     }
   }
 }

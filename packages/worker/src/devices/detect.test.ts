@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -46,7 +46,7 @@ test("a card whose driver is missing is named with the reason, and the processor
 
 /**
  * An FFmpeg that plays a machine with two cards: on the first everything works (done by the processor in truth), the
- * second has no encoder. It insists on the order in which nvidia-smi counts cards.
+ * second has no encoder. It insists on the order in which nvidia-smi counts cards. VAAPI and AMF work too, Quick Sync does not.
  */
 const PRETENDER = `#!/usr/bin/env node
 const { spawn } = require("node:child_process");
@@ -70,13 +70,44 @@ if (cuda) {
       .replaceAll("hwdownload,format=nv12", "null"),
   );
 }
+if (args.some((arg) => /qsv=hw/.test(arg))) process.exit(1);
+if (args.some((arg) => /_(vaapi|amf)$/.test(arg))) {
+  const opens = ["-init_hw_device", "-filter_hw_device"];
+  args = args.filter((arg, i) => !opens.includes(arg) && !opens.includes(args[i - 1]));
+  args = args.map((arg) =>
+    arg
+      .replace(/^h264_(vaapi|amf)$/, "libx264")
+      .replace(/^hevc_(vaapi|amf)$/, "libx265")
+      .replace("vp9_vaapi", "libvpx-vp9")
+      .replaceAll("format=nv12,hwupload", "format=yuv420p"),
+  );
+}
+if (args.includes("-encoders")) console.log(" V....D h264_amf  AMF\\n V....D hevc_amf  AMF");
 const child = spawn("ffmpeg", args, { stdio: "inherit" });
 child.on("close", (code) => process.exit(code ?? 1));
 `;
 
+const gpu = (index: number, name: string): string =>
+  `${index}, GPU-${index}, ${name}, 00000000:3B:00.0, 550.90.07, 1, 1, 1, 1, 1, 45, 36.10, 72.00, 0`;
+
+test("beside a card without an encoder the graphics of the processor are used, once, whatever ways there are", async () => {
+  const smi = join(tempDir, "nvidia-smi");
+  const ffmpegPath = join(tempDir, "pretender");
+  const driDir = join(tempDir, "dri");
+  await mkdir(driDir);
+  await writeFile(join(driDir, "renderD128"), "");
+  await writeFile(smi, `#!/bin/sh\necho '${gpu(1, "NVIDIA H100")}'\n`, { mode: 0o755 });
+  await writeFile(ffmpegPath, PRETENDER, { mode: 0o755 });
+  const { devices, findings } = await detectDevices({ ...options, nvidiaSmiPath: smi, ffmpegPath, driDir });
+  expect(findings.map(({ device, usable }) => [device, usable])).toEqual([
+    ["nvidia:1", false],
+    [`qsv:${driDir}/renderD128`, false],
+    [`vaapi:${driDir}/renderD128`, true],
+  ]);
+  expect(devices).toMatchObject([{ kind: "vaapi", path: { encoders: { h264: "h264_vaapi" } } }]);
+}, 60_000);
+
 test("of two cards the one that encodes is used, on a path that keeps frames on it", async () => {
-  const gpu = (index: number, name: string): string =>
-    `${index}, GPU-${index}, ${name}, 00000000:3B:00.0, 550.90.07, 1, 1, 1, 1, 1, 45, 36.10, 72.00, 0`;
   const smi = join(tempDir, "nvidia-smi");
   const ffmpegPath = join(tempDir, "pretender");
   await writeFile(smi, `#!/bin/sh\necho '${gpu(0, "NVIDIA L4")}'; echo '${gpu(1, "NVIDIA H100")}'\n`, { mode: 0o755 });

@@ -14,6 +14,8 @@ export interface DetectOptions {
   readonly devices: string;
   readonly ffmpegPath: string;
   readonly nvidiaSmiPath: string;
+  /** Where render nodes lie, when not in `/dev/dri`: a test brings its own. */
+  readonly driDir?: string;
   /** A directory to make a temporary one in. */
   readonly tempDir: string;
 }
@@ -53,23 +55,26 @@ async function proveAll(
   proof: SoftwareProof,
   taken: Set<string>,
 ): Promise<Found> {
-  const { candidates, findings: absent } = await candidatesFor(request, options, bench.build, bench.signal);
+  const { choices, findings: absent } = await candidatesFor(request, options, bench.build, bench.signal);
   const devices: Device[] = [];
   const findings = [...absent];
   let missing = namesOne(request) && absent.length > 0;
   let elsewhere = false;
-  for (const candidate of candidates) {
-    // One way to use a device is enough: the first that works.
-    const place = candidate.node ?? candidate.id;
-    if (taken.has(place)) {
-      elsewhere = true;
-      continue;
+  for (const candidates of choices) {
+    if (devices.length > 0) break;
+    for (const candidate of candidates) {
+      // One way to use a device is enough: the first that works.
+      const place = candidate.node ?? candidate.id;
+      if (taken.has(place)) {
+        elsewhere = true;
+        continue;
+      }
+      const { device, finding } = await proveDevice(candidate, bench, sample, proof);
+      findings.push(finding);
+      if (device) devices.push(device);
+      else if (namesOne(request)) missing = true;
+      if (device) taken.add(place);
     }
-    const { device, finding } = await proveDevice(candidate, bench, sample, proof);
-    findings.push(finding);
-    if (device) devices.push(device);
-    else if (namesOne(request)) missing = true;
-    if (device) taken.add(place);
   }
   const optional = request.kind === "auto" || request.kind === "cpu";
   return { devices, findings, missing: missing || (!optional && !elsewhere && devices.length === 0) };
