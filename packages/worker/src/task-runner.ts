@@ -89,10 +89,12 @@ export function createTaskRunner(
     if (slot === "busy") return { kind: "unavailable", text: transcodeText.busy };
     const release: (() => void)[] = [];
     try {
-      const [source] = await Promise.all([downloader.download(task.url, slot.signal), slot.turn]);
+      const source = await downloader.download(task.url, slot.signal);
+      // Said at once, whoever is before it: the pool can still give the segment to another worker.
       if (source.kind === "stopped") return source;
       if (source.kind === "failed") return { kind: "unavailable", text: source.text };
       release.push(source.release);
+      await slot.turn;
       const outcome = await slot.device.transcoder.transcode({ ...task, source: source.data, deadlineMs }, slot.signal);
       // What is the input's fault says nothing about the device.
       if (outcome.kind === "done" || outcome.kind === "died") {

@@ -371,6 +371,16 @@ test("more than five segments of a session at once are too many", async () => {
   expect(await fake.nextUpload()).toMatchObject({ taskId: "5", errorText: "TranscoderBusy" });
 });
 
+test("a source that cannot be fetched is told at once, also while an earlier segment of its session is at work", async () => {
+  const fake = await pool();
+  const ffmpeg = await sleepingFfmpeg();
+  await worker(fake, { ffmpegPath: ffmpeg.path });
+  const registration = await fake.nextRegistration();
+  registration.notify(taskMessage({ url: fake.serve(SEGMENT), taskId: 1n }));
+  registration.notify(taskMessage({ url: `https://${fake.address}/nowhere`, taskId: 2n, seq: 1n }));
+  expect(await fake.nextUpload()).toMatchObject({ taskId: "2", errorText: "404 Not Found" });
+});
+
 test("draining takes nothing new, finishes what it has, and leaves nothing behind", async () => {
   const fake = await pool();
   const workDir = await makeWorkDir();
