@@ -9,7 +9,7 @@ import { silentLogger } from "@openpool/base";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { loadTlsIdentity, type TlsIdentity } from "./certificate.ts";
 import type { Exchange } from "./exchange.ts";
-import { type Front, type FrontOptions, openFront } from "./front.ts";
+import { defaultFrontLimits, type Front, type FrontOptions, openFront } from "./front.ts";
 import { answerGrpc, readGrpcRequest } from "./grpc.ts";
 
 let dataDir: string;
@@ -183,6 +183,23 @@ test("a request that takes long is left alone, on HTTP/1.1 and on h2", async () 
   expect(await heard(socket)).toContain("at last");
   await closed;
   expect(body).toBe("at last");
+  session.destroy();
+});
+
+test("an answer that lies unread while the machine stands still is waited for", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  const { port } = await open();
+  const session = http2.connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
+  const get = async (): Promise<void> => {
+    const stream = session.request({ ":path": "/" });
+    stream.resume();
+    await once(stream, "response");
+    await closedBy(stream);
+  };
+  await get();
+  // The question, and the next look before anything is read.
+  vi.advanceTimersByTime(2 * defaultFrontLimits.lookMs);
+  await get();
   session.destroy();
 });
 

@@ -27,7 +27,7 @@ export interface FrontLimits {
   readonly requestMs: number;
   /** Without any request. */
   readonly idleMs: number;
-  /** How often a connection is looked at, and how long it may stay silent when it was asked for a sign of life. */
+  /** How often a connection is looked at; one that was asked for a sign of life may stay silent for twice as long. */
   readonly lookMs: number;
 }
 
@@ -80,6 +80,11 @@ const LAST_WORD_MS = 2_000;
 const LAST_STREAM_ID = 2 ** 31 - 1;
 /** A client that answers no PING within this time is not waited for. */
 const PING_MS = 2_000;
+/**
+ * A connection is dead after that many looks in a row without a byte. After one alone its answer may lie there unread: a
+ * machine that stood still runs its timers before it reads.
+ */
+const SILENT_LOOKS = 2;
 const REGISTRATION = "/net.Transcoder/RegisterTranscoder";
 
 /**
@@ -270,6 +275,7 @@ function watch(session: http2.Http2Session, state: SessionState, limits: FrontLi
   /** What had been read when the last answer came; and when an open question was asked. */
   let readAtAnswer = 0;
   let readAtQuestion: number | undefined;
+  let silentLooks = 0;
   const look = (): void => {
     if (session.destroyed) return;
     idleMs = state.open > 0 ? 0 : idleMs + limits.lookMs;
@@ -278,12 +284,14 @@ function watch(session: http2.Http2Session, state: SessionState, limits: FrontLi
     const read = socket.bytesRead;
     if (readAtQuestion !== undefined) {
       // An answer may stand behind a long upload.
-      if (read === readAtQuestion) session.destroy();
+      silentLooks = read === readAtQuestion ? silentLooks + 1 : 0;
+      if (silentLooks >= SILENT_LOOKS) session.destroy();
       readAtQuestion = read;
       return;
     }
     if (read === readAtAnswer) return;
     readAtQuestion = read;
+    silentLooks = 0;
     try {
       session.ping(() => {
         readAtQuestion = undefined;
