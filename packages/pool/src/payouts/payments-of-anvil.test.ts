@@ -174,5 +174,10 @@ test("a token that delivers less than was sent is no wrong in the books, and nob
   expect(await paymentsReader({ chain: short, calls })(right[0] as Hex, of)).toMatchObject({
     unreadable: `of 8000 of token ${token.address} to ${ada} the token delivered 7999`,
   });
+  // Nothing that anybody can read, although the token said something: neither paid nor not.
+  const silent = { ...chain, finalReceipt: async () => ({ ...receipt, transfers: [] }) };
+  expect(await paymentsReader({ chain: silent, calls })(right[0] as Hex, of)).toMatchObject({
+    unreadable: expect.stringContaining("which does not say what it moved"),
+  });
   await pool.engine.pause("it is over");
 });
