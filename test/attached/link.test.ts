@@ -169,6 +169,8 @@ test("a process of the pool has taken over when each ability is registered, and 
   const unused = (): never => {
     throw new Error("no task is given");
   };
+  const warned: unknown[] = [];
+  const logger: Logger = { ...silentLogger, warn: (message, fields) => void warned.push([message, fields]) };
   await using upstreams = await Upstreams.open(
     { attached: attachedTo({ main: orchestrator }, secret.file), price: { pricePerUnitWei: 1n, pixelsPerUnit: 1n } },
     {
@@ -181,16 +183,17 @@ test("a process of the pool has taken over when each ability is registered, and 
         getSnapshot: (name) => Promise.resolve(name === "upstream-offers" ? snapshot : undefined),
         putSnapshot: (_name, value) => Promise.resolve(void (snapshot = value)),
       },
-      logger: silentLogger,
+      logger,
       clock: systemClock,
       generation: 1,
-      priceRule: () => "configured",
+      priceRule: () => "upstream",
       room: () => ({
         supplies: offers.map((one) => ({ ...one, staying: 0 })),
         gateways: { sessions: 0, present: false },
       }),
     },
   );
+  expect(warned).toContainEqual([expect.stringContaining("its price is not asked for"), { upstream: "main" }]);
   await until(() => upstreams.status()[0]?.state === "registered", 60_000);
   expect(orchestrator.live.map(({ capabilities }) => capabilities)).toEqual([PLAIN.capabilities]);
   expect(await upstreams.takenOver(0)).toBe(false);
