@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import http from "node:http";
 import type http2 from "node:http2";
 import { type LogFields, type Logger, silentLogger } from "@openpool/base";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { ADA, testClock, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import type { FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, sourceSegment } from "../peers/media.ts";
@@ -95,6 +95,20 @@ test("a fault of the pool itself is said, and costs the one task: it is answered
   });
   expectOneLine(outcome, "a fault of the pool: the log is broken");
   await until(async () => (await lastReason()) === "a fault of the pool: the log is broken", 30_000);
+});
+
+test("renditions that cannot be written as an answer cost the one task: a small error goes up in their place", async () => {
+  type Encoder = InstanceType<typeof TextEncoder>;
+  const write = Object.getOwnPropertyDescriptor(TextEncoder.prototype, "encode")?.value as Encoder["encode"];
+  const broken = vi.spyOn(TextEncoder.prototype, "encode").mockImplementation(function (this: Encoder, text) {
+    if (text?.includes("Content-Type: video/mp2t") !== true) return write.call(this, text);
+    broken.mockRestore();
+    throw new RangeError("no room for it");
+  });
+  const { results } = attached.orchestrator;
+  const before = results.length;
+  expect(await transcode()).toMatchObject(lost);
+  expect(results.slice(before).map(({ body }) => body.toString())).toEqual(["TranscoderInvalidVideo"]);
 });
 
 const LIMIT_BYTES = 512 << 20;

@@ -108,7 +108,7 @@ interface RunningTask {
   readonly lastMs: number;
   /** Nothing of it is wanted any more. */
   readonly ended: AbortController;
-  /** An answer was begun. */
+  /** An answer was sent, or given up. */
   answered: boolean;
 }
 
@@ -480,7 +480,6 @@ export class UpstreamDoor implements AsyncDisposable {
     const { from, life, id, lastMs, ended } = running;
     // The orchestrator that asked is gone.
     if (ended.signal.aborted) return;
-    running.answered = true;
     const outcome = await this.#uploader.upload({
       taskId: id,
       answer,
@@ -488,6 +487,8 @@ export class UpstreamDoor implements AsyncDisposable {
       accepts: (fingerprint) => this.#lives.takesAnswer(from.opening, life, fingerprint),
       deadlineMs: lastMs,
     });
+    // Not before: what cannot even be written was not sent.
+    running.answered = true;
     if (outcome.kind === "taken") {
       if (answer.kind === "error") this.#failed++;
       else this.#answered++;
