@@ -125,14 +125,18 @@ async function startPicky() {
   });
 }
 
-test("a registration that cannot be had keeps no other from being made, and none that nothing stands for", async () => {
+test("a registration that cannot be had keeps no other from being made, and none that nothing stands for; once all were good for a while its delays are forgotten", async () => {
   await using orchestrator = await startPicky();
   const lives = new OrchestratorLives();
+  const waits: number[] = [];
+  const warn: Logger["warn"] = (_message, fields) => void waits.push(Number(fields?.["retryInMs"]));
+  const logger: Logger = { ...silentLogger, warn, child: () => logger };
+  let aheadMs = 0;
   await using link = openLink(
     { name: "main", address: parseHostPort(orchestrator.addr), secret: () => Promise.resolve(SECRET) },
     {
-      clock: systemClock,
-      logger: silentLogger,
+      clock: { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs },
+      logger,
       sessionsOn: () => 1,
       opening: (fingerprint, answers) => lives.opening(fingerprint, answers),
       ended() {},
@@ -149,10 +153,18 @@ test("a registration that cannot be had keeps no other from being made, and none
   expect(link.complete).toBe(false);
   link.offer([{ ...OTHER, capacity: 2 }]);
   await orchestrator.untilRegistered();
-  await until(() => link.state.kind === "waiting", 60_000);
+  await until(() => link.state.kind === "waiting" && waits.length >= 3, 60_000);
+  const { refuse } = orchestrator;
   orchestrator.refuse = undefined;
   await orchestrator.untilRegistered(OTHER.capabilities);
   await until(() => link.complete, 60_000);
+  // Long after all was well again, a refusal is the first one.
+  aheadMs = 10_000;
+  orchestrator.refuse = refuse;
+  const before = waits.length;
+  link.offer([{ ...OTHER, capacity: 3 }]);
+  await until(() => waits.length > before, 60_000);
+  expect(waits[before]).toBeLessThanOrEqual(FIRST_RETRY_MS.most);
 }, 120_000);
 
 test("a process of the pool has taken over when each ability is registered, and hands on only those that are", async () => {

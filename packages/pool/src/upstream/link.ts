@@ -48,7 +48,7 @@ export interface Link extends AsyncDisposable {
   onEmpty(): void;
 }
 
-/** A registration that lasted this long was good: the next failure starts with a short delay again. */
+/** A registration that lasted this long was good, and so was a time when none was missing: the next failure starts with a short delay again. */
 const GOOD_AFTER_MS = 5_000;
 const REFUSED_RETRY_MS = 15_000;
 /** How often a refused secret is compared with what stands in its place now. */
@@ -155,14 +155,19 @@ export function openLink(options: LinkOptions, deps: LinkDeps): Link {
 
   const run = async (): Promise<void> => {
     let failures = 0;
+    /** Since when nothing is missing. */
+    let fullSinceMs: number | undefined;
     while (!closing.signal.aborted) {
       if (!plan().abilities.some((one) => one.open)) {
         lost = undefined;
         failures = 0;
+        fullSinceMs ??= clock.monotonicMs();
         leaveSurplus();
         await rest(60_000);
         continue;
       }
+      if (fullSinceMs !== undefined && clock.monotonicMs() - fullSinceMs >= GOOD_AFTER_MS) backoff.reset();
+      fullSinceMs = undefined;
       let failure: RegistrationEnd | undefined;
       if (lost) {
         failure = { text: lost.text, refused: false };
