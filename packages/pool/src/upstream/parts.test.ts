@@ -113,4 +113,15 @@ describe("several abilities", () => {
     const [grown] = planOffers(parts, offers).abilities;
     expect(parts.length - (grown?.leave.length ?? 0) + 1).toBeLessThanOrEqual(MAX_PARTS / 2);
   });
+
+  test("give way to new ones where they are too many, though nothing else of them changes", () => {
+    const parts = Array.from({ length: MAX_PARTS }, (_, i) => of(plain, 2, i % 3));
+    const [own, added] = planOffers(parts, [
+      { ...plain, capacity: 2 * MAX_PARTS },
+      { ...more, capacity: 4 },
+    ]).abilities;
+    expect(own?.leave).toHaveLength(MAX_PARTS / 2 + 1);
+    expect(own?.open).toEqual({ ...plain, capacity: MAX_PARTS + 2 });
+    expect(added?.open).toEqual({ ...more, capacity: 4 });
+  });
 });

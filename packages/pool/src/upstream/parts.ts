@@ -68,7 +68,8 @@ export function planParts<Part extends PartLoad>(
   most = MAX_PARTS,
 ): PartsPlan<Part> {
   const running = parts.some(({ sessions }) => sessions > 0);
-  if (capacityOf(parts) === capacity && (running || parts.length <= 1)) return { openCapacity: 0, leave: [] };
+  const isFew = parts.length <= (running ? most : 1);
+  if (capacityOf(parts) === capacity && isFew) return { openCapacity: 0, leave: [] };
   let kept: readonly Part[] = [];
   if (running) {
     for (const some of subsets(parts)) {
