@@ -202,6 +202,7 @@ test("a process of the pool has taken over when each ability is registered, and 
       room: () => ({
         supplies: offers.map((one) => ({ ...one, staying: 0 })),
         gateways: { sessions: 0, present: false },
+        maxSessions: undefined,
       }),
     },
   );

@@ -45,6 +45,8 @@ test("an orchestrator without a name, with a store that is allowed: sources come
     secret.file,
     "--upstream-allow",
     store.addr,
+    "--max-sessions",
+    "4",
   ];
   await using program = await startProgram({ flags });
   onTestFailed(() => {
@@ -52,6 +54,8 @@ test("an orchestrator without a name, with a store that is allowed: sources come
   });
   await using rig = await startFakeTranscoder({ addr: program.addr, secret: `${ADA}.rig` });
   await until(() => orchestrator.live.length === 1, 60_000);
+  // The rig has ten places.
+  expect(orchestrator.live.map(({ capacity }) => capacity)).toEqual([4]);
   const name = orchestrator.addr.replace(":", "-");
   expect(await program.operate("upstream", "list")).toContain(`${name}  ${orchestrator.addr}  registered`);
 

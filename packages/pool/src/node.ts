@@ -248,6 +248,7 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           room: () => ({
             supplies: dispatcher.promise(),
             gateways: { sessions: gateways.sessions.count, present: servesGateways },
+            maxSessions: options.maxSessions,
           }),
         },
       ),

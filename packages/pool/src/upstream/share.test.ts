@@ -13,6 +13,16 @@ test("an orchestrator is offered what nobody else uses or is owed next", () => {
   expect(shareFor(ten, 0, [absent(0)])).toMatchObject([{ capacity: 10 }]);
 });
 
+test("all sources together are given no more than there may be sessions", () => {
+  const offered = (own: number, others: readonly Sharer[], maxSessions: number) =>
+    shareFor(ten, own, others, own, maxSessions).map(({ capacity }) => capacity);
+  expect(offered(0, [absent(0)], 4)).toEqual([4]);
+  expect(offered(2, [present(2)], 4)).toEqual([2]);
+  expect(offered(0, [absent(0)], 99)).toEqual([10]);
+  // What runs goes on.
+  expect(offered(6, [present(0)], 4)).toEqual([6]);
+});
+
 test("what it uses itself stays offered, and one session while anybody works", () => {
   expect(shareFor(ten, 6, [present(8), gateways])).toMatchObject([{ capacity: 6 }]);
   expect(shareFor(ten, 0, [present(20), gateways])).toMatchObject([{ capacity: 1 }]);

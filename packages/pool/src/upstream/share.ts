@@ -7,6 +7,8 @@ export interface Room {
   readonly supplies: readonly Supply[];
   /** All gateways of our own together. */
   readonly gateways: Sharer;
+  /** As many as they all together may have, however many places there are; undefined: as many as there are. */
+  readonly maxSessions: number | undefined;
 }
 
 const MAX_CAPACITY = 1_000_000;
@@ -39,15 +41,16 @@ export function limitFor(capacity: number, own: number, others: readonly Sharer[
  * What one orchestrator is offered. What it uses of what it was `told` stays offered, also where rigs take nobody new and go on
  * with who is there; and at least one session is while anybody takes new ones: whoever is registered with nothing left shares what
  * there is, and is not torn from its streams by the load of another. Sessions beyond what it was told are no reason to offer more:
- * some of them have ended unnoticed. Nothing: nobody can work.
+ * some of them have ended unnoticed. `maxSessions`: of all sources together. Nothing: nobody can work.
  */
 export function shareFor(
   offers: readonly Wanted[],
   own: number,
   others: readonly Sharer[],
   told = own,
+  maxSessions = Infinity,
 ): readonly Offer[] {
-  const capacity = capacityOf(offers);
+  const capacity = Math.min(capacityOf(offers), maxSessions);
   const limit = limitFor(capacity, Math.min(own, told), others);
   const free = limitOffers(offers, Math.min(MAX_CAPACITY, Math.max(1, limit)));
   return offers

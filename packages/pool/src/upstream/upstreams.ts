@@ -141,8 +141,8 @@ export class Upstreams implements AsyncDisposable {
   leavesRoomForGateways(): boolean {
     const sharers = this.#sharers();
     if (!sharers.some(({ present }) => present)) return true;
-    const { supplies, gateways } = this.#deps.room();
-    return gateways.sessions < limitFor(capacityOf(supplies), gateways.sessions, sharers);
+    const { supplies, gateways, maxSessions = Infinity } = this.#deps.room();
+    return gateways.sessions < limitFor(Math.min(capacityOf(supplies), maxSessions), gateways.sessions, sharers);
   }
 
   /** All orchestrators, or all but one. None uses more than it was told: what is beyond has ended unnoticed. */
@@ -159,7 +159,7 @@ export class Upstreams implements AsyncDisposable {
   refresh(): void {
     if (this.#left) return;
     const now = this.#deps.clock.monotonicMs();
-    const { supplies, gateways } = this.#deps.room();
+    const { supplies, gateways, maxSessions } = this.#deps.room();
     const expecting = now < this.#expectedUntilMs;
     for (const told of this.#told) {
       const { door, telling } = told;
@@ -177,6 +177,7 @@ export class Upstreams implements AsyncDisposable {
         door.sessionsLately,
         [...this.#sharers(told), gateways],
         telling.told.length > 0 ? capacityOf(telling.told) : undefined,
+        maxSessions,
       );
       const wanted = expecting ? larger(actual, told.expected) : actual;
       if (!telling.tell(wanted, known, now)) continue;
