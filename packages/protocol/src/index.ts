@@ -36,7 +36,7 @@ export {
 } from "./multipart.ts";
 export {
   type Ability,
-  announcedVersion,
+  announced,
   compareVersions,
   isAsAble,
   misfit,

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { LIVEPEER_VERSION } from "./capabilities.ts";
 import { CapabilitiesSchema } from "./gen/lp_rpc_pb.ts";
-import { announcedVersion, compareVersions, misfit, needFromWire, needKey, needOf, needToWire } from "./need.ts";
+import { announced, compareVersions, misfit, needFromWire, needKey, needOf, needToWire } from "./need.ts";
 
 describe("what fits a need", () => {
   test.each([
@@ -51,11 +51,16 @@ test("versions that mean the same make equal needs, and a version without end is
   expect(needOf(5n, `${"1".repeat(1_000)}.`.repeat(20)).minVersion).toBe("");
 });
 
-test("a pool announces the newest version that is there, and none newer than its own", () => {
-  expect(announcedVersion(["0.8.8", "", "0.9.0-3-gabc", "0.8.10"])).toBe("0.9.0-3-gabc");
-  expect(announcedVersion(["7.0.0", "0.8.8"])).toBe(LIVEPEER_VERSION);
-  expect(announcedVersion(["undefined", ""])).toBe("");
-  expect(announcedVersion([])).toBe("");
+test("a pool announces of a worker what is a transcoder's, in plain numbers, and no version newer than its own", () => {
+  const version = (of: string) => announced({ capabilities: 1n, version: of }).version;
+  expect(["0.8.8", "v0.9.0-3-gabc", "7.0.0", "undefined", ""].map(version)).toEqual([
+    "0.8.8",
+    "0.9.0",
+    LIVEPEER_VERSION,
+    "",
+    "",
+  ]);
+  expect(announced({ capabilities: 0x15_ffe2_5fffn, version: "" }).capabilities).toBe(0x7e2_5fffn);
 });
 
 test("what is no version is older than any", () => {

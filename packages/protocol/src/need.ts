@@ -76,9 +76,12 @@ export function isAsAble(one: Ability, other: Ability): boolean {
   return misfit(one, needOf(other.capabilities, other.version)) === undefined;
 }
 
-/** The newest version among several that a pool may announce: work comes by its own code, too. */
-export function announcedVersion(versions: Iterable<string>): string {
-  let newest = "";
-  for (const one of versions) if (compareVersions(one, newest) > 0) newest = one;
-  return compareVersions(newest, LIVEPEER_VERSION) > 0 ? LIVEPEER_VERSION : newest;
+/** Capabilities that are a transcoder's; workers name others, which an orchestrator would then announce. */
+const TRANSCODING = (1n << 27n) - 1n;
+
+/** What a pool says of one who can do this: only what is a transcoder's, and no version newer than its own code. */
+export function announced({ capabilities, version }: Ability): Ability {
+  const isNewer = compareVersions(version, LIVEPEER_VERSION) > 0;
+  // 0.8.8, v0.8.8 and 0.8.8-dirty are one to whoever compares them.
+  return { capabilities: capabilities & TRANSCODING, version: plainVersion(isNewer ? LIVEPEER_VERSION : version) };
 }

@@ -1,4 +1,4 @@
-import { needOf, type RigName, type WorkerAddress } from "@openpool/protocol";
+import { LIVEPEER_VERSION, needOf, type RigName, type WorkerAddress } from "@openpool/protocol";
 import { describe, expect, test } from "vitest";
 import { decisionText } from "./decision-text.ts";
 import {
@@ -1111,6 +1111,46 @@ describe("a job that asks for a version", () => {
       [3, 0],
       [2, 0],
     ]);
+  });
+});
+
+describe("what others are promised of rigs that nobody relies on", () => {
+  /** A barred rig beside others. */
+  const withBarred = (ability: { capabilities?: bigint; version?: string; capacity: number }) => {
+    const bench = new Bench({ barredAfterLies: 1 });
+    bench.connect("liar", ability);
+    const { attempt } = only(bench.submit("j", "s"), "assign");
+    bench.dispatcher.claimDiffered(attempt, "lies", bench.nowMs);
+    bench.accept(attempt);
+    expect(bench.view(rig("liar")).standing).toBe("barred");
+    return { bench, promised: () => bench.dispatcher.promise().map(({ capacity, staying }) => [capacity, staying]) };
+  };
+
+  test.each([
+    ["capabilities that are no transcoder's", { capabilities: 1n | (1n << 35n) }],
+    ["a version that nobody announces", { version: "1.0.0" }],
+  ])("a barred one is not a better one by %s", (_what, ability) => {
+    const { bench, promised } = withBarred({ ...ability, capacity: 9 });
+    bench.connect("plain", { version: LIVEPEER_VERSION, capacity: 3 });
+    expect(promised()).toEqual([
+      [0, 9],
+      [3, 0],
+    ]);
+  });
+
+  test("a barred one that nobody can stand in for counts for two sessions, whatever it claims", () => {
+    const { promised } = withBarred({ capacity: 9 });
+    expect(promised()).toEqual([[2, 7]]);
+  });
+
+  test("one without enough good results counts for what a large machine can do, whatever it claims", () => {
+    const bench = new Bench({ newUntilResults: 2 });
+    bench.connect("new1", { capacity: 10_000 });
+    const promised = () => bench.dispatcher.promise().map(({ capacity, staying }) => [capacity, staying]);
+    bench.done("s");
+    expect(promised()).toEqual([[256, 0]]);
+    bench.done("s");
+    expect(promised()).toEqual([[10_000, 0]]);
   });
 });
 

@@ -29,6 +29,8 @@ export interface Rig {
 export interface AbilityGroup {
   readonly key: string;
   readonly ability: Ability;
+  /** What of it others are told. */
+  readonly announced: Ability;
   connections: number;
   /** What it lacks of the need at hand. */
   misfit: ReturnType<typeof misfit>;

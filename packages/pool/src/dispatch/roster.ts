@@ -1,4 +1,13 @@
-import { type Ability, formatRig, isAsAble, misfit, type Need, needKey, type RigName } from "@openpool/protocol";
+import {
+  type Ability,
+  announced,
+  formatRig,
+  isAsAble,
+  misfit,
+  type Need,
+  needKey,
+  type RigName,
+} from "@openpool/protocol";
 import { DecisionLog } from "./decision-log.ts";
 import type { AbilityGroup, Connection, Job, Rig } from "./model.ts";
 import { hasFailed } from "./opinions.ts";
@@ -249,23 +258,34 @@ export class Roster {
     return this.#list.reduce((sum, connection) => sum + (isDraining(connection) ? 0 : connection.capacity), 0);
   }
 
-  /** Each ability that is there. Barred rigs count for whoever comes only where no better one can do what they can. */
+  /**
+   * Each ability that is there. Barred rigs count for whoever comes only where no better one can do what they can, as far as
+   * others are told; and nobody counts for more than what it did speaks for: anybody may claim any number of places.
+   */
   promise(): Supply[] {
     const good = new Set<AbilityGroup>();
     for (const connection of this.#list) {
       if (!isDraining(connection) && !isBarred(connection)) good.add(connection.group);
     }
-    const places = new Map<AbilityGroup, { capacity: number; staying: number; readonly isMatched: boolean }>();
+    const isMatched = (group: AbilityGroup): boolean =>
+      [...good].some((one) => isAsAble(one.announced, group.announced));
+    const places = new Map<AbilityGroup, { capacity: number; staying: number; isMatched?: boolean }>();
     for (const connection of this.#list) {
-      const { group, capacity, finishing } = connection;
+      const { group, finishing, rig } = connection;
       if (finishing) continue;
+      const isProven = rig.reputation.accepted >= this.#options.newUntilResults;
+      const capacity = isProven ? connection.capacity : Math.min(connection.capacity, UNPROVEN_PLACES);
       let sum = places.get(group);
-      if (sum === undefined) {
-        sum = { capacity: 0, staying: 0, isMatched: [...good].some((one) => isAsAble(one.ability, group.ability)) };
-        places.set(group, sum);
+      if (sum === undefined) places.set(group, (sum = { capacity: 0, staying: 0 }));
+      let open = capacity;
+      if (isDraining(connection)) {
+        open = 0;
+      } else if (isBarred(connection)) {
+        sum.isMatched ??= isMatched(group);
+        open = sum.isMatched ? 0 : Math.min(capacity, BARRED_PLACES);
       }
-      const open = !isDraining(connection) && (!isBarred(connection) || !sum.isMatched);
-      sum[open ? "capacity" : "staying"] += capacity;
+      sum.capacity += open;
+      sum.staying += capacity - open;
     }
     return Array.from(places, ([{ ability }, { capacity, staying }]) => ({ ...ability, capacity, staying }));
   }
@@ -316,7 +336,8 @@ export class Roster {
     const key = `${capabilities.toString(36)} ${version}`;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      group = { key, ability: { capabilities, version }, connections: 0, misfit: undefined };
+      const ability = { capabilities, version };
+      group = { key, ability, announced: announced(ability), connections: 0, misfit: undefined };
       this.#groups.set(key, group);
     }
     group.connections++;
@@ -329,6 +350,10 @@ export class Roster {
   }
 }
 
+/** Places that a rig without enough good results is promised with: as many as a machine with eight cards has. */
+const UNPROVEN_PLACES = 256;
+/** Places that a barred rig is promised with where nobody else can do what it can. */
+const BARRED_PLACES = 2;
 /** Of a rig that only memory knows. */
 const NOTHING: Ability = { capabilities: 0n, version: "" };
 

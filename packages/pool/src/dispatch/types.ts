@@ -109,7 +109,7 @@ export interface RigDecision {
 export interface Supply extends Ability {
   /** For whoever comes. */
   readonly capacity: number;
-  /** Only for who is there already: of rigs that are draining, or barred where others can do what they can. */
+  /** Only for who is there already: of rigs that are draining, or barred. */
   readonly staying: number;
 }
 

@@ -1,4 +1,4 @@
-import { type Ability, announcedVersion, compareVersions, isAsAble, plainVersion } from "@openpool/protocol";
+import { type Ability, announced, compareVersions, isAsAble } from "@openpool/protocol";
 import type { Supply } from "../dispatch/types.ts";
 
 /**
@@ -8,9 +8,6 @@ import type { Supply } from "../dispatch/types.ts";
 export interface Offer extends Ability {
   readonly capacity: number;
 }
-
-/** Capabilities that are a transcoder's; workers name others, which an orchestrator would then announce. */
-const TRANSCODING = (1n << 27n) - 1n;
 
 /** Each is a registration at least. A fleet of all kinds of machines has less; beyond it stands for some what they have in common. */
 export const MAX_ABILITIES = 6;
@@ -44,15 +41,8 @@ export function capacityFor(ability: Ability, offers: readonly Offer[]): number 
  * and one less.
  */
 export function offersOf(supplies: readonly Supply[], told: readonly Offer[] = []): readonly Supply[] {
-  const announced = supplies
-    .filter((one) => sizeOf(one) > 0 && (one.capabilities & TRANSCODING) !== 0n)
-    .map((one) => ({
-      ...one,
-      capabilities: one.capabilities & TRANSCODING,
-      // 0.8.8, v0.8.8 and 0.8.8-dirty are one to whoever compares them.
-      version: plainVersion(announcedVersion([one.version])),
-    }));
-  let offers = together(announced);
+  const all = supplies.map((one) => ({ ...one, ...announced(one) }));
+  let offers = together(all.filter((one) => sizeOf(one) > 0 && one.capabilities !== 0n));
   while (offers.length > MAX_ABILITIES) offers = together(withoutSmallest(offers, told));
   return offers.toSorted(inOrder);
 }
