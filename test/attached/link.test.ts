@@ -200,7 +200,7 @@ test("a process of the pool has taken over when each ability is registered, and 
       generation: 1,
       priceRule: () => "upstream",
       room: () => ({
-        supplies: offers.map((one) => ({ ...one, staying: 0 })),
+        supplies: offers.map((one) => ({ ...one, staying: 0, trusted: 0 })),
         gateways: { sessions: 0, present: false },
         maxSessions: undefined,
       }),

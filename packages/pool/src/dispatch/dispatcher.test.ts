@@ -1072,8 +1072,8 @@ describe("a job that asks for a version", () => {
     bench.connect("new1", { version: "0.9.0", capabilities: 1n, capacity: 3 });
     bench.connect("new2", { version: "0.9.0", capabilities: 1n, capacity: 4 });
     expect(promised()).toEqual([
-      { version: "0.8.8", capabilities: 3n, capacity: 2, staying: 0 },
-      { version: "0.9.0", capabilities: 1n, capacity: 7, staying: 0 },
+      { version: "0.8.8", capabilities: 3n, capacity: 2, staying: 0, trusted: 0 },
+      { version: "0.9.0", capabilities: 1n, capacity: 7, staying: 0, trusted: 0 },
     ]);
     bench.dispatcher.drain(rig("new1"), bench.nowMs);
     expect(promised()[1]).toMatchObject({ capacity: 4, staying: 3 });
@@ -1151,6 +1151,8 @@ describe("what others are promised of rigs that nobody relies on", () => {
     expect(promised()).toEqual([[256, 0]]);
     bench.done("s");
     expect(promised()).toEqual([[10_000, 0]]);
+    // Now it is trusted, which is more than any claim.
+    expect(bench.dispatcher.promise()).toMatchObject([{ trusted: 10_000 }]);
   });
 });
 

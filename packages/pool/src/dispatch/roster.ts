@@ -269,14 +269,14 @@ export class Roster {
     }
     const isMatched = (group: AbilityGroup): boolean =>
       [...good].some((one) => isAsAble(one.announced, group.announced));
-    const places = new Map<AbilityGroup, { capacity: number; staying: number; isMatched?: boolean }>();
+    const places = new Map<AbilityGroup, { capacity: number; staying: number; trusted: number; isMatched?: boolean }>();
     for (const connection of this.#list) {
       const { group, finishing, rig } = connection;
       if (finishing) continue;
       const isProven = rig.reputation.accepted >= this.#options.newUntilResults;
       const capacity = isProven ? connection.capacity : Math.min(connection.capacity, UNPROVEN_PLACES);
       let sum = places.get(group);
-      if (sum === undefined) places.set(group, (sum = { capacity: 0, staying: 0 }));
+      if (sum === undefined) places.set(group, (sum = { capacity: 0, staying: 0, trusted: 0 }));
       let open = capacity;
       if (isDraining(connection)) {
         open = 0;
@@ -286,8 +286,11 @@ export class Roster {
       }
       sum.capacity += open;
       sum.staying += capacity - open;
+      if (rig.reputation.standing === "trusted") sum.trusted += capacity;
     }
-    return Array.from(places, ([{ ability }, { capacity, staying }]) => ({ ...ability, capacity, staying }));
+    return Array.from(places, ([{ ability }, { capacity, staying, trusted }]) => {
+      return { ...ability, capacity, staying, trusted };
+    });
   }
 
   /** What was learnt about rigs. */

@@ -111,6 +111,8 @@ export interface Supply extends Ability {
   readonly capacity: number;
   /** Only for who is there already: of rigs that are draining, or barred. */
   readonly staying: number;
+  /** Of both together those of trusted rigs. */
+  readonly trusted: number;
 }
 
 /** A rig as pages show it. Times are monotonic milliseconds. */

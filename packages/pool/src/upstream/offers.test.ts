@@ -9,9 +9,10 @@ const offer = (capacity: number, capabilities: bigint, version = "0.9.1"): Offer
   capabilities,
   version,
 });
-const supply = (capacity: number, capabilities: bigint, version = "0.9.1", staying = 0): Supply => ({
+const supply = (capacity: number, capabilities: bigint, version = "0.9.1", staying = 0, trusted = 0): Supply => ({
   ...offer(capacity, capabilities, version),
   staying,
+  trusted,
 });
 const wanted = (capacity: number, capabilities: bigint, sessions = 0): Wanted => ({
   ...supply(capacity, capabilities),
@@ -73,10 +74,16 @@ describe("what is announced of workers", () => {
     expect(abilities(at(3, 7, told))).not.toEqual(abilities(told));
   });
 
+  test("is first what trusted workers can do, whatever others claim", () => {
+    const claimed = Array.from({ length: MAX_ABILITIES }, (_, i) => supply(10_000, 1n | (1n << BigInt(i + 10))));
+    const honest = supply(3, 0b111n, "0.9.1", 0, 3);
+    expect(offersOf([...claimed, honest])).toContainEqual(honest);
+  });
+
   test("is nothing that no worker can do, and not more of anything than its workers have places", () => {
     const capabilities = fc.integer({ min: 0, max: 63 }).map(BigInt);
     const version = fc.constantFrom("0.9.1", "0.9.0", "0.8.8", "", "undefined", "7.1.0");
-    const group = fc.record({ capacity: fc.nat(20), capabilities, version, staying: fc.nat(9) });
+    const group = fc.record({ capacity: fc.nat(20), capabilities, version, staying: fc.nat(9), trusted: fc.nat(9) });
     fc.assert(
       fc.property(fc.array(group, { maxLength: 20 }), capabilities, version, (groups, needed, minVersion) => {
         const need = needOf(needed, minVersion);

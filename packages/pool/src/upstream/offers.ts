@@ -48,14 +48,18 @@ export function offersOf(supplies: readonly Supply[], told: readonly Offer[] = [
 }
 
 /**
- * The ability of the fewest workers goes: they count for one that asks less of them, or else, together with the next few, for what
- * both can do; with nobody in common they are not offered. So nothing is announced that they could not do, and no ability of many
- * is lost for one of few.
+ * The ability of the fewest places goes; those of trusted workers come before any that are only claimed. They count for one that
+ * asks less of them, or else, together with the next few, for what both can do; with nobody in common they are not offered. So
+ * nothing is announced that they could not do, and no ability of many is lost for one of few.
  */
 function withoutSmallest(offers: readonly Supply[], told: readonly Offer[]): readonly Supply[] {
   const isTold = (ability: Ability): boolean => capacityFor(ability, told) > 0;
-  const weight = (one: Supply): number => sizeOf(one) * (isTold(one) ? 2 : 1);
-  const [smallest, ...others] = offers.toSorted((a, b) => weight(a) - weight(b) || inOrder(a, b));
+  const factor = (one: Supply): number => (isTold(one) ? 2 : 1);
+  const difference = (a: Supply, b: Supply, of: (one: Supply) => number): number =>
+    of(a) * factor(a) - of(b) * factor(b);
+  const [smallest, ...others] = offers.toSorted(
+    (a, b) => difference(a, b, ({ trusted }) => trusted) || difference(a, b, sizeOf) || inOrder(a, b),
+  );
   const home =
     others.findLast((one) => isAsAble(smallest!, one)) ??
     others.find((one) => isTold(common(one, smallest!))) ??
@@ -77,8 +81,12 @@ function sizeOf({ capacity, staying }: Supply): number {
   return capacity + staying;
 }
 
-function sumOf(a: Supply, b: Supply): Pick<Supply, "capacity" | "staying"> {
-  return { capacity: a.capacity + b.capacity, staying: a.staying + b.staying };
+function sumOf(a: Supply, b: Supply): Omit<Supply, keyof Ability> {
+  return {
+    capacity: a.capacity + b.capacity,
+    staying: a.staying + b.staying,
+    trusted: a.trusted + b.trusted,
+  };
 }
 
 /** One for each ability. */

@@ -4,7 +4,7 @@ import { limitFor, type Sharer, shareFor } from "./share.ts";
 
 const present = (sessions: number): Sharer => ({ sessions, present: true });
 const absent = (sessions: number): Sharer => ({ sessions, present: false });
-const ten = [{ capacity: 10, capabilities: 1n, version: "0.9.0", staying: 0, sessions: 0 }];
+const ten = [{ capacity: 10, capabilities: 1n, version: "0.9.0", staying: 0, trusted: 0, sessions: 0 }];
 const gateways = present(2);
 
 test("an orchestrator is offered what nobody else uses or is owed next", () => {

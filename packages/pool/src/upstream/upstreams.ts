@@ -269,7 +269,7 @@ function larger(a: readonly Offer[], b: readonly Offer[]): readonly Offer[] {
   const both = [
     ...a.map((offer) => offerOf(offer, Math.max(offer.capacity, capacityFor(offer, b)))),
     ...b.filter((offer) => capacityFor(offer, a) === 0),
-  ].map((offer) => ({ ...offer, staying: 0 }));
+  ].map((offer) => ({ ...offer, staying: 0, trusted: 0 }));
   return offersOf(both, b).map((offer) => offerOf(offer, offer.capacity));
 }
 
