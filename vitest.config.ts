@@ -6,7 +6,7 @@ const source = ["source", "module", "node", "development|production"];
 const hasBrowser = findBrowser() !== undefined;
 if (!hasBrowser) {
   const what = "There is no browser: the pages (test/dashboard) are not tried. Name one with CHROMIUM=/path/of/it.";
-  if (process.env["OPENPOOL_BROWSER"] === "needed") throw new Error(what);
+  if (process.env["TEST_BROWSER"] === "needed") throw new Error(what);
   process.stderr.write(`${what}\n`);
 }
 

@@ -83,7 +83,7 @@ async function tryTest(file: string): Promise<Readonly<Record<string, Counts>>> 
   const dir = await mkdtemp(join(tmpdir(), "openpool-proof-"));
   const proof = join(dir, "proof.jsonl");
   const { status } = spawnSync("npx", ["vitest", "run", "--reporter=verbose", `packages/pool/src/payouts/${file}`], {
-    env: { ...process.env, OPENPOOL_PAYOUT_PROOF: proof },
+    env: { ...process.env, TEST_PAYOUT_PROOF: proof },
     stdio: ["ignore", "inherit", "inherit"],
   });
   if (status !== 0) failed += 1;

@@ -10,13 +10,13 @@ const files = execFileSync("git", ["grep", "-l", "-F", "fc.assert(", "--", "*.te
   .split("\n");
 for (let round = 1; round <= rounds; round++) {
   const seed = String(Math.floor(Math.random() * 2 ** 31));
-  process.stdout.write(`round ${round} of ${rounds}: OPENPOOL_TEST_SEED=${seed}\n`);
+  process.stdout.write(`round ${round} of ${rounds}: TEST_SEED=${seed}\n`);
   const { status } = spawnSync("npx", ["vitest", "run", "--reporter=dot", ...files], {
-    env: { ...process.env, OPENPOOL_TEST_SEED: seed },
+    env: { ...process.env, TEST_SEED: seed },
     stdio: "inherit",
   });
   if (status !== 0) {
-    process.stderr.write(`Failed. The same cases again: OPENPOOL_TEST_SEED=${seed} npx vitest run <file>\n`);
+    process.stderr.write(`Failed. The same cases again: TEST_SEED=${seed} npx vitest run <file>\n`);
     process.exit(1);
   }
 }

@@ -417,7 +417,7 @@ describe("a refused segment gets the status and the words of a stock orchestrato
   test("expired token", async () => {
     const past = BigInt(Math.floor(Date.now() / 1000) - 10);
     const expired = await target.forgeToken("00112233", past);
-    if (!expired) return expect(process.env["OPENPOOL_CONFORMANCE_ADDR"]).toBeDefined();
+    if (!expired) return expect(process.env["TEST_CONFORMANCE_ADDR"]).toBeDefined();
     const answer = await postSegment(connection, headerOf(await dataOf({ authToken: expired })));
     expect({ status: answer.status, text: answer.body.toString() }).toEqual({
       status: 403,

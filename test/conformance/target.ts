@@ -1,9 +1,9 @@
 /**
- * What the suite is run against. By default a pool of our own, started for it. With `OPENPOOL_CONFORMANCE_ADDR=HOST:PORT`
- * any Livepeer orchestrator, off-chain, that accepts remote transcoders with the secret `OPENPOOL_CONFORMANCE_SECRET` and
+ * What the suite is run against. By default a pool of our own, started for it. With `TEST_CONFORMANCE_ADDR=HOST:PORT`
+ * any Livepeer orchestrator, off-chain, that accepts remote transcoders with the secret `TEST_CONFORMANCE_SECRET` and
  * has none at the moment: `livepeer -orchestrator -network offchain -serviceAddr HOST:PORT -orchSecret sekret`. Then run it
  * with `npx vitest run --no-file-parallelism test/conformance`: the files would be in each other's way. With
- * `OPENPOOL_CONFORMANCE_KIND=pool` it is a pool like ours, expected to be better where ours is on purpose.
+ * `TEST_CONFORMANCE_KIND=pool` it is a pool like ours, expected to be better where ours is on purpose.
  */
 import { createHmac } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -29,15 +29,15 @@ export interface Target extends AsyncDisposable {
 export const WORKER = "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F";
 
 export function openTarget(): Promise<Target> {
-  const external = process.env["OPENPOOL_CONFORMANCE_ADDR"];
+  const external = process.env["TEST_CONFORMANCE_ADDR"];
   return external === undefined ? openPool() : Promise.resolve(openExternal(external));
 }
 
 function openExternal(address: string): Target {
   return {
     address: parseHostPort(address),
-    isPool: process.env["OPENPOOL_CONFORMANCE_KIND"] === "pool",
-    secret: () => process.env["OPENPOOL_CONFORMANCE_SECRET"] ?? "sekret",
+    isPool: process.env["TEST_CONFORMANCE_KIND"] === "pool",
+    secret: () => process.env["TEST_CONFORMANCE_SECRET"] ?? "sekret",
     forgeToken: () => Promise.resolve(undefined),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

@@ -1,6 +1,6 @@
 import { appendFileSync } from "node:fs";
 
-const file = process.env["OPENPOOL_PAYOUT_PROOF"];
+const file = process.env["TEST_PAYOUT_PROOF"];
 
 /** With this file named, nothing is sampled: all that can be tried is, which takes long. `bench/payout-proof.ts` names it. */
 export const triesAll = file !== undefined;
