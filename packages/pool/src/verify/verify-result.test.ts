@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { type MediaProbe, probeMedia, type Profile, segmentText } from "@openpool/protocol";
+import { type MediaProbe, plainProfile, probeMedia, type Profile, segmentText } from "@openpool/protocol";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { times } from "../../../../test/chance.ts";
@@ -12,20 +12,7 @@ const wire = new URL("../../../../test/fixtures/wire/", import.meta.url);
 const bytesOf = (path: string | URL): Uint8Array => new Uint8Array(readFileSync(path));
 
 function profile(width: number, height: number, more: Partial<Profile> = {}): Profile {
-  return {
-    name: `${width}x${height}`,
-    width,
-    height,
-    bitrate: 200_000,
-    fps: 0,
-    fpsDen: 1,
-    container: "mpegts",
-    codec: "h264",
-    h264Profile: "default",
-    gopMs: 0,
-    quality: 0,
-    ...more,
-  };
+  return plainProfile({ name: `${width}x${height}`, width, height, bitrate: 200_000, ...more });
 }
 
 /** Checks renditions whose claims are right. */
