@@ -32,3 +32,24 @@ test("who leaves answers each kept connection once more, and closes it with that
     await handler[Symbol.asyncDispose]();
   }
 });
+
+test("who sends what is no request reads so, however much it still sends", async () => {
+  const app = fastify({ logger: false });
+  const handler = await openHttpHandler(app, () => app.close());
+  const server = net.createServer({ pauseOnConnect: true }, (socket) => handler.accept(socket));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const socket = net.connect({ port, host: "127.0.0.1" });
+  try {
+    // The answer comes long before the last of it has left.
+    socket.write(`GET /${"x".repeat(16_000_000)} HTTP/1.1\r\nHost: pool\r\n\r\n`);
+    const heard = (await socket.toArray()).join("");
+    expect(heard).toMatch(/^HTTP\/1\.1 431 /);
+    expect(JSON.parse(heard.slice(heard.indexOf("{")))).toMatchObject({ status: 431, code: "api/unreadable" });
+  } finally {
+    socket.destroy();
+    server.close();
+    await handler[Symbol.asyncDispose]();
+  }
+});

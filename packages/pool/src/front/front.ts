@@ -7,6 +7,7 @@ import { addressGroup, errorCode, errorText } from "@openpool/base";
 import { HTTP2_CONNECTION_MEMORY_MB } from "@openpool/protocol";
 import { type Exchange, exchangeOfRequest, exchangeOfStream } from "./exchange.ts";
 import type { TlsIdentity } from "./certificate.ts";
+import { refuseUnreadable } from "./unreadable.ts";
 
 export interface FrontOptions {
   readonly identity: TlsIdentity;
@@ -73,9 +74,6 @@ const KEEP_ALIVE_MS = 95_000;
 /** Paid requests carry their tickets in a header: tens of kilobytes are honest. */
 const MAX_HEADER_BYTES = 256 * 1024;
 
-/** For reading what was wrong with a request, before its connection is cut. */
-const LAST_WORD_MS = 2_000;
-
 /** In a GOAWAY: open nothing new here, but whatever is on its way will be served. */
 const LAST_STREAM_ID = 2 ** 31 - 1;
 /** A client that answers no PING within this time is not waited for. */
@@ -124,18 +122,7 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
       guarded(() => handlers.http(exchangeOfRequest(request, response)));
     },
   );
-  h1.on("clientError", (error, socket) => {
-    const code = errorCode(error);
-    logger.debug("unreadable HTTP/1.1 request", { code, peer: peerOf(socket as Socket) });
-    // One that left in the middle reads nothing any more.
-    if (!socket.writable || code === "ECONNRESET" || code === "HPE_INVALID_EOF_STATE") return void socket.destroy();
-    const timer = setTimeout(() => socket.destroy(), LAST_WORD_MS);
-    timer.unref();
-    socket.once("close", () => clearTimeout(timer));
-    socket.end(`HTTP/1.1 ${statusOfUnreadable(code)}\r\nConnection: close\r\n\r\n`);
-    // A peer that never closes its end must not keep ours.
-    (socket as Socket).destroySoon();
-  });
+  h1.on("clientError", refuseUnreadable({ told: (facts) => logger.debug("unreadable HTTP/1.1 request", facts) }));
   // A server that never listens enforces no header and request timeouts until it believes that it does.
   h1.emit("listening");
 
@@ -222,7 +209,7 @@ export function openFront(options: FrontOptions, handlers: FrontHandlers, deps: 
 
   return {
     accept(socket) {
-      const address = peerOf(socket);
+      const address = socket.remoteAddress ?? "";
       const group = addressGroup(address);
       const fromHere = perAddress.get(group) ?? 0;
       if (sockets.size >= options.maxConnections || fromHere >= options.maxConnectionsPerAddress) {
@@ -305,20 +292,4 @@ function watch(session: http2.Http2Session, state: SessionState, limits: FrontLi
   const timer = setInterval(look, limits.lookMs);
   timer.unref();
   return () => clearInterval(timer);
-}
-
-/** What a client reads whose request was none. */
-function statusOfUnreadable(code: string | undefined): string {
-  switch (code) {
-    case "HPE_HEADER_OVERFLOW":
-      return "431 Request Header Fields Too Large";
-    case "ERR_HTTP_REQUEST_TIMEOUT":
-      return "408 Request Timeout";
-    default:
-      return "400 Bad Request";
-  }
-}
-
-function peerOf(socket: Socket): string {
-  return socket.remoteAddress ?? "";
 }

@@ -91,7 +91,7 @@ test("questions without end are refused before they are understood", async () =>
       `POST /v1/alerts HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
     );
   const deep = `{"worker":${"[".repeat(20_000)}${"]".repeat(20_000)}}`;
-  for (const body of [deep, `{"worker":"${long.repeat(20)}"}`, '{"__proto__":{"admin":true}}', "{", "null"]) {
+  for (const body of [deep, `{"worker":"${long}"}`, '{"__proto__":{"admin":true}}', "{", "null"]) {
     const { status } = await post(body);
     expect(status).toBeGreaterThanOrEqual(400);
     expect(status).toBeLessThan(500);
