@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import net, { type AddressInfo } from "node:net";
+import { problemSchema } from "@openpool/protocol";
 import fastify from "fastify";
 import { expect, test } from "vitest";
 import { openHttpHandler } from "./http-handler.ts";
@@ -46,7 +47,11 @@ test("who sends what is no request reads so, however much it still sends", async
     socket.write(`GET /${"x".repeat(16_000_000)} HTTP/1.1\r\nHost: pool\r\n\r\n`);
     const heard = (await socket.toArray()).join("");
     expect(heard).toMatch(/^HTTP\/1\.1 431 /);
-    expect(JSON.parse(heard.slice(heard.indexOf("{")))).toMatchObject({ status: 431, code: "api/unreadable" });
+    expect(problemSchema.parse(JSON.parse(heard.slice(heard.indexOf("{"))))).toMatchObject({
+      type: "/v1/problems#api/unreadable",
+      status: 431,
+      code: "api/unreadable",
+    });
   } finally {
     socket.destroy();
     server.close();

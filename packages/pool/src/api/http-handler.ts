@@ -2,6 +2,7 @@ import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { refuseUnreadable } from "../front/unreadable.ts";
+import { problemOf } from "./public/problem.ts";
 
 /** Serves HTTP on connections that something else accepts: listening sockets outlive the process that answers on them. */
 export interface HttpHandler extends AsyncDisposable {
@@ -20,7 +21,8 @@ export async function openHttpHandler<App extends FastifyInstance<Server>>(
   // Without it Node enforces no timeouts on a server that never listens.
   app.server.emit("listening");
   // In place of Fastify's, which closes while a long request still comes in: its sender would see a reset.
-  app.server.removeAllListeners("clientError").on("clientError", refuseUnreadable({ code: "api/unreadable" }));
+  const problem = (status: number, detail: string): object => ({ ...problemOf("api/unreadable", detail), status });
+  app.server.removeAllListeners("clientError").on("clientError", refuseUnreadable({ problem }));
   let leaving = false;
   // Answered and then closed: closing an idle connection could meet a request halfway.
   app.server.prependListener("request", (_, response) => {

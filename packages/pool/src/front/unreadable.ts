@@ -6,11 +6,11 @@ import { errorCode } from "@openpool/base";
 const LAST_WORD_MS = 2_000;
 
 /**
- * A listener for `clientError` of a server of HTTP/1.1: says with a status why bytes are no request, and with a problem of
- * RFC 9457 where its `code` is given, and ends the connection. `told` hears of each, for a log.
+ * A listener for `clientError` of a server of HTTP/1.1: says with a status why bytes are no request, with the
+ * `problem` of RFC 9457 that it is given for it, and ends the connection. `told` hears of each, for a log.
  */
 export function refuseUnreadable(options: {
-  readonly code?: string;
+  problem?(status: number, detail: string): object;
   told?(facts: { readonly code: string | undefined; readonly peer: string }): void;
 }): (error: Error, socket: Duplex) => void {
   const refused = new WeakSet<Duplex>();
@@ -27,25 +27,28 @@ export function refuseUnreadable(options: {
     const timer = setTimeout(() => socket.destroy(), LAST_WORD_MS);
     timer.unref();
     socket.once("close", () => clearTimeout(timer));
-    socket.end(answerTo(code, options.code));
+    socket.end(answerTo(code, options.problem));
   };
 }
 
-function answerTo(error: string | undefined, code: string | undefined): string {
-  const [status, title] = statusOf(error);
+function answerTo(
+  error: string | undefined,
+  problem: ((status: number, detail: string) => object) | undefined,
+): string {
+  const [status, title, detail] = statusOf(error);
   const line = `HTTP/1.1 ${status} ${title}\r\nConnection: close\r\n`;
-  if (code === undefined) return `${line}\r\n`;
-  const body = JSON.stringify({ type: "about:blank", title, status, code });
+  if (problem === undefined) return `${line}\r\n`;
+  const body = JSON.stringify(problem(status, detail));
   return `${line}Content-Type: application/problem+json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 }
 
-function statusOf(error: string | undefined): readonly [status: number, title: string] {
+function statusOf(error: string | undefined): readonly [status: number, title: string, detail: string] {
   switch (error) {
     case "HPE_HEADER_OVERFLOW":
-      return [431, "Request Header Fields Too Large"];
+      return [431, "Request Header Fields Too Large", "Its header is too long: send less than 16 KB."];
     case "ERR_HTTP_REQUEST_TIMEOUT":
-      return [408, "Request Timeout"];
+      return [408, "Request Timeout", "It did not come to its end in time: send it at once."];
     default:
-      return [400, "Bad Request"];
+      return [400, "Bad Request", "It cannot be read as HTTP/1.1."];
   }
 }

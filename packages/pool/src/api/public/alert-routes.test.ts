@@ -14,6 +14,7 @@ let followed: string[] = [];
 const alerts: AlertsPort = {
   channels: ["email"],
   async subscribe(request) {
+    if (request.target === "full") throw new AlertError({ code: "alerts/too-many" }, "That is enough for today.");
     if (request.target === "bad") throw new AlertError({ code: "alerts/bad-target" }, "That is no e-mail address.");
     subscribed.push(request);
     return { state: "pending", webhookSecret: undefined };
@@ -68,6 +69,12 @@ test.each([
 ])("refuses %s", async (_name, payload) => {
   expect((await app.inject({ method: "POST", url: "/v1/alerts", payload })).statusCode).toBe(400);
   expect(subscribed).toEqual([]);
+});
+
+test("who has asked often enough for a day is told so", async () => {
+  const answer = await app.inject({ method: "POST", url: "/v1/alerts", payload: { ...ask, target: "full" } });
+  expect([answer.statusCode, answer.headers["retry-after"]]).toEqual([429, "86400"]);
+  expect(answer.json()).toMatchObject({ code: "api/too-many-requests" });
 });
 
 test("a link only asks, its button does it, and so does the one click of a mail program", async () => {

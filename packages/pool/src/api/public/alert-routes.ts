@@ -34,6 +34,9 @@ const LINKS = {
   },
 } as const;
 
+/** Subscriptions and what waits for a confirmation are counted by the day. */
+const TOO_MANY_RETRY_S = 86_400;
+
 const tags = ["alerts"];
 const problem = (what: string) => problemSchema.describe(what);
 const linked = {
@@ -58,7 +61,9 @@ export async function alertRoutes(plain: FastifyInstance<Server>, alerts: Alerts
     if (!(error instanceof AlertError)) throw error;
     const text = error.message.replace(/^\[[^\]]*\] /, "");
     const { code } = error.info;
-    if (code === "alerts/too-many") return sendProblem(reply, "api/too-many-requests", text);
+    if (code === "alerts/too-many") {
+      return sendProblem(reply.header("retry-after", TOO_MANY_RETRY_S), "api/too-many-requests", text);
+    }
     return sendProblem(reply, code === "alerts/off" ? "api/not-configured" : "api/bad-request", text);
   });
 

@@ -21,8 +21,8 @@ export type Columns<Row> = readonly (readonly [
 /** Rows in blocks of at most some hundreds, the next of which is read when there is room for it. */
 export type Blocks<Row> = AsyncIterable<readonly Row[]> | Iterable<readonly Row[]>;
 
-/** Soon some file will have been read. */
-const RETRY_AFTER_S = 10;
+/** Soon some file will have been read, some stream closed. */
+export const RETRY_AFTER_S = 10;
 
 /** A list that is read page by page, to its end. */
 export async function* pages<Row>(

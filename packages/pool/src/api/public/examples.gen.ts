@@ -1781,6 +1781,11 @@ export const examples: readonly {
         { code: "api/bad-request", status: 400, title: "The request has parameters that make no sense" },
         { code: "api/bad-address", status: 400, title: "This is no payout address" },
         { code: "api/bad-cursor", status: 400, title: "This is no cursor of this list" },
+        {
+          code: "api/unreadable",
+          status: 400,
+          title: "This is no HTTP request, or one that came too slowly or is too long",
+        },
         { code: "api/sign-in-refused", status: 401, title: "This signature lets nobody in" },
         { code: "api/not-signed-in", status: 401, title: "This needs a sign-in with the worker's wallet" },
         { code: "api/not-yours", status: 403, title: "These are the settings of another worker" },

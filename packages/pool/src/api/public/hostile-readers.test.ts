@@ -110,12 +110,17 @@ test("a reader of events that takes nothing is cut off, and holds neither its pl
   const reading = (async () => {
     for await (const chunk of good.body!) read += chunk.length;
   })().catch(() => {});
-  const status = async (): Promise<number> => {
-    const answer = await fetch(`${world.api.url}/v1/events`);
+  const ask = async (method = "GET"): Promise<Response> => {
+    const answer = await fetch(`${world.api.url}/v1/events`, { method });
     await answer.body?.cancel();
-    return answer.status;
+    return answer;
   };
-  expect(await status()).toBe(429);
+  const status = async (): Promise<number> => (await ask()).status;
+  const refused = await ask();
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "10"]);
+  // The headers alone take nobody's place, and end.
+  const head = await ask("HEAD");
+  expect([head.status, head.headers.get("content-type")]).toEqual([200, "text/event-stream; charset=utf-8"]);
 
   // More than a reader may leave lying here, and than systems hold on the way.
   const EVENTS = 100;

@@ -1,4 +1,5 @@
 import { PoolError } from "@openpool/base";
+import type { Problem } from "@openpool/protocol";
 
 export type ApiFailure =
   | {
@@ -24,6 +25,7 @@ export const problems = {
   "api/bad-request": { status: 400, title: "The request has parameters that make no sense" },
   "api/bad-address": { status: 400, title: "This is no payout address" },
   "api/bad-cursor": { status: 400, title: "This is no cursor of this list" },
+  "api/unreadable": { status: 400, title: "This is no HTTP request, or one that came too slowly or is too long" },
   "api/sign-in-refused": { status: 401, title: "This signature lets nobody in" },
   "api/not-signed-in": { status: 401, title: "This needs a sign-in with the worker's wallet" },
   "api/not-yours": { status: 403, title: "These are the settings of another worker" },
@@ -38,3 +40,16 @@ export const problems = {
   "api/unavailable": { status: 503, title: "The pool cannot read its books at the moment" },
 } as const;
 export type ProblemCode = keyof typeof problems;
+
+/** As RFC 9457 has it. */
+export function problemOf(code: ProblemCode, detail: string, issues?: Problem["issues"]): Problem {
+  const { status, title } = problems[code];
+  return {
+    type: `/v1/problems#${code}`,
+    title,
+    status,
+    detail,
+    code,
+    ...(issues === undefined ? {} : { issues: [...issues] }),
+  };
+}

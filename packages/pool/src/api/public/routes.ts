@@ -1,4 +1,5 @@
 import type { Server } from "node:http";
+import { Readable } from "node:stream";
 import { addressGroup, type Logger } from "@openpool/base";
 import {
   addressParamSchema,
@@ -36,7 +37,7 @@ import { PoolAnswers } from "./answer-pool.ts";
 import { leaderboardAnswer, rigsAnswer, workersAnswer } from "./answer-lists.ts";
 import { earningsAnswer, jobsAnswer, rigAnswer, rigsOfWorker, whyAnswer, workerAnswer } from "./answer-workers.ts";
 import { type Context, readAddress } from "./context.ts";
-import { CsvFiles, type FileLimits } from "./csv-file.ts";
+import { CsvFiles, type FileLimits, RETRY_AFTER_S } from "./csv-file.ts";
 import { csvRoutes } from "./csv-routes.ts";
 import type { EventHub } from "./event-hub.ts";
 import { problems } from "./problem.ts";
@@ -50,6 +51,13 @@ export interface RoutesDeps {
   readonly statementsPerMinute: number;
   readonly files: FileLimits;
 }
+
+const STREAM_HEADERS = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-store",
+  // Proxies would collect the words otherwise.
+  "x-accel-buffering": "no",
+} as const;
 
 const noQuery = z.strictObject({});
 const noParams = z.object({});
@@ -262,6 +270,10 @@ export async function routes(
       const worker = request.query.worker === undefined ? undefined : readAddress(request.query.worker);
       const last = request.headers["last-event-id"] ?? request.query.after;
       const after = typeof last === "string" && /^\d{1,18}$/.test(last) ? BigInt(last) : undefined;
+      // The headers of a stream, without one.
+      if (request.method === "HEAD") {
+        return reply.headers(STREAM_HEADERS).send(Readable.from([]) as never);
+      }
       const { raw } = reply;
       // Behind an unfinished answer an endless one never comes to its turn, and would never be told that its reader left.
       if (raw.socket === null || raw.destroyed) {
@@ -270,7 +282,8 @@ export async function routes(
       const group = addressGroup(request.ip);
       const open = streams.get(group) ?? 0;
       if (open >= streamsPerAddress) {
-        return sendProblem(reply, "api/too-many-streams", `One address may have ${streamsPerAddress} open.`) as never;
+        const detail = `One address may have ${streamsPerAddress} open.`;
+        return sendProblem(reply.header("retry-after", RETRY_AFTER_S), "api/too-many-streams", detail) as never;
       }
       streams.set(group, open + 1);
       reply.hijack();
@@ -282,13 +295,7 @@ export async function routes(
       const headers = Object.fromEntries(
         Object.entries(reply.getHeaders()).filter(([, value]) => value !== undefined),
       ) as Record<string, string>;
-      raw.writeHead(200, {
-        ...headers,
-        "content-type": "text/event-stream; charset=utf-8",
-        "cache-control": "no-store",
-        // Proxies would collect the words otherwise.
-        "x-accel-buffering": "no",
-      });
+      raw.writeHead(200, { ...headers, ...STREAM_HEADERS });
       raw.socket.setNoDelay(true);
       hub.serve(raw, worker, after).catch((error: unknown) => {
         logger.error("an event stream failed", { error: String(error) });
