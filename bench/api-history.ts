@@ -4,6 +4,8 @@ export interface History {
   readonly workers: readonly WorkerAddress[];
   readonly rigCount: number;
   readonly days: number;
+  /** Rigs of the first worker, a farm; the others share `rigCount`, some each. */
+  readonly farmRigs: number;
   /** Raw jobs, evenly over the last 48 hours, as far as they are of this month. */
   readonly jobCount: number;
   /** Of them, the last ones that no sums were made of yet. */
@@ -118,24 +120,32 @@ function seeding(client: Client, say: (text: string) => void) {
   return { timed, fill };
 }
 
-/** Who did job `n`, as SQL. */
-const workerOf = (workers: number): string => `(n * 7919::bigint) % ${workers}`;
-const RIG_OF = `'rig' || (n % ${RIGS_OF_A_WORKER} + 1)`;
+/** Each so-manyth job is the farm's: its part of the rigs. */
+const FARM_EVERY = 7;
+
+/** Who did job `n`, and with which of its rigs, as SQL. */
+const workerOf = ({ workers }: History): string =>
+  `case when n % ${FARM_EVERY} = 0 then 0 else 1 + (n * 7919::bigint) % ${workers.length - 1} end`;
+const rigOf = ({ farmRigs }: History): string =>
+  `'rig' || (case when n % ${FARM_EVERY} = 0 then n / ${FARM_EVERY} % ${farmRigs} else n % ${RIGS_OF_A_WORKER} end + 1)`;
 
 async function seedSums(
   client: Client,
-  { workers, rigCount, days, jobCount, uncounted }: History,
+  history: History,
   { fromMs, minutes }: Span,
   say: (text: string) => void,
 ): Promise<Pick<Seeded, "hoursMs" | "minutesMs">> {
+  const { rigCount, farmRigs, days, jobCount, uncounted } = history;
   const { fill } = seeding(client, say);
+  const rig = rigOf(history);
   await client.query(`
     insert into openpool.rollup_subjects (worker, rig, first_at, seen_at) values ('', '', now() - interval '${days} days', null);
     insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
       select worker, '', now() - interval '${days} days', now() from public.bench_workers;
     insert into openpool.rollup_subjects (worker, rig, first_at, seen_at)
       select worker, 'rig' || n, now() - interval '${days} days', now()
-      from public.bench_workers w, generate_series(1, ${RIGS_OF_A_WORKER}) n where w.i * ${RIGS_OF_A_WORKER} + n <= ${rigCount}`);
+      from public.bench_workers w, generate_series(1, case w.i when 0 then ${farmRigs} else ${RIGS_OF_A_WORKER} end) n
+      where w.i = 0 or (w.i - 1) * ${RIGS_OF_A_WORKER} + n <= ${rigCount}`);
   // In the order of time, as they come in life.
   const hoursMs = await fill(
     "rollup_hours",
@@ -166,11 +176,11 @@ async function seedSums(
          g.positions
        from generate_series(0, ${minutes - 1}) m
          cross join lateral (
-           select w.worker, ${RIG_OF} as rig, count(*)::int as jobs,
-             case when grouping(${RIG_OF}) = 0 then array_agg(n order by n) end as positions
+           select w.worker, ${rig} as rig, count(*)::int as jobs,
+             case when grouping(${rig}) = 0 then array_agg(n order by n) end as positions
            from generate_series(${first("m")} + 1, least(${first("m + 1")}, ${jobCount - uncounted})) n
-             join public.bench_workers w on w.i = ${workerOf(workers.length)}
-           group by grouping sets ((w.worker, ${RIG_OF}), (w.worker), ())
+             join public.bench_workers w on w.i = ${workerOf(history)}
+           group by grouping sets ((w.worker, ${rig}), (w.worker), ())
            having count(*) > 0
          ) g
          join openpool.rollup_subjects s on s.worker = coalesce(g.worker, '') and s.rig = coalesce(g.rig, '')`,
@@ -181,10 +191,11 @@ async function seedSums(
 
 async function seedLog(
   client: Client,
-  { workers, days, jobCount, uncounted }: History,
+  history: History,
   { fromMs, minutes }: Span,
   say: (text: string) => void,
 ): Promise<Pick<Seeded, "jobsMs" | "statementLines" | "run">> {
+  const { workers, days, jobCount, uncounted } = history;
   const { timed, fill } = seeding(client, say);
   const jobsMs = await fill(
     "events",
@@ -192,9 +203,9 @@ async function seedLog(
     `insert into openpool.events (position, id, time, type, worker, rig, data)
        select n, gen_random_uuid(),
          to_timestamp(${fromMs / 1_000} + least((n - 1) * ${minutes * 60}::float8 / ${jobCount}, ${(Date.now() - fromMs) / 1_000})),
-         'job.credited', w.worker, ${RIG_OF},
+         'job.credited', w.worker, ${rigOf(history)},
          ('{"job":"' || gen_random_uuid() || '",${FACTS},"tookMs":' || 300 + n % 900 || ',"seq":"' || n || '"}')::json
-       from generate_series(1, ${jobCount}) n join public.bench_workers w on w.i = ${workerOf(workers.length)}`,
+       from generate_series(1, ${jobCount}) n join public.bench_workers w on w.i = ${workerOf(history)}`,
     "position, time",
   );
   await client.query("update openpool.log_head set position = $1", [jobCount]);
@@ -217,7 +228,7 @@ async function seedLog(
        select l.id, now() - interval '30 days' * (1 - n / ${statementLines}::float), gen_random_uuid(), gen_random_uuid(), 'credit',
          41472000000, 1, now() + interval '1 hour', 'rig1', gen_random_uuid(), 1, 55296000, 1000, 1, 55296000000, 13824000000,
          '1280x720', 'unit'
-       from generate_series(1, ${statementLines}) n join public.bench_workers w on w.i = ${workerOf(workers.length)}
+       from generate_series(1, ${statementLines}) n join public.bench_workers w on w.i = ${workerOf(history)}
          join openpool.ledger_workers l on l.worker = w.worker`,
     "worker, at, id",
   );

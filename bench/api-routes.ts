@@ -25,10 +25,13 @@ const SELDOM = 40;
 
 export function readingRoutes({
   some,
+  farm,
   run,
 }: {
-  /** One worker after another. */
+  /** One worker after another, but for the farm. */
   readonly some: (i: number) => WorkerAddress;
+  /** The worker with hundreds of rigs. */
+  readonly farm: WorkerAddress;
   readonly run: string;
 }): readonly Route[] {
   const aDayAgo = new Date(Date.now() - 86_400_000).toISOString();
@@ -57,12 +60,19 @@ export function readingRoutes({
     often("/v1/workers/{address}/jobs", (i) => `${own(i)}/jobs?limit=50`),
     often("/v1/workers/{address}/earnings 30d by day", (i) => `${own(i)}/earnings?window=30d`),
     often("/v1/workers/{address}/earnings 24h by minute", (i) => `${own(i)}/earnings?window=24h&step=minute`),
+    ...["", "/rigs", "/rigs/rig1", "/why", "/jobs?limit=50", "/earnings?window=24h&step=minute"].map((of) =>
+      often(
+        `/v1/workers/{address}${of.replace("/rigs/rig1", "/rigs/{name}").replace(/\?.*/, "")} of a farm`,
+        () => `/v1/workers/${farm}${of}`,
+      ),
+    ),
     often("/v1/alerts", () => "/v1/alerts"),
     // Files, from the first byte to the last.
     often("/v1/workers/{address}/statements.csv of a day", (i) => `${own(i)}/statements.csv?from=${aDayAgo}`),
     seldom("/v1/workers/{address}/statements.csv", (i) => `${own(i)}/statements.csv`),
     often("/v1/workers/{address}/payouts.csv", (i) => `${own(i)}/payouts.csv`),
     seldom("/v1/workers/{address}/jobs.csv", (i) => `${own(i)}/jobs.csv`),
+    seldom("/v1/workers/{address}/jobs.csv of a rig of a farm", () => `/v1/workers/${farm}/jobs.csv?rig=rig7`),
     often("/v1/workers/{address}/earnings.csv", (i) => `${own(i)}/earnings.csv?window=30d`),
     often("/v1/earnings.csv", () => "/v1/earnings.csv?window=30d&step=hour"),
     often("/v1/payouts.csv", () => "/v1/payouts.csv"),

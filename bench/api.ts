@@ -10,6 +10,7 @@ import { randomBytes } from "node:crypto";
 import http from "node:http";
 import os, { tmpdir } from "node:os";
 import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { silentLogger, systemClock } from "@openpool/base";
 import { checksumAddress, type WorkerAddress } from "@openpool/protocol";
 import { createPayoutsView, type PayoutReads } from "../packages/pool/src/api/public/payout-view.ts";
@@ -28,7 +29,9 @@ import { benchCredit, cpuOf } from "./measure.ts";
 import { openSqlClient } from "../packages/pool/src/store/testing/sql-client.ts";
 
 const [rigCount = 3_000, days = 365, jobCount = 10_000_000] = process.argv.slice(2).map(Number);
-const workerCount = Math.ceil(rigCount / RIGS_OF_A_WORKER);
+/** The first of them is a farm. */
+const workerCount = 1 + Math.ceil(rigCount / RIGS_OF_A_WORKER);
+const FARM_RIGS = 500;
 /** Of the raw jobs, the last: counted by the pool, not by SQL of ours. */
 const COUNTED = 200_000;
 const WARM_UP = 20;
@@ -55,6 +58,7 @@ const client = await openSqlClient(postgres.connection, "openpool bench");
 const history: History = {
   workers: Array.from({ length: workerCount }, (_, i) => address(i)),
   rigCount,
+  farmRigs: FARM_RIGS,
   days,
   jobCount,
   uncounted: Math.min(jobCount, COUNTED),
@@ -91,11 +95,14 @@ const payer: PayoutReads = {
   payees: async () => [],
 };
 
+const farm = address(0);
 const rigs = new Map(
-  Array.from({ length: rigCount }, (_, i) => {
-    const rig = liveRig(address(Math.floor(i / RIGS_OF_A_WORKER)), `rig${(i % RIGS_OF_A_WORKER) + 1}`);
-    return [`${rig.worker}.${rig.rig}`, rig] as const;
-  }),
+  [
+    ...Array.from({ length: FARM_RIGS }, (_, i) => liveRig(farm, `rig${i + 1}`)),
+    ...Array.from({ length: rigCount }, (_, i) =>
+      liveRig(address(1 + Math.floor(i / RIGS_OF_A_WORKER)), `rig${(i % RIGS_OF_A_WORKER) + 1}`),
+    ),
+  ].map((rig) => [`${rig.worker}.${rig.rig}`, rig]),
 );
 const wallet = privateKeyToAccount(`0x${"0".repeat(63)}1`);
 const publicUrl = "https://pool.example.com";
@@ -122,10 +129,10 @@ const port: PublicPort = {
   live: () => ({
     atMs: Date.now(),
     rigs,
-    capacity: rigCount * 4,
-    sessionsHeld: rigCount,
-    streams: rigCount,
-    jobsInFlight: rigCount,
+    capacity: rigs.size * 4,
+    sessionsHeld: rigs.size,
+    streams: rigs.size,
+    jobsInFlight: rigs.size,
     waiting: 0,
     latencyMs: { p50: 600, p99: 1_900 },
     draining: false,
@@ -192,6 +199,8 @@ interface Answered {
   readonly status: number;
   readonly text: string;
   readonly cookie: string | undefined;
+  /** When the first of it came (`performance.now()`). */
+  readonly firstByteMs: number;
 }
 const ask = ({ path, method = "GET", body, headers = {} }: Asked): Promise<Answered> =>
   new Promise((resolve, reject) => {
@@ -206,48 +215,72 @@ const ask = ({ path, method = "GET", body, headers = {} }: Asked): Promise<Answe
     http
       .request(`${api.url}${path}`, { agent, method, headers: all }, (answer) => {
         const chunks: Buffer[] = [];
+        const firstByteMs = performance.now();
         answer.on("data", (chunk: Buffer) => chunks.push(chunk));
         const [cookie] = answer.headers["set-cookie"]?.[0]?.split(";") ?? [];
         answer.on("end", () =>
-          resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString(), cookie }),
+          resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString(), cookie, firstByteMs }),
         );
         answer.on("error", reject);
       })
       .on("error", reject)
       .end(sent);
   });
-const some = (i: number): WorkerAddress => address((i * 7919) % workerCount);
+const some = (i: number): WorkerAddress => address(1 + ((i * 7919) % (workerCount - 1)));
 interface Measured {
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** Until the answer begins: its 99th percentile. */
+  readonly firstByteMs: number;
+  /** For how long nobody else was served, at most; this process is the reader, too. */
+  readonly loopHeldMs: number;
+  /** The whole of the very first one. */
   readonly firstMs: number;
   readonly bytes: number;
 }
 async function measure({ path, asked, ready, status = 200 }: Route): Promise<Measured> {
-  const took: number[] = [];
+  const took: { readonly wholeMs: number; readonly firstByteMs: number }[] = [];
   let bytes = 0;
+  const loop = monitorEventLoopDelay({ resolution: 1 });
   for (let i = -WARM_UP; i < asked; i++) {
     // The first one of all is told by itself.
     if (i < 0 && asked < 100 && i > -WARM_UP) continue;
     const n = i + WARM_UP;
     const request = ready ? await ready(n) : { path: path(n) };
+    if (i === 0) loop.enable();
     const fromMs = performance.now();
     const answer = await ask(request);
-    took.push(performance.now() - fromMs);
+    took.push({ wholeMs: performance.now() - fromMs, firstByteMs: answer.firstByteMs - fromMs });
     if (answer.status !== status) throw new Error(`${request.path} answered ${answer.status}: ${answer.text}`);
     bytes = answer.text.length;
   }
-  const [firstMs = 0, ...rest] = took;
-  const counted = rest.slice(-asked).toSorted((a, b) => a - b);
-  const at = (share: number): number => Math.round((counted[Math.floor(counted.length * share)] ?? 0) * 10) / 10;
-  return { p50Ms: at(0.5), p99Ms: at(0.99), firstMs: Math.round(firstMs * 10) / 10, bytes };
+  loop.disable();
+  const [first, ...rest] = took;
+  const tenths = (ms: number): number => Math.round(ms * 10) / 10;
+  const percentile = (of: "wholeMs" | "firstByteMs", share: number): number => {
+    const sorted = rest
+      .slice(-asked)
+      .map((one) => one[of])
+      .toSorted((a, b) => a - b);
+    return tenths(sorted[Math.floor(sorted.length * share)] ?? 0);
+  };
+  return {
+    p50Ms: percentile("wholeMs", 0.5),
+    p99Ms: percentile("wholeMs", 0.99),
+    firstByteMs: percentile("firstByteMs", 0.99),
+    loopHeldMs: tenths(loop.max / 1e6),
+    firstMs: tenths(first?.wholeMs ?? 0),
+    bytes,
+  };
 }
 async function measureAll(routes: readonly Route[]): Promise<Record<string, Measured>> {
   const measured: Record<string, Measured> = {};
   for (const route of routes) {
     const one = await measure(route);
     measured[route.name] = one;
-    say(`${route.name}: p50 ${one.p50Ms} ms, p99 ${one.p99Ms} ms, first ${one.firstMs} ms, ${one.bytes} bytes`);
+    say(
+      `${route.name}: p50 ${one.p50Ms} ms, p99 ${one.p99Ms} ms, first byte ${one.firstByteMs} ms, others held ${one.loopHeldMs} ms, first ${one.firstMs} ms, ${one.bytes} bytes`,
+    );
   }
   return measured;
 }
@@ -267,51 +300,60 @@ async function missing(all: readonly Route[]): Promise<void> {
   if (left.some((path) => path !== "/v1/events")) throw new Error(`not asked: ${left.join(", ")}`);
 }
 
-const routes = [...readingRoutes({ some, run }), ...(await writingRoutes({ ask, wallet, tokenOf }))];
+const routes = [...readingRoutes({ some, farm, run }), ...(await writingRoutes({ ask, wallet, tokenOf }))];
 await missing(routes);
 const quiet = await measureAll(routes);
 
 say(`the same while ${CREDITED_PER_S} jobs a second are credited`);
-let credited = 0;
-let crediting = true;
-const pace = (async () => {
+/** Credits jobs for as long as `work` takes, and says how many a second. */
+async function whileCrediting<T>(work: () => Promise<T>): Promise<readonly [T, jobsPerSecond: number]> {
+  let credited = 0;
+  let crediting = true;
   const fromMs = performance.now();
-  const open = new Set<Promise<unknown>>();
-  while (crediting) {
-    while (credited < ((performance.now() - fromMs) / 1_000) * CREDITED_PER_S) {
-      const one = store.credit(benchCredit(some(credited), credited++)).finally(() => open.delete(one));
-      open.add(one);
+  const pace = (async () => {
+    const open = new Set<Promise<unknown>>();
+    while (crediting) {
+      while (credited < ((performance.now() - fromMs) / 1_000) * CREDITED_PER_S) {
+        const one = store.credit(benchCredit(some(credited), credited++)).finally(() => open.delete(one));
+        open.add(one);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  await Promise.all(open);
-  return Math.round(credited / ((performance.now() - fromMs) / 1_000));
-})();
-const busy = await measureAll(routes);
-crediting = false;
-const creditedPerSecond = await pace;
+    await Promise.all(open);
+  })();
+  const done = await work();
+  crediting = false;
+  await pace;
+  return [done, Math.round(credited / ((performance.now() - fromMs) / 1_000))];
+}
+const [busy, creditedPerSecond] = await whileCrediting(() => measureAll(routes));
 say(`credited ${creditedPerSecond} jobs/s meanwhile`);
 
 // The readers are in this process too: what is measured is the server's part and the readers' together, an upper bound.
 const streams = await Promise.all(
   Array.from(
     { length: STREAMS },
-    () =>
+    (_, i) =>
       new Promise<http.IncomingMessage>((resolve, reject) => {
-        http.get(`${api.url}/v1/events`, (answer) => resolve(answer.resume())).on("error", reject);
+        const path = i % 2 === 0 ? "/v1/events" : `/v1/events?worker=${some(i)}`;
+        http.get(`${api.url}${path}`, (answer) => resolve(answer.resume())).on("error", reject);
       }),
   ),
 );
-const before = process.cpuUsage();
-const streamsFromMs = performance.now();
-for (let i = 0; i < STREAM_SECONDS * 2; i++) {
-  await store.append([{ type: "rig.left", worker: address(i), rig: "rig1", data: {} }]);
-  await new Promise((resolve) => setTimeout(resolve, 500));
-}
-const used = process.cpuUsage(before);
-const streamCores = (used.user + used.system) / 1_000 / (performance.now() - streamsFromMs);
-say(`${STREAMS} event streams: ${streamCores.toFixed(2)} cores, readers included`);
+/** What crediting costs is in it too: it is told beside it, without readers. */
+const coresFor = async (seconds: number): Promise<number> => {
+  const before = process.cpuUsage();
+  const fromMs = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
+  const used = process.cpuUsage(before);
+  return Math.round((used.user + used.system) / 10 / (performance.now() - fromMs)) / 100;
+};
+const [coresWithReaders, creditedToStreams] = await whileCrediting(() => coresFor(STREAM_SECONDS));
 for (const one of streams) one.destroy();
+const [coresWithout] = await whileCrediting(() => coresFor(STREAM_SECONDS));
+say(
+  `${STREAMS} event streams, half of them of one worker, at ${creditedToStreams} jobs/s: ${coresWithReaders} cores, readers and crediting included; ${coresWithout} without streams`,
+);
 
 const sizes = (
   await client.query<{ name: string; bytes: string; rows: string }>(
@@ -334,7 +376,8 @@ const results = {
     loadAverage: os.loadavg().map((one) => Math.round(one * 10) / 10),
   },
   seeded: {
-    rigs: rigCount,
+    rigs: rigs.size,
+    rigsOfTheFarm: FARM_RIGS,
     workers: workerCount,
     days,
     jobs: jobCount,
@@ -350,7 +393,13 @@ const results = {
   },
   routes: quiet,
   routesWhileCrediting: { jobsPerSecond: creditedPerSecond, routes: busy },
-  eventStreams: { streams: STREAMS, coresWithReaders: Math.round(streamCores * 100) / 100 },
+  eventStreams: {
+    streams: STREAMS,
+    ofOneWorker: STREAMS / 2,
+    jobsPerSecond: creditedToStreams,
+    coresWithReaders,
+    coresWithout,
+  },
   sizes,
 };
 const out = new URL("results/", import.meta.url);
