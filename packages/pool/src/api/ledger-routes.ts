@@ -120,22 +120,17 @@ async function* csvLines(ledger: LedgerPort, worker: WorkerAddress, range: State
   for await (const rows of pages(ledger, worker, range)) yield rows.map(statementCsvLine).join("");
 }
 
-/** One object: the sums first, so that a reader of the rows knows what they must come to. */
+/** One object. What it comes to is summed from the very rows that it has: more are booked while it is read. */
 async function* jsonText(ledger: LedgerPort, worker: WorkerAddress, range: StatementRange): AsyncGenerator<string> {
-  const sums = await ledger.statementSums(worker, range);
+  let { openingWei: closingWei } = await ledger.statementSums(worker, range);
   const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
-  const head = {
-    worker,
-    from: iso(range.fromMs),
-    to: iso(range.toMs),
-    opening_wei: sums.openingWei.toString(),
-    closing_wei: sums.closingWei.toString(),
-  };
+  const head = { worker, from: iso(range.fromMs), to: iso(range.toMs), opening_wei: closingWei.toString() };
   yield `${JSON.stringify(head).slice(0, -1)},"rows":[`;
   let first = true;
   for await (const rows of pages(ledger, worker, range)) {
     yield rows.map((row, i) => `${first && i === 0 ? "" : ","}\n${JSON.stringify(statementJson(row))}`).join("");
+    closingWei = rows.reduce((sum, { amountWei }) => sum + amountWei, closingWei);
     first = false;
   }
-  yield "\n]}\n";
+  yield `\n],"closing_wei":"${closingWei}"}\n`;
 }

@@ -38,7 +38,22 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
   const { quorum } = options;
   const { ask, agreed, reached } = openAgreement(nodes, quorum);
   const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
-  const median = (values: bigint[]): bigint => values.sort(byValue)[Math.floor(values.length / 2)] ?? 0n;
+  /** The least that a quorum vouches for: who boasts decides nothing. */
+  const vouched = (values: bigint[]): bigint => values.sort(byValue).reverse()[quorum - 1] ?? 0n;
+
+  /** Of what a quorum says in about the same words the most: too little gas is burnt for nothing, too much is charged to somebody. */
+  function alike(values: bigint[]): bigint {
+    const sorted = values.sort(byValue);
+    const most = sorted.findLast((value, i) => {
+      const least = sorted[i - quorum + 1];
+      return least !== undefined && value * 4n <= least * 5n;
+    });
+    if (most !== undefined) return most;
+    throw new PoolError(
+      { code: "payout/no-quorum" },
+      `The RPC nodes contradict each other about the gas of a payment: ${sorted.join(", ")}.`,
+    );
+  }
 
   /** Before all that decides something: an address may lead to another chain today. */
   async function onItsChain(node: ChainNode): Promise<void> {
@@ -200,8 +215,8 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
     },
     async gasPrices() {
       const answers = await ask(async (node) => ({ base: await node.baseFee(), tip: await node.tip() }));
-      const baseWei = median(answers.map((one) => one.base));
-      const maxTipWei = median(answers.map((one) => one.tip));
+      const baseWei = vouched(answers.map((one) => one.base));
+      const maxTipWei = vouched(answers.map((one) => one.tip));
       const nowWei = baseWei + maxTipWei;
       // Twice the base fee outlasts six full blocks in a row; the unused part is not charged.
       const wanted = 2n * baseWei + maxTipWei;
@@ -209,10 +224,8 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       const maxFeeWei = limit !== undefined && wanted > limit ? limit : wanted;
       return { nowWei, maxFeeWei, maxTipWei: maxTipWei > maxFeeWei ? maxFeeWei : maxTipWei };
     },
-    // The least that a quorum vouches for.
     async balance(account) {
-      const balances = await ask((node) => node.balance(account));
-      return balances.sort(byValue).reverse()[quorum - 1] ?? 0n;
+      return vouched(await ask((node) => node.balance(account)));
     },
     async tokenBalance(token, account) {
       return wordOf(await agreed((node) => node.call(token, options.encodeBalanceOf(account))));
@@ -256,7 +269,7 @@ export function openQuorumChain(nodes: readonly ChainNode[], options: QuorumOpti
       const answers = await ask((node) => node.estimateGas(call));
       const refused = answers.flatMap((one) => ("refused" in one ? [one.refused] : []));
       const gas = answers.flatMap((one) => ("gas" in one ? [one.gas] : []));
-      if (gas.length >= quorum) return { gas: median(gas) };
+      if (gas.length >= quorum) return { gas: alike(gas) };
       // Code can show itself differently to each node: that is its own trouble, and stops nobody else's payment.
       return { refused: refused[0] ?? "no reason given", agreed: refused.length >= quorum };
     },

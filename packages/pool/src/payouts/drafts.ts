@@ -11,6 +11,8 @@ const BATCH_ROOM = 120_000n;
 const MAX_APPROVALS = 2;
 /** What a transfer may need beyond a plain one: enough for any wallet, or a token, that means well. */
 const MAX_EXTRA_GAS = 250_000n;
+/** A batch that may use more than this is halved: Ethereum takes no transaction of more than 16 777 216. */
+const MAX_TRANSACTION_GAS = 16_000_000n;
 
 /** A transaction to be, without its nonce and price. */
 export interface Draft {
@@ -141,8 +143,10 @@ async function draftBatches(
     }
   }
   const drafts: Draft[] = [];
-  for (let i = 0; i < lines.length; i += batchSize) {
-    const part = lines.slice(i, i + batchSize);
+  const parts = Array.from({ length: Math.ceil(lines.length / batchSize) }, (_, i) =>
+    lines.slice(i * batchSize, (i + 1) * batchSize),
+  );
+  for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
     const id = newId();
     const payments = part.map((line) => ({ to: line.payTo, amount: line.sendAmount }));
     const batch = batchIdOf(id);
@@ -152,6 +156,11 @@ async function draftBatches(
     if ("refused" in estimate) return waitFor(lines, `the batch cannot be paid now: ${estimate.refused}`);
     const room = asset === "eth" ? PAYEE_ROOM : 10n * PAYEE_ROOM;
     const gasLimit = (estimate.gas * 13n) / 10n + BigInt(part.length) * PAYEE_ROOM + BATCH_ROOM + room;
+    if (gasLimit > MAX_TRANSACTION_GAS && part.length > 1) {
+      const half = Math.ceil(part.length / 2);
+      parts.unshift(part.slice(0, half), part.slice(half));
+      continue;
+    }
     drafts.push({ id, kind: "batch", to: batchContract, valueWei, data, gasLimit, lines: part.map((line) => line.id) });
   }
   return { ...nothing, drafts };

@@ -257,6 +257,33 @@ describe("bad input", () => {
     expect((await pool.engine.plan({ dryRun: true })).lines.map((line) => line.worker)).toEqual([dear]);
   });
 
+  test.each(["paused", "halted"])("a payout that is %s while it is estimated is not signed then", async (how) => {
+    await using pool = await open({ rules: { method: "transfers" } });
+    const worker = await pool.owe(newWorker(), 4_100n);
+    const { chain } = pool;
+    let stopped = false;
+    const estimateGas: typeof chain.estimateGas = async (call) => {
+      if (call.to === worker && !stopped) {
+        stopped = true;
+        if (how === "paused") await engine.pause("the operator looks at something");
+        else await store.halt({ code: "payout/odd", message: "odd", atMs: 0, intent: undefined, nonce: undefined });
+      }
+      return chain.estimateGas(call);
+    };
+    const { engine, store } = pool.openEngine({ deps: { chain: { ...chain, estimateGas } } });
+    await using _store = store;
+    await pool.store[Symbol.asyncDispose]();
+    await engine.plan({ dryRun: false });
+    await engine.step();
+    await engine.step();
+    expect(stopped).toBe(true);
+    const [run] = await store.runs(1);
+    expect(run?.state).toBe("approved");
+    await engine.resume();
+    await pool.finish(engine);
+    expect(await chain.balance(worker)).toBe(4_100n);
+  });
+
   test("a payment that no node says anything about waits alone, is given back after an hour, and holds nobody", async () => {
     const clock = stoppedClock("2026-01-01T00:00:00Z");
     await using pool = await open({ clock, rules: { method: "transfers" } });

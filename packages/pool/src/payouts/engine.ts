@@ -206,8 +206,10 @@ export class PayoutEngine implements PayoutPort {
     });
   }
 
-  pause(reason: string): Promise<void> {
-    return this.#asked(() => this.#deps.store.pause(reason));
+  /** Without waiting for a step that is being made: nothing more is signed from then on. */
+  async pause(reason: string): Promise<void> {
+    await this.#deps.store.pause(reason);
+    this.#deps.wake?.();
   }
 
   resume(how: ResumeHow = {}): Promise<ResumeReport> {

@@ -315,7 +315,10 @@ export interface PayoutStore {
   ): Promise<readonly { readonly safe: WorkerAddress; readonly contract: WorkerAddress | undefined }[]>;
   /** When the last intent of this account was signed; undefined: none was. */
   lastSignedMs(chainId: number, payer: WorkerAddress): Promise<number | undefined>;
-  /** Writes intents with their first signed transactions; lines → signed, run → sending. False where lines have intents. */
+  /**
+   * Writes intents with their first signed transactions; lines → signed, run → sending. False where lines have intents, and
+   * while payouts are halted or paused: estimating and signing can take minutes in which somebody stops them.
+   */
   commitIntents(run: string, intents: readonly PayoutIntent[]): Promise<boolean>;
   /** Takes lines back before anything was signed of them. */
   dropLines(run: string, returned: Settlement["returned"], atMs: number): Promise<void>;

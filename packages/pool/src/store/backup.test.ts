@@ -79,6 +79,13 @@ describe("a backup", () => {
     expect(await again.credit(creditOf(ada, "rig1", 5n))).toBe("credited");
     const [next] = await again.events({ after: written.position, limit: 10 });
     expect(next?.position).toBe(written.position + 1n);
+    // Nobody has said yet what was paid since the first backup: a second one still asks for all of that time.
+    await writeBackup(empty.connection, join(dir, "of the restored"), "test", deps);
+    await using third = await openTestDatabase({ empty: true });
+    await restoreBackup(third.connection, join(dir, "of the restored"), deps);
+    expect(await third.query("select name, details->>'takenAt' as at from openpool.halts")).toEqual([
+      { name: RESTORED_HALT, at: written.takenAt },
+    ]);
   }, 120_000);
 
   test("of a pool at work is of one moment: all that was credited before it, and a credit with all that belongs to it", async () => {

@@ -153,9 +153,9 @@ export async function restoreBackup(
       await migrate(client, { logger }, knownMigrations, { restoring: true });
       await client.query("select openpool.guard_months()");
       await client.query("begin");
+      // A backup of books that were restored themselves, and not explained since, tells of what is older still.
       await client.query(
-        `insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4)
-         on conflict (name) do update set reason = excluded.reason, details = excluded.details, since = excluded.since`,
+        `insert into openpool.halts (name, reason, details, since) values ($1, $2, $3, $4) on conflict (name) do nothing`,
         [
           RESTORED_HALT,
           `The books are a backup of ${header.takenAt}. What was paid since then is not in them: \`openpool payouts resume\` reads it from the chain, and goes on when it can explain all of it.`,

@@ -165,6 +165,10 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
         [run],
       );
       if (rows[0]?.state !== "approved" && rows[0]?.state !== "sending") return false;
+      const { rowCount: stopped } = await client.query(
+        "select from openpool.halts union all select from openpool.payout_control where paused is not null limit 1",
+      );
+      if (stopped !== 0) return false;
       const wanted = intents.flatMap((one) => one.lines);
       const { rowCount: free } = await client.query(
         "select from openpool.payout_lines where run = $1 and id = any ($2) and state = 'planned' and intent is null for update",

@@ -195,6 +195,7 @@ export class MemoryPayoutStore implements PayoutStore {
   async commitIntents(run: string, intents: readonly PayoutIntent[]): Promise<boolean> {
     const found = this.#runs.get(run);
     if (found?.state !== "approved" && found?.state !== "sending") return false;
+    if (this.#control.halts.length > 0 || this.#control.paused !== undefined) return false;
     const lines = intents.flatMap((one) => one.lines).map((id) => this.#lines.get(id));
     if (lines.some((line) => line?.state !== "planned" || line.intent !== undefined)) return false;
     const isTaken = ({ chainId, payer, nonce }: PayoutIntent): boolean =>

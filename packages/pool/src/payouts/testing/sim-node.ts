@@ -98,7 +98,7 @@ export class SimNode implements ChainNode {
     return this.#lie() ? 10n ** 30n : this.#world.baseFee;
   }
   async tip(): Promise<bigint> {
-    return 1n;
+    return this.#lie() ? 10n ** 15n : 1n;
   }
   async balance(account: WorkerAddress): Promise<bigint> {
     const state = this.#blocks().at(-1)?.state;
@@ -124,7 +124,7 @@ export class SimNode implements ChainNode {
     // Code that fails may show it, and to some nodes only.
     return this.#world.refusing.has(payeeIn(call)) && this.#world.chance() < 0.5
       ? { refused: "bad opcode" }
-      : { gas: 21_000n };
+      : { gas: this.#lie() ? 10n ** 7n : 21_000n };
   }
   async send(raw: Hex): Promise<void> {
     this.#blocks();
