@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WhyAnswer } from "@openpool/protocol";
-import type { Browser, Locator, Page } from "playwright-core";
+import type { Browser, Locator, Page, Request, Route } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
 import { bin } from "../e2e/program.ts";
@@ -108,6 +108,24 @@ test("a page that is open shows the next credit without being asked", async () =
   const before = BigInt((await shown.getAttribute("data-wei"))!);
   await world.stream("second", 2);
   await poll(async () => BigInt((await shown.getAttribute("data-wei"))!) > before).toBe(true);
+});
+
+test("a page that nobody sees keeps no connection, and one that is seen again follows the pool again", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const isStream = (request: Request): boolean => request.url().includes("/v1/events");
+  const followed = page.waitForRequest(isStream);
+  await visit(watched, `${world.url}/w/${ADA}`);
+  await followed;
+  const turn = (to: "hidden" | "visible"): Promise<void> =>
+    page.evaluate(`Object.defineProperty(document, "visibilityState", { value: "${to}", configurable: true });
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));`);
+  const ended = page.waitForEvent("requestfailed", isStream);
+  await turn("hidden");
+  await ended;
+  const again = page.waitForRequest(isStream);
+  await turn("visible");
+  await again;
 });
 
 test("a worker without work reads why, and what it can do", async () => {
@@ -220,19 +238,39 @@ test("a mistyped address is caught in the box, with what is wrong about it", asy
   expect(await page.getByRole("alert").textContent()).toContain("needs 0x and 40 letters or digits");
 });
 
-test("when the pool does not answer, what is on the page stays, and is said to be old", async () => {
+test("when the pool does not answer, what is on the page stays, and is said to be old, also on the operator's", async () => {
   await using watched = await openPage(browser);
   const { page } = watched;
   await page.clock.install();
-  await visit(watched, `${world.url}/w/${ADA}`);
-  const amount = await page.locator(".amount-large [data-wei]").getAttribute("data-wei");
-  await page.route("**/v1/**", (route) => route.abort());
-  await page.clock.fastForward(15_000);
-  await page.getByText("The pool does not answer.").waitFor();
-  expect(await page.locator(".amount-large [data-wei]").getAttribute("data-wei")).toBe(amount);
-  await page.unroute("**/v1/**");
-  await page.clock.fastForward(6_000);
-  await page.getByText("The pool does not answer.").waitFor({ state: "detached" });
+  const silences: readonly ((route: Route) => Promise<void> | undefined)[] = [
+    (route) => route.abort(),
+    // A proxy in front of it answers for it.
+    (route) => route.fulfill({ status: 502, body: "<h1>502 Bad Gateway</h1>" }),
+    // The connection stands, and nothing comes.
+    () => undefined,
+  ];
+  for (const [url, kept] of [
+    [`${world.url}/w/${ADA}`, ".amount-large"],
+    [`${world.pool.running.adminUrl}/admin`, "main .line"],
+  ] as const) {
+    await visit(watched, url);
+    const before = await page.locator(kept).textContent();
+    expect(await page.locator("footer").textContent()).toMatch(/Updated \d+ s ago/);
+    const banner = page.getByText("The pool does not answer.");
+    const afterAWhile = async (): Promise<number> => {
+      await page.clock.fastForward(6_000);
+      return banner.count();
+    };
+    for (const silence of silences) {
+      await page.route("**", (route) =>
+        route.request().resourceType() === "fetch" ? silence(route) : route.continue(),
+      );
+      await poll(afterAWhile).toBe(1);
+      expect(await page.locator(kept).textContent()).toBe(before);
+      await page.unroute("**");
+      await poll(afterAWhile).toBe(0);
+    }
+  }
 });
 
 test("an operator drains a rig, bans its worker with a reason, and takes both back", async () => {

@@ -28,13 +28,45 @@ export class ApiProblem extends Error {
   }
 }
 
+/** The pool said no, which asking again does not change; anything else is no answer, also from who stands before a pool that is down. */
+export function isRefusal(error: unknown): error is ApiProblem {
+  return error instanceof ApiProblem && error.status < 500;
+}
+
+/** What is asked for is not there, nor will it be in five seconds. */
+export function isAbsent(error: unknown): boolean {
+  return error instanceof ApiProblem && (error.status === 404 || error.code.endsWith("/not-configured"));
+}
+
+/**
+ * How long a question may stay without an answer, in milliseconds. A connection that died says nothing, and a browser has
+ * few of them: what waits on one for ever keeps everything else of this page from being asked.
+ */
+const ANSWER_WITHIN_MS = 15_000;
+
+/** Asks, and reads the answer to its end. What changes something is waited for: nobody would know whether it was done. */
+async function ask(path: string, init: RequestInit): Promise<{ readonly response: Response; readonly text: string }> {
+  const late = new AbortController();
+  const reads = init.method === undefined || init.method === "GET";
+  const timer = reads ? setTimeout(() => late.abort(), ANSWER_WITHIN_MS) : undefined;
+  try {
+    const response = await fetch(path, {
+      ...init,
+      headers: { accept: "application/json", ...init.headers },
+      signal: AbortSignal.any([late.signal, ...(init.signal ? [init.signal] : [])]),
+    });
+    return { response, text: await response.text() };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
  * Reads JSON from the pool. Rejects with an {@link ApiProblem} when the pool refuses, with whatever `fetch` rejects with
  * when it cannot be reached. Answers are not checked against their schemas: the pages come from the same program.
  */
 export async function getJson<Answer>(path: string, init: RequestInit = {}): Promise<Answer> {
-  const response = await fetch(path, { ...init, headers: { accept: "application/json", ...init.headers } });
-  const text = await response.text();
+  const { response, text } = await ask(path, init);
   if (!response.ok) {
     const problem = readProblem(text);
     throw new ApiProblem(

@@ -1,17 +1,13 @@
-import { useIsFetching, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { Fragment, type ReactNode, useEffect, useState } from "react";
-import { ApiProblem, paths, queries } from "../api/client.ts";
-import { formatLocal, formatSpan } from "../format/time.ts";
+import { paths, queries } from "../api/client.ts";
 import { text } from "../text.tsx";
 import { Explorer } from "./explorer.ts";
+import { Banner, Stale, Updated } from "./freshness.tsx";
 import { Lookup } from "./lookup.tsx";
-import { useNow } from "./now.ts";
 import { Fence } from "./parts.tsx";
 import { reasonWords } from "./said.tsx";
-
-/** Numbers that cannot be asked anew are said to be old when they are this old, in milliseconds. */
-const STALE_AFTER_MS = 10_000;
 
 /** Fonts that come later than this change the text before the reader's eyes, in milliseconds. */
 const FONTS_WITHIN_MS = 3_000;
@@ -117,48 +113,11 @@ function Nav({ label }: { readonly label: string }): ReactNode {
   );
 }
 
-/** When the page last heard from the pool; what it could not ask anew, and since when that is old. */
-function useFreshness(): {
-  readonly updatedAt: number;
-  readonly failingSince: number | undefined;
-  readonly refused: boolean;
-} {
-  const client = useQueryClient();
-  useIsFetching(); // Draws again whenever a question was asked or answered.
-  const states = client
-    .getQueryCache()
-    .findAll({ type: "active" })
-    .map(({ state }) => state);
-  const failing = states.filter(
-    ({ error, fetchFailureReason, dataUpdatedAt }) =>
-      dataUpdatedAt > 0 &&
-      (fetchFailureReason ?? error) !== null &&
-      !((fetchFailureReason ?? error) instanceof ApiProblem),
-  );
-  return {
-    updatedAt: Math.max(0, ...states.map(({ dataUpdatedAt }) => dataUpdatedAt)),
-    failingSince: failing.length === 0 ? undefined : Math.min(...failing.map(({ dataUpdatedAt }) => dataUpdatedAt)),
-    refused: states.some(({ error }) => error instanceof ApiProblem && error.status === 429),
-  };
-}
-
 function Banners(): ReactNode {
-  const now = useNow();
   const { data: pool } = useQuery(queries.pool());
-  const { failingSince, refused } = useFreshness();
-  const stale = failingSince !== undefined && now - failingSince > STALE_AFTER_MS;
   return (
     <div role="status">
-      {stale && (
-        <Banner tone="text-warn" title={text.stale.title}>
-          {text.stale.since(formatLocal(failingSince, "clock"), formatSpan(now - failingSince))}
-        </Banner>
-      )}
-      {refused && !stale && (
-        <Banner tone="text-warn" title={text.stale.refusedTitle}>
-          {text.stale.refused}
-        </Banner>
-      )}
+      <Stale />
       {pool !== undefined && pool.status.health !== "ok" && (
         <Banner tone={pool.status.health === "down" ? "text-bad" : "text-warn"} title={text.health[pool.status.health]}>
           {pool.status.reasons.map((reason) => (
@@ -174,23 +133,6 @@ function Banners(): ReactNode {
       )}
     </div>
   );
-}
-
-function Banner(props: { readonly tone: string; readonly title: string; readonly children: ReactNode }): ReactNode {
-  return (
-    <div className="banner">
-      <div className="wrap">
-        <b className={props.tone}>{props.title}</b>
-        <span>{props.children}</span>
-      </div>
-    </div>
-  );
-}
-
-function Updated(): ReactNode {
-  const now = useNow();
-  const { updatedAt } = useFreshness();
-  return <span>{updatedAt === 0 ? text.loading : text.footer.updated(formatSpan(now - updatedAt))}</span>;
 }
 
 const THEMES = ["auto", "light", "dark"] as const;

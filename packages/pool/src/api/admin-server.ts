@@ -16,6 +16,7 @@ import { addSchemesRoutes } from "./schemes-routes.ts";
 import { payoutRoutes } from "./payout-routes.ts";
 import { addressSchema } from "./route-tools.ts";
 import { type HttpHandler, openHttpHandler } from "./http-handler.ts";
+import { isUnavailable } from "./public/context.ts";
 import { findDashboard } from "./public/dashboard-dir.ts";
 import type { AdminPort } from "./types.ts";
 
@@ -153,7 +154,8 @@ function routes(app: FastifyInstance<Server>, port: AdminPort, closing: AbortSig
     if (error instanceof PoolError) {
       const code = String(error.info.code);
       const message = error.message.replace(/^\[[^\]]*\] /, "");
-      return refuse(reply, /\/(unknown|not-found|no-such)/.test(code) ? 404 : 422, code, message);
+      const status = isUnavailable(error) ? 503 : /\/(unknown|not-found|no-such)/.test(code) ? 404 : 422;
+      return refuse(reply, status, code, message);
     }
     // Fastify's own refusals (body too large, not JSON) carry their status.
     const status =

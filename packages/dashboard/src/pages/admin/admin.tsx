@@ -6,6 +6,7 @@ import { ApiProblem } from "../../api/client.ts";
 import { text } from "../../text.tsx";
 import { CopyButton } from "../../ui/address.tsx";
 import { Explorer } from "../../ui/explorer.ts";
+import { Stale, Updated } from "../../ui/freshness.tsx";
 import { Command, Fence, Loaded } from "../../ui/parts.tsx";
 import { Audit } from "./audit.tsx";
 import { Credentials } from "./credentials.tsx";
@@ -36,6 +37,9 @@ export function AdminPage(): ReactNode {
           <h1 className="font-semibold">{words.title}</h1>
         </div>
       </header>
+      <div role="status">
+        <Stale />
+      </div>
       <main className="wrap">
         <Fence>
           {absent ? (
@@ -57,6 +61,11 @@ export function AdminPage(): ReactNode {
           )}
         </Fence>
       </main>
+      <footer className="wrap">
+        <div className="foot">
+          <Updated />
+        </div>
+      </footer>
     </>
   );
 }

@@ -1,14 +1,14 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { needsToken } from "../../api/admin.ts";
-import { ApiProblem } from "../../api/client.ts";
+import { isAbsent } from "../../api/client.ts";
 import { text } from "../../text.tsx";
 
 const words = text.admin;
-/** Asks again and again, unless it was refused: what is not served here will not be served in five seconds. */
+/** Asks again and again, whatever went wrong, unless it is not there. */
 export const live = {
   refetchInterval: ({ state }: { readonly state: { readonly error: Error | null } }) =>
-    state.error instanceof ApiProblem ? (false as const) : 5_000,
+    isAbsent(state.error) ? (false as const) : 5_000,
   retry: false,
 } as const;
 
