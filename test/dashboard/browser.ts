@@ -39,16 +39,19 @@ export async function openBrowser(): Promise<Browser> {
   });
 }
 
-/** @param options.trustAll believe every certificate, as those of test servers. */
+/**
+ * @param options.trustAll believe every certificate, as those of test servers.
+ * @param options.zone where its reader lives.
+ */
 export async function openPage(
   browser: Browser,
   size: { width: number; height: number } = DESK,
-  { trustAll = false } = {},
+  { trustAll = false, zone = "Europe/Berlin" } = {},
 ): Promise<WatchedPage> {
   const context = await browser.newContext({
     viewport: size,
     colorScheme: "light",
-    timezoneId: "Europe/Berlin",
+    timezoneId: zone,
     ignoreHTTPSErrors: trustAll,
   });
   const page = await context.newPage();

@@ -110,6 +110,7 @@ test("every change of an operator's can be made from its page, and stands in the
     return planned;
   };
   const first = await plan();
+  await page.locator("p[role=status]", { hasText: /^Planned: .* to 1 worker\.$/ }).waitFor();
   await audited("POST /payouts/plan", '{"dryRun":false}');
   const id = await first.getAttribute("data-run");
   await press(first, "Take back");
@@ -167,6 +168,20 @@ test("every change of an operator's can be made from its page, and stands in the
   const text = (await audit.textContent()) ?? "";
   expect([text.includes(issued), text.includes(token)]).toEqual([false, false]);
   await page.locator("[data-exception=upstream-lost]").getByText("The orchestrator lost does not have").waitFor();
+  // It goes on behind the newest of it, as long as it is.
+  const lines = await audit.locator("tbody tr").count();
+  await page.route("**/admin/v1/audit*", (route) => {
+    const url = new URL(route.request().url());
+    url.searchParams.set("limit", "5");
+    return route.continue({ url: url.href });
+  });
+  await page.reload();
+  await expect.poll(() => audit.locator("tbody tr").count(), { timeout: 20_000 }).toBe(5);
+  for (let shown = 5; shown < lines; shown += 5) {
+    await audit.getByRole("button", { name: "Show more" }).click();
+    await expect.poll(() => audit.locator("tbody tr").count(), { timeout: 20_000 }).toBe(Math.min(lines, shown + 5));
+  }
+  await audit.getByRole("button", { name: "Show more" }).waitFor({ state: "detached" });
   expect(watched.complaints).toEqual([]);
   expect(await barriers(page)).toEqual([]);
 });

@@ -1,4 +1,11 @@
-import type { EarningsAnswer, PayoutLine, PoolAnswer, Terms, WorkerPayoutsAnswer } from "@openpool/protocol";
+import type {
+  EarningsAnswer,
+  PayoutLine,
+  PoolAnswer,
+  Terms,
+  WorkerAnswer,
+  WorkerPayoutsAnswer,
+} from "@openpool/protocol";
 import type { Browser, Locator } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ADA, BOB } from "../e2e/pool.ts";
@@ -68,6 +75,8 @@ test("what comes late moves nothing on the first page", async () => {
     });
   }
   await page.goto(`${world.url}/`);
+  // Whoever waits is told so: before the first answer there is nothing to read.
+  await page.getByRole("status", { name: "Loading" }).first().waitFor();
   for (const [i, part] of parts.entries()) {
     const arrived = page.waitForResponse(part);
     open[i]?.();
@@ -103,6 +112,77 @@ test("times are the reader's own, and UTC when hovered over", async () => {
   expect(await time.getAttribute("title")).toBe(`${at!.slice(0, 19).replace("T", " ")} UTC`);
   const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", timeStyle: "short", hourCycle: "h23" });
   expect(await time.textContent()).toContain(clock.format(Date.parse(at!)));
+});
+
+test("a day is the pool's own, midnight to midnight UTC, wherever the reader is", async () => {
+  await using watched = await openPage(browser, undefined, { zone: "America/New_York" });
+  const { page } = watched;
+  await visit(watched, `${world.url}/w/${ADA}?window=30d`);
+  await page.getByText("per day (UTC), the worker's share").waitFor();
+  const plot = page.locator(".u-over");
+  const width = await plot.evaluate((one) => (one as { clientWidth: number }).clientWidth);
+  await plot.hover({ position: { x: width - 8, y: 20 } });
+  const { points } = await world.ask<EarningsAnswer>(`/v1/workers/${ADA}/earnings?window=30d`);
+  const day = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", dateStyle: "medium" });
+  await page.getByText(`${day.format(Date.parse(points.at(-1)!.at))}: `).waitFor();
+});
+
+test("a long list of devices says how much more there is, and a run in a token how much of it was paid", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const pool = await world.ask<PoolAnswer>("/v1/pool");
+  const devices = Array.from({ length: 11 }, (_, i) => ({
+    device: `Card ${i}`,
+    kind: "nvidia" as const,
+    rigs: 1,
+    count: 1,
+  }));
+  const run: PoolAnswer["lastPayouts"][number] = {
+    id: "1",
+    state: "final",
+    waitsFor: null,
+    createdAt: "2026-11-20T08:00:00.000Z",
+    finishedAt: null,
+    asset: { symbol: "USDC", token: BOB, decimals: 6 },
+    assetAmount: "52125000",
+    workers: 1,
+    totalWei: "20000000000000000",
+    paidWei: "0",
+    gasWei: null,
+    transactions: [],
+  };
+  const changed = { ...pool, live: { ...pool.live, devices }, lastPayouts: [run] };
+  await page.route("**/v1/pool", (route) => route.fulfill({ json: changed }));
+  // Its live numbers are those of the answer.
+  await page.route("**/v1/events*", (route) => route.abort());
+  await visit(watched, `${world.url}/`);
+  await page.getByText("as 52.125\u00a0USDC").waitFor();
+  const cards = page.locator("[data-device]:visible");
+  expect(await cards.count()).toBe(8);
+  await page.getByText("and 3 more kinds").click();
+  await poll(() => cards.count()).toBe(11);
+});
+
+test("rigs are counted by how they are, and what keeps work from one comes before its work", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  const worker = await world.ask<WorkerAnswer>(`/v1/workers/${ADA}`);
+  const [rig] = worker.rigs;
+  if (rig === undefined) throw new Error("no rig");
+  const one = (name: string, changed: Partial<typeof rig>) => ({ ...rig, rig: name, streams: 0, ...changed });
+  const rigs = [
+    one("a", { streams: 2 }),
+    one("b", {}),
+    one("c", { state: "draining", streams: 1 }),
+    one("d", { standing: "probation", streams: 1 }),
+    one("e", { standing: "barred" }),
+    one("f", { state: "offline" }),
+  ];
+  await page.route(`**/v1/workers/${ADA}`, (route) => route.fulfill({ json: { ...worker, rigs } }));
+  await visit(watched, `${world.url}/w/${ADA}`);
+  await page
+    .getByText("6 rigs · 1 working · 1 ready · 1 draining · 1 on probation · 1 barred · 1 offline", { exact: true })
+    .waitFor();
 });
 
 test("the first page answers what is going on now, who does it with what, and what it pays", async () => {
@@ -256,13 +336,16 @@ test("a page and its charts need no style or script that a security policy would
   expect(inline).toBe(0);
 });
 
-test("the keyboard reaches everything: skip link, look-up by slash, tables sorted by a button", async () => {
+test("the keyboard reaches everything: skip link, look-up by Ctrl and K, tables sorted by a button", async () => {
   await using watched = await openPage(browser);
   const { page } = watched;
   await visit(watched, `${world.url}/workers`);
   await page.keyboard.press("Tab");
   expect(await page.evaluate("document.activeElement.className")).toBe("skip");
+  // One key alone does nothing: whoever speaks to a computer, or brushes a key, stays.
   await page.keyboard.press("/");
+  expect(await page.evaluate("document.activeElement.className")).toBe("skip");
+  await page.keyboard.press("Control+k");
   await page.keyboard.type(`${BOB}.k8s-07`);
   await page.keyboard.press("Enter");
   await page.waitForURL(`**/w/${BOB}/k8s-07`);

@@ -99,6 +99,7 @@ export const text = {
     small: "Address or rig",
     large: "Your payout address, or address.rig",
     go: "Look up",
+    key: { apple: "⌘ K", other: "Ctrl K" },
     fix: "Type it into the box above: 0x and 40 letters or digits, as your wallet shows it, and .name behind it for one rig.",
     problems: {
       empty: "Type a payout address: 0x and 40 letters or digits.",
@@ -170,6 +171,7 @@ export const text = {
     noGpus: "No rig that is online says that it has one; unmodified software does not say what it runs on.",
     noGpusNoRigs: "None, since no rig is connected.",
     deviceCount: (n: number, rigs: number) => `${n} in ${count(rigs, "rig", "rigs")}`,
+    moreDevices: (n: number) => `and ${count(n, "more kind", "more kinds")}`,
     payouts: "Last payouts",
     allPayouts: "All payouts",
   },
@@ -342,7 +344,7 @@ export const text = {
     note: {
       minute: "per minute, the worker's share",
       hour: "per hour, the worker's share",
-      day: "per day, the worker's share",
+      day: "per day (UTC), the worker's share",
     },
     none: (window: string) => `Nothing in the last ${window}.`,
     noneAction: "The reasons are under “Why this much work”; a longer time span may show more.",
@@ -372,9 +374,14 @@ export const text = {
     alerts: "Subscribe to alerts",
     settings: "Settings",
     rigs: (n: number) => count(n, "rig", "rigs"),
-    working: (n: number) => `${n} working`,
-    ready: (n: number) => `${n} ready`,
-    offline: (n: number) => `${n} offline`,
+    inCondition: {
+      working: (n: number) => `${n} working`,
+      ready: (n: number) => `${n} ready`,
+      draining: (n: number) => `${n} draining`,
+      probation: (n: number) => `${n} on probation`,
+      barred: (n: number) => `${n} barred`,
+      offline: (n: number) => `${n} offline`,
+    },
     banned: (why: string) => `The operator does not let this address work here: ${why}`,
     strangerLine: "Nobody has worked here with this address yet.",
     strangerAction:
@@ -447,9 +454,10 @@ export const text = {
     claims: "Claimed and measured",
     measured: "Measured by the pool",
     claimed: "Claimed by the rig",
+    claimsSince: "Since it first came:",
     claimsSentence: (differed: number, lied: number) =>
       differed === 0
-        ? "Every claim fits what was measured. Only what is measured is paid."
+        ? "every claim fits what was measured. Only what is measured is paid."
         : `${count(differed, "result", "results")} differed${lied > 0 ? `, ${lied} grossly: that costs trust` : ""}. Only what is measured is paid.`,
     preflight: "Self-test",
     noPreflight: "This rig's software does not report one. Ours does, when it starts.",
@@ -555,7 +563,10 @@ export const text = {
     hardware: "What the operator asks for:",
     calculator: {
       title: "What it earns",
-      note: "at this pool's price and terms",
+      note: (window: "24h" | "7d" | "30d" | undefined) =>
+        window === undefined
+          ? "at this pool's price and terms"
+          : `at what was charged for a pixel in the last ${text.window[window]}, and this pool's terms`,
       streams: "Streams at once",
       hours: "Hours a day",
       fps: "Frames a second",
@@ -563,6 +574,7 @@ export const text = {
       perDay: "a day",
       month: (eth: ReactNode) => <>{eth} in 30 days.</>,
       honest: "Only if so many streams come: nobody can promise work.",
+      priceMoves: "Orchestrators that the pool works for may say other prices.",
       none: (scheme: string) =>
         `Under the scheme ${scheme} what a stream earns does not follow from its pixels and the price alone, so there is nothing honest to compute here. The terms say how an amount comes about, and the pages of the workers what they earn.`,
     },
@@ -666,6 +678,11 @@ export const text = {
     wouldPay: (workers: number, eth: ReactNode) => (
       <>
         It would pay {eth} to {count(workers, "worker", "workers")}.
+      </>
+    ),
+    planned: (workers: number, eth: ReactNode) => (
+      <>
+        Planned: {eth} to {count(workers, "worker", "workers")}.
       </>
     ),
     paysNobody: (waiting: number) =>

@@ -1,5 +1,5 @@
 import type { AdminDisk, AdminGateways, AdminOverview, AuditAnswer } from "@openpool/protocol";
-import { ApiProblem, getJson } from "./client.ts";
+import { ApiProblem, getJson, withQuery } from "./client.ts";
 
 const KEY = "openpool-admin-token";
 
@@ -137,7 +137,7 @@ async function call<Answer>(method: string, path: string, body?: unknown): Promi
 export const admin = {
   status: () => call<AdminStatus>("GET", "/status"),
   overview: () => call<AdminOverview>("GET", "/admin/v1/overview"),
-  audit: () => call<AuditAnswer>("GET", "/admin/v1/audit"),
+  audit: (cursor: string | undefined) => call<AuditAnswer>("GET", withQuery("/admin/v1/audit", { cursor })),
   gateways: () => call<AdminGateways>("GET", "/admin/v1/gateways"),
   disk: () => call<AdminDisk>("GET", "/admin/v1/disk"),
   terms: () => call<{ readonly current: number; readonly versions: readonly AdminTerms[] }>("GET", "/terms"),

@@ -38,7 +38,7 @@ function formatter(kind: "day" | "date" | "time" | "clock", timeZone: string | u
   return format;
 }
 
-/** The reader's own time: `Mon, 17 Nov, 18:02` (`day`), `17 Nov 2025` (`date`), `18:02` (`time`), `18:02:11` (`clock`). */
+/** In the reader's own time unless a zone is named: `Mon, 17 Nov, 18:02` (`day`), `17 Nov 2025` (`date`), `18:02` (`time`), `18:02:11` (`clock`). */
 export function formatLocal(at: number, kind: "day" | "date" | "time" | "clock" = "day", timeZone?: string): string {
   return formatter(kind, timeZone)
     .format(at)

@@ -313,22 +313,35 @@ function DeviceList(props: {
   readonly devices: PoolAnswer["live"]["devices"];
   readonly none?: string;
 }): ReactNode {
+  const rest = props.devices.slice(DEVICES_SHOWN);
   return (
     <div>
       <h3 className="mb-2 small font-semibold">
         {props.title} <span className="font-normal text-soft">{props.note}</span>
       </h3>
       {props.devices.length === 0 && <p className="small text-soft">{props.none}</p>}
-      <ul className="grid gap-1 small">
-        {props.devices.slice(0, DEVICES_SHOWN).map(({ device, rigs, count }) => (
-          <li key={device} className="flex justify-between gap-4" data-device={device}>
-            <Link to="/workers" search={{ device }} className="plain wrap-anywhere hover:underline">
-              {device}
-            </Link>
-            <span className="whitespace-nowrap text-soft">{text.homePage.deviceCount(count, rigs)}</span>
-          </li>
-        ))}
-      </ul>
+      <DeviceLines devices={props.devices.slice(0, DEVICES_SHOWN)} />
+      {rest.length > 0 && (
+        <details className="mt-1 small">
+          <summary className="mb-1 cursor-pointer text-soft">{text.homePage.moreDevices(rest.length)}</summary>
+          <DeviceLines devices={rest} />
+        </details>
+      )}
     </div>
+  );
+}
+
+function DeviceLines({ devices }: { readonly devices: PoolAnswer["live"]["devices"] }): ReactNode {
+  return (
+    <ul className="grid gap-1 small">
+      {devices.map(({ device, rigs, count }) => (
+        <li key={device} className="flex justify-between gap-4" data-device={device}>
+          <Link to="/workers" search={{ device }} className="plain wrap-anywhere hover:underline">
+            {device}
+          </Link>
+          <span className="whitespace-nowrap text-soft">{text.homePage.deviceCount(count, rigs)}</span>
+        </li>
+      ))}
+    </ul>
   );
 }

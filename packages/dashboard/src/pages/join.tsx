@@ -5,7 +5,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
 import { paths, queries } from "../api/client.ts";
 import { useLive } from "../api/live.ts";
-import { earnedPerDayWei, type Ladder, LADDERS, type Workload } from "../join/calculator.ts";
+import { earnedPerDayWei, type Ladder, LADDERS, workPrice, type Workload } from "../join/calculator.ts";
 import { checkCommand, DEFAULT_RIG_NAME, type JoinCase, joinCommands, poolHost } from "../join/commands.ts";
 import { text } from "../text.tsx";
 import { CopyButton } from "../ui/address.tsx";
@@ -309,10 +309,7 @@ function Steps({
 
 function Calculator({ pool }: { readonly pool: PoolAnswer }): ReactNode {
   const [work, setWork] = useState<Workload>({ ladder: "usual", fps: 30, streams: 4, hours: 12 });
-  const price = {
-    pricePerUnitWei: BigInt(pool.price.pricePerUnitWei),
-    pixelsPerUnit: BigInt(pool.price.pixelsPerUnit),
-  };
+  const price = workPrice(pool);
   const perDay = earnedPerDayWei(work, price, pool.terms.commissionPpm);
   const number = (name: "streams" | "hours" | "fps", most: number): ReactNode => (
     <label className="grid gap-1.5">
@@ -331,7 +328,7 @@ function Calculator({ pool }: { readonly pool: PoolAnswer }): ReactNode {
     </label>
   );
   return (
-    <Section bare title={text.join.calculator.title} note={text.join.calculator.note}>
+    <Section bare title={text.join.calculator.title} note={text.join.calculator.note(price.window)}>
       <div className="grid grid-cols-2 gap-3 sm:grid-cols-[1fr_1fr_1fr_1.7fr]">
         {number("streams", 1000)}
         {number("hours", 24)}
@@ -360,6 +357,7 @@ function Calculator({ pool }: { readonly pool: PoolAnswer }): ReactNode {
       </p>
       <p className="mt-1 small text-soft">
         {text.join.calculator.month(<Eth wei={(perDay * 30n).toString()} unit />)} {text.join.calculator.honest}
+        {pool.terms.priceSource === "upstream" && ` ${text.join.calculator.priceMoves}`}
       </p>
     </Section>
   );

@@ -8,7 +8,7 @@ import { text } from "../text.tsx";
 import { TxLink } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
-import { Empty, Loaded, Section } from "../ui/parts.tsx";
+import { Empty, Loaded, More, Section } from "../ui/parts.tsx";
 import { LineTable, PayoutState } from "../ui/payout-columns.tsx";
 import { Worded } from "../ui/said.tsx";
 import { When } from "../ui/time.tsx";
@@ -45,11 +45,7 @@ export function PayoutRunPage(): ReactNode {
           }}
         </Loaded>
       )}
-      {answer.hasNextPage && (
-        <button type="button" className="button quiet mt-4" onClick={() => void answer.fetchNextPage()}>
-          {text.more}
-        </button>
-      )}
+      <More of={answer} />
     </>
   );
 }

@@ -8,7 +8,7 @@ import { text } from "../text.tsx";
 import { Hex } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
-import { Empty, Loaded, Raw, Section } from "../ui/parts.tsx";
+import { Empty, Loaded, More, Raw, Section } from "../ui/parts.tsx";
 import { RunTable } from "../ui/payout-columns.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Until, When } from "../ui/time.tsx";
@@ -102,11 +102,7 @@ export function PayoutsPage(): ReactNode {
             );
           }}
         </Loaded>
-        {runs.hasNextPage && (
-          <button type="button" className="button quiet mt-4" onClick={() => void runs.fetchNextPage()}>
-            {text.more}
-          </button>
-        )}
+        <More of={runs} />
       </Section>
       <Section title={text.terms.title}>
         <Loaded of={pool}>

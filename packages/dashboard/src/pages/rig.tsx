@@ -265,9 +265,12 @@ function Claims({ rig }: { readonly rig: RigAnswer }): ReactNode {
         <dt>{text.rig.claimed}</dt>
         <dd title={claimedPixels24h}>{text.pixels(formatCount(BigInt(claimedPixels24h)))}</dd>
       </dl>
-      <p className={`mt-3 small ${lied > 0 ? "text-bad" : differed > 0 ? "text-warn" : "text-soft"}`}>
-        {text.rig.claimsSentence(differed, lied)}
-      </p>
+      {/* Of a rig that is not remembered any more nobody knows it. */}
+      {rig.standing !== null && (
+        <p className={`mt-3 small ${lied > 0 ? "text-bad" : differed > 0 ? "text-warn" : "text-soft"}`}>
+          {text.rig.claimsSince} {text.rig.claimsSentence(differed, lied)}
+        </p>
+      )}
     </Section>
   );
 }

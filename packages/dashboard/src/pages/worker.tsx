@@ -2,7 +2,7 @@ import type { PoolAnswer, RigSummary, WhyAnswer, WorkerAnswer, WorkerPayoutsAnsw
 import { isAddressProblem, parseAddress } from "@openpool/protocol";
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import type { ReactNode } from "react";
+import { Fragment, type ReactNode } from "react";
 import { getJson, paths, queries } from "../api/client.ts";
 import { useLive } from "../api/live.ts";
 import { shortHex } from "../format/address.ts";
@@ -14,7 +14,7 @@ import { columnDigits, Eth } from "../ui/amount.tsx";
 import { Earnings } from "../ui/earnings.tsx";
 import { Jobs } from "../ui/jobs.tsx";
 import { useExplorer } from "../ui/explorer.ts";
-import { Empty, Loaded, MoneyBar, Raw, Section } from "../ui/parts.tsx";
+import { type Condition, conditionOf, Empty, Loaded, MoneyBar, More, Raw, Section } from "../ui/parts.tsx";
 import { LineTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
 import { type Column, Table } from "../ui/table.tsx";
@@ -25,6 +25,14 @@ import { Decisions, Funnel, Reasons } from "../ui/why.tsx";
 import { DEFAULT_WINDOW } from "../windows.ts";
 
 const route = getRouteApi("/public/w/$address");
+
+const CONDITIONS = ["working", "ready", "draining", "probation", "barred", "offline"] as const;
+const TONES: Readonly<Partial<Record<Condition, string>>> = {
+  working: "text-good",
+  draining: "text-warn",
+  probation: "text-warn",
+  barred: "text-bad",
+};
 
 /** What a worker came for: is my rig working, what did I earn, when am I paid, why do I get this much work. */
 export function WorkerPage(): ReactNode {
@@ -116,19 +124,19 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
 
 function RigCount({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
   if (!worker.known) return <span className="text-soft">{text.worker.unknown}</span>;
-  const online = worker.rigs.filter((rig) => rig.state !== "offline").length;
-  const working = worker.rigs.filter((rig) => rig.streams > 0).length;
   return (
     <span className="text-soft">
       {text.worker.rigs(worker.rigs.length)}
-      {working > 0 && (
-        <>
-          {" · "}
-          <span className="text-good">{text.worker.working(working)}</span>
-        </>
-      )}
-      {online - working > 0 && <> · {text.worker.ready(online - working)}</>}
-      {online < worker.rigs.length && <> · {text.worker.offline(worker.rigs.length - online)}</>}
+      {CONDITIONS.map((condition) => {
+        const rigs = worker.rigs.filter((rig) => conditionOf(rig) === condition).length;
+        if (rigs === 0) return null;
+        return (
+          <Fragment key={condition}>
+            {" · "}
+            <span className={TONES[condition]}>{text.worker.inCondition[condition](rigs)}</span>
+          </Fragment>
+        );
+      })}
     </span>
   );
 }
@@ -381,11 +389,7 @@ function Payouts({ of }: { readonly of: WorkerAnswer }): ReactNode {
           );
         }}
       </Loaded>
-      {payouts.hasNextPage && (
-        <button type="button" className="button quiet mt-4" onClick={() => void payouts.fetchNextPage()}>
-          {text.more}
-        </button>
-      )}
+      <More of={payouts} />
     </Section>
   );
 }

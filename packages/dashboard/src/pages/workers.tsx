@@ -4,7 +4,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { getJson, paths, queries, type RigsFilter } from "../api/client.ts";
 import { text } from "../text.tsx";
-import { Empty, Loaded, Raw } from "../ui/parts.tsx";
+import { Empty, Loaded, More, Raw } from "../ui/parts.tsx";
 import { rigColumns } from "../ui/rig-columns.tsx";
 import { type Column, Table } from "../ui/table.tsx";
 import { without } from "../without.ts";
@@ -177,16 +177,7 @@ export function WorkersPage(): ReactNode {
           return <Table rows={items} columns={columns} rowKey={(rig) => rig.name} />;
         }}
       </Loaded>
-      {rigs.hasNextPage && (
-        <button
-          type="button"
-          className="button quiet mt-4"
-          disabled={rigs.isFetchingNextPage}
-          onClick={() => void rigs.fetchNextPage()}
-        >
-          {text.more}
-        </button>
-      )}
+      <More of={rigs} />
     </>
   );
 }

@@ -15,6 +15,8 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
   const holder = useRef<HTMLDivElement>(null);
   const [hovered, setHovered] = useState<number>();
   const { points, step } = earnings;
+  // The pool's days begin at midnight UTC; hours and minutes are told in the reader's own time.
+  const zone = step === "day" ? "UTC" : undefined;
   const current = useEffectEvent(() => points);
 
   useEffect(() => {
@@ -32,6 +34,7 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
         height: CHART_HEIGHT,
         padding: [10, 0, 0, 0],
         legend: { show: false },
+        ...(zone === undefined ? {} : { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), zone) }),
         cursor: {
           y: false,
           points: { show: false },
@@ -57,7 +60,7 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
                 at > max - (max - min) / 40
                   ? ""
                   : step === "day"
-                    ? formatLocal(at * 1000, "date").replace(/ \d{4}$/, "")
+                    ? formatLocal(at * 1000, "date", zone).replace(/ \d{4}$/, "")
                     : formatLocal(at * 1000, "time"),
               ),
           },
@@ -111,7 +114,7 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
       chart.destroy();
     };
     // Drawn anew when the answer changed; answers that say the same are the same object.
-  }, [earnings, step]);
+  }, [earnings, step, zone]);
 
   const shown = hovered === undefined ? undefined : points[hovered];
   return (
@@ -121,7 +124,7 @@ export default function EarningsChart({ earnings }: { readonly earnings: Earning
         {shown === undefined
           ? text.earnings.hint(step)
           : text.earnings.point({
-              when: formatLocal(Date.parse(shown.at), step === "day" ? "date" : "day"),
+              when: formatLocal(Date.parse(shown.at), step === "day" ? "date" : "day", zone),
               eth: <Eth wei={shown.earnedWei} unit />,
               jobs: shown.jobs,
               failed: shown.failedAttempts,

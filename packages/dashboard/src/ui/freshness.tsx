@@ -56,7 +56,7 @@ export function Updated(): ReactNode {
   return <span>{updatedAt === 0 ? text.loading : text.footer.updated(formatSpan(now - updatedAt))}</span>;
 }
 
-/** A line above the page, for all of it. */
+/** A line above or below the page, for all of it. */
 export function Banner(props: {
   readonly tone: string;
   readonly title: string;

@@ -3,7 +3,12 @@ import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } fr
 import { readLookup } from "../format/address.ts";
 import { text } from "../text.tsx";
 
-/** The look-up box: an address or a rig, and there it is. `/` puts the cursor into the one at the top of every page. */
+const APPLE = /^(?:Mac|iP)/.test(navigator.platform);
+
+/**
+ * The look-up box: an address or a rig, and there it is. Ctrl K puts the cursor into the one at the top of every page: with
+ * another key held, so that nobody who speaks to a computer, or brushes a key, is taken there.
+ */
 export function Lookup({ large = false }: { readonly large?: boolean }): ReactNode {
   const navigate = useNavigate();
   const input = useRef<HTMLInputElement>(null);
@@ -14,9 +19,8 @@ export function Lookup({ large = false }: { readonly large?: boolean }): ReactNo
   useEffect(() => {
     if (large) return;
     const onKey = (event: KeyboardEvent): void => {
-      const target = event.target;
-      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (target instanceof HTMLElement && /^(?:INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
+      if (event.key.toLowerCase() !== "k" || event.altKey || event.shiftKey) return;
+      if (!(APPLE ? event.metaKey && !event.ctrlKey : event.ctrlKey && !event.metaKey)) return;
       event.preventDefault();
       input.current?.focus();
     };
@@ -47,6 +51,7 @@ export function Lookup({ large = false }: { readonly large?: boolean }): ReactNo
         setProblem(undefined);
       }}
       aria-label={text.lookup.label}
+      aria-keyshortcuts={large ? undefined : APPLE ? "Meta+K" : "Control+K"}
       aria-invalid={problem !== undefined}
       aria-describedby={problem === undefined ? undefined : id}
       placeholder={large ? text.lookup.large : text.lookup.small}
@@ -77,7 +82,7 @@ export function Lookup({ large = false }: { readonly large?: boolean }): ReactNo
     <form role="search" aria-label={text.lookup.label} className="find" onSubmit={onSubmit}>
       {field}
       <span className="key" aria-hidden="true">
-        /
+        {text.lookup.key[APPLE ? "apple" : "other"]}
       </span>
       {complaint}
     </form>

@@ -100,6 +100,28 @@ export function Loaded<Answer>(props: {
   );
 }
 
+/** Goes on where a list ended. */
+export function More(props: {
+  readonly of: {
+    readonly hasNextPage: boolean;
+    readonly isFetchingNextPage: boolean;
+    readonly fetchNextPage: () => unknown;
+  };
+}): ReactNode {
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = props.of;
+  if (!hasNextPage) return null;
+  return (
+    <button
+      type="button"
+      className="button quiet mt-4"
+      disabled={isFetchingNextPage}
+      onClick={() => void fetchNextPage()}
+    >
+      {text.more}
+    </button>
+  );
+}
+
 /** A page that broke says so and offers the way out, instead of a white screen. */
 export class Fence extends Component<{ readonly children: ReactNode }, { readonly broken: boolean }> {
   override state = { broken: false };
@@ -118,17 +140,29 @@ export class Fence extends Component<{ readonly children: ReactNode }, { readonl
 
 /** The state of a rig: a word and a mark, never a colour alone. */
 export function StateBadge({ rig }: { readonly rig: Pick<RigSummary, "state" | "standing" | "streams"> }): ReactNode {
-  const { kind, word } = stateOf(rig);
-  return <span className={`state ${kind}`}>{word}</span>;
+  const condition = conditionOf(rig);
+  const word = condition === "working" ? text.streams(rig.streams) : text.state[condition];
+  return <span className={`state ${MARKS[condition]}`}>{word}</span>;
 }
 
-function stateOf(rig: Pick<RigSummary, "state" | "standing" | "streams">): { kind: string; word: string } {
-  if (rig.state === "offline") return { kind: "off", word: text.state.offline };
-  if (rig.standing === "barred") return { kind: "bad", word: text.state.barred };
-  if (rig.state === "draining") return { kind: "warn", word: text.state.draining };
-  if (rig.standing === "probation") return { kind: "warn", word: text.state.probation };
-  if (rig.streams > 0) return { kind: "", word: text.streams(rig.streams) };
-  return { kind: "idle", word: text.state.ready };
+const MARKS = {
+  working: "",
+  ready: "idle",
+  draining: "warn",
+  probation: "warn",
+  barred: "bad",
+  offline: "off",
+} as const;
+
+/** How a rig is, in one word: what keeps work from it comes before what it does. */
+export type Condition = keyof typeof MARKS;
+
+export function conditionOf(rig: Pick<RigSummary, "state" | "standing" | "streams">): Condition {
+  if (rig.state === "offline") return "offline";
+  if (rig.standing === "barred") return "barred";
+  if (rig.state === "draining") return "draining";
+  if (rig.standing === "probation") return "probation";
+  return rig.streams > 0 ? "working" : "ready";
 }
 
 /** A line of the last 24 hours. Decoration: the numbers beside it say the same. */

@@ -69,7 +69,16 @@ export function RunTable(props: { readonly runs: readonly PayoutRun[] }): ReactN
       className: "num text-soft hide-s",
       cell: (run) => <Eth wei={run.gasWei} digits={gasDigits} />,
     },
-    { head: text.eth, className: "num", cell: (run) => <Eth wei={run.totalWei} digits={digits} /> },
+    {
+      head: text.eth,
+      className: "num",
+      cell: (run) => (
+        <>
+          <Eth wei={run.totalWei} digits={digits} />
+          <PaidAs of={run} />
+        </>
+      ),
+    },
   ];
   return <Table rows={props.runs} columns={columns} rowKey={(run) => run.id} />;
 }
@@ -90,10 +99,14 @@ function ThenWorth({ line: { fiat } }: { readonly line: PayoutLine }): ReactNode
 }
 
 /** What is transferred where that is no ETH: `12.5 USDC`, to the last digit; in its smallest unit where its digits are not known. */
-function tokenAmount({ asset: { symbol, decimals }, assetAmount }: PayoutLine): string {
-  return decimals === null
-    ? text.payouts.smallestUnits(assetAmount, symbol)
-    : `${formatUnits(BigInt(assetAmount), decimals)}\u00a0${symbol}`;
+function PaidAs({ of: { asset, assetAmount } }: { readonly of: Pick<PayoutRun, "asset" | "assetAmount"> }): ReactNode {
+  if (asset.token === null || assetAmount === null) return null;
+  const { symbol, decimals } = asset;
+  const amount =
+    decimals === null
+      ? text.payouts.smallestUnits(assetAmount, symbol)
+      : `${formatUnits(BigInt(assetAmount), decimals)}\u00a0${symbol}`;
+  return <span className="sub">{text.payouts.paidAs(amount)}</span>;
 }
 
 /** Lines of payouts: `of` one worker, with the run of each, or of one run, with the worker of each. */
@@ -151,7 +164,7 @@ export function LineTable(props: { readonly lines: readonly PayoutLine[]; readon
       cell: (line) => (
         <>
           <Eth wei={line.amountWei} digits={digits} />
-          {line.asset.token !== null && <span className="sub">{text.payouts.paidAs(tokenAmount(line))}</span>}
+          <PaidAs of={line} />
         </>
       ),
     },

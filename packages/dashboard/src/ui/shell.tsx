@@ -6,7 +6,7 @@ import { text } from "../text.tsx";
 import { Explorer } from "./explorer.ts";
 import { Banner, Stale, Updated } from "./freshness.tsx";
 import { Lookup } from "./lookup.tsx";
-import { Fence } from "./parts.tsx";
+import { Fence, Skeleton } from "./parts.tsx";
 import { reasonWords } from "./said.tsx";
 
 /** Fonts that come later than this change the text before the reader's eyes, in milliseconds. */
@@ -54,12 +54,20 @@ export function Shell(): ReactNode {
       <div className="nav-phone">
         <Nav label={text.nav.label} />
       </div>
-      <Banners />
-      <main className={waiting ? "wrap waiting" : "wrap"} id="main" tabIndex={-1}>
-        <Fence key={path}>
-          <Outlet />
-        </Fence>
-      </main>
+      <Notice />
+      <div className="relative">
+        {waiting && (
+          // Over the page, which is there already and not to be seen: as it goes, nothing moves.
+          <div className="wrap absolute inset-x-0 top-11">
+            <Skeleton lines={6} height={34} />
+          </div>
+        )}
+        <main className={waiting ? "wrap waiting" : "wrap"} id="main" tabIndex={-1}>
+          <Fence key={path}>
+            <Outlet />
+          </Fence>
+        </main>
+      </div>
       <footer className="wrap">
         <div className="foot">
           <Updated />
@@ -74,6 +82,7 @@ export function Shell(): ReactNode {
           <ThemeChoice />
         </div>
       </footer>
+      <Warnings />
     </Explorer>
   );
 }
@@ -113,10 +122,22 @@ function Nav({ label }: { readonly label: string }): ReactNode {
   );
 }
 
-function Banners(): ReactNode {
+/** What the operator wants everybody to read. It comes with the first answer and stays. */
+function Notice(): ReactNode {
+  const { data: pool } = useQuery(queries.pool());
+  if (pool === undefined || pool.identity.notice === null) return null;
+  return (
+    <Banner tone="" title={text.notice}>
+      {pool.identity.notice}
+    </Banner>
+  );
+}
+
+/** What is wrong now. It comes and goes, so it stands below the page, at the lower edge of what is seen: nothing moves. */
+function Warnings(): ReactNode {
   const { data: pool } = useQuery(queries.pool());
   return (
-    <div role="status">
+    <div role="status" className="warnings">
       <Stale />
       {pool !== undefined && pool.status.health !== "ok" && (
         <Banner tone={pool.status.health === "down" ? "text-bad" : "text-warn"} title={text.health[pool.status.health]}>
@@ -124,11 +145,6 @@ function Banners(): ReactNode {
             <Fragment key={reason.code}>{reasonWords(reason).sentence} </Fragment>
           ))}
           <Link to="/status">{text.health.more}</Link>
-        </Banner>
-      )}
-      {pool !== undefined && pool.identity.notice !== null && (
-        <Banner tone="" title={text.notice}>
-          {pool.identity.notice}
         </Banner>
       )}
     </div>

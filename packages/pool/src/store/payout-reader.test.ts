@@ -63,7 +63,7 @@ test("runs and a worker's payments are paged to the last one, those of one momen
   const own = (await reader.linesOfRun(run.id, 1))[0]!;
   const finalWei = 60n + (own.state === "final" ? own.amountWei : 0n);
   expect(await reader.runSums([run.id])).toEqual(
-    new Map([[run.id, { paidWei: finalWei, transactions: [hash("b"), hash("c")] }]]),
+    new Map([[run.id, { paidWei: finalWei, sendAmount: 80n + own.sendAmount, transactions: [hash("b"), hash("c")] }]]),
   );
   expect((await reader.runHead(run.id))?.lines).toBe(9);
   expect(await reader.runHead("x")).toBeUndefined();

@@ -30,6 +30,8 @@ const CATCH_UP_STEP_MS = 100;
 /** What of a run's lines and transactions is shown of the run itself. */
 export interface RunSums {
   readonly paidWei: bigint;
+  /** Of all lines together, in what the run pays in; says nothing of a run that pays in several. */
+  readonly sendAmount: bigint;
   /** Each once: the one that counts of every nonce, then those that a multisig sent. */
   readonly transactions: readonly Hex[];
 }
@@ -226,19 +228,26 @@ export class PgPayoutReader implements AsyncDisposable {
 
   /** What of each of these runs is paid for good, and by which transactions; thousands of lines are added up by the database. */
   async runSums(ids: readonly string[]): Promise<ReadonlyMap<string, RunSums>> {
-    const rows = await this.#pool.query<{ id: string; paid_wei: string; hashes: Hex[] }>(
-      `select r.id, (select coalesce(sum(l.amount_wei), 0) from openpool.payout_lines l
-           where l.run = r.id and l.state = 'final') as paid_wei,
+    const rows = await this.#pool.query<{ id: string; paid_wei: string; send_amount: string; hashes: Hex[] }>(
+      `select r.id, lines.paid_wei, lines.send_amount,
          array(select hash from (
            select coalesce(i.mined_hash, (select t.hash from openpool.payout_transactions t
                where t.intent = i.id order by t.version desc limit 1)) as hash, i.nonce
              from openpool.payout_intents i where i.run = r.id
            union all select distinct l.tx_hash, null::bigint from openpool.payout_lines l where l.run = r.id
          ) h where hash is not null group by hash order by min(nonce) nulls last, hash) as hashes
-       from unnest($1::uuid[]) as r (id)`,
+       from unnest($1::uuid[]) as r (id),
+         lateral (select coalesce(sum(l.amount_wei) filter (where l.state = 'final'), 0) as paid_wei,
+             coalesce(sum(l.send_amount), 0) as send_amount
+           from openpool.payout_lines l where l.run = r.id) as lines`,
       [ids],
     );
-    return new Map(rows.map((row) => [row.id, { paidWei: BigInt(row.paid_wei), transactions: row.hashes }]));
+    return new Map(
+      rows.map((row) => [
+        row.id,
+        { paidWei: BigInt(row.paid_wei), sendAmount: BigInt(row.send_amount), transactions: row.hashes },
+      ]),
+    );
   }
 
   /** In the order of their places; behind the one with this id. */

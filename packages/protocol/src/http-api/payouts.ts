@@ -43,6 +43,11 @@ export const payoutRunSchema = z.object({
   createdAt: timeSchema,
   finishedAt: timeSchema.nullable(),
   asset: assetSchema,
+  assetAmount: z
+    .string()
+    .regex(/^\d+$/)
+    .nullable()
+    .describe("sum of the lines, in the smallest unit of the asset; null when they are paid in several"),
   workers: countSchema,
   totalWei: weiSchema.describe("sum of the lines, worth in wei"),
   paidWei: weiSchema.describe("of it: final"),

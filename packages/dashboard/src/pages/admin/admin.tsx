@@ -37,9 +37,6 @@ export function AdminPage(): ReactNode {
           <h1 className="font-semibold">{words.title}</h1>
         </div>
       </header>
-      <div role="status">
-        <Stale />
-      </div>
       <main className="wrap">
         <Fence>
           {absent ? (
@@ -66,6 +63,9 @@ export function AdminPage(): ReactNode {
           <Updated />
         </div>
       </footer>
+      <div role="status" className="warnings">
+        <Stale />
+      </div>
     </>
   );
 }

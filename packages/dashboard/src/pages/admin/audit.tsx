@@ -1,9 +1,9 @@
 import type { AuditLine } from "@openpool/protocol";
-import { useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { admin } from "../../api/admin.ts";
 import { text } from "../../text.tsx";
-import { Empty, Loaded, Section } from "../../ui/parts.tsx";
+import { Empty, Loaded, More, Section } from "../../ui/parts.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { When } from "../../ui/time.tsx";
 import { live } from "./pieces.tsx";
@@ -26,18 +26,23 @@ const columns: readonly Column<AuditLine>[] = [
 
 /** Every change that was asked for through the admin port, by this page or by a command. */
 export function Audit(): ReactNode {
-  const audit = useQuery({ queryKey: ["admin", "audit"], queryFn: admin.audit, ...live });
+  const audit = useInfiniteQuery({
+    queryKey: ["admin", "audit"],
+    queryFn: ({ pageParam }) => admin.audit(pageParam),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (last) => last.next ?? undefined,
+    ...live,
+  });
   return (
     <Section title={words.audit} note={words.auditNote}>
       <Loaded of={audit}>
-        {({ items }) =>
-          items.length === 0 ? (
-            <Empty title={words.noAudit} />
-          ) : (
-            <Table rows={items} columns={columns} rowKey={({ position }) => position} />
-          )
-        }
+        {({ pages }) => {
+          const lines = pages.flatMap(({ items }) => items);
+          if (lines.length === 0) return <Empty title={words.noAudit} />;
+          return <Table rows={lines} columns={columns} rowKey={({ position }) => position} />;
+        }}
       </Loaded>
+      <More of={audit} />
     </Section>
   );
 }

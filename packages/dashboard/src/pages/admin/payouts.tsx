@@ -77,7 +77,10 @@ export function Payouts({ onRefused }: Refusable): ReactNode {
                   {plan.data.refused === undefined &&
                     (plan.data.run === undefined
                       ? words.paysNobody(plan.data.waiting.length)
-                      : words.wouldPay(plan.data.lines.length, <Eth wei={plan.data.run.totalWei} unit />))}
+                      : words[plan.variables ? "wouldPay" : "planned"](
+                          plan.data.lines.length,
+                          <Eth wei={plan.data.run.totalWei} unit />,
+                        ))}
                 </p>
               )}
               <Runs runs={runs} onApprove={setAsking} onCancel={(run) => cancel.mutate(run.id)} />

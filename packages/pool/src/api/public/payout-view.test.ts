@@ -68,7 +68,7 @@ function view(lines: readonly PayoutLine[], runs: readonly PayoutRun[], paused?:
       summed.push(...ids);
       const paidWei = (id: string): bigint =>
         lines.filter((one) => one.run === id && one.state === "final").reduce((sum, one) => sum + one.amountWei, 0n);
-      return new Map(ids.map((id) => [id, { paidWei: paidWei(id), transactions: [hash] }]));
+      return new Map(ids.map((id) => [id, { paidWei: paidWei(id), sendAmount: 12n, transactions: [hash] }]));
     },
     linesOfRun: async (id: string, limit: number, after?: string) =>
       page(
@@ -112,6 +112,9 @@ test("runs and lines are what the schemas promise, page by page, and hold no wor
     ["run-3", "planned", "0", "An approval by the operator: it is more than the limit"],
     ["run-2", "final", "0", null],
   ]);
+  const inTokens = { ...run(4, "done"), asset: cy };
+  const several = { ...run(5, "done"), asset: "mixed" as const };
+  expect((await view([], [inTokens, several]).runs(2, undefined)).map((one) => one.assetAmount)).toEqual(["12", null]);
   expect((await shown.runs(2, "run-2")).map((one) => [one.id, one.paidWei])).toEqual([["run-1", "16204000000000000"]]);
   expect(await shown.runs(2, "nothing")).toEqual([]);
   const own = await shown.linesOf(ada, 10, undefined);

@@ -28,10 +28,15 @@ export interface PayoutReads extends Pick<PayoutPort, "payToChanges" | "payees">
   next(): Promise<Pick<NextPayout, "atMs">>;
   runs(limit: number, before?: string): Promise<readonly PayoutRun[]>;
   runHead(id: string): Promise<PayoutRun | undefined>;
-  /** What of each of these is paid for good, and by which transactions. */
+  /** What of each of these is paid for good, what its lines come to in what it pays in, and by which transactions. */
   runSums(
     ids: readonly string[],
-  ): Promise<ReadonlyMap<string, { readonly paidWei: bigint; readonly transactions: readonly string[] }>>;
+  ): Promise<
+    ReadonlyMap<
+      string,
+      { readonly paidWei: bigint; readonly sendAmount: bigint; readonly transactions: readonly string[] }
+    >
+  >;
   linesOfRun(run: string, limit: number, after?: string): Promise<readonly PayoutLine[]>;
   linesOf(worker: WorkerAddress, limit: number, before?: string): Promise<readonly PayoutLine[]>;
   /** How many of a worker's lines are paid for good. */
@@ -57,6 +62,8 @@ const NEWEST = 51;
 const FRESH_MS = 3_000;
 /** Runs that are over, and so never change, are kept as they are shown; a few are made a day. */
 const KEPT_RUNS = 2_000;
+
+const NO_SUMS = { paidWei: 0n, sendAmount: 0n, transactions: [] };
 
 const RUN_STATES: Record<RunState, RunJson["state"]> = {
   planned: "planned",
@@ -121,7 +128,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     return runs.map((run) => {
       const kept = finished.get(run.id);
       if (kept) return kept;
-      const { paidWei, transactions } = sums?.get(run.id) ?? { paidWei: 0n, transactions: [] };
+      const { paidWei, sendAmount, transactions } = sums?.get(run.id) ?? NO_SUMS;
       const shown: RunJson = {
         id: run.id,
         state: RUN_STATES[run.state],
@@ -129,6 +136,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
         createdAt: time(run.createdAtMs),
         finishedAt: timeOrNull(run.finishedAtMs),
         asset: assetJson(run.asset),
+        assetAmount: run.asset === "mixed" ? null : sendAmount.toString(),
         workers: run.lines,
         totalWei: run.totalWei.toString(),
         paidWei: paidWei.toString(),
