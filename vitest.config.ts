@@ -18,8 +18,11 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, ...(hasBrowser ? [] : ["test/dashboard/**"])],
     globalSetup: ["test/global-setup.ts"],
     setupFiles: ["test/chance.ts"],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Long: they are for what hangs. A machine that is busy, or stands still for seconds, makes no test fail.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    // A second is nothing on a machine that is busy with the other file.
+    expect: { poll: { timeout: 20_000 } },
     // Two cores are the smallest machine that we promise to: more files at once only make each other late.
     maxWorkers: 2,
   },

@@ -17,6 +17,8 @@ test("a connection that its server closes when it is asked again is no failure; 
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
+  // Nobody but the test closes a connection, however long the machine stands still.
+  server.keepAliveTimeout = 60_000;
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   const get = async (): Promise<number | undefined> => {
     const answer = await keptGet(url, { agents, userAgent: "test", signal: AbortSignal.timeout(20_000) });

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { X509Certificate } from "node:crypto";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { capabilitySetFromWords, Capability, capabilitySet, isSubset, rigReportSchema } from "@openpool/protocol";
 import { detectDevices, type Detection } from "./devices/detect.ts";
@@ -261,7 +261,8 @@ test("waits longer and longer while nothing is there, and finds the pool when it
   }
   expect(longest).toBeGreaterThan(10_000);
   expect(longest).toBeLessThanOrEqual(45_000);
-  const back = await pool(port);
+  // Somebody else may have been given its port meanwhile, and gives it back.
+  const back = await vi.waitFor(() => pool(port), { timeout: 50_000, interval: 100 });
   await until(() => started.status().state !== "connecting");
   clock.advance(60_000);
   await back.nextRegistration();

@@ -45,6 +45,9 @@ const DRAIN_BYTES = 4 << 20;
 /** No honest peer takes longer for an answer: gateways and workers give a whole download 4 s. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
+/** How long what a refused peer still sends is read and dropped, so that it reads why. */
+export const LAST_WORD_MS = 2_000;
+
 /** Cuts off a peer that does not take an answer: what it keeps waiting is memory. */
 export function limitTaking(output: Writable, cut: () => void, withinMs = ANSWER_TIMEOUT_MS): void {
   const timer = setTimeout(cut, withinMs);
@@ -76,13 +79,21 @@ export function exchangeOfRequest(
   // A response "finishes" also when its connection was cut with half of it still to send.
   let whole = false;
   response.once("finish", () => (whole = !socket.destroyed));
-  const drop = (): void => {
-    if (request.complete || request.destroyed) return;
+  /** Ends what is answered while its request still comes in: closed over unread bytes, the connection would be reset. */
+  const endBehindRequest = (): void => {
+    const end = (): void => {
+      clearTimeout(timer);
+      response.end();
+    };
+    const timer = setTimeout(end, LAST_WORD_MS);
+    timer.unref();
     let left = DRAIN_BYTES;
     request.on("data", (chunk: Buffer) => {
       left -= chunk.length;
-      if (left < 0) request.socket.destroySoon();
+      if (left < 0) end();
     });
+    request.once("close", end);
+    request.once("end", end);
     request.resume();
   };
   return {
@@ -107,12 +118,20 @@ export function exchangeOfRequest(
     output: response,
     answer(status, headers, body) {
       if (response.headersSent) return;
-      // A request without a body counts as incomplete until its handler has returned.
-      if (!request.complete && hasBody(request)) response.shouldKeepAlive = false;
-      response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) });
       limitTaking(response, cut);
-      response.end(body);
-      drop();
+      const length = { "content-length": Buffer.byteLength(body) };
+      // A request without a body counts as incomplete until its handler has returned.
+      if (request.complete || request.destroyed || !hasBody(request)) {
+        response.writeHead(status, { ...headers, ...length });
+        response.end(body);
+        return;
+      }
+      response.shouldKeepAlive = false;
+      response.writeHead(status, { ...headers, ...length });
+      // The length makes it whole for who reads.
+      if (Buffer.byteLength(body) > 0) response.write(body);
+      else response.flushHeaders();
+      endBehindRequest();
     },
     finish(body) {
       if (response.writableEnded) return;

@@ -70,8 +70,28 @@ function dial(port: number, alpn: string[] = []): Promise<tls.TLSSocket> {
 async function heard(socket: net.Socket): Promise<string> {
   let text = "";
   socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
-  if (!socket.closed) await once(socket, "close");
+  await closedBy(socket);
   return text;
+}
+
+/** The end of a connection, a session or a stream, however it came. */
+async function closedBy(one: net.Socket | http2.Http2Session | http2.ClientHttp2Stream): Promise<void> {
+  one.on("error", () => {});
+  if (one instanceof net.Socket && one.closed) return;
+  await new Promise<void>((resolve) => void one.once("close", () => resolve()));
+}
+
+/** Lets time pass for the front, as its peer, which is there all the while, sees it. */
+async function pass(ms: number, session: http2.ClientHttp2Session): Promise<void> {
+  let closed = false;
+  session.once("close", () => (closed = true));
+  for (let passed = 0; passed < ms && !closed; passed += defaultFrontLimits.lookMs) {
+    vi.advanceTimersByTime(defaultFrontLimits.lookMs);
+    // Who answers this has read the answer to its own question; a session that ends answers it with an error.
+    await new Promise<void>((resolve) => {
+      if (!session.ping(() => resolve())) resolve();
+    });
+  }
 }
 
 describe("a connection is closed that", () => {
@@ -123,8 +143,7 @@ describe("a connection is closed that", () => {
   test("has greeted and does nothing", async () => {
     const { front, port } = await open({ limits: SHORT });
     const session = http2.connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
-    session.on("error", () => {});
-    await once(session, "close");
+    await closedBy(session);
     await until(() => front.connections === 0);
   });
 
@@ -153,19 +172,36 @@ describe("a connection is closed that", () => {
   });
 
   test("has had no request for long", async () => {
-    const { front, port } = await open({ limits: { idleMs: 200, lookMs: 50 } });
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    const { front, port } = await open();
     const session = http2.connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
     const stream = session.request({ ":path": "/" });
     stream.resume();
-    await once(stream, "close");
-    await once(session, "close");
+    await closedBy(stream);
+    const closed = closedBy(session);
+    await pass(2 * defaultFrontLimits.idleMs, session);
+    await closed;
     await until(() => front.connections === 0);
   });
 });
 
+test("who is refused while it still sends reads why: the connection is closed when it has sent, not over its bytes", async () => {
+  const { front, port } = await open({}, (exchange) => exchange.answer(403, {}, "not you"));
+  const socket = await dial(port);
+  socket.write(`POST / HTTP/1.1\r\nHost: pool\r\nContent-Length: 3000000\r\n\r\n`);
+  let text = "";
+  socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+  await until(() => text.endsWith("\r\n\r\nnot you"));
+  expect(text).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n[^]*Connection: close\r\n/);
+  socket.write(Buffer.alloc(3_000_000));
+  await once(socket, "end");
+  await until(() => front.connections === 0);
+});
+
 test("a request that takes long is left alone, on HTTP/1.1 and on h2", async () => {
   const waiting: Exchange[] = [];
-  const { port } = await open({ limits: { idleMs: 200, lookMs: 50 } }, (exchange) => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  const { port } = await open({}, (exchange) => {
     exchange.start(200);
     waiting.push(exchange);
   });
@@ -175,10 +211,9 @@ test("a request that takes long is left alone, on HTTP/1.1 and on h2", async () 
   const stream = session.request({ ":path": "/" });
   let body = "";
   stream.on("data", (chunk: Buffer) => (body += chunk.toString()));
-  const closed = once(stream, "close");
-  // Three times every limit.
-  await new Promise((resolve) => setTimeout(resolve, 600));
+  const closed = closedBy(stream);
   await until(() => waiting.length === 2);
+  await pass(3 * defaultFrontLimits.idleMs, session);
   for (const exchange of waiting) exchange.finish(Buffer.from("at last"));
   expect(await heard(socket)).toContain("at last");
   await closed;
@@ -230,10 +265,6 @@ describe("connections are counted", () => {
     expect(await refused(port)).toBe(false);
   });
 });
-
-/** The end of a stream, however it came. */
-const closedBy = (stream: http2.ClientHttp2Stream): Promise<void> =>
-  new Promise((resolve) => void stream.once("close", resolve));
 
 describe("an answer that nobody takes is given up after half a minute:", () => {
   const large = Buffer.alloc(32 << 20);
@@ -313,7 +344,7 @@ describe("an exchange", () => {
       const stream = session.request({ ":path": "/" });
       let body = "";
       stream.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      await once(stream, "close");
+      await closedBy(stream);
       expect(body).toBe("once");
       session.destroy();
       return;

@@ -1,9 +1,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { errorCode } from "@openpool/base";
-
-/** For reading what was wrong with a request, before its connection is cut. */
-const LAST_WORD_MS = 2_000;
+import { LAST_WORD_MS } from "./exchange.ts";
 
 /**
  * A listener for `clientError` of a server of HTTP/1.1: says with a status why bytes are no request, with the

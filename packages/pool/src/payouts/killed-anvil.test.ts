@@ -69,14 +69,16 @@ describe.each(ways)("$name", (way) => {
       const { asked } = await payWithDeaths(world, way, []);
       expect(asked).toBeGreaterThan(20);
       const chance = chanceOf(asked);
+      // Two that race can come along with a few questions less: at the very last ones nobody would die.
+      const drawn = Math.floor(asked * 0.9);
       const places = triesAll
         ? Array.from({ length: asked }, (_, i) => i + 1)
         : // Spread over the whole, so that signing, sending and booking have their turn.
-          Array.from({ length: SAMPLE }, (_, i) => 1 + Math.floor(((i + chance()) * asked) / SAMPLE));
+          Array.from({ length: SAMPLE }, (_, i) => 1 + Math.floor(((i + chance()) * drawn) / SAMPLE));
       let killed = 0;
       for (const at of places) {
         for (const when of triesAll ? (["before", "after"] as const) : ([at % 2 === 0 ? "before" : "after"] as const)) {
-          const second = 1 + Math.floor(chance() * asked);
+          const second = 1 + Math.floor(chance() * drawn);
           const dies = [{ at, when } as const, { at: second, when: "after" } as const];
           killed += (await payWithDeaths(world, way, dies)).killed;
         }

@@ -9,6 +9,9 @@ import { booked, expectKept, type Outcome, outcomeOf } from "./testing/expect-ke
 import { openTestDatabase, type TestDatabase } from "./testing/test-store.ts";
 import type { NewCredit, Store } from "./types.ts";
 
+/** For what takes a moment: connections to open, a database to write. */
+const PATIENCE = { timeout: 20_000, interval: 20 };
+
 async function openBehindProxy(
   clock = systemClock,
 ): Promise<{ store: Store; proxy: FaultyProxy; database: TestDatabase } & AsyncDisposable> {
@@ -89,7 +92,7 @@ describe("when the connection breaks", () => {
         }
         proxy.mode = "pass";
         await Promise.all(waiting);
-        await vi.waitFor(() => expect(store.writable).toBe(true), { timeout: 5_000, interval: 5 });
+        await vi.waitFor(() => expect(store.writable).toBe(true), { timeout: 20_000, interval: 5 });
         await expectKept(store, database, credits, facts);
       }),
       { numRuns: times(25) },
@@ -106,7 +109,7 @@ describe("when the database does not answer", () => {
     const giveUp = new AbortController();
     const [first, second] = [creditOf(ada, "one", 1n), creditOf(ada, "one", 2n)];
     const inFlight = outcomeOf(store.credit(first, giveUp.signal));
-    await vi.waitFor(async () => expect((await booked(database)).jobs).toEqual([first.job]));
+    await vi.waitFor(async () => expect((await booked(database)).jobs).toEqual([first.job]), PATIENCE);
     const queued = outcomeOf(store.credit(second, giveUp.signal));
     expect(store.writable).toBe(true);
     clock.advance(1_001);
@@ -115,7 +118,7 @@ describe("when the database does not answer", () => {
     expect(await inFlight).toBe("maybe-written");
     expect(await queued).toBe("not-written");
     proxy.mode = "pass";
-    await vi.waitFor(() => expect(store.writable).toBe(true));
+    await vi.waitFor(() => expect(store.writable).toBe(true), PATIENCE);
     expect(await store.credit(first)).toBe("already-credited");
     expect(await store.credit(second)).toBe("credited");
   });
@@ -127,7 +130,7 @@ describe("when the database does not answer", () => {
     proxy.mode = "hold-replies";
     const credit = creditOf(ada, "one", 1n);
     const credited = store.credit(credit);
-    await vi.waitFor(async () => expect((await booked(database)).jobs).toEqual([credit.job]));
+    await vi.waitFor(async () => expect((await booked(database)).jobs).toEqual([credit.job]), PATIENCE);
     // What was held for the old connection is lost with it.
     clock.advance(10_001);
     await new Promise((resolve) => setImmediate(resolve));
@@ -144,9 +147,9 @@ describe("when the database does not answer", () => {
     await vi.waitFor(() => {
       clock.advance(1_000);
       expect(store.writable).toBe(false);
-    });
+    }, PATIENCE);
     proxy.mode = "pass";
-    await vi.waitFor(() => expect(store.writable).toBe(true));
+    await vi.waitFor(() => expect(store.writable).toBe(true), PATIENCE);
   });
 });
 
@@ -162,7 +165,7 @@ describe("when the database takes nothing", () => {
     const credited = store.credit(credit);
     const giveUp = new AbortController();
     const given = outcomeOf(store.credit(creditOf(ada, "one", 2n), giveUp.signal));
-    await vi.waitFor(() => expect(store.writable).toBe(false));
+    await vi.waitFor(() => expect(store.writable).toBe(false), PATIENCE);
     giveUp.abort();
     // Certain, unless a try was just under way.
     expect(await given).not.toBe("credited");
@@ -178,11 +181,11 @@ describe("when the database takes nothing", () => {
     await database.query("alter table openpool.log_writers rename to away");
     const giveUp = new AbortController();
     const given = outcomeOf(store.credit(creditOf(ada, "one", 1n), giveUp.signal));
-    await vi.waitFor(() => expect(store.writable).toBe(false));
+    await vi.waitFor(() => expect(store.writable).toBe(false), PATIENCE);
     giveUp.abort();
     expect(await given).not.toBe("credited");
     await database.query("alter table openpool.away rename to log_writers");
-    await vi.waitFor(() => expect(store.writable).toBe(true), 5_000);
+    await vi.waitFor(() => expect(store.writable).toBe(true), PATIENCE);
     // That it does again is the first thing that it takes.
     const [event] = await store.events({ limit: 9 });
     expect(event?.type).toBe("log.resumed");
@@ -194,7 +197,7 @@ describe("when the database takes nothing", () => {
     const proxy = await openFaultyProxy(database.connection);
     const store = await openStore(proxy.connection, { logger: silentLogger, clock: systemClock });
     proxy.mode = "refuse";
-    await vi.waitFor(() => expect(store.writable).toBe(false));
+    await vi.waitFor(() => expect(store.writable).toBe(false), PATIENCE);
     const waiting = [
       outcomeOf(store.credit(creditOf(ada, "one", 1n))),
       outcomeOf(store.credit(creditOf(ada, "one", 2n))),

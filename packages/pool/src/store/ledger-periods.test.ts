@@ -222,18 +222,20 @@ test("waits for who reads the log and keeps nobody from appending meanwhile; an 
       () => "pruned",
       (error: unknown) => String(error),
     );
-    await vi.waitFor(
-      async () => {
-        const { rowCount } = await client.query(
-          "select from pg_locks where mode = 'AccessExclusiveLock' and not granted and relation = 'openpool.events'::regclass",
-        );
-        expect(rowCount).toBe(1);
-      },
-      { timeout: 20_000, interval: 20 },
-    );
     const first = await Promise.race([
       pruning,
-      store.append([{ type: "fact", data: { n: 1 } }]).then(() => "appended"),
+      vi
+        .waitFor(
+          async () => {
+            const { rowCount } = await client.query(
+              "select from pg_locks where mode = 'AccessExclusiveLock' and not granted and relation = 'openpool.events'::regclass",
+            );
+            expect(rowCount).toBe(1);
+          },
+          { timeout: 20_000, interval: 20 },
+        )
+        .then(() => store.append([{ type: "fact", data: { n: 1 } }]))
+        .then(() => "appended"),
     ]);
     expect(first).toBe("appended");
     expect(await pruning).toMatch(/store\/not-prunable.*read without a break/);

@@ -186,7 +186,7 @@ test("two that read the same log book every credit once", async () => {
       // Who booked the last of them notes that behind the commit.
       expect(one.progress.jobsBooked + two.progress.jobsBooked).toBe(200);
     },
-    { timeout: 10_000 },
+    { timeout: 30_000 },
   );
 });
 
@@ -207,10 +207,10 @@ test("an event that cannot be booked stops the books before it, and payouts, unt
     onStuck: (reason) => ledger.halt("ledger-stuck", reason, {}),
   });
   await using _reader = reader;
-  await vi.waitFor(async () => expect(await ledger.halts()).toHaveLength(1), { timeout: 10_000 });
+  await vi.waitFor(async () => expect(await ledger.halts()).toHaveLength(1), { timeout: 30_000 });
   expect(await ledger.accounts()).toEqual(new Map());
   broken = false;
-  await vi.waitFor(async () => expect((await ledger.balance(ada)).owedWei).toBe(3_000n), { timeout: 10_000 });
+  await vi.waitFor(async () => expect((await ledger.balance(ada)).owedWei).toBe(3_000n), { timeout: 30_000 });
 });
 
 /** Lets time go by, and the reader do what it does then, until something is so. */

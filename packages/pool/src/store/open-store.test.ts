@@ -118,13 +118,13 @@ describe("the event log", () => {
     const woken = vi.fn();
     const stop = one.onAppended(woken);
     await one.append([{ type: "mine", data: {} }]);
-    await vi.waitFor(() => expect(woken).toHaveBeenCalled());
+    await vi.waitFor(() => expect(woken).toHaveBeenCalled(), 20_000);
     // Let the follower see where the log stands before the other one writes.
     await vi.waitFor(async () => {
       woken.mockClear();
       await two.append([{ type: "other", data: {} }]);
-      await vi.waitFor(() => expect(woken).toHaveBeenCalled(), 2_000);
-    }, 10_000);
+      await vi.waitFor(() => expect(woken).toHaveBeenCalled(), 5_000);
+    }, 40_000);
     stop();
     woken.mockClear();
     await one.append([{ type: "mine", data: {} }]);

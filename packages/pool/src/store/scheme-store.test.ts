@@ -294,7 +294,7 @@ test("a fixed amount a segment comes out of the pot that the fees go into", asyn
 });
 
 test("a hook shares every job as it says; those on which it fails wait, and are shared later, once", async () => {
-  await using runner = createHookRunner({ clock: systemClock });
+  await using runner = createHookRunner({ clock: systemClock, callMs: 60_000 });
   const modules = new Map<string, string>();
   const hooks = new Hooks({ runner, logger: silentLogger, source: async (hash) => modules.get(hash) });
   const add = (source: string): string => {
@@ -412,7 +412,7 @@ test("hooks that take long are asked about part of a run, before anything is loc
 });
 
 test("terms that name a hook which nobody has stop the books, and payouts, instead of booking by another rule", async () => {
-  await using runner = createHookRunner({ clock: systemClock });
+  await using runner = createHookRunner({ clock: systemClock, callMs: 60_000 });
   const hooks = new Hooks({ runner, logger: silentLogger, source: async () => undefined });
   const hook = `sha256:${"0".repeat(64)}`;
   await using world = await openWorld(

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
-import { mkdtemp, readdir, rm, writeFile, chmod } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile, chmod } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fromBinary } from "@bufbuild/protobuf";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { silentLogger, stoppedClock, systemClock } from "@openpool/base";
 import { NotifySegmentSchema, probeMedia } from "@openpool/protocol";
 import { createByteBudget } from "../byte-budget.ts";
@@ -337,10 +337,11 @@ describe("input that cannot be transcoded:", () => {
 
 describe("children:", () => {
   /** An FFmpeg that runs until it is killed. */
+  /** One that writes a file beside itself when it runs. */
   async function sleeper(): Promise<string> {
     const dir = await mkdtemp(join(tmpdir(), "openpool-sleeper-"));
     const path = join(dir, "ffmpeg");
-    await writeFile(path, "#!/bin/sh\nexec sleep 60\n");
+    await writeFile(path, `#!/bin/sh\n: > ${path}.runs\nexec sleep 60\n`);
     await chmod(path, 0o755);
     return path;
   }
@@ -359,15 +360,11 @@ describe("children:", () => {
 
   test("one that runs past the deadline is killed", async () => {
     const clock = stoppedClock();
-    const slow = createFfmpegTranscoder(
-      { ...options, ffmpegPath: await sleeper() },
-      { logger: silentLogger, clock, resultBudget },
-    );
-    let entries: string[] = [];
+    const ffmpegPath = await sleeper();
+    const slow = createFfmpegTranscoder({ ...options, ffmpegPath }, { logger: silentLogger, clock, resultBudget });
     const outcome = slow.transcode(request(wireBody("d111be6f17611c95.ts"), { deadlineMs: 8_000 }), never);
-    // Its directory is made just before it starts; time moves only when it is there.
-    while (entries.length === 0) entries = await readdir(tempDir);
-    await new Promise((resolve) => void setImmediate(resolve));
+    // Its limit is set when it is started.
+    await vi.waitFor(() => stat(`${ffmpegPath}.runs`), { timeout: 20_000, interval: 5 });
     clock.advance(7_999);
     clock.advance(1);
     expect(await outcome).toMatchObject({ kind: "died", text: "transcoding took too long" });

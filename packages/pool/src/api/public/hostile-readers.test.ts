@@ -40,7 +40,7 @@ async function raw(request: string): Promise<{ readonly status: number; readonly
   let text = "";
   socket.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
   socket.write(request);
-  await once(socket, "close");
+  if (!socket.closed) await new Promise<void>((resolve) => void socket.once("close", () => resolve()));
   return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), text };
 }
 const get = (path: string, headers = ""): ReturnType<typeof raw> =>
@@ -96,6 +96,12 @@ test("questions without end are refused before they are understood", async () =>
     expect(status).toBeGreaterThanOrEqual(400);
     expect(status).toBeLessThan(500);
   }
+  const large = await fetch(`${world.api.url}/v1/alerts`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: long.repeat(100),
+  });
+  expect(large.status).toBe(400);
   await serves();
 });
 

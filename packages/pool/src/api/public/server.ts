@@ -214,6 +214,8 @@ function answerProblems(app: FastifyInstance<Server>, logger: Logger): void {
     }
     const status = Number(facts["statusCode"]);
     if (status >= 400 && status < 500) {
+      // Fastify would close the connection over a body that is too large while it comes in: its sender would see a reset.
+      reply.removeHeader("connection");
       return sendProblem(reply, "api/bad-request", errorText(error), []);
     }
     if (isUnavailable(error)) {
