@@ -7,8 +7,11 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { RESTORED_HALT, restoreBackup, writeBackup } from "./backup.ts";
 import { createBackupFile, verifyBackupFile } from "./backup-file.ts";
 import { openStore } from "./open-store.ts";
+import { locks } from "./locks.ts";
 import { clientConfig } from "./pg-connection.ts";
+import { openLedgerWorld } from "./testing/ledger-world.ts";
 import { ada, bob, creditOf } from "./testing/sample-credit.ts";
+import { openSqlClient } from "./testing/sql-client.ts";
 import { openTestDatabase, openTestStore, type TestDatabase } from "./testing/test-store.ts";
 
 const deps = { logger: silentLogger, clock: systemClock };
@@ -20,7 +23,7 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 async function contents(database: TestDatabase): Promise<Record<string, string>> {
   const tables = await database.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'openpool'::regnamespace and relkind in ('r', 'p')
-       and not relispartition and relname not in ('schema_migrations', 'halts') order by 1`,
+       and not relispartition and relname not in ('schema_migrations', 'halts', 'rebuilt_lines') order by 1`,
   );
   const each = tables.map(
     ({ name }) =>
@@ -57,6 +60,8 @@ describe("a backup", () => {
     );
     const file = join(dir, "one");
     const before = await contents(store.database);
+    // What a rebuild of the books leaves behind that is killed.
+    await store.database.query("create table openpool.rebuilt_lines (like openpool.ledger_lines including all)");
     const written = await writeBackup(store.database.connection, file, "test", deps);
     expect(await verifyBackupFile(file)).toMatchObject({ rows: written.rows, tables: written.tables });
     expect((await stat(file)).mode & 0o777).toBe(0o600);
@@ -116,6 +121,42 @@ describe("a backup", () => {
     expect([...jobs].filter((job) => !confirmed.includes(job))).toEqual([]);
     const total = (await again.balances()).reduce((sum, { segments }) => sum + segments, 0n);
     expect(total).toBe(BigInt(jobs.size));
+  });
+
+  test("is of tables that stay what they are: it waits for a rebuild, and until it is written there is none, nor does a month leave the log", async () => {
+    await using world = await openLedgerWorld(systemClock);
+    const { store, client, connection } = world;
+    const other = await openSqlClient(connection, "test other");
+    await store.credit(creditOf(ada, "rig", 1n));
+    const isAtWork = async (where: string): Promise<void> => {
+      await expect
+        .poll(
+          () => client.query(`select from pg_stat_activity where application_name like 'openpool backup%' ${where}`),
+          { timeout: 20_000 },
+        )
+        .toMatchObject({ rowCount: 1 });
+    };
+    await client.query("select pg_advisory_lock($1)", [locks.rebuild]);
+    const file = join(dir, "steady");
+    const writing = writeBackup(connection, file, "test", deps);
+    await isAtWork("and query like '%pg_sleep%'");
+    await store.credit(creditOf(ada, "rig", 2n));
+    await world.catchUp();
+    // It comes as far as the first of the tables that another holds.
+    await other.query("begin; lock table openpool.credits in access exclusive mode");
+    await client.query("select pg_advisory_unlock($1)", [locks.rebuild]);
+    await isAtWork("and wait_event_type = 'Lock'");
+    expect(await code(world.rebuild(false))).toBe("ledger/rebuild-running");
+    // As who takes a month out of the log wants it.
+    const lock = "lock table openpool.events in access exclusive mode nowait";
+    await expect(client.query(`do $$ begin ${lock}; end $$`)).rejects.toThrow("could not obtain lock");
+    await other.query("commit");
+    await other.end();
+    await writing;
+    await using empty = await openTestDatabase({ empty: true });
+    await restoreBackup(empty.connection, file, deps);
+    expect(await empty.query("select count(*)::integer as lines from openpool.ledger_lines")).toEqual([{ lines: 2 }]);
+    expect(await world.rebuild(false)).toMatchObject({ replaced: true, differences: [] });
   });
 
   test("that is cut short, changed or something else is refused before anything is touched", async () => {

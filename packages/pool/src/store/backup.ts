@@ -9,6 +9,7 @@ import {
   verifyBackupFile,
 } from "./backup-file.ts";
 import { copyIn, copyOut } from "./copy.ts";
+import { locks } from "./locks.ts";
 import { knownMigrations, lockMigrations, migrate, RESTORING } from "./migrations.ts";
 import { clientConfig, connectError, type PgConnection } from "./pg-connection.ts";
 
@@ -43,7 +44,8 @@ const columnList = ({ columns }: BackupTable): string => columns.map(quoted).joi
 
 /**
  * Writes a backup of the pool's books, as they are at one moment, into a file. The pool goes on meanwhile: it is read in
- * one snapshot, nobody waits for it. The file is read again before it takes its name.
+ * one snapshot, no work waits for it. Only rebuilds of the books and taking months out of the log are not possible then, and
+ * it waits for a rebuild that goes on. The file is read again before it takes its name.
  *
  * Rejects with `store/no-books` where no pool has its books, and with `store/no-database`.
  */
@@ -56,7 +58,6 @@ export async function writeBackup(
 ): Promise<BackupReport> {
   return connected(connection, "backup", signal, async (client) => {
     await client.query(SAME_TEXT);
-    await client.query("begin isolation level repeatable read read only");
     const { rows: there } = await client.query<{ there: boolean }>(
       "select to_regclass('openpool.schema_migrations') is not null as there",
     );
@@ -66,6 +67,10 @@ export async function writeBackup(
         "No pool keeps its books in this database: there is nothing to back up.",
       );
     }
+    await keepTables(client, logger, signal);
+    await client.query("begin isolation level repeatable read read only");
+    // Before the first question, at whose moment all is read: no month leaves the log from here on.
+    await client.query("lock table openpool.events in access share mode");
     const { rows: head } = await client.query<{ position: string }>("select position from openpool.log_head");
     const { rows: schema } = await client.query<{ version: number }>(
       "select version from openpool.schema_migrations order by version",
@@ -179,6 +184,22 @@ export async function restoreBackup(
   });
 }
 
+/**
+ * Waits until nobody rebuilds the books, and keeps everybody from it. A snapshot holds rows, not names: tables that were put
+ * in the place of others meanwhile would be copied without what was written into them after it.
+ */
+async function keepTables(client: Client, logger: Logger, signal: AbortSignal | undefined): Promise<void> {
+  for (let waited = false; ; waited = true) {
+    signal?.throwIfAborted();
+    const { rows } = await client.query<{ got: boolean }>("select pg_try_advisory_lock_shared($1) as got", [
+      locks.rebuild,
+    ]);
+    if (rows[0]?.got) return;
+    if (!waited) logger.info("the books are being rebuilt or verified: the backup begins when that is done");
+    await client.query("select pg_sleep(0.5)");
+  }
+}
+
 /** Fills the tables from the file, in one transaction. */
 async function load(
   client: Client,
@@ -254,7 +275,10 @@ async function load(
   }
 }
 
-/** All tables of ours and their columns, those that others refer to before those. */
+/**
+ * All tables of ours and their columns, those that others refer to before those. Not what a rebuild left behind that was
+ * killed.
+ */
 async function tablesOf(client: Client): Promise<readonly BackupTable[]> {
   const { rows } = await client.query<{ table: string; columns: string[]; needs: string[] }>(`
     select c.relname as table,
@@ -264,7 +288,7 @@ async function tablesOf(client: Client): Promise<readonly BackupTable[]> {
         where k.conrelid = c.oid and k.contype = 'f' and f.oid <> c.oid) as needs
     from pg_class c
     where c.relnamespace = 'openpool'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-      and c.relname not in ('schema_migrations', 'restoring')
+      and c.relname not in ('schema_migrations', 'restoring') and c.relname !~ '^rebuilt_'
     order by c.relname`);
   const ordered: { table: string; columns: string[] }[] = [];
   const place = (one: (typeof rows)[number]): void => {

@@ -52,7 +52,7 @@ const TABLES = ["lines", "entries", "postings"] as const;
  * the log, as payouts and adjustments, is kept as it was posted. Memory does not grow with the log; the disk must have room
  * for the books a second time. Payouts and work go on meanwhile.
  *
- * @throws PoolError `ledger/rebuild-running` when another one is at it.
+ * @throws PoolError `ledger/rebuild-running` when another one is at it, or a backup.
  */
 export async function rebuildLedger(connection: PgConnection, options: RebuildOptions): Promise<RebuildResult> {
   const client = new Client(clientConfig(connection, `openpool ledger rebuild ${process.pid}`));
@@ -63,7 +63,10 @@ export async function rebuildLedger(connection: PgConnection, options: RebuildOp
     await client.query("set synchronous_commit = off");
     const { rows } = await client.query<{ got: boolean }>("select pg_try_advisory_lock($1) as got", [locks.rebuild]);
     if (!rows[0]?.got) {
-      throw new PoolError({ code: "ledger/rebuild-running" }, "The books are being rebuilt already; wait for its end.");
+      throw new PoolError(
+        { code: "ledger/rebuild-running" },
+        "The books are being rebuilt already, or a backup is being written; wait for its end.",
+      );
     }
     return await new Rebuild(client, options).run();
   } catch (cause) {

@@ -13,6 +13,6 @@ export const locks = {
   periods: 7_105_236,
   /** One process pays. */
   payer: 7_105_237,
-  /** One rebuild at a time. */
+  /** One rebuild at a time; shared by backups, during which tables must stay what they are. */
   rebuild: 7_105_238,
 } as const;
