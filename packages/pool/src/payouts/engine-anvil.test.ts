@@ -179,6 +179,32 @@ describe("when blocks are made by hand", () => {
   });
 });
 
+test("a payment whose receipt no node has any more is not taken for lost: it waits for a node that knows", async () => {
+  let forgotten = true;
+  const chain = await open().then(async (pool) => {
+    await pool[Symbol.asyncDispose]();
+    return pool.chain;
+  });
+  const fate: typeof chain.fate = async (...asked) =>
+    forgotten ? { kind: "taken", final: true } : chain.fate(...asked);
+  await using pool = await open({ deps: { chain: { ...chain, fate } } });
+  const worker = await pool.owe(newWorker(), 1_111n);
+  const { run } = await pool.engine.plan({ dryRun: false });
+  await pool.engine.step();
+  await mine(FINALITY);
+  await pool.engine.step();
+  await pool.engine.step();
+  expect((await pool.engine.status()).halted?.code).toBe("payout/nonce-taken");
+  const hash = (await pool.engine.run(run?.id ?? ""))?.intents[0]?.transactions[0]?.hash;
+  await expect(pool.engine.resume()).rejects.toThrow(`the payment ${hash} is in block`);
+  expect((await pool.engine.run(run?.id ?? ""))?.lines[0]?.state).toBe("sent");
+  expect((await pool.ledger.balance(worker)).payingWei).toBe(1_111n);
+  forgotten = false;
+  await pool.engine.resume();
+  expect(await pool.ledger.balance(worker)).toMatchObject({ owedWei: 0n, payingWei: 0n, paidWei: 1_111n });
+  expect(await pool.chain.balance(worker)).toBe(1_111n);
+});
+
 describe("bad input", () => {
   test("two processes never both pay: who does not hold the lock changes nothing", async () => {
     await using pool = await open();

@@ -144,8 +144,9 @@ async function findOf(
   if (!account.current && booksOfMs !== undefined && !how.despitePending && (await chain.pendingNonce(payer)) > next) {
     throw stillPending(payer);
   }
-  const made = how.foreign === "all" ? [] : await unknownTransactions(account, next, deps);
-  const lost = await decideIntents(payer, next, made, deps);
+  const read = how.foreign === "all" ? undefined : await transactionsOf(account, next, deps);
+  const lost = await decideIntents(payer, next, read?.all, deps);
+  const made = read?.unknown ?? [];
   const known = await store.knownTransactions(chain.chainId, payer, 0);
   const lines: FoundLine[] = [];
   const payments: FoundPayment[] = [];
@@ -186,19 +187,24 @@ function notFinal(what: string): PoolError {
   return new PoolError({ code: "payout/not-final" }, `Payouts cannot go on yet: ${what}. Try again in a while.`);
 }
 
-/** What the account did that no intent of the books stands for. */
-async function unknownTransactions(
+function noReceipt({ payer, nonce }: PayoutIntent, taker: MadeTransaction | undefined): PoolError {
+  const what = taker ? `the payment ${taker.hash} is in block ${taker.block}` : `nonce ${nonce} of ${payer} is used`;
+  return notFinal(`${what}, and the RPC nodes have no receipt of it: name one that keeps receipts (--rpc-url)`);
+}
+
+/** What the account did that the books may not know, and what of it no intent of theirs stands for. */
+async function transactionsOf(
   { payer, current, booksOfMs }: Account,
   next: number,
   { store, chain }: ReconcileDeps,
-): Promise<readonly MadeTransaction[]> {
+): Promise<{ readonly all: readonly MadeTransaction[]; readonly unknown: readonly MadeTransaction[] }> {
   const nonces = (await store.accounts(chain.chainId)).get(payer) ?? {};
   const { last, floor } = nonces;
   const undecided = (await store.openRuns())
     .flatMap(({ intents }) => intents)
     .filter((one) => isLive(one) && one.payer === payer && one.nonce < next);
   // The books know all of it, and no node has to remember anything.
-  if (!current && undecided.length === 0 && next <= nextKnown(nonces)) return [];
+  if (!current && undecided.length === 0 && next <= nextKnown(nonces)) return { all: [], unknown: [] };
   const signedMs = [
     ...undecided.flatMap(({ transactions }) => transactions.slice(0, 1).map((one) => one.signedAtMs)),
     (await store.lastSignedMs(chain.chainId, payer)) ?? booksOfMs ?? 0,
@@ -225,7 +231,7 @@ async function unknownTransactions(
       if (nonce === 0 && !seen.has(nonce) && (await chain.payees([payer], "eth")).get(payer)?.isContract) continue;
       if (!seen.has(nonce)) throw new Error(`no block was found that has its transaction with nonce ${nonce}`);
     }
-    return made.filter(({ hash }) => !known.has(hash));
+    return { all: made, unknown: made.filter(({ hash }) => !known.has(hash)) };
   } catch (cause) {
     throw unreadable(`what ${payer} did lately`, cause);
   }
@@ -306,11 +312,14 @@ function unreadable(what: string, cause: unknown): PoolError {
   );
 }
 
-/** Settles our intents whose nonce the chain has given away; answers those that another transaction took. */
+/**
+ * Settles our intents whose nonce the chain has given away; answers those that another transaction took. `made`: what the
+ * blocks have of the account; undefined: a person answers for it.
+ */
 async function decideIntents(
   payer: WorkerAddress,
   next: number,
-  made: readonly MadeTransaction[],
+  made: readonly MadeTransaction[] | undefined,
   { store, chain, nowMs, settle }: ReconcileDeps,
 ): Promise<readonly Settlement[]> {
   const lost: Settlement[] = [];
@@ -318,18 +327,17 @@ async function decideIntents(
     const decided = intents.filter((one) => isLive(one) && one.payer === payer && one.nonce < next);
     for (const intent of decided.sort((a, b) => a.nonce - b.nonce)) {
       const hashes = intent.transactions.map(({ hash }) => hash);
+      const taker = made?.find((one) => one.nonce === intent.nonce);
       // A later version of it, which was signed after the books were backed up.
-      const version = made.find(
-        (one) =>
-          one.nonce === intent.nonce &&
-          one.to === intent.to &&
-          one.valueWei === intent.valueWei &&
-          one.data.toLowerCase() === intent.data.toLowerCase(),
-      );
-      if (version && !hashes.includes(version.hash)) {
+      const isVersion =
+        taker !== undefined &&
+        taker.to === intent.to &&
+        taker.valueWei === intent.valueWei &&
+        taker.data.toLowerCase() === intent.data.toLowerCase();
+      if (isVersion && !hashes.includes(taker.hash)) {
         const { raw, maxFeeWei, maxTipWei } = intent.transactions.at(-1)!;
-        await store.addTransaction(intent.id, { hash: version.hash, raw, maxFeeWei, maxTipWei, signedAtMs: nowMs });
-        hashes.push(version.hash);
+        await store.addTransaction(intent.id, { hash: taker.hash, raw, maxFeeWei, maxTipWei, signedAtMs: nowMs });
+        hashes.push(taker.hash);
       }
       const fate = await chain.fate(payer, intent.nonce, hashes);
       if (fate.kind === "mined" && fate.final) {
@@ -337,6 +345,8 @@ async function decideIntents(
         throw notFinal(`transaction ${fate.receipt.hash} was mined and is not as it should be; see the new halt`);
       }
       if (fate.kind !== "taken" || !fate.final) throw notFinal(`the RPC nodes do not agree on nonce ${intent.nonce}`);
+      // Nodes that forget receipts and keep blocks know that the nonce is taken, and not by whom: it may have been us.
+      if (made !== undefined && (taker === undefined || hashes.includes(taker.hash))) throw noReceipt(intent, taker);
       const reason = `another transaction took nonce ${intent.nonce}, for good`;
       lost.push({
         intent: intent.id,
