@@ -239,10 +239,11 @@ before (\`openpool workers hold\`) and take it from what they are owed (\`openpo
       }),
     );
 
-  const giveUp = add("give-up", "take back a payout that was handed to a multisig whose keys are lost");
+  const giveUp = add("give-up", "take back a payout whose multisig lost its keys, or whose account was stolen");
   giveUp
     .argument("<ID>")
-    .requiredOption("--safe <ADDRESS>", "the multisig that is lost, once more")
+    .option("--safe <ADDRESS>", "the multisig that is lost, once more")
+    .option("--payer <ADDRESS>", "or the account that is lost, once more")
     .requiredOption("--reason <TEXT>", "what happened, for the workers and the record")
     .option("--by <NAME>", "who answers for it, for the record", "the operator")
     .addHelpText(
@@ -250,7 +251,11 @@ before (\`openpool workers hold\`) and take it from what they are owed (\`openpo
       `
 Nobody can prove that no signature of that multisig is in somebody's hands. So the pool must pay from another account by
 now, the chain must not know the payout as executed, and if it is executed later after all, payouts halt: then its workers
-got that money besides. Where the multisig still works, \`payouts export ID --format safe-cancel\` makes that impossible.`,
+got that money besides. Where the multisig still works, \`payouts export ID --format safe-cancel\` makes that impossible.
+
+What an account has signed stays good for ever, too. So the pool must pay from another account by now, no node may know of
+a transaction of the old one that waits, and if one is mined later after all, payouts halt and \`payouts resume\` books it.
+Where you have the key, start the pool with it and fund that account until the payout is done: then nothing is paid twice.`,
     )
     .action((id: string) =>
       act(giveUp, 1, async (pool) => {
@@ -264,8 +269,8 @@ got that money besides. Where the multisig still works, \`payouts export ID --fo
 
 /** Without `--json`, which every command takes. */
 function flagsOf(command: Command): object {
-  const { safe, reason, by } = command.opts<{ safe: string; reason: string; by: string }>();
-  return { safe, reason, by };
+  const { safe, payer, reason, by } = command.opts<{ safe?: string; payer?: string; reason: string; by: string }>();
+  return { safe, payer, reason, by };
 }
 
 /** What needs no pool: a new key, and the contract. */

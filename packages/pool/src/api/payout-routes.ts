@@ -38,7 +38,9 @@ const bodies = {
       .optional(),
   }),
   reconcile: z.strictObject({ hash: hex(/^0x[0-9a-fA-F]{64}$/) }),
-  giveUp: z.strictObject({ safe: z.string(), reason: text(500), by: text(200) }),
+  giveUp: z
+    .strictObject({ safe: z.string().optional(), payer: z.string().optional(), reason: text(500), by: text(200) })
+    .refine(({ safe, payer }) => (safe === undefined) !== (payer === undefined), "say either safe or payer"),
   hold: z.strictObject({ reason: text(500) }),
   payTo: z.strictObject({
     payTo: z.string(),
@@ -135,8 +137,9 @@ export function payoutRoutes(
     json(reply, await port().reconcile(request.params.id, parse(bodies.reconcile, request.body).hash)),
   );
   app.post<{ Params: { id: string } }>("/payouts/:id/give-up", async (request, reply) => {
-    const { safe, reason, by } = parse(bodies.giveUp, request.body);
-    return json(reply, await port().giveUp(request.params.id, { safe: workerOf(safe), reason, by }));
+    const { safe, payer, ...why } = parse(bodies.giveUp, request.body);
+    const what = payer === undefined ? { safe: workerOf(safe ?? "") } : { payer: workerOf(payer) };
+    return json(reply, await port().giveUp(request.params.id, { ...what, ...why }));
   });
   app.get<{ Params: { address: string } }>("/workers/:address/payouts", async (request, reply) =>
     json(reply, await port().linesOf(workerOf(request.params.address), parse(limitSchema, request.query))),

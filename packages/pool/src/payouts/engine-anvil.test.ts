@@ -613,30 +613,52 @@ describe("bad input", () => {
     await pool.owe(newWorker(), 1n);
     await pool.engine.plan({ dryRun: false });
     await pool.finish();
-    // A thief uses the old key, on the very nonce of a payment.
-    const worker = await pool.owe(newWorker(), 7_701n);
+    // A thief uses the old key, on the very nonce of a payment, and takes all that the account has.
+    for (let i = 0; i < 2; i++) await pool.owe(newWorker(), 7_701n);
     await manualMining(true);
-    const { run } = await pool.engine.plan({ dryRun: false });
+    const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
     await pool.engine.step();
-    const ours = (await pool.engine.run(run?.id ?? ""))?.intents[0];
-    await local.request("anvil_dropTransaction", [ours?.transactions[0]?.hash]);
+    const detail = await pool.engine.run(id);
+    const [ours, behind] = detail?.intents ?? [];
+    const workers = detail?.intents.map((one) => detail.lines.find((line) => line.intent === one.id)!.worker) ?? [];
+    const [worker, other] = workers as [WorkerAddress, WorkerAddress];
+    for (const one of [ours, behind]) await local.request("anvil_dropTransaction", [one?.transactions[0]?.hash]);
     const stolen = await foreign(ours?.nonce ?? 0);
     await manualMining(false);
     await mine(FINALITY);
+    await local.request("anvil_setBalance", [pool.signer.address, "0x0"]);
     await pool.engine.step();
     await pool.engine.step();
     expect((await pool.engine.status()).halted?.code).toBe("payout/nonce-taken");
+    const lost = { payer: pool.signer.address, reason: "its key was stolen", by: "ada" };
+    await expect(pool.engine.giveUp(id, lost)).rejects.toThrow(/payout\/wrong-state.*another --payout-keystore first/);
     await pool.store[Symbol.asyncDispose]();
     // The key of before is gone: another account pays, and what the old one left open is decided all the same.
     const { engine, store } = pool.openEngine({ deps: { signer: moved } });
+    await expect(engine.giveUp(id, lost)).rejects.toThrow(/payouts resume. comes first/);
     await engine.resume({ foreign: [stolen] });
     expect(await pool.ledger.balance(worker)).toMatchObject({ owedWei: 7_701n, payingWei: 0n });
     const accounts = await store.accounts(local.chainId);
     expect(accounts.get(pool.signer.address)).toMatchObject({ floor: 7 });
     expect(accounts.get(moved.address)).toMatchObject({ floor: 0 });
+    // What it signed behind that is as good as ever, and can be mined by nobody: it has no money.
+    await engine.step();
+    expect((await engine.plan({ dryRun: false })).refused).toContain("is not done yet");
+    await expect(engine.giveUp(id, { ...lost, payer: moved.address })).rejects.toThrow(/is paid by 0x/);
+    expect((await engine.giveUp(id, lost)).state).toBe("done");
+    await expect(engine.giveUp(id, lost)).rejects.toThrow(/nothing that is signed and not decided/);
+    expect((await pool.events()).at(-1)).toMatchObject({ type: "payout.given-up", data: { run: id, by: "ada" } });
     await engine.plan({ dryRun: false });
     await pool.finish(engine);
-    expect(await pool.chain.balance(worker)).toBe(7_701n);
+    expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([7_701n, 7_701n]);
+    // Somebody sends the old account money all the same, and somebody else has kept what it signed.
+    await fund(pool.signer.address);
+    await local.request("eth_sendRawTransaction", [behind?.transactions[0]?.raw]);
+    await mine(FINALITY);
+    await engine.step();
+    expect((await engine.status()).halted?.code).toBe("payout/nonce-ahead");
+    expect((await engine.resume()).notOwed).toEqual([{ worker: other, wei: 7_701n }]);
+    expect((await pool.ledger.balance(other)).paidWei).toBe(await pool.chain.balance(other));
     await store[Symbol.asyncDispose]();
   });
 });

@@ -12,6 +12,7 @@ import {
   WINDOW,
 } from "./context.ts";
 import { IntentFollower } from "./follower.ts";
+import { giveUpAccount } from "./give-up-account.ts";
 import { Multisig } from "./multisig.ts";
 import { requestPayTo } from "./payto-changes.ts";
 import { Planning } from "./planning.ts";
@@ -20,7 +21,8 @@ import { notIn } from "./refusals.ts";
 import { RunSigner } from "./run-signer.ts";
 import type {
   ExportFormat,
-  GiveUp,
+  GiveUpAccount,
+  GiveUpMultisig,
   Halt,
   Hex,
   NextPayout,
@@ -298,9 +300,10 @@ export class PayoutEngine implements PayoutPort {
     });
   }
 
-  giveUp(id: string, how: GiveUp): Promise<PayoutRun> {
+  giveUp(id: string, how: GiveUpMultisig | GiveUpAccount): Promise<PayoutRun> {
     return this.#asked(async () => {
-      await this.#multisig.giveUp(await this.#mustFind(id), how);
+      const detail = await this.#mustFind(id);
+      await ("safe" in how ? this.#multisig.giveUp(detail, how) : giveUpAccount(this.#context, detail, how));
       return (await this.#mustFind(id)).run;
     });
   }

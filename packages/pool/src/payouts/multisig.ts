@@ -4,7 +4,7 @@ import { whyNotAsPlanned } from "./planner.ts";
 import type { Settlement } from "./ports.ts";
 import { notIn } from "./refusals.ts";
 import { batchIdOf, groupByAsset, settleBatch, unpaidPlaces } from "./settlement.ts";
-import type { Asset, ExportFormat, GiveUp, Halt, Hex, PayoutRun, RunDetail } from "./types.ts";
+import type { Asset, ExportFormat, GiveUpMultisig, Halt, Hex, PayoutRun, RunDetail } from "./types.ts";
 
 /** Runs that people with a multisig pay: hands them out, and books what the chain says that became of them. */
 export class Multisig {
@@ -98,7 +98,7 @@ export class Multisig {
    * in nobody's hands: so the pool must have stopped paying from that multisig, a person answers for it, and the run is
    * watched for ever.
    */
-  async giveUp({ run, lines }: RunDetail, { safe, reason, by }: GiveUp): Promise<void> {
+  async giveUp({ run, lines }: RunDetail, { safe, reason, by }: GiveUpMultisig): Promise<void> {
     const { store, clock } = this.#context.deps;
     this.#assertExported(run);
     if (safe !== run.payer)

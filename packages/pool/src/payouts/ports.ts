@@ -211,7 +211,7 @@ export interface Control {
 
 /** What the books know of the nonces of an account that paid, or was reconciled. */
 export interface AccountNonces {
-  /** The highest one that an intent has. */
+  /** The highest one of an intent that is not lost. */
   readonly last?: number | undefined;
   /** Nonces below it were used by others, and the operator knows. */
   readonly floor?: number | undefined;
@@ -307,7 +307,7 @@ export interface PayoutStore {
   openRuns(): Promise<readonly RunDetail[]>;
   /** Every account of a chain that the books know: that was to pay something, or was looked at. */
   accounts(chainId: number): Promise<ReadonlyMap<WorkerAddress, AccountNonces>>;
-  /** Hashes of what was signed with nonces from this one on, and of other payments that are booked. */
+  /** Hashes of what was signed with nonces from this one on and is not lost, and of other payments that are booked. */
   knownTransactions(chainId: number, payer: WorkerAddress, from: number): Promise<ReadonlySet<Hex>>;
   /** The multisigs that ever were to pay a run, and the batch contracts of these runs. */
   multisigs(
@@ -341,7 +341,15 @@ export interface PayoutStore {
   ): Promise<void>;
   /** Takes an exported run back for good: paying → owed. False where it is not exported. */
   giveUp(run: string, reason: string, by: string, atMs: number): Promise<boolean>;
-  /** Runs that were given up and were not paid, as far as anybody has seen. */
+  /**
+   * Takes back all of a run that is not decided, signed or not: paying → owed. Its account is watched from then on: below
+   * `nonceFloor` the chain has decided. False where nothing signed is undecided, or something that is below.
+   */
+  giveUpSigned(
+    run: string,
+    how: { readonly nonceFloor: number; readonly reason: string; readonly by: string; readonly atMs: number },
+  ): Promise<boolean>;
+  /** Multisigs' runs that were given up and were not paid, as far as anybody has seen. */
   givenUp(chainId: number): Promise<readonly GivenUpRun[]>;
   /** Halts because a run that was given up was paid after all, once for each. */
   paidAfterAll(run: string, halt: Halt): Promise<void>;

@@ -183,7 +183,7 @@ function stillPending(account: WorkerAddress): PoolError {
   );
 }
 
-function notFinal(what: string): PoolError {
+export function notFinal(what: string): PoolError {
   return new PoolError({ code: "payout/not-final" }, `Payouts cannot go on yet: ${what}. Try again in a while.`);
 }
 

@@ -185,13 +185,12 @@ export class RunSigner {
   }
 
   /** The nonce to pin next; undefined: not now, and why is said. */
-  async #nextNonce(payer: WorkerAddress, { last, floor }: AccountNonces): Promise<number | undefined> {
+  async #nextNonce(payer: WorkerAddress, account: AccountNonces): Promise<number | undefined> {
     const { chain } = this.#deps;
     const onChain = await chain.nextNonce(payer);
-    const after = last === undefined ? floor : last + 1;
-    // The first payout of an account takes it as it is; so does one behind foreign transactions that the operator knows.
-    const adopted = after === undefined || (onChain > after && onChain <= (floor ?? 0));
-    const ours = adopted ? onChain : after;
+    // The first payout of an account takes it as it is.
+    const adopted = account.last === undefined && account.floor === undefined;
+    const ours = adopted ? onChain : nextKnown(account);
     if (adopted && (await chain.settledNonce(payer)) !== onChain) {
       // Should they vanish, a payment behind them would wait for ever; and one with a nonce that is used up never comes.
       this.#waits.because(`the transactions of ${payer} before this payout are not final yet`);

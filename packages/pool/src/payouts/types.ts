@@ -287,14 +287,21 @@ export interface ResumeHow {
   readonly unitsPerEth?: ReadonlyMap<WorkerAddress, bigint> | undefined;
 }
 
-/** Takes back a run whose multisig is lost. */
-export interface GiveUp {
-  /** The multisig, named once more by who gives it up. */
-  readonly safe: WorkerAddress;
+interface GivenUp {
   /** For workers and the record. */
   readonly reason: string;
   /** Who answers for it. */
   readonly by: string;
+}
+/** Takes back a run whose multisig is lost. */
+export interface GiveUpMultisig extends GivenUp {
+  /** The multisig, named once more by who gives it up. */
+  readonly safe: WorkerAddress;
+}
+/** Takes back what an account signed that is lost. */
+export interface GiveUpAccount extends GivenUp {
+  /** The account, named once more by who gives it up. */
+  readonly payer: WorkerAddress;
 }
 
 export interface ResumeReport {
@@ -360,8 +367,8 @@ export interface PayoutPort {
   exportRun(id: string, format: ExportFormat): Promise<string>;
   /** Says that the multisig paid or cancelled an exported run in this transaction; checked against the chain. */
   reconcile(id: string, hash: Hex): Promise<PayoutRun>;
-  /** Takes back an exported run whose multisig is lost, and watches it from then on. */
-  giveUp(id: string, how: GiveUp): Promise<PayoutRun>;
+  /** Takes back a run whose multisig or whose account is lost, and watches that from then on. */
+  giveUp(id: string, how: GiveUpMultisig | GiveUpAccount): Promise<PayoutRun>;
   /** Of those who chose something, or are held back: from how much on they are paid, and whether they are at all. */
   payees(): Promise<readonly PayeeStanding[]>;
   payToChanges(worker: WorkerAddress): Promise<readonly PayToChange[]>;

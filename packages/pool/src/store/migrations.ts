@@ -25,6 +25,7 @@ import { incidents } from "./schema/26-incidents.ts";
 import { hookWaits } from "./schema/27-hook-waits.ts";
 import { appendOnlyStatements } from "./schema/28-append-only-statements.ts";
 import { rigsAndUpstreams } from "./schema/29-rigs-and-upstreams.ts";
+import { givenUpAccounts } from "./schema/30-given-up-accounts.ts";
 import type { Migration } from "./schema/migration.ts";
 
 /**
@@ -56,6 +57,7 @@ export const knownMigrations: readonly Migration[] = [
   hookWaits,
   rigsAndUpstreams,
   appendOnlyStatements,
+  givenUpAccounts,
 ];
 
 /** Brings the schema to this version. Refuses one that is newer: that program knows things that this one does not. */

@@ -48,12 +48,7 @@ export class PayoutBookings {
       client,
       found.gas.map(({ hash, block, wei }) => this.gas(hash, wei, { hash, block }, terms, atMs)),
     );
-    await client.query(
-      `insert into openpool.payout_accounts as a (chain_id, payer, nonce_floor, nonce_guard) values ($1, $2, $3, $4)
-       on conflict (chain_id, payer) do update set nonce_floor = greatest(a.nonce_floor, excluded.nonce_floor),
-         nonce_guard = greatest(a.nonce_guard, excluded.nonce_guard)`,
-      [found.chainId, found.payer, found.nonceFloor, found.nonceGuard ?? null],
-    );
+    await keepNonces(client, found);
     return notOwed;
   }
 
@@ -354,6 +349,19 @@ export async function insertHalt({ client, tell }: PayoutTransaction, halt: Halt
     [code, message, JSON.stringify({ intent, nonce }), new Date(atMs)],
   );
   if (rowCount === 1) tell({ type: "payout.halted", data: { code, message } });
+}
+
+/** Keeps what is known of an account's nonces; neither of the two ever falls. */
+export async function keepNonces(
+  client: Client,
+  { chainId, payer, nonceFloor, nonceGuard }: Pick<Findings, "chainId" | "payer" | "nonceFloor" | "nonceGuard">,
+): Promise<void> {
+  await client.query(
+    `insert into openpool.payout_accounts as a (chain_id, payer, nonce_floor, nonce_guard) values ($1, $2, $3, $4)
+     on conflict (chain_id, payer) do update set nonce_floor = greatest(a.nonce_floor, excluded.nonce_floor),
+       nonce_guard = greatest(a.nonce_guard, excluded.nonce_guard)`,
+    [chainId, payer, nonceFloor, nonceGuard ?? null],
+  );
 }
 
 /** A run is done when nothing of it is under way any more. */

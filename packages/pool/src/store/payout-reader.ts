@@ -115,7 +115,7 @@ export class PgPayoutReader implements AsyncDisposable {
       `select payer, max(nonce) as last, max(nonce_floor) as nonce_floor, max(nonce_guard) as nonce_guard
        from (
          select payer, nonce, null::bigint as nonce_floor, null::bigint as nonce_guard
-           from openpool.payout_intents where chain_id = $1
+           from openpool.payout_intents where chain_id = $1 and state <> 'lost'
          union all select payer, null, nonce_floor, nonce_guard from openpool.payout_accounts where chain_id = $1
          union all select payer, null, null, null from openpool.payout_runs where chain_id = $1
        ) a group by payer`,
@@ -162,7 +162,7 @@ export class PgPayoutReader implements AsyncDisposable {
   async knownTransactions(chainId: number, payer: WorkerAddress, from: number): Promise<ReadonlySet<Hex>> {
     const signed = await this.#pool.query<{ hash: Hex }>(
       `select t.hash from openpool.payout_intents i join openpool.payout_transactions t on t.intent = i.id
-       where i.chain_id = $1 and i.payer = $2 and i.nonce >= $3`,
+       where i.chain_id = $1 and i.payer = $2 and i.nonce >= $3 and i.state <> 'lost'`,
       [chainId, payer, from],
     );
     const found = await this.#pool.query<{ hash: Hex }>(

@@ -20,6 +20,7 @@ import {
   finishRun,
   insertHalt,
   insertRun,
+  keepNonces,
   paidEvent,
   PayoutBookings,
   type PayoutTransaction,
@@ -294,6 +295,45 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
       for (const line of await this.#bookings.returnLines(client, returned, "planned", undefined, atMs)) {
         tell(returnedEvent(line));
       }
+      tell({ type: "payout.given-up", data: { run, reason, by } });
+      return true;
+    });
+  }
+
+  giveUpSigned(
+    run: string,
+    { nonceFloor, reason, by, atMs }: Parameters<PayoutStore["giveUpSigned"]>[1],
+  ): Promise<boolean> {
+    return this.#write(async (transaction) => {
+      const { client, tell } = transaction;
+      const { rows } = await client.query<{
+        id: string;
+        lines: string[];
+        chain_id: string;
+        payer: WorkerAddress;
+        nonce: string;
+      }>(
+        `select id, lines, chain_id, payer, nonce from openpool.payout_intents
+         where run = $1 and state in ('signed', 'sent', 'confirmed') order by nonce for update`,
+        [run],
+      );
+      const last = rows.at(-1);
+      if (!last || rows.some(({ nonce }) => Number(nonce) < nonceFloor)) return false;
+      const back = (line: string): Settlement["returned"][number] => ({ line, reason, hold: false });
+      const planned = (await plannedOf(client, run)).map(({ id }) => back(id));
+      for (const line of await this.#bookings.returnLines(client, planned, "planned", undefined, atMs)) {
+        tell(returnedEvent(line));
+      }
+      const lost = { state: "lost", minedHash: undefined, minedBlock: undefined, gasWei: 0n, paid: [], atMs } as const;
+      for (const { id, lines } of rows) {
+        await this.#bookings.settle(transaction, { ...lost, intent: id, returned: lines.map(back) });
+      }
+      await keepNonces(client, {
+        chainId: Number(last.chain_id),
+        payer: last.payer,
+        nonceFloor,
+        nonceGuard: Number(last.nonce) + 1,
+      });
       tell({ type: "payout.given-up", data: { run, reason, by } });
       return true;
     });

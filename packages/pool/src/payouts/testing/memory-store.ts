@@ -185,7 +185,7 @@ export class MemoryPayoutStore implements PayoutStore {
       if (of.chainId === chainId) found.set(payer, { floor, guard });
     }
     for (const { payer, nonce, ...of } of this.intents) {
-      if (of.chainId !== chainId) continue;
+      if (of.chainId !== chainId || of.state === "lost") continue;
       const known = found.get(payer);
       found.set(payer, { ...known, last: Math.max(known?.last ?? 0, nonce) });
     }
@@ -199,7 +199,10 @@ export class MemoryPayoutStore implements PayoutStore {
     const lines = intents.flatMap((one) => one.lines).map((id) => this.#lines.get(id));
     if (lines.some((line) => line?.state !== "planned" || line.intent !== undefined)) return false;
     const isTaken = ({ chainId, payer, nonce }: PayoutIntent): boolean =>
-      this.intents.some((other) => other.chainId === chainId && other.payer === payer && other.nonce === nonce);
+      this.intents.some(
+        (other) =>
+          other.state !== "lost" && other.chainId === chainId && other.payer === payer && other.nonce === nonce,
+      );
     if (intents.some(isTaken)) {
       throw new PoolError({ code: "store/conflict" }, "A nonce has its intent.");
     }
@@ -300,6 +303,10 @@ export class MemoryPayoutStore implements PayoutStore {
     return false;
   }
 
+  async giveUpSigned(): Promise<boolean> {
+    return false;
+  }
+
   async givenUp(): Promise<readonly GivenUpRun[]> {
     return [];
   }
@@ -332,7 +339,9 @@ export class MemoryPayoutStore implements PayoutStore {
   }
 
   async knownTransactions(chainId: number, payer: WorkerAddress, from: number): Promise<ReadonlySet<Hex>> {
-    const known = this.intents.filter((one) => one.chainId === chainId && one.payer === payer && one.nonce >= from);
+    const known = this.intents.filter(
+      (one) => one.state !== "lost" && one.chainId === chainId && one.payer === payer && one.nonce >= from,
+    );
     const hashes = known.flatMap((one) => one.transactions.map(({ hash }) => hash));
     return new Set([...hashes, ...this.#found]);
   }
