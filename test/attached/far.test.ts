@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import tls from "node:tls";
 import { type Logger, openScope, silentLogger, systemClock } from "@openpool/base";
+import type { PoolDeps } from "@openpool/pool";
 import { createUploader, type UploadOrder } from "@openpool/transcoder";
 import { describe, expect, test } from "vitest";
 import { ADA, startTestPool, testClock, UNHURRIED_MS, until } from "../e2e/pool.ts";
@@ -10,7 +11,7 @@ import { behaviours, readyUpload } from "../peers/fake-transcoder.ts";
 import { readyRenditions, sourceSegment } from "../peers/media.ts";
 import { startStockOrchestrator } from "../peers/stock-orchestrator.ts";
 import { parseHostPort } from "../peers/wire.ts";
-import { attachedTo, SECRET, writeSecret } from "./pool.ts";
+import { attachedTo, NO_COMPLAINTS, SECRET, writeSecret } from "./pool.ts";
 
 const ONE_WAY_MS = 25;
 const STREAMS = 24;
@@ -43,6 +44,40 @@ test("an orchestrator 50 ms away gets many results at once, over several connect
   // One for the registration; a connection carries a megabyte per round trip, and there was more to carry.
   expect(orchestrator.alpn.filter((protocol) => protocol === "h2").length).toBeGreaterThan(2);
 }, 120_000);
+
+test.each([
+  ["stops", undefined],
+  ["has a successor", 2],
+])(
+  "a task that was sent before the orchestrator heard that the pool leaves is done, though its source takes its time: one that %s",
+  async (_, successor) => {
+    await using orchestrator = await startStockOrchestrator({ secret: SECRET });
+    await using distance = await startDistance(orchestrator.addr, ONE_WAY_MS);
+    await using secret = await writeSecret();
+    const attached = attachedTo({ main: { addr: distance.addr, cliAddr: undefined } }, secret.file);
+    const relay: NonNullable<PoolDeps["relay"]> = {
+      successor,
+      othersLive: () => Promise.resolve(false),
+      serve() {},
+      forward: () => Promise.resolve({ kind: "gone" }),
+    };
+    await using pool = await startTestPool({ attached }, { relay });
+    await pool.transcoder({ secret: `${ADA}.rig`, reconnect: "never" });
+    await until(() => orchestrator.live.length === 1, 60_000);
+    orchestrator.source = (response) => {
+      const serve = (): void => void response.end(sourceSegment);
+      // Later still: the pool has looked several times who is wanted by then.
+      void orchestrator.until(() => orchestrator.live.length === 0).then(() => setTimeout(serve, 100));
+      return true;
+    };
+    const drained = pool.running.node.drain(new AbortController().signal);
+    const sent = await orchestrator.transcode({ session: "last", seq: 0, durationMs: UNHURRIED_MS });
+    expect(sent).toMatchObject({ kind: "done" });
+    await drained;
+    expect(orchestrator.complaints).toEqual(NO_COMPLAINTS);
+  },
+  120_000,
+);
 
 test("an orchestrator that takes the connection and never sends anything is given up, and the others are served", async () => {
   const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/test-only.${name}.pem`, import.meta.url));

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Clock, type Logger, silentLogger, systemClock } from "@openpool/base";
-import { type PoolOptions, type RunningPool, startPool } from "@openpool/pool";
+import { type PoolDeps, type PoolOptions, type RunningPool, startPool } from "@openpool/pool";
 import { type GatewayClient, openGatewayClient, type SegmentOutcome } from "@openpool/push";
 import { type FakeTranscoder, type FakeTranscoderOptions, startFakeTranscoder } from "../peers/fake-transcoder.ts";
 import { patientClock } from "../peers/patient-clock.ts";
@@ -58,7 +58,7 @@ export function testOptions(dataDir: string, changed: Partial<PoolOptions> = {})
 
 export async function startTestPool(
   changed: Partial<PoolOptions> = {},
-  deps: { readonly logger?: Logger; readonly clock?: Clock } = {},
+  deps: { readonly logger?: Logger; readonly clock?: Clock } & Pick<PoolDeps, "relay"> = {},
 ): Promise<TestPool> {
   const dataDir = await mkdtemp(join(tmpdir(), "openpool-e2e-"));
   const logger = deps.logger ?? silentLogger;
@@ -67,6 +67,7 @@ export async function startTestPool(
     clock: deps.clock ?? systemClock,
     // Who holds the time holds chance too: no segment of a stream tries out another rig.
     ...(deps.clock ? { random: () => 0.5 } : {}),
+    relay: deps.relay,
     version: "0.0.0-test",
   });
   const addr = `127.0.0.1:${running.listen.port}`;

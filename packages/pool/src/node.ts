@@ -78,9 +78,9 @@ const SWEEP_MS = 1_000;
 /** Another process of the pool, before or after this one, may have been told who may work here and who is drained. */
 const REGISTER_EVERY_MS = 30_000;
 const DRAIN_POLL_MS = 20;
-/** So many idle rigs stay with a process that has a successor until the last of its jobs is done. */
+/** So many idle rigs stay with a process that has a successor until the last of its segments is done. */
 const SPARE_RIGS = 2;
-/** At the end of a pool at work, segments that gateways were just about to send are still taken for so long. */
+/** When a pool at work leaves, segments that gateways, or tasks that orchestrators, were just about to send are still taken for so long. */
 const LAST_CALL_MS = 1_000;
 /** Most stock transcoders are back within this time after their stream ended. */
 const RIGS_RETURN_MS = 5_000;
@@ -467,21 +467,24 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
       identity,
       async drain(signal) {
         draining = true;
-        if (gateways.sessions.count > 0) lastCallUntilMs = clock.monotonicMs() + LAST_CALL_MS;
+        const goodbyeUntilMs = clock.monotonicMs() + LAST_CALL_MS;
+        if (gateways.sessions.count > 0) lastCallUntilMs = goodbyeUntilMs;
         schemes.stop();
         front.goAway();
         upstreams.leave(ending() ? "the pool is stopping" : "the process that replaces this one does its work");
+        /** What an orchestrator wrote before it read that the pool leaves is on its way. */
+        const tasksMayCome = (): boolean => upstreams.listening && clock.monotonicMs() < goodbyeUntilMs;
+        /** Something is, or may become, a job of this process: much of it has no worker yet, while its source arrives. */
+        const workComes = (): boolean => gateways.underWay > 0 || upstreams.tasksInFlight > 0 || tasksMayCome();
         /** Nobody else is there to do what still comes: at the end the workers stay until there is nothing more. */
         const workersWanted = (): boolean =>
-          ending()
-            ? gateways.underWay > 0 || upstreams.tasksInFlight > 0 || clock.monotonicMs() < lastCallUntilMs
-            : desk.hasWaitingJobs;
-        /** While somebody takes over idle ones go there at once, but for some that take what fails of what is under way. */
-        const keptIdle = (): number => (ending() ? 0 : Math.min(desk.jobsInFlight, SPARE_RIGS));
+          ending() ? workComes() || clock.monotonicMs() < lastCallUntilMs : desk.hasWaitingJobs;
+        /** While somebody takes over idle ones go there at once, but for some that take what comes, or fails, here. */
+        const keptIdle = (): number => (!ending() && workComes() ? SPARE_RIGS : 0);
         // A stock transcoder's way back gets longer with every disconnect of its life: each is let go once, when idle.
         while (
           !signal.aborted &&
-          (desk.jobsInFlight > 0 || upstreams.tasksInFlight > 0 || connections.size > 0 || renditions.awaited > 0)
+          (desk.jobsInFlight > 0 || workComes() || connections.size > 0 || renditions.awaited > 0)
         ) {
           if (!workersWanted()) {
             const idle = [...connections.all()].filter((one) => desk.attemptsOn(one.connection) === 0);

@@ -22,7 +22,7 @@ export interface RunningPool extends AsyncDisposable {
  */
 export async function startPool(
   options: PoolOptions,
-  deps: Pick<PoolDeps, "logger" | "clock" | "version" | "random"> & { readonly generation?: number },
+  deps: Pick<PoolDeps, "logger" | "clock" | "version" | "random" | "relay"> & { readonly generation?: number },
 ): Promise<RunningPool> {
   const scope = openScope();
   try {

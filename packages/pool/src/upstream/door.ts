@@ -199,6 +199,11 @@ export class UpstreamDoor implements AsyncDisposable {
     return this.#tasks.size;
   }
 
+  /** A registration is open: it may be one that was left and whose orchestrator has not heard of it. */
+  get listening(): boolean {
+    return this.#lives.anyOpen;
+  }
+
   get registered(): boolean {
     return this.#link.state.kind === "registered";
   }

@@ -38,6 +38,11 @@ export class OrchestratorLives {
     return this.#life;
   }
 
+  /** A registration was begun that has not ended, whichever life it is of. */
+  get anyOpen(): boolean {
+    return this.#open.size > 0;
+  }
+
   /**
    * Ask before the registration is sent, and say when the orchestrator, or the way to it, has ended it. Looks first whether
    * the life of now is there, where the certificate is another than it has shown.

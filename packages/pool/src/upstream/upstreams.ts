@@ -133,6 +133,11 @@ export class Upstreams implements AsyncDisposable {
     return this.#told.reduce((sum, { door }) => sum + door.tasksInFlight, 0);
   }
 
+  /** From some orchestrator a task may come, also when the pool has left: until that one has heard of it. */
+  get listening(): boolean {
+    return this.#told.some(({ door }) => door.listening);
+  }
+
   status(): UpstreamStatus[] {
     return this.#told.map(({ door }) => door.status());
   }
