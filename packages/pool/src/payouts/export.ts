@@ -71,9 +71,14 @@ function csvRow(line: PayoutLine): string {
   ]);
 }
 
+/** What only the multisig can pay, and nobody knows yet what it did with: an asset is decided in one. */
+export function leftOf(lines: readonly PayoutLine[]): readonly PayoutLine[] {
+  return lines.filter((line) => line.method === "safe" && line.state === "planned");
+}
+
 /** The file of the Safe's transaction builder. The batch contract takes each batch once, so that one of the two files is of use. */
 function safeFile({ run, lines }: RunDetail, tools: ExportTools, format: "safe" | "safe-cancel"): SafeFile {
-  const payments = lines.filter((line) => line.method === "safe");
+  const payments = run.state === "exported" ? leftOf(lines) : lines.filter((line) => line.method === "safe");
   const { calls, batchContract } = tools;
   if (payments.length === 0 || batchContract === undefined) {
     throw new PoolError(
@@ -90,7 +95,7 @@ function safeFile({ run, lines }: RunDetail, tools: ExportTools, format: "safe" 
       name: format === "safe" ? `Open Pool payout ${run.id}` : `Cancels Open Pool payout ${run.id}`,
       description:
         format === "safe"
-          ? `${payments.length} payments, worth ${formatEth(run.totalWei)} ETH in all`
+          ? `${payments.length} payments, worth ${formatEth(payments.reduce((sum, line) => sum + line.amountWei, 0n))} ETH in all`
           : "Pays nobody, and makes the payout impossible",
       createdFromSafeAddress: run.payer,
       createdFromOwnerAddress: "",

@@ -173,6 +173,29 @@ describe("a multisig that is a contract", () => {
     await expect(executeFile(file)).rejects.toThrow(/reverted/);
   });
 
+  test("executes the calls of the file one by one: each is booked by itself, and what is left is cancelled or given up alone", async () => {
+    const { pool, multisig, token, id, inToken, plain, refuses, executeFile } = await openPayout();
+    await using _pool = pool;
+    const file = JSON.parse(await pool.engine.exportRun(id, "safe")) as SafeFile;
+    const inEth = file.transactions.filter(({ value }) => value !== "0");
+    const hash = await executeFile(JSON.stringify({ ...file, transactions: inEth }));
+    expect((await pool.engine.reconcile(id, hash)).state).toBe("exported");
+    expect((await pool.ledger.balance(plain)).paidWei).toBe(7_502n);
+    expect(await pool.ledger.balance(refuses)).toMatchObject({ owedWei: 7_503n, payingWei: 0n });
+    expect(await pool.ledger.balance(inToken)).toMatchObject({ owedWei: 0n, payingWei: 7_501n });
+    await expect(pool.engine.reconcile(id, hash)).rejects.toThrow(`did not do its batch of ${token.address}`);
+    const left = JSON.parse(await pool.engine.exportRun(id, "safe")) as SafeFile;
+    expect(left.transactions).toEqual(file.transactions.filter(({ value }) => value === "0"));
+    const cancels = JSON.parse(await pool.engine.exportRun(id, "safe-cancel")) as SafeFile;
+    expect(cancels.transactions).toHaveLength(1);
+    await pool.store[Symbol.asyncDispose]();
+    const { engine, store } = pool.openEngine({ rules: { method: "transfers" } });
+    await engine.giveUp(id, { safe: multisig.address, reason: "burnt", by: "ada" });
+    expect(await store.givenUp(local.chainId)).toMatchObject([{ run: { id }, assets: [token.address] }]);
+    expect(await pool.ledger.balance(inToken)).toMatchObject({ owedWei: 7_501n, payingWei: 0n });
+    await store[Symbol.asyncDispose]();
+  });
+
   test("executes the file that cancels: both assets are owed again, and the payment can never be made", async () => {
     const { pool, token, id, inToken, plain, executeFile } = await openPayout();
     await using _pool = pool;

@@ -1,5 +1,5 @@
 import { type PayoutContext, payerOf } from "./context.ts";
-import { exportRun } from "./export.ts";
+import { exportRun, leftOf } from "./export.ts";
 import { whyNotAsPlanned } from "./planner.ts";
 import type { Settlement } from "./ports.ts";
 import { notIn } from "./refusals.ts";
@@ -60,7 +60,7 @@ export class Multisig {
     if (!(await store.markExported(id))) throw notIn(id, "is not approved any more");
   }
 
-  /** Books what a transaction of the multisig did. */
+  /** Books what a transaction of the multisig did: all of the run, or the batches of some of its assets. */
   async reconcile(detail: RunDetail, hash: Hex): Promise<void> {
     const { chain, store, clock, logger } = this.#context.deps;
     const { run, lines } = detail;
@@ -70,14 +70,16 @@ export class Multisig {
     const returned: Settlement["returned"][number][] = [];
     const paid: string[] = [];
     let halt: Halt | undefined;
-    for (const [asset, of] of groupByAsset(lines.filter((line) => line.method === "safe"))) {
+    const left: Asset[] = [];
+    for (const [asset, of] of groupByAsset(leftOf(lines))) {
       const unpaid = unpaidPlaces(receipt, {
         contract: this.#contractOf(run) ?? run.payer,
         payer: run.payer,
         batch: batchIdOf(run.id, asset),
       });
       if (!unpaid) {
-        throw notIn(run.id, `is not paid by ${hash}: the batch contract did not do its batch of ${asset} in it`);
+        left.push(asset);
+        continue;
       }
       const ids = of.map((line) => line.id);
       if (unpaid.size > ids.length) {
@@ -88,6 +90,12 @@ export class Multisig {
       returned.push(...settled.returned);
       paid.push(...settled.paid);
       halt ??= settled.halt;
+    }
+    if (paid.length + returned.length === 0) {
+      throw notIn(
+        run.id,
+        `is not paid by ${hash}: the batch contract did not do its batch of ${left.join(", ")} in it`,
+      );
     }
     await store.settleExported(run.id, { paid, returned, hash, atMs: clock.now(), halt });
     if (halt) logger.error(`payouts are halted: ${halt.message}`, { code: halt.code });
@@ -109,7 +117,7 @@ export class Multisig {
         "is paid by the multisig that this pool pays from: cancel it there (`openpool payouts export ID --format safe-cancel`). If its keys are lost, start the pool with another --payout-safe or --payout-keystore first",
       );
     }
-    for (const asset of new Set(lines.map((line) => line.asset))) {
+    for (const asset of groupByAsset(leftOf(lines)).keys()) {
       if (await this.#isPaid(run, asset)) {
         throw notIn(
           run.id,

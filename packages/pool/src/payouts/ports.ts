@@ -225,7 +225,7 @@ export interface AccountNonces {
 /** A run that was taken back although nobody can make it impossible that its multisig pays it. */
 export interface GivenUpRun {
   readonly run: PayoutRun;
-  /** What it was to pay: each is a batch of its own. */
+  /** What it was to pay and had not: each is a batch of its own. */
   readonly assets: readonly Asset[];
 }
 
@@ -334,7 +334,7 @@ export interface PayoutStore {
   /** Settles an intent and its lines in the books, once; the run is done with its last line. */
   settle(settlement: Settlement): Promise<void>;
   markExported(run: string): Promise<boolean>;
-  /** Decides an exported run by what its multisig did. */
+  /** Decides an exported run, or some of its assets, by what its multisig did. */
   settleExported(
     run: string,
     settled: Pick<Settlement, "paid" | "returned" | "halt" | "atMs"> & { readonly hash: Hex },

@@ -300,7 +300,7 @@ async function batchesOf(contract: WorkerAddress, booksOfMs: number, chain: Chai
 function askForPayers(booksOfMs: number, known: readonly WorkerAddress[]): PoolError {
   return new PoolError(
     { code: "payout/name-payers" },
-    `The books are of ${new Date(booksOfMs).toISOString()}. What these accounts paid since then is read from the chain: ${known.join(", ")}. If another account or multisig paid workers since then (a new key, for one), they would be paid again: name each with --also-payer ADDRESS; if there was none, say --no-other-payer. Other chains than this one are not read: what was paid there, take with \`openpool ledger adjust\`.`,
+    `The books are of ${new Date(booksOfMs).toISOString()}. What these accounts paid since then is read from the chain: ${known.join(", ")}. If another account or multisig paid workers since then (a new key, for one), they would be paid again: name each with --also-payer ADDRESS; if there was none, say --no-other-payer. Other chains than this one are not read: what was paid there, take with \`openpool ledger adjust\`. Also gone are all changes since then of payout addresses, holds, bans, terms, income and adjustments by hand: first hold the workers that they were about (\`openpool workers hold\`).`,
   );
 }
 

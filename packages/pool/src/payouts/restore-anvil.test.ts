@@ -484,6 +484,11 @@ test("a payment of another key than its plan's, to two addresses of one worker, 
   await pool.expectBooksAreChain([ada]);
   expect((await pool.ledger.balance(bob)).paidWei).toBe(30n);
   expect((await pool.engine.run(run?.id ?? ""))?.lines).toMatchObject([{ state: "returned" }]);
+  // Where it wants its money by now is lost with the database.
+  await pool.owe(bob, 5n);
+  expect((await pool.engine.plan({ dryRun: true })).waiting).toMatchObject([
+    { worker: bob, code: "stopped", reason: expect.stringContaining(`it was paid at ${first} after the backup`) },
+  ]);
   const client = await openSqlClient(restored.connection, "test check");
   const { chain } = pool;
   const read = paymentsReader({ chain, calls });

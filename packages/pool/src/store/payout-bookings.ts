@@ -199,6 +199,7 @@ export class PayoutBookings {
       for (const { id, block } of all) {
         for (const line of await this.payLines(client, [id], hash, block, atMs, terms)) tell(foundEvent(line, hash));
       }
+      for (const one of await holdPaidElsewhere(client, run)) tell({ type: "payout.held", ...one });
     }
     return notOwed;
   }
@@ -308,6 +309,27 @@ export class PayoutBookings {
       data: { run: line.run, line: line.id, ...(line.reason === undefined ? {} : { reason: line.reason }) },
     };
   }
+}
+
+/**
+ * Books that were set back have forgotten where a worker wanted its money since: who was paid elsewhere than they say is held
+ * until somebody knows more. Answers who is held now and was not.
+ */
+async function holdPaidElsewhere(
+  client: Client,
+  run: string,
+): Promise<readonly { readonly worker: WorkerAddress; readonly data: { readonly reason: string } }[]> {
+  const { rows } = await client.query<{ worker: WorkerAddress; reason: string }>(
+    `insert into openpool.payout_payees as p (worker, stopped)
+       select l.worker, 'it was paid at ' || l.pay_to || ' after the backup, which knows nothing of that address: let it sign again where it wants its money'
+       from openpool.payout_lines l left join openpool.payout_payees k on k.worker = l.worker
+       where l.run = $1 and lower(l.pay_to) <> lower(coalesce(k.pay_to, l.worker)) and k.stopped is null
+         and exists (select from openpool.halts where name = 'payout/restored')
+     on conflict (worker) do update set stopped = excluded.stopped
+     returning worker, stopped as reason`,
+    [run],
+  );
+  return rows.map(({ worker, reason }) => ({ worker, data: { reason } }));
 }
 
 type SomePayments = [FoundPayment, ...FoundPayment[]];

@@ -194,7 +194,7 @@ export class PgPayoutReader implements AsyncDisposable {
   async givenUp(chainId: number): Promise<readonly GivenUpRun[]> {
     const rows = await this.#pool.query<RunRow & { assets: PayoutLine["asset"][] }>(
       `select r.*, 0 as lines, 0 as gas_wei,
-         (select array_agg(distinct l.asset) from openpool.payout_lines l where l.run = r.id) as assets
+         (select array_agg(distinct l.asset) from openpool.payout_lines l where l.run = r.id and l.tx_hash is null) as assets
        from openpool.payout_runs r
        where r.chain_id = $1 and r.given_up_at is not null and r.paid_after_all_at is null order by r.created_at`,
       [chainId],
