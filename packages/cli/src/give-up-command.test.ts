@@ -100,6 +100,9 @@ test("a payout is taken back from a lost multisig only, by a pool that pays othe
   });
   expect((await giveUp(lost, "burnt")).code).not.toBe(0);
   expect((await pool.operate("payouts", "give-up", lost, "--safe", burnt)).code).toBe(2);
+  expect(await pool.operate("payouts", "give-up", lost, "--reason", "burnt")).toMatchObject({
+    err: expect.stringContaining("either safe or payer"),
+  });
   expect(await giveUp(lost, burnt)).toMatchObject({ code: 0, out: `${lost} is cancelled: its money is owed again\n` });
   expect(await giveUp(lost, burnt)).toMatchObject({ code: 4, err: expect.stringContaining("was not exported") });
   expect((await pool.operate("events", "--type", "payout.given-up")).out).toContain("Ada");

@@ -68,7 +68,7 @@ export function addTermsCommand(registry: Registry): void {
   set
     .requiredOption(
       "--effective <TIME>",
-      "from when they count: 2026-12-01T00:00:00Z, or 24h from now; a minute at least",
+      "from when they count: 2026-12-01T00:00:00Z, or 24h from now; a minute at least, two days for the smallest payout and who bears the gas",
     )
     .option("--commission <PERCENT>", "what the pool keeps of each fee")
     .option("--scheme <NAME>", "how workers earn")

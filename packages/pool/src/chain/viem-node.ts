@@ -163,7 +163,12 @@ export function openViemNode(url: string, { timeoutMs = 10_000 }: { readonly tim
       return ask();
     },
     async send(raw) {
-      await client.sendRawTransaction({ serializedTransaction: raw });
+      try {
+        await client.sendRawTransaction({ serializedTransaction: raw });
+      } catch (cause) {
+        // What the node itself said, and not what kind of error that is.
+        throw new Error(nodeErrorText(cause), { cause });
+      }
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Clock } from "@openpool/base";
+import type { WorkerAddress } from "@openpool/protocol";
 import { termsProblems } from "./check-terms.ts";
 import { diffTerms, parseTermsDocument, type Terms, TermsBook, type TermsDocument, TermsError } from "./terms.ts";
 
@@ -17,6 +18,8 @@ export const defaultTerms: TermsDocument = {
 
 /** Terms are announced at least so long before they count: every node of a pool has read them by then. */
 export const MIN_NOTICE_MS = 60_000;
+/** What counts for money that was earned before it, too, is announced so long ahead: nobody's pay is cut by surprise. */
+export const PAYOUT_NOTICE_MS = 2 * 24 * 60 * 60 * 1000;
 /** How soon a node sees what another one announced. */
 const RELOAD_MS = 15_000;
 
@@ -66,7 +69,7 @@ export class TermsKeeper implements AsyncDisposable {
 
   /**
    * Announces new terms. @throws TermsError `terms/invalid`, `terms/retroactive` when they would begin sooner than in a
-   * minute, `terms/unchanged`.
+   * minute, or change sooner than in two days how much is paid out of what was earned, `terms/unchanged`.
    *
    * @param how `only-try`: nothing is announced; it says what would be, or throws as it would.
    */
@@ -79,6 +82,14 @@ export class TermsKeeper implements AsyncDisposable {
       throw new TermsError(
         { code: "terms/retroactive" },
         `New terms begin at ${new Date(announcedAtMs + MIN_NOTICE_MS).toISOString()} at the earliest: what was earned by then stays as it was promised.`,
+      );
+    }
+    // A request takes its time: what was said to begin in two days may.
+    const noticedMs = effectiveAtMs - announcedAtMs + MIN_NOTICE_MS;
+    if (noticedMs < PAYOUT_NOTICE_MS && arePaidOutOtherwise(this.book.at(effectiveAtMs), parsed)) {
+      throw new TermsError(
+        { code: "terms/retroactive" },
+        `The smallest payout and who bears the gas count for what was earned before, too: from ${new Date(announcedAtMs + PAYOUT_NOTICE_MS).toISOString()} on they may be others than those that are in force or announced for then. What else changes may begin sooner if it is announced without them.`,
       );
     }
     const last = this.book.versions.at(-1);
@@ -117,6 +128,25 @@ export class TermsKeeper implements AsyncDisposable {
     this.#closed = true;
     this.#cancel();
   }
+}
+
+/** Whether somebody is paid from another amount on, or with gas that somebody else bears. */
+function arePaidOutOtherwise(a: TermsDocument, b: TermsDocument): boolean {
+  if (a.gasBorneBy !== b.gasBorneBy || a.minimumPayoutWei !== b.minimumPayoutWei) return true;
+  const [ofA, ofB] = [ownMinimums(a), ownMinimums(b)];
+  return [...ofA.keys(), ...ofB.keys()].some(
+    (worker) => (ofA.get(worker) ?? a.minimumPayoutWei) !== (ofB.get(worker) ?? b.minimumPayoutWei),
+  );
+}
+
+/** From how much on workers with terms of their own are paid. */
+function ownMinimums({ overrides, minimumPayoutWei }: TermsDocument): ReadonlyMap<WorkerAddress, bigint> {
+  const found = new Map<WorkerAddress, bigint>();
+  // The first that names one counts.
+  for (const { workers, minimumPayoutWei: own = minimumPayoutWei } of overrides.toReversed()) {
+    for (const worker of workers) found.set(worker, own);
+  }
+  return found;
 }
 
 function check(document: TermsDocument): void {

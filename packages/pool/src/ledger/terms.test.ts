@@ -3,7 +3,7 @@ import { stoppedClock } from "@openpool/base";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { releaseAtMs } from "./hold.ts";
-import { defaultTerms, MIN_NOTICE_MS, TermsKeeper } from "./terms-keeper.ts";
+import { defaultTerms, MIN_NOTICE_MS, PAYOUT_NOTICE_MS, TermsKeeper } from "./terms-keeper.ts";
 import {
   diffTerms,
   everyTerms,
@@ -175,6 +175,31 @@ describe("the keeper of the terms", () => {
     expect(diffTerms(keeper.book.version(1), keeper.book.version(2))).toEqual([
       { field: "commissionPpm", from: "250000", to: "100000" },
     ]);
+    await keeper[Symbol.asyncDispose]();
+  });
+
+  test("lets how much is paid out change only two days ahead, for anybody, and takes such a change back before it counts", async () => {
+    const { clock, keeper: opening } = openKeeper();
+    const keeper = await opening;
+    const document = termsDocumentJson(defaultTerms);
+    const soon = t0 + MIN_NOTICE_MS;
+    const own = { name: "partners", workers: [ada], minimumPayoutWei: "7" };
+    for (const change of [{ gasBorneBy: "worker" }, { minimumPayoutWei: "7" }, { overrides: [own] }]) {
+      await expect(keeper.announce({ ...document, ...change }, soon, "only-try")).rejects.toThrow(
+        /terms\/retroactive.*from 2026-01-03T00:00:00.000Z on/,
+      );
+      await keeper.announce({ ...document, ...change }, t0 + PAYOUT_NOTICE_MS, "only-try");
+    }
+    const same = { ...own, minimumPayoutWei: String(defaultTerms.minimumPayoutWei) };
+    await keeper.announce({ ...document, overrides: [same, own] }, soon);
+    await keeper.announce({ ...document, gasBorneBy: "worker" }, t0 + PAYOUT_NOTICE_MS);
+    // Nothing that is announced for later begins sooner in the company of something else.
+    await expect(keeper.announce({ ...document, gasBorneBy: "worker", holdMs: 5 }, soon)).rejects.toThrow(
+      /retroactive/,
+    );
+    await keeper.announce({ ...document, holdMs: 5 }, soon);
+    clock.advance(PAYOUT_NOTICE_MS);
+    expect(keeper.current).toMatchObject({ gasBorneBy: "pool", holdMs: 5 });
     await keeper[Symbol.asyncDispose]();
   });
 

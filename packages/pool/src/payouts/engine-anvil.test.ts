@@ -99,6 +99,27 @@ describe("when blocks are made by hand", () => {
     expect(await pool.chain.balance(worker)).toBe(888n);
   });
 
+  test("where the account cannot pay the higher fee any more, what was offered before is handed out again", async () => {
+    const clock = stoppedClock("2026-01-01T00:00:00Z");
+    await using pool = await open({ clock, key: `0x${"7".repeat(64)}` });
+    const fund = (wei: bigint) => local.request("anvil_setBalance", [pool.signer.address, `0x${wei.toString(16)}`]);
+    await fund(10n ** 19n);
+    const worker = await pool.owe(newWorker(), 887n);
+    const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
+    await pool.engine.step();
+    const intent = async () => (await pool.engine.run(id))?.intents[0];
+    const first = await intent();
+    await local.request("anvil_dropTransaction", [first?.transactions[0]?.hash]);
+    await mine();
+    clock.advance(61_000);
+    await pool.engine.step();
+    await local.request("anvil_dropTransaction", [(await intent())?.transactions[1]?.hash]);
+    await fund((first?.valueWei ?? 0n) + (first?.gasLimit ?? 0n) * (first?.transactions[0]?.maxFeeWei ?? 0n));
+    await pool.finish();
+    expect((await intent())?.minedHash).toBe(first?.transactions[0]?.hash);
+    expect(await pool.chain.balance(worker)).toBe(887n);
+  });
+
   test("fees of a transaction that is not mined rise to a multiple of the first one and no further", async () => {
     const clock = stoppedClock("2026-01-01T00:00:00Z");
     await using pool = await open({ clock, settings: { maxBump: 2 } });

@@ -128,7 +128,7 @@ export class IntentFollower {
     return transaction;
   }
 
-  /** Hands an intent's newest version to the nodes. */
+  /** Hands an intent's newest version to the nodes, and those before it where the account cannot pay its fee any more. */
   async send(intent: PayoutIntent): Promise<void> {
     const { store, chain, clock, logger } = this.#deps;
     const last = intent.transactions.at(-1);
@@ -144,6 +144,12 @@ export class IntentFollower {
     }
     const answers = await chain.send(last.raw);
     logger.debug("sent a payout transaction", { hash: last.hash, nonce: intent.nonce, answers });
+    // Whatever the nodes say, this does no harm: the chain takes one of them at most.
+    let refused = answers.some(isForFunds);
+    for (const { raw } of intent.transactions.slice(0, -1).reverse()) {
+      if (!refused) break;
+      refused = (await chain.send(raw)).some(isForFunds);
+    }
     this.#waits.because(`transaction ${last.hash} is not in a block yet (${answers.join("; ")})`);
   }
 
@@ -162,4 +168,9 @@ export class IntentFollower {
     if (halt) logger.error(`payouts are halted: ${halt.message}`, { code: halt.code });
     return halt !== undefined;
   }
+}
+
+/** Whether a node refused a transaction because its account has too little money for it, in the words that nodes have for that. */
+function isForFunds(answer: string): boolean {
+  return /insufficient ?(funds|balance)|exceeds (the )?(account )?balance/i.test(answer);
 }

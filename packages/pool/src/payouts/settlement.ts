@@ -122,7 +122,17 @@ export function settlementOf(
       .reduce((sum, one) => sum + one.amount, 0n);
     // A token has to say what it moves. Where it says something else nobody knows: then nothing may be paid again.
     if (moved === 0n && !receipt.loggedBy?.includes(line.asset)) {
-      return { ...final, paid: [], returned: [{ line: line.id, reason: "the token moved nothing", hold: true }] };
+      return {
+        ...final,
+        paid: [],
+        returned: [
+          {
+            line: line.id,
+            reason: "the token told of no movement: look at the balance of its address before you retry",
+            hold: true,
+          },
+        ],
+      };
     }
     if (moved < line.sendAmount) {
       return {
