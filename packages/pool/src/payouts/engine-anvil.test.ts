@@ -635,15 +635,15 @@ describe("bad input", () => {
     await pool.engine.plan({ dryRun: false });
     await pool.finish();
     // A thief uses the old key, on the very nonce of a payment, and takes all that the account has.
-    for (let i = 0; i < 2; i++) await pool.owe(newWorker(), 7_701n);
+    for (let i = 0; i < 3; i++) await pool.owe(newWorker(), 7_701n);
     await manualMining(true);
     const id = (await pool.engine.plan({ dryRun: false })).run?.id ?? "";
     await pool.engine.step();
     const detail = await pool.engine.run(id);
-    const [ours, behind] = detail?.intents ?? [];
+    const [ours, behind, last] = detail?.intents ?? [];
     const workers = detail?.intents.map((one) => detail.lines.find((line) => line.intent === one.id)!.worker) ?? [];
     const [worker, other] = workers as [WorkerAddress, WorkerAddress];
-    for (const one of [ours, behind]) await local.request("anvil_dropTransaction", [one?.transactions[0]?.hash]);
+    for (const one of [ours, behind, last]) await local.request("anvil_dropTransaction", [one?.transactions[0]?.hash]);
     const stolen = await foreign(ours?.nonce ?? 0);
     await manualMining(false);
     await mine(FINALITY);
@@ -671,7 +671,7 @@ describe("bad input", () => {
     expect((await pool.events()).at(-1)).toMatchObject({ type: "payout.given-up", data: { run: id, by: "ada" } });
     await engine.plan({ dryRun: false });
     await pool.finish(engine);
-    expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([7_701n, 7_701n]);
+    expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([7_701n, 7_701n, 7_701n]);
     // Somebody sends the old account money all the same, and somebody else has kept what it signed.
     await fund(pool.signer.address);
     await local.request("eth_sendRawTransaction", [behind?.transactions[0]?.raw]);
@@ -681,5 +681,13 @@ describe("bad input", () => {
     expect((await engine.resume()).notOwed).toEqual([{ worker: other, wei: 7_701n }]);
     expect((await pool.ledger.balance(other)).paidWei).toBe(await pool.chain.balance(other));
     await store[Symbol.asyncDispose]();
+    // Who goes back to it makes what was not mined of that impossible, with the very nonces, before anybody is paid.
+    const back = pool.openEngine();
+    await pool.owe(worker, 5n);
+    await back.engine.plan({ dryRun: false });
+    await pool.finish(back.engine);
+    expect(await pool.chain.balance(worker)).toBe(7_706n);
+    expect((await pool.chain.send(last?.transactions[0]?.raw ?? "0x"))[0]).toContain("nonce too low");
+    await back.store[Symbol.asyncDispose]();
   });
 });

@@ -4,6 +4,7 @@ import { type NewEntry, poolAccounts, workerAccount } from "../ledger/types.ts";
 import type { Findings, FoundPayment, PayoutStore, Settlement } from "../payouts/ports.ts";
 import type { Halt, Hex, PayoutLine, PayoutRun, SignedTransaction } from "../payouts/types.ts";
 import type { TransactionEvent } from "./append-events.ts";
+import { RESTORED_HALT } from "./backup.ts";
 import { postEntries } from "./ledger-store.ts";
 import { type LineRow, type RunDetails, toLine } from "./payout-rows.ts";
 
@@ -324,10 +325,10 @@ async function holdPaidElsewhere(
        select l.worker, 'it was paid at ' || l.pay_to || ' after the backup, which knows nothing of that address: let it sign again where it wants its money'
        from openpool.payout_lines l left join openpool.payout_payees k on k.worker = l.worker
        where l.run = $1 and lower(l.pay_to) <> lower(coalesce(k.pay_to, l.worker)) and k.stopped is null
-         and exists (select from openpool.halts where name = 'payout/restored')
+         and exists (select from openpool.halts where name = $2)
      on conflict (worker) do update set stopped = excluded.stopped
      returning worker, stopped as reason`,
-    [run],
+    [run, RESTORED_HALT],
   );
   return rows.map(({ worker, reason }) => ({ worker, data: { reason } }));
 }
