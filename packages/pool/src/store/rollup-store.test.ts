@@ -187,25 +187,32 @@ test("minutes are dropped after two days, hours after 400, and days stay", async
 });
 
 test("jobs of a worker come newest first, page by page, each once, of one rig if asked", async () => {
-  await using store = await openTestStore();
-  await using rollups = await open(store);
+  // Some of one minute, some of others, with minutes between them in which nothing was done.
+  const clock = stoppedClock(Date.now());
+  await using store = await openTestStore({ clock });
+  await using rollups = await open(store, clock);
   for (let i = 0; i < 23; i++) {
+    if (i > 8) clock.advance(i === 15 ? HOUR_MS : 25_000);
     await work(store, ada, i % 3 ? "rig1" : "rig2", BigInt(i));
     await work(store, bob, "rig1", 1n);
   }
   await rollups.catchUp();
-  const read = async (rig?: string): Promise<string[]> => {
+  const read = async (limit: number, rig?: string): Promise<string[]> => {
     const seen: string[] = [];
     let before: Parameters<Rollups["jobs"]>[1];
     for (;;) {
-      const page = await rollups.jobs({ worker: ada, rig }, before, 5);
+      const page = await rollups.jobs({ worker: ada, rig }, before, limit);
+      if (page.next) expect(page.events).toHaveLength(limit);
       seen.push(...page.events.map((event) => String(event.data["pixels"])));
       if (!page.next) return seen;
       before = page.next;
     }
   };
-  expect(await read()).toEqual(Array.from({ length: 23 }, (_, i) => String(22 - i)));
-  expect(await read("rig2")).toEqual(["21", "18", "15", "12", "9", "6", "3", "0"]);
+  for (const limit of [1, 2, 5, 9, 23, 50]) {
+    expect(await read(limit)).toEqual(Array.from({ length: 23 }, (_, i) => String(22 - i)));
+    expect(await read(limit, "rig2")).toEqual(["21", "18", "15", "12", "9", "6", "3", "0"]);
+  }
+  expect(await read(5, "nobody")).toEqual([]);
 });
 
 test("what tells how the pool itself is is kept as the log is counted, once, also when it is counted anew", async () => {

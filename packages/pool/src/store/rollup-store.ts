@@ -69,6 +69,12 @@ function toSums(row: SumsRow): RollupSums {
   };
 }
 
+/** `hour:jobs hour:jobs`, taken apart when it is first asked for. */
+function hourlyOf(text: string | null): RollupLine["hourly"] {
+  let hours: ReadonlyMap<number, number> | undefined;
+  return () => (hours ??= new Map(text?.split(" ").map((one) => one.split(":").map(Number) as [number, number])));
+}
+
 const names = (subject: RollupSubject): [string, string] => [subject.worker ?? "", subject.rig ?? ""];
 
 /**
@@ -304,7 +310,7 @@ class PgRollups implements Rollups {
       seenAtMs: row.seen_ms ?? undefined,
       lastJobAtMs: row.last_ms,
       sums: toSums(row),
-      hourly: () => new Map(row.hours?.split(" ").map((one) => one.split(":").map(Number) as [number, number])),
+      hourly: hourlyOf(row.hours),
     }));
   }
 
@@ -354,12 +360,22 @@ class PgRollups implements Rollups {
     before: JobCursor | undefined,
     limit: number,
   ): Promise<{ readonly events: readonly StoredEvent[]; readonly next: JobCursor | undefined }> {
-    // Every row has a job at least, so `limit` rows of each rig are enough.
+    // How far back the page goes, the worker's own minutes say (or the one rig's): they count what its rigs did, and of
+    // hundreds of rigs nothing older is looked at. What is left of the minute that the cursor is in nobody counts.
     const rows = await this.#readers.query<{ at: Date; positions: string[] }>(
-      `select m.at, m.positions from openpool.rollup_subjects s
+      `with newest as materialized (
+          select at, jobs from openpool.rollup_minutes
+            where subject = (select id from openpool.rollup_subjects where worker = $1 and rig = $2)
+              and jobs > 0 and at <= $3 order by at desc limit $4 + 1
+        ), enough as materialized (
+          select min(at) as since from (
+            select at, sum(jobs) filter (where at < $3) over (order by at desc rows between unbounded preceding and 1 preceding) as newer
+            from newest) n where coalesce(newer, 0) < $4
+        )
+        select m.at, m.positions from openpool.rollup_subjects s cross join enough
         cross join lateral (select at, positions from openpool.rollup_minutes
-          where subject = s.id and jobs > 0 and at <= $3 order by at desc limit $4) m
-        where s.worker = $1 and s.rig <> '' and ($2 = '' or s.rig = $2) order by m.at desc limit $4`,
+          where subject = s.id and jobs > 0 and at between enough.since and $3 order by at desc limit $4 + 1) m
+        where s.worker = $1 and s.rig <> '' and ($2 = '' or s.rig = $2)`,
       [...names(subject), new Date(before?.minuteMs ?? this.#deps.clock.now() + MINUTE_MS), limit + 1],
     );
     const found: JobCursor[] = [];

@@ -14,6 +14,7 @@ import type { z } from "zod";
 import { type KnownSubject, noSums, type RollupLine, type RollupSums } from "../../store/rollup-types.ts";
 import { duration, many } from "./amounts.ts";
 import type { Board, Context } from "./context.ts";
+import { BLOCK_ROWS } from "./csv-file.ts";
 import { type Keyed, pageOf, sortedBy } from "./cursor.ts";
 import type { LivePool, LiveRig } from "./ports.ts";
 import { realTimeRatio, successPpm, sumsJson, timeOrNull } from "./sums.ts";
@@ -110,12 +111,10 @@ function hasDevice(context: Context, rig: RigName, model: string): boolean {
 type RigFilter = Omit<z.infer<typeof rigsQuerySchema>, "limit" | "cursor">;
 type WorkerFilter = Omit<z.infer<typeof workersQuerySchema>, "limit" | "cursor">;
 
-/** Rows of a file that are put into words at once. */
-const BLOCK = 500;
-
 function* blocksOf<T, Row>(rows: readonly Keyed<T>[], order: "asc" | "desc", row: (item: T) => Row): Generator<Row[]> {
   const sorted = sortedBy(rows, order);
-  for (let at = 0; at < sorted.length; at += BLOCK) yield sorted.slice(at, at + BLOCK).map(({ item }) => row(item));
+  for (let at = 0; at < sorted.length; at += BLOCK_ROWS)
+    yield sorted.slice(at, at + BLOCK_ROWS).map(({ item }) => row(item));
 }
 
 /** All of them as they are at this moment: however long the reading takes, none comes twice or is missed as they move. */

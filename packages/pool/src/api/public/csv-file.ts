@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import { setImmediate as othersTurn } from "node:timers/promises";
 import { addressGroup, csvLine } from "@openpool/base";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { sendProblem } from "./reply.ts";
@@ -18,21 +19,34 @@ export type Columns<Row> = readonly (readonly [
   cell: (row: Row) => string | number | bigint | null | undefined,
 ])[];
 
-/** Rows in blocks of at most some hundreds, the next of which is read when there is room for it. */
+/** Rows in blocks, the next of which is read when there is room for it. */
 export type Blocks<Row> = AsyncIterable<readonly Row[]> | Iterable<readonly Row[]>;
+
+/** Rows that are put into words at once: what else the process serves waits for no more than these. */
+export const BLOCK_ROWS = 100;
 
 /** Soon some file will have been read, some stream closed. */
 export const RETRY_AFTER_S = 10;
 
+/** Rows that are read at once. The first are few: a reader sees soon that something comes. */
+const FIRST_ROWS = 50;
+const AT_ONCE_ROWS = 500;
+
 /** A list that is read page by page, to its end. */
 export async function* pages<Row>(
-  read: (cursor: string | undefined) => Promise<{ readonly items: readonly Row[]; readonly next: string | null }>,
+  read: (
+    cursor: string | undefined,
+    limit: number,
+  ) => Promise<{ readonly items: readonly Row[]; readonly next: string | null }>,
+  most = AT_ONCE_ROWS,
 ): AsyncGenerator<readonly Row[]> {
   let cursor: string | undefined;
+  let limit = Math.min(FIRST_ROWS, most);
   do {
-    const page = await read(cursor);
+    const page = await read(cursor, limit);
     yield page.items;
     cursor = page.next ?? undefined;
+    limit = most;
   } while (cursor !== undefined);
 }
 
@@ -45,9 +59,15 @@ async function* behind(first: string, rest: AsyncIterable<string>): AsyncGenerat
 async function* csv<Row>(columns: Columns<Row>, blocks: Blocks<Row>): AsyncGenerator<string> {
   let head = `${columns.map(([name]) => name).join(",")}\r\n`;
   for await (const rows of blocks) {
-    const text = rows.map((row) => `${csvLine(columns.map(([, cell]) => cell(row) ?? undefined))}\r\n`).join("");
-    yield head + text;
-    head = "";
+    for (let at = 0; at < rows.length; at += BLOCK_ROWS) {
+      if (head === "") await othersTurn();
+      let text = head;
+      for (const row of rows.slice(at, at + BLOCK_ROWS)) {
+        text += `${csvLine(columns.map(([, cell]) => cell(row) ?? undefined))}\r\n`;
+      }
+      yield text;
+      head = "";
+    }
   }
   if (head !== "") yield head;
 }

@@ -127,8 +127,9 @@ const configured = <Answer extends object>(answer: Answer | { configured: false;
   return answer;
 };
 
-/** Rows that are read at once. */
-const AT_ONCE = 500;
+/** Segments and payout runs that are read at once: each is put together out of much more. */
+const JOBS_AT_ONCE = 200;
+const RUNS_AT_ONCE = 50;
 
 const whole = { limit: true, cursor: true } as const;
 const bad = problemSchema.describe("the request makes no sense; `code` and `detail` say why");
@@ -200,7 +201,7 @@ export function csvRoutes(
     (request, reply) => {
       const worker = readAddress(request.params.address);
       return files.send(request, reply, `jobs-${worker}`, JOBS, () =>
-        pages((cursor) => jobsAnswer(context, worker, { ...request.query, limit: AT_ONCE, cursor })),
+        pages((cursor, limit) => jobsAnswer(context, worker, { ...request.query, limit, cursor }), JOBS_AT_ONCE),
       );
     },
   );
@@ -210,14 +211,13 @@ export function csvRoutes(
     (request, reply) => {
       const worker = readAddress(request.params.address);
       return files.send(request, reply, `payouts-${worker}`, LINES, () =>
-        pages(async (cursor) => configured(await pool.workerPayouts(worker, { limit: AT_ONCE, cursor }))),
+        pages(async (cursor, limit) => configured(await pool.workerPayouts(worker, { limit, cursor }))),
       );
     },
   );
   app.get("/v1/payouts.csv", file("payouts", "Payout runs, newest first, as CSV", noQuery, none), (request, reply) =>
     files.send(request, reply, "payouts", RUNS, () =>
-      // Each is added up out of its lines.
-      pages(async (cursor) => configured(await pool.payouts({ limit: 50, cursor }))),
+      pages(async (cursor, limit) => configured(await pool.payouts({ limit, cursor })), RUNS_AT_ONCE),
     ),
   );
   app.get(
@@ -238,8 +238,8 @@ export function csvRoutes(
         toMs: to === undefined ? context.clock.now() + 1 : Date.parse(to),
       };
       return files.send(request, reply, `statement-${worker}`, STATEMENT, () =>
-        pages(async (cursor) => {
-          const { rows, next } = await books.statement(worker, range, cursor, AT_ONCE);
+        pages(async (cursor, limit) => {
+          const { rows, next } = await books.statement(worker, range, cursor, limit);
           return { items: rows, next: next ?? null };
         }),
       );

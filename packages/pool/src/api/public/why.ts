@@ -1,4 +1,4 @@
-import type { FactsOf, Reason, ReasonCode } from "@openpool/protocol";
+import type { FactsOf, Reason, ReasonCode, WorkerAddress } from "@openpool/protocol";
 import { SILENT, standingDemerit, weigh } from "../../dispatch/score.ts";
 import { reasonOf } from "./amounts.ts";
 import type { LivePool, LiveRig } from "./ports.ts";
@@ -50,14 +50,47 @@ export interface Supply {
   aheadOf(rig: LiveRig): number;
 }
 
+function isAhead(one: Standing, other: Standing): boolean {
+  return one.tier < other.tier || (one.tier === other.tier && one.score < other.score);
+}
+
+/** How many of these, best first, are ahead of another. */
+function countAhead(sorted: readonly Standing[], other: Standing): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const one = sorted[middle];
+    if (one !== undefined && isAhead(one, other)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Thousands of rigs are looked at once for each look at the pool, and not for each question. */
+const known = new WeakMap<LivePool, Supply>();
+
 /** Who has room now, and in which order a new stream would look at them. */
 export function supplyOf(live: LivePool): Supply {
+  const found = known.get(live) ?? makeSupply(live);
+  known.set(live, found);
+  return found;
+}
+
+function makeSupply(live: LivePool): Supply {
   const online = [...live.rigs.values()].filter((rig) => rig.state === "online");
   const speeds = online.flatMap((rig) => speedOf(rig) ?? []).toSorted((a, b) => a - b);
   const usual = speeds[Math.floor(speeds.length / 2)] ?? 1;
   const free = online
     .filter((rig) => freePlaces(rig) > 0)
-    .map((rig) => ({ worker: rig.worker, ...standingOf(rig, usual) }));
+    .map((rig) => ({ worker: rig.worker, ...standingOf(rig, usual) }))
+    .toSorted((a, b) => a.tier - b.tier || a.score - b.score);
+  const freeOf = new Map<WorkerAddress, Standing[]>();
+  for (const one of free) {
+    const own = freeOf.get(one.worker);
+    if (own) own.push(one);
+    else freeOf.set(one.worker, [one]);
+  }
   return {
     rigsOnline: online.length,
     capacity: online.reduce((sum, rig) => sum + rig.capacity, 0),
@@ -65,11 +98,7 @@ export function supplyOf(live: LivePool): Supply {
     freeRigs: free.length,
     aheadOf(rig) {
       const own = standingOf(rig, usual);
-      return free.filter(
-        (other) =>
-          other.worker !== rig.worker &&
-          (other.tier < own.tier || (other.tier === own.tier && other.score < own.score)),
-      ).length;
+      return countAhead(free, own) - countAhead(freeOf.get(rig.worker) ?? [], own);
     },
   };
 }
