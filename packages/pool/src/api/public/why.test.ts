@@ -29,6 +29,6 @@ test("ahead of a rig are the free rigs of others that would be ahead of it if th
         expect(supply.aheadOf(rig)).toBe(ahead.length);
       }
     }),
-    times(50),
+    { numRuns: times(50) },
   );
 });
