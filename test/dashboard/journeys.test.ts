@@ -77,6 +77,11 @@ test("a worker joins, sees its rig arrive, and then its first credit", async () 
   expect(command).toContain(`-orchSecret ${ADA}.attic`);
   await page.getByText("Waiting for attic …").waitFor();
 
+  // What is in the way of a rig stands where it is waited for.
+  const wrong = await world.pool.transcoder({ secret: `${ADA}.attic`, capacity: 0 });
+  await page.getByText("was refused: it offered no place for a stream.").waitFor();
+  await wrong[Symbol.asyncDispose]();
+
   // What the command would do.
   await world.join(`${ADA}.attic`);
   await page.getByText("attic is here").waitFor();

@@ -123,6 +123,17 @@ test("every change of an operator's can be made from its page, and stands in the
   await page.getByText("Paused: looking at something", { exact: true }).waitFor();
   await audited("POST /payouts/pause", "looking at something");
   await page.locator("[data-exception=payouts-paused]").waitFor();
+  await using seen = await openPage(browser);
+  for (const [path, word] of [
+    [`/w/${ADA}`, "Payouts are stopped"],
+    ["/", "stopped"],
+    ["/payouts", "stopped"],
+  ] as const) {
+    await visit(seen, `${world.url}${path}`);
+    const main = seen.page.locator("main");
+    await main.getByText(word, { exact: true }).waitFor();
+    await main.getByText("The operator has paused payouts: looking at something").first().waitFor();
+  }
   await press(page.locator("main"), "Resume");
   await audited("POST /payouts/resume");
   await press(second, "Approve");

@@ -258,6 +258,17 @@ test("terms are told whole, with what their formula names, and where nothing can
   await before.locator("summary").click();
   await before.getByText(pool.terms.formula.at(-1) ?? "").waitFor();
   await expectForEveryone(page, "terms of another scheme");
+  await visit(watched, `${world.url}/`);
+  expect(await main.locator("h1").textContent()).toContain(
+    "goes to the workers, partly by job and partly by their part of a period's work.",
+  );
+  await visit(watched, `${world.url}/w/${ADA}`);
+  expect(
+    await main
+      .getByText("What the scheme blend credited")
+      .getByRole("link", { name: "statement" })
+      .getAttribute("href"),
+  ).toBe(`/v1/workers/${ADA}/statements.csv`);
   await visit(watched, `${world.url}/join`);
   await main.getByText("Under the scheme blend").waitFor();
   expect(await main.getByText("Streams at once").count()).toBe(0);
@@ -358,6 +369,18 @@ test("the keyboard reaches everything: skip link, look-up by Ctrl and K, tables 
   await page.keyboard.press("Enter");
   await page.locator("th[aria-sort=ascending]").waitFor();
   expect(await page.locator("th[aria-sort]").textContent()).toBe("Success ↑");
+});
+
+test("one more rig of a worker gets a name that none has, and a rig that names itself is none that was here", async () => {
+  await using watched = await openPage(browser);
+  const { page } = watched;
+  await visit(watched, `${world.url}/w/${ADA}`);
+  await page.getByRole("link", { name: "Add a rig" }).click();
+  await page.getByText("Waiting for rig2 …").waitFor();
+  await page.getByRole("button", { name: "Cloud" }).click();
+  await page.waitForURL(/with=cloud/);
+  await page.getByText("Waiting for rig2 …").waitFor();
+  expect(await page.getByText("is here").count()).toBe(0);
 });
 
 test("the calculator on the page for joining reckons as the pool does, with its price and its terms beside it", async () => {

@@ -30,7 +30,7 @@ test("a rig that the operator's hook does not want is let go whenever it comes, 
   await large.until(({ registrations }) => registrations >= 4, 60_000);
   await until(async () => (await pool.events("rig.refused")).length > 0, 60_000);
   const refused = await pool.events("rig.refused");
-  expect(new Set(refused.map(({ rig, data }) => `${rig}: ${String(data["reason"])}`))).toEqual(
+  expect(new Set(refused.map(({ rig, data }) => `${rig}: ${String(data["explanation"])}`))).toEqual(
     new Set(["large: the hook workerJoined: large has to bring less"]),
   );
   await large[Symbol.asyncDispose]();

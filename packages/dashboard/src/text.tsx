@@ -1,4 +1,4 @@
-import { reasonTexts, termsText } from "@openpool/protocol";
+import { reasonTexts, shareGoesTo, termsText } from "@openpool/protocol";
 import type { ReactNode } from "react";
 
 /*
@@ -126,13 +126,15 @@ export const text = {
       rigs,
       workers,
       keeps,
-      gets,
+      share,
+      scheme,
     }: {
       streams: number;
       rigs: number;
       workers: number;
       keeps: string;
-      gets: string;
+      share: string;
+      scheme: string;
     }) => (
       <>
         {rigs === 0 ? (
@@ -148,7 +150,7 @@ export const text = {
             {count(workers, "worker", "workers")} right now.{" "}
           </>
         )}
-        Of every fee the pool keeps {keeps}, and the worker who did the job gets <em>{gets}</em>.
+        Of every fee the pool keeps {keeps}, and <em>{share}</em> goes to {shareGoesTo(scheme)}.
       </>
     ),
     beFirst: "Join with yours.",
@@ -237,9 +239,11 @@ export const text = {
     next: "Next payout",
     nextAt: (when: ReactNode) => <>Next payout {when}</>,
     nextByHand: "Payouts are made by hand",
+    nextStopped: "Payouts are stopped",
     inTime: (span: ReactNode) => <>in {span}</>,
     estimate: (eth: ReactNode) => <>about {eth} for you</>,
     byHand: "by hand",
+    stopped: "stopped",
     notSet: "not set up",
     minimum: (eth: ReactNode) => <>minimum {eth}</>,
     none: "No payouts yet.",
@@ -280,7 +284,6 @@ export const text = {
         )}
       </>
     ),
-    paused: (why: string) => `Payouts are paused: ${why}`,
     byHand: "The operator starts payouts by hand.",
     notConfigured: "This pool keeps the books, and does not pay on chain yet.",
     wouldBe: "If it were now",
@@ -312,7 +315,7 @@ export const text = {
     success: "Success",
     realTime: "Real time",
     jobs: "Jobs 24 h",
-    eth24h: "ETH 24 h",
+    feeShare24h: "Fee share 24 h, ETH",
     device: "Device",
     noDevice: "device not told",
     results: "Results",
@@ -329,7 +332,7 @@ export const text = {
     title: "Rigs",
     total: (total: number, filtered: boolean) => `${count(total, "rig", "rigs")}${filtered ? " match" : ""}`,
     better:
-      "More is better in every column. Real time is seconds of video per second of work. Success and speed decide who gets the next stream.",
+      "More is better in every column. Real time is seconds of video per second of work. Of what counts as success newer results weigh more. Success and speed decide who gets the next stream.",
     search: "Part of an address or a name",
     anyState: "any state",
     anyTrust: "any trust",
@@ -346,6 +349,12 @@ export const text = {
       hour: "per hour, the worker's share",
       day: "per day (UTC), the worker's share",
     },
+    credited: (scheme: string, statement: ReactNode) => (
+      <>
+        This is the share of fees that its work brought. What the scheme {scheme} credited for it is in the {statement}.
+      </>
+    ),
+    statement: "statement",
     none: (window: string) => `Nothing in the last ${window}.`,
     noneAction: "The reasons are under “Why this much work”; a longer time span may show more.",
     sentence: (part: {
@@ -617,7 +626,7 @@ export const text = {
       ["Fee share", "fee − commission"],
       ["Credited", "credited = held + owed + on its way + paid"],
       ["Real time", "seconds of video ÷ seconds of work"],
-      ["Success", "segments ÷ (segments + failed attempts)"],
+      ["Success", "segments ÷ (segments + failed attempts); in lists of rigs newer ones weigh more"],
     ] as readonly (readonly [string, string])[],
     rounding:
       "Amounts are whole wei. What cannot be divided goes to the worker. Pixels are counted by the pool from the bytes that came back; what a rig claims is shown beside it and never paid.",

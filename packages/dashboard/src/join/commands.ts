@@ -25,6 +25,13 @@ export const ADDRESS_PLACEHOLDER = "0xYOUR_ADDRESS";
 export const CREDENTIAL_PLACEHOLDER = "op_YOUR_CREDENTIAL";
 export const DEFAULT_RIG_NAME = "rig1";
 
+/** A name for one more machine of a worker: the first of rig1, rig2 … that none of its others has. */
+export function freeRigName(taken: readonly string[]): string {
+  let n = 1;
+  while (taken.includes(`rig${n}`)) n++;
+  return `rig${n}`;
+}
+
 /** Inside a copy its own program, outside of one nothing: npx is told to fetch none of that name from elsewhere. */
 const PROGRAM = "npx --no openpool";
 

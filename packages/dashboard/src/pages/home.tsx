@@ -11,11 +11,11 @@ import { BooksBar } from "../ui/books-bar.tsx";
 import { Lookup } from "../ui/lookup.tsx";
 import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
 import { Empty, Loaded, Raw, Section, Skeleton } from "../ui/parts.tsx";
-import { RunTable } from "../ui/payout-columns.tsx";
+import { NextPayoutIn, RunTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
 import { Table } from "../ui/table.tsx";
 import { Terms } from "../ui/terms.tsx";
-import { Ago, Until, When } from "../ui/time.tsx";
+import { Ago, When } from "../ui/time.tsx";
 
 const TONES = { ok: "", degraded: "warn", down: "bad" } as const;
 const RIGS_SHOWN = 6;
@@ -94,7 +94,7 @@ export function HomePage(): ReactNode {
 
 function Opening({ pool }: { readonly pool: PoolAnswer }): ReactNode {
   const { streams, rigsOnline, workersOnline } = pool.live;
-  const { commissionPpm } = pool.terms;
+  const { commissionPpm, scheme } = pool.terms;
   const { health } = pool.status;
   return (
     <>
@@ -104,7 +104,8 @@ function Opening({ pool }: { readonly pool: PoolAnswer }): ReactNode {
           rigs: rigsOnline,
           workers: workersOnline,
           keeps: formatPpm(commissionPpm),
-          gets: formatPpm(1_000_000 - commissionPpm),
+          share: formatPpm(1_000_000 - commissionPpm),
+          scheme,
         })}
         {rigsOnline === 0 && (
           <>
@@ -168,7 +169,7 @@ function Figures({ pool }: { readonly pool: PoolAnswer }): ReactNode {
       {nextPayout.configured ? (
         <Figure
           title={text.payouts.next}
-          value={nextPayout.at === null ? text.payouts.byHand : <Until at={nextPayout.at} />}
+          value={<NextPayoutIn next={nextPayout} />}
           note={
             <>
               {nextPayout.paused ?? (nextPayout.at !== null && <When at={nextPayout.at} />)} · {minimum}
@@ -286,7 +287,7 @@ function TopRigs({ rigs }: { readonly rigs: readonly RigSummary[] }): ReactNode 
     );
   }
   const { name, state, spark, speed, earned } = rigColumns(rigs);
-  const columns = [withDevice(name), state, { ...spark, quiet: true }, speed, { ...earned, head: text.eth }];
+  const columns = [withDevice(name), state, { ...spark, quiet: true }, speed, earned];
   return <Table rows={rigs} columns={columns} rowKey={(rig) => rig.name} />;
 }
 

@@ -1,4 +1,4 @@
-import type { PoolAnswer, WorkerAnswer } from "@openpool/protocol";
+import type { PoolAnswer, Reason, RigSummary, WorkerAnswer } from "@openpool/protocol";
 import { isAddressProblem, isRigName, parseAddress } from "@openpool/protocol";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
@@ -13,6 +13,7 @@ import { Eth } from "../ui/amount.tsx";
 import { Command, Loaded, Raw, Section } from "../ui/parts.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago } from "../ui/time.tsx";
+import { Reasons } from "../ui/why.tsx";
 import { without } from "../without.ts";
 
 const route = getRouteApi("/public/join");
@@ -220,6 +221,8 @@ function Choice<Value extends string>(props: {
   );
 }
 
+const isOnline = (rig: RigSummary): boolean => rig.state !== "offline";
+
 /** "Waiting for your rig … it is here", and then its first credit, as they happen. */
 function Waiting(props: {
   readonly worker: string | undefined;
@@ -248,6 +251,7 @@ function Watched({
 }): ReactNode {
   const client = useQueryClient();
   const answer = useQuery({ ...queries.worker(worker), refetchInterval: 2_000 });
+  const why = useQuery(queries.why(worker));
   useLive({
     worker,
     onFacts: (facts) => {
@@ -257,24 +261,32 @@ function Watched({
   });
   return (
     <Loaded of={answer} lines={3}>
-      {(one) => <Steps worker={one} rig={rig} anyRig={anyRig} />}
+      {(one) => <Steps key={worker} worker={one} rig={rig} anyRig={anyRig} why={why.data?.reasons ?? []} />}
     </Loaded>
   );
 }
+
+/** Reasons for which a rig that was started does not appear. */
+const IN_THE_WAY: readonly string[] = ["banned", "refused", "offline"];
 
 function Steps({
   worker,
   rig,
   anyRig,
+  why,
 }: {
   readonly worker: WorkerAnswer;
   readonly rig: string;
+  /** The rig gives itself a name. */
   readonly anyRig: boolean;
+  readonly why: readonly Reason[];
 }): ReactNode {
+  // Those are not the one that is waited for, if that one's name is not known.
+  const [before] = useState(() => worker.rigs.filter(isOnline).map((one) => one.rig));
   const found = anyRig
-    ? worker.rigs.find((one) => one.state !== "offline")
+    ? worker.rigs.find((one) => isOnline(one) && !before.includes(one.rig))
     : worker.rigs.find((one) => one.rig === rig);
-  const online = found !== undefined && found.state !== "offline";
+  const online = found !== undefined && isOnline(found);
   const credited = found !== undefined && found.lastJobAt !== null;
   return (
     <>
@@ -298,6 +310,11 @@ function Steps({
           )}
         </li>
       </ol>
+      {!online && (
+        <div className="mt-4" aria-live="polite">
+          <Reasons reasons={why.filter(({ code }) => IN_THE_WAY.includes(code))} />
+        </div>
+      )}
       <p className="mt-4 small">
         <Link to="/w/$address" params={{ address: worker.worker }}>
           {text.join.yourPage}

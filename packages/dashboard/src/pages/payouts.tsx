@@ -9,7 +9,7 @@ import { Hex } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
 import { Empty, Loaded, More, Raw, Section } from "../ui/parts.tsx";
-import { RunTable } from "../ui/payout-columns.tsx";
+import { NextPayoutIn, RunTable } from "../ui/payout-columns.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Until, When } from "../ui/time.tsx";
 
@@ -31,7 +31,7 @@ export function PayoutsPage(): ReactNode {
           <h1 className="line">
             {nextPayout.configured
               ? nextPayout.paused !== null
-                ? text.payoutsPage.paused(nextPayout.paused)
+                ? nextPayout.paused
                 : nextPayout.at === null
                   ? text.payoutsPage.byHand
                   : text.payoutsPage.opening({
@@ -53,8 +53,8 @@ export function PayoutsPage(): ReactNode {
         <Figures>
           <Figure
             title={text.payouts.next}
-            value={next.at === null ? text.payouts.byHand : <Until at={next.at} />}
-            note={<When at={next.at} />}
+            value={<NextPayoutIn next={next} />}
+            note={next.at !== null && <When at={next.at} />}
           />
           <Figure
             title={text.payoutsPage.wouldBe}

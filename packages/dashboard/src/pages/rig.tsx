@@ -99,6 +99,7 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
                 of={earnings}
                 json={paths.earnings(worker, window, rig)}
                 csv={paths.earningsCsv(worker, window, rig)}
+                worker={worker}
               />
               <section className="section two">
                 <About rig={one} />
@@ -145,7 +146,7 @@ function Figures({ rig }: { readonly rig: RigAnswer }): ReactNode {
         />
         <Figure
           title={text.rig.success}
-          value={rig.successPpm === null ? text.none : formatMeasured(rig.successPpm)}
+          value={day.successPpm === null ? text.none : formatMeasured(day.successPpm)}
           note={text.rig.successNote(day.jobs, day.failedAttempts)}
         />
         <Figure

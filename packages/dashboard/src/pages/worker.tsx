@@ -8,6 +8,7 @@ import { useLive } from "../api/live.ts";
 import { shortHex } from "../format/address.ts";
 import { parseWei, percentOf } from "../format/amount.ts";
 import { formatPpm } from "../format/number.ts";
+import { freeRigName } from "../join/commands.ts";
 import { text } from "../text.tsx";
 import { CopyButton, RigLabel } from "../ui/address.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
@@ -105,6 +106,7 @@ function Known({ worker }: { readonly worker: string }): ReactNode {
                 of={earnings}
                 json={paths.earnings(worker, window)}
                 csv={paths.earningsCsv(worker, window)}
+                worker={worker}
               />
               <section className="section two">
                 <Rigs worker={one} />
@@ -194,7 +196,13 @@ function Money({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
       <div className="next">
         {nextPayout.configured ? (
           <>
-            <b>{nextPayout.at === null ? text.payouts.nextByHand : text.payouts.nextAt(<When at={nextPayout.at} />)}</b>
+            <b>
+              {nextPayout.paused !== null
+                ? text.payouts.nextStopped
+                : nextPayout.at === null
+                  ? text.payouts.nextByHand
+                  : text.payouts.nextAt(<When at={nextPayout.at} />)}
+            </b>
             <div className="small text-soft">
               {nextPayout.paused ??
                 (nextPayout.at === null ? null : (
@@ -316,7 +324,7 @@ function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
       bare
       title={text.rigs.title}
       end={
-        <Link to="/join" search={{ address: worker.worker }}>
+        <Link to="/join" search={{ address: worker.worker, rig: freeRigName(worker.rigs.map(({ rig }) => rig)) }}>
           {text.rigs.add}
         </Link>
       }

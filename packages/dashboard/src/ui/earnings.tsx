@@ -1,5 +1,7 @@
 import type { EarningsAnswer, WindowName } from "@openpool/protocol";
+import { useQuery } from "@tanstack/react-query";
 import { lazy, type ReactNode, Suspense } from "react";
+import { paths, queries } from "../api/client.ts";
 import { formatCount, formatMeasured, formatTimes } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { Eth } from "./amount.tsx";
@@ -8,7 +10,10 @@ import { Empty, Loaded, Raw, Section, WindowTabs } from "./parts.tsx";
 
 const EarningsChart = lazy(() => import("./earnings-chart.tsx"));
 
-/** What was earned in a window: a sentence first, the chart below it. */
+/**
+ * The fee share of a window: a sentence first, the chart below it. Only the scheme `unit` credits just that; under others,
+ * where work may even be paid without any, it is said where the credits are.
+ */
 export function Earnings(props: {
   readonly window: WindowName;
   readonly of: {
@@ -18,7 +23,9 @@ export function Earnings(props: {
   };
   readonly json: string;
   readonly csv: string;
+  readonly worker: string;
 }): ReactNode {
+  const scheme = useQuery(queries.pool()).data?.terms.scheme ?? "unit";
   return (
     <Section
       title={text.earnings.title}
@@ -37,6 +44,16 @@ export function Earnings(props: {
           {(answer) => <Drawn earnings={answer} />}
         </Loaded>
       </div>
+      {scheme !== "unit" && (
+        <p className="mt-3 small text-soft">
+          {text.earnings.credited(
+            scheme,
+            <a href={paths.statement(props.worker)} download>
+              {text.earnings.statement}
+            </a>,
+          )}
+        </p>
+      )}
     </Section>
   );
 }

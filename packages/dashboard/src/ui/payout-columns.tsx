@@ -1,5 +1,5 @@
 import { formatUnits } from "@openpool/base";
-import type { PayoutLine, PayoutRun } from "@openpool/protocol";
+import type { NextPayout, PayoutLine, PayoutRun } from "@openpool/protocol";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { formatCount } from "../format/number.ts";
@@ -8,7 +8,7 @@ import { Hex, TxLink, WorkerLink } from "./address.tsx";
 import { columnDigits, Eth } from "./amount.tsx";
 import { Worded } from "./said.tsx";
 import { type Column, Table } from "./table.tsx";
-import { When } from "./time.tsx";
+import { Until, When } from "./time.tsx";
 
 const TONES = {
   planned: "",
@@ -172,4 +172,10 @@ export function LineTable(props: { readonly lines: readonly PayoutLine[]; readon
   return (
     <Table rows={lines} columns={columns} rowKey={(line) => line.id} mark={(line) => ({ "data-line": line.state })} />
   );
+}
+
+/** How long it is until workers are paid, or why nobody knows. */
+export function NextPayoutIn({ next }: { readonly next: Pick<NextPayout, "at" | "paused"> }): ReactNode {
+  if (next.paused !== null) return text.payouts.stopped;
+  return next.at === null ? text.payouts.byHand : <Until at={next.at} />;
 }

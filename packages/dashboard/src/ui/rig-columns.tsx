@@ -58,7 +58,7 @@ export function rigColumns(rigs: readonly RigSummary[]): Readonly<Record<RigColu
       cell: ({ realTimeRatio }) => (realTimeRatio === null ? text.none : formatTimes(realTimeRatio)),
     },
     earned: {
-      head: text.rigs.eth24h,
+      head: text.rigs.feeShare24h,
       className: "num",
       cell: (rig) => <Eth wei={rig.earned24hWei} digits={digits} />,
     },

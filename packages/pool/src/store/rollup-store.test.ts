@@ -246,12 +246,13 @@ test("a worker that never worked is known by how it was refused", async () => {
     { type: "rig.refused", data: { reason: "wrong-password", explanation: "x", worker: ada } },
     { type: "rig.joined", worker: bob, rig: "r", data: {} },
     { type: "rig.refused", data: { reason: "bad-secret" } },
+    { type: "rig.refused", worker: bob, rig: "second", data: { reason: "zero-capacity", worker: bob } },
   ]);
   await rollups.catchUp();
   expect(await rollups.known(ada)).toMatchObject([{ rig: "", refused: { reason: "wrong-password" } }]);
-  expect((await rollups.known(bob)).map((one) => [one.rig, one.seenAtMs !== undefined])).toEqual([
-    ["", true],
-    ["r", true],
+  expect((await rollups.known(bob)).map((one) => [one.rig, one.seenAtMs !== undefined, one.refused?.reason])).toEqual([
+    ["", true, "zero-capacity"],
+    ["r", true, undefined],
   ]);
   expect(await rollups.lines("hour", 0)).toEqual([]);
 });

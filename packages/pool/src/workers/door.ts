@@ -121,14 +121,15 @@ export class WorkersDoor {
       endGrpc(stream, GrpcStatus.UNKNOWN, registerText.invalidSecret);
       return;
     }
+    const { worker } = identity;
     if (request.capacity <= 0n) {
-      this.#record(peer, `${peer} zero-capacity`, "rig.refused", identity, { reason: "zero-capacity" });
+      this.#record(peer, `${peer} zero-capacity`, "rig.refused", identity, { reason: "zero-capacity", worker });
       endGrpc(stream, GrpcStatus.UNKNOWN, registerText.zeroCapacity);
       return;
     }
     if (stream.destroyed || stream.closed) return;
     if (!this.#deps.names.admit(identity)) {
-      this.#record(peer, `${peer} too-many-names`, "rig.refused", identity, { reason: "too-many-names" });
+      this.#record(peer, `${peer} too-many-names`, "rig.refused", identity, { reason: "too-many-names", worker });
       endGrpc(stream, GrpcStatus.RESOURCE_EXHAUSTED, "too many new rigs are here under this address");
       return;
     }
@@ -171,8 +172,10 @@ export class WorkersDoor {
       ({ veto }) => {
         if (veto === undefined) return;
         logger.info("rig let go by a hook", { rig, veto });
-        this.#record(peer, rig, "rig.refused", identity, { reason: `the hook workerJoined: ${veto}` });
+        // It leaves before it is refused, so that a refusal is the last that is known of it.
         connection.end(veto);
+        const explanation = `the hook workerJoined: ${veto}`;
+        this.#record(peer, rig, "rig.refused", identity, { reason: "vetoed", explanation, worker });
       },
       (error: unknown) => logger.warn("a hook could not be asked", { rig, error: errorText(error) }),
     );

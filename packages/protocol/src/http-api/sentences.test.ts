@@ -53,7 +53,7 @@ test("what a fact holds is never read as a template", () => {
 
 test("the terms are a sentence for every scheme, known or not", () => {
   const terms = { commissionPpm: 250_000, holdMs: 0, minimumPayoutWei: "10", gasBorneBy: "pool" };
-  const sentence = (scheme: string): string => plain(termsText(scheme), termsFacts({ ...terms, scheme }));
+  const sentence = (scheme: string): string => plain(termsText(scheme), termsFacts(terms));
   expect(sentence("unit")).toBe(
     "Of every fee the pool keeps 250000 ppm and 750000 ppm goes to the worker who did the job; owed at once, paid from 10 wei on, gas on the pool.",
   );

@@ -25,7 +25,7 @@ export const reasonTexts = {
   banned: ["The operator has banned this address: {why}.", "Ask the operator."],
   refused: [
     "A rig tried to join in this name {agoMs} ago and was refused: {why}.",
-    "Correct its secret and start it again.",
+    "Correct that and start it again, or ask the operator.",
   ],
   "never-joined": [
     "No rig has ever connected in this name.",
@@ -142,32 +142,33 @@ export type ReasonCode = keyof typeof reasonTexts;
 /** The reasons of routing decisions. */
 export type DecisionCode = Extract<ReasonCode, `chosen-${string}` | `not-chosen-${string}`>;
 
-/** To whom the workers' share of a fee goes, by scheme. */
-const shareGoesTo: Readonly<Record<string, string>> = {
+const receivers: Readonly<Record<string, string>> = {
   unit: "the worker who did the job",
   segment: "a pot that pays a fixed amount for each segment",
   proportional: "the workers, by their part of the pool's work in a period",
   blend: "the workers, partly by job and partly by their part of a period's work",
 };
 
+/** To whom the workers' share of a fee goes under a scheme. */
+export function shareGoesTo(scheme: string): string {
+  return receivers[scheme] ?? `the workers by the scheme ${scheme}`;
+}
+
 /** The terms in one sentence; its facts are those of {@link termsFacts}. */
 export function termsText(scheme: string): string {
-  const to = shareGoesTo[scheme] ?? "the workers by the scheme {scheme}";
-  return `Of every fee the pool keeps {commissionPpm} and {sharePpm} goes to ${to}; [held {holdMs} for checks][!holdMs owed at once], paid from {minimumPayoutWei} on, gas on the {gasBorneBy}.`;
+  return `Of every fee the pool keeps {commissionPpm} and {sharePpm} goes to ${shareGoesTo(scheme)}; [held {holdMs} for checks][!holdMs owed at once], paid from {minimumPayoutWei} on, gas on the {gasBorneBy}.`;
 }
 
 export function termsFacts(terms: {
   readonly commissionPpm: number;
-  readonly scheme: string;
   readonly holdMs: number;
   readonly minimumPayoutWei: string;
   readonly gasBorneBy: string;
 }): Facts {
-  const { commissionPpm, scheme, holdMs, minimumPayoutWei, gasBorneBy } = terms;
+  const { commissionPpm, holdMs, minimumPayoutWei, gasBorneBy } = terms;
   return {
     commissionPpm,
     sharePpm: 1_000_000 - commissionPpm,
-    scheme,
     ...(holdMs === 0 ? {} : { holdMs }),
     minimumPayoutWei,
     gasBorneBy,

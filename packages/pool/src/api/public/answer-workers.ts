@@ -81,10 +81,20 @@ const REFUSALS: Record<string, string> = {
   "bad-rig-name": "the rig's name is not valid",
   "bad-checksum": "the address has a typo",
   "zero-capacity": "it offered no place for a stream",
+  "too-many-names": "too many new rigs came under this address",
+  vetoed: "a rule of the operator's does not let it in",
 };
 
-function refusalText({ reason }: { readonly reason: string }): string {
-  return REFUSALS[reason] ?? "it could not show who it is";
+/**
+ * How the last rig that tried to join was refused, if none of its worker has come since; as news for an hour where others
+ * of its rigs are here.
+ */
+function refusalOf(known: readonly KnownSubject[], anyOnline: boolean, nowMs: number): Reason | undefined {
+  const worker = known.find((one) => one.rig === "");
+  if (!worker?.refused || worker.refused.atMs < (worker.seenAtMs ?? 0)) return undefined;
+  const agoMs = nowMs - worker.refused.atMs;
+  if (anyOnline && agoMs > HOUR_MS) return undefined;
+  return reasonOf("refused", { agoMs, why: REFUSALS[worker.refused.reason] ?? "it could not show who it is" });
 }
 
 export async function workerAnswer(context: Context, worker: WorkerAddress): Promise<WorkerAnswer> {
@@ -108,9 +118,8 @@ export async function workerAnswer(context: Context, worker: WorkerAddress): Pro
       isKnown,
       rigs,
       banned: rules?.banned,
-      refused: self?.refused,
+      refusal: refusalOf(known, bestState(rigs) !== "offline", context.clock.now()),
       worked: totals.jobs > 0n,
-      nowMs: context.clock.now(),
     }),
     state: bestState(rigs),
     banned: rules?.banned ?? null,
@@ -141,16 +150,11 @@ function nextAction(facts: {
   readonly isKnown: boolean;
   readonly rigs: readonly RigSummary[];
   readonly banned: string | undefined;
-  readonly refused: KnownSubject["refused"];
+  readonly refusal: Reason | undefined;
   readonly worked: boolean;
-  readonly nowMs: number;
 }): string | null {
   if (facts.banned !== undefined) return inWords(reasonOf("banned", { why: facts.banned }));
-  const lastSeenMs = facts.rigs.map((rig) => Date.parse(rig.lastSeenAt ?? "")).filter(Number.isFinite);
-  if (facts.refused && facts.refused.atMs > Math.max(0, ...lastSeenMs)) {
-    const agoMs = facts.nowMs - facts.refused.atMs;
-    return reasonOf("refused", { agoMs, why: refusalText(facts.refused) }).sentence;
-  }
+  if (facts.refusal) return inWords(facts.refusal);
   if (!facts.isKnown) {
     return "This address has never worked here. Start a rig with it as its secret: the join page has the command.";
   }
@@ -278,15 +282,15 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
     const facts = { live, rig, ahead, supply, chosen: rig.chosenLastHour, passedOver: rig.passedOverLastHour };
     return { rig, ahead, facts, reasons: rigReasons(facts) };
   });
+  // A stream goes to the best placed of its rigs.
+  const leastAhead = Math.min(supply.freeRigs, ...cases.map((one) => one.ahead));
   const streams = rigs.reduce((sum, rig) => sum + rig.streams, 0);
   const idle = rigs.every((rig) => rig.jobsInFlight === 0);
   const rules = port.worker(worker);
   const reasons: Reason[] = [];
   if (rules?.banned !== undefined) reasons.push(reasonOf("banned", { why: rules.banned }));
-  const refused = known.find((one) => one.rig === "")?.refused;
-  if (online.length === 0 && refused && refused.atMs > sinceMs) {
-    reasons.push(reasonOf("refused", { agoMs: nowMs - refused.atMs, why: refusalText(refused) }));
-  }
+  const refusal = refusalOf(known, online.length > 0, nowMs);
+  if (refusal && online.length === 0) reasons.push(refusal);
   if (rigs.length === 0 && known.length === 0) {
     reasons.push(reasonOf("never-joined", {}));
   } else if (online.length === 0) {
@@ -294,14 +298,15 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
   }
   if (online.length > 0) {
     const seen = new Set<string>();
-    for (const { rig, reasons: own } of cases) {
+    for (const { rig, ahead, reasons: own } of cases) {
       if (rig.state === "offline") continue;
       for (const reason of own.slice(0, 2)) {
-        if (seen.has(reason.code)) continue;
+        if (seen.has(reason.code) || (reason.code === "others-ahead" && ahead > leastAhead)) continue;
         seen.add(reason.code);
         reasons.push(reason);
       }
     }
+    if (refusal) reasons.push(refusal);
   }
   return {
     ...context.age(live.atMs),
@@ -311,7 +316,7 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
       streams,
       poolStreams: live.streams,
       online: online.length,
-      ahead: cases[0]?.ahead,
+      ahead: leastAhead,
       reasons,
     }),
     reasons,
@@ -326,10 +331,7 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
       capacity: supply.capacity,
       free: supply.free,
       freeRigs: supply.freeRigs,
-      freeAhead:
-        online.length === 0
-          ? supply.freeRigs
-          : Math.min(...cases.filter((c) => c.rig.state !== "offline").map((c) => c.ahead)),
+      freeAhead: leastAhead,
     },
     own: {
       rigsOnline: online.length,
@@ -362,7 +364,7 @@ function whySentence(facts: {
   readonly streams: number;
   readonly poolStreams: number;
   readonly online: number;
-  readonly ahead: number | undefined;
+  readonly ahead: number;
   readonly reasons: readonly Reason[];
 }): string {
   if (facts.online === 0) return facts.reasons[0]?.sentence ?? "None of its rigs is connected.";
@@ -373,7 +375,7 @@ function whySentence(facts: {
     facts.poolStreams === 0
       ? "No stream is on the pool now"
       : `${many(facts.poolStreams, "stream")} ${facts.poolStreams === 1 ? "is" : "are"} on the pool now and its rigs have none`;
-  const ahead = facts.ahead ?? 0;
+  const { ahead } = facts;
   if (facts.poolStreams === 0 || ahead === 0) return `${demand}. ${facts.reasons[0]?.sentence ?? ""}`.trim();
   return `${demand}; ${many(ahead, "free rig")} ${ahead === 1 ? "is" : "are"} ahead of them for the next one.`;
 }

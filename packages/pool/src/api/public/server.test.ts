@@ -303,6 +303,51 @@ describe("answers", () => {
     expect(why.unpaid[0]?.code).toBe("held");
   });
 
+  test("say how a second rig was refused while the first works on, until one joins", async () => {
+    const told = async (): Promise<readonly [string | undefined, string | null]> => {
+      await world.rollups.catchUp();
+      const why = whyAnswerSchema.parse((await world.get(`/v1/workers/${ada}/why`)).body);
+      const { nextAction } = workerAnswerSchema.parse((await world.get(`/v1/workers/${ada}`)).body);
+      return [why.reasons.find(({ code }) => code === "refused")?.sentence, nextAction];
+    };
+    world.clock.advance(1_000);
+    const rig = { worker: ada, rig: "second" };
+    await world.store.append([{ type: "rig.refused", ...rig, data: { reason: "too-many-names", worker: ada } }]);
+    const refused = /^A rig tried to join .* was refused: too many new rigs came under this address\./;
+    expect(await told()).toEqual([expect.stringMatching(refused), expect.stringMatching(refused)]);
+    world.clock.advance(1_000);
+    await world.store.append([{ type: "rig.joined", ...rig, data: {} }]);
+    expect(await told()).toEqual([undefined, null]);
+  });
+
+  test("say of several idle rigs what is ahead of the best placed, and the same number everywhere", async () => {
+    const before = world.live;
+    const rig1 = before.rigs.get(`${ada}.rig1`)!;
+    const idle = { ...rig1, streams: 0, jobsInFlight: 0, success: 0.1 };
+    const spare = { ...idle, rig: "spare", success: 1, speeds: [{ kind: "h264", realTimeRatio: 60, results: 40 }] };
+    world.live = { ...before, rigs: new Map(before.rigs).set(`${ada}.rig1`, idle).set(`${ada}.spare`, spare) };
+    const ask = async () => {
+      // What is going on is looked at again after a second.
+      world.clock.advance(2_000);
+      return whyAnswerSchema.parse((await world.get(`/v1/workers/${ada}/why`)).body);
+    };
+    const best = await ask();
+    expect(best.rigs.map(({ rig, freeAhead }) => [rig, freeAhead]).slice(0, 2)).toEqual([
+      ["rig1", 1],
+      ["spare", 0],
+    ]);
+    expect([best.supply.freeAhead, best.sentence.includes("ahead")]).toEqual([0, false]);
+    expect(best.reasons.map(({ code }) => code)).not.toContain("others-ahead");
+    // With nothing that works as well, both wait behind another worker's.
+    world.live = { ...world.live, rigs: new Map(world.live.rigs).set(`${ada}.spare`, { ...idle, rig: "spare" }) };
+    const behind = await ask();
+    expect(behind.supply.freeAhead).toBe(1);
+    expect(behind.sentence).toContain("1 free rig is ahead of them");
+    expect(behind.reasons.find(({ code }) => code === "others-ahead")?.facts).toEqual({ ahead: 1 });
+    world.live = before;
+    world.clock.advance(2_000);
+  });
+
   test("never hold what a rig said, addresses of machines, or streams' names", async () => {
     for (const [, , url] of requests) {
       const text = JSON.stringify((await world.get(url)).body);
