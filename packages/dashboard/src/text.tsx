@@ -315,7 +315,7 @@ export const text = {
     success: "Success",
     realTime: "Real time",
     jobs: "Jobs 24 h",
-    feeShare24h: "Fee share 24 h, ETH",
+    feeShare24h: "Fee share 24\u00a0h, ETH",
     device: "Device",
     noDevice: "device not told",
     results: "Results",
