@@ -4,8 +4,9 @@ import { silentLogger, stoppedClock } from "@openpool/base";
 import type { PoolLive } from "@openpool/protocol";
 import { expect, test } from "vitest";
 import { ada } from "../../store/testing/sample-credit.ts";
-import type { StoredEvent } from "../../store/types.ts";
+import type { EventQuery, StoredEvent } from "../../store/types.ts";
 import { EventHub } from "./event-hub.ts";
+import { EVENTS_PAGE, EventTail, KEPT_EVENTS, MOST_EVENTS } from "./event-tail.ts";
 
 /** An answer whose reader takes nothing, or everything. */
 class Reader extends EventEmitter {
@@ -48,7 +49,8 @@ function openHub() {
     async events({ after, limit }) {
       if (failing.now) throw new Error("the database is away");
       asked.push(after ?? 0n);
-      return log.filter((one) => one.position > (after ?? 0n)).slice(0, limit);
+      // Positions have no gaps.
+      return log.slice(Number(after ?? 0n), Number(after ?? 0n) + limit);
     },
     onEvents(callback) {
       listeners.add(callback);
@@ -57,12 +59,12 @@ function openHub() {
     head: async () => BigInt(log.length),
     live: () => ({ rigsOnline: 1 }) as PoolLive,
   });
-  const append = (type: string, count = 1): void => {
+  const append = (type: string, count = 1, at = "2026-11-21T12:00:00.000Z"): void => {
     for (let i = 0; i < count; i++) {
       const position = BigInt(log.length + 1);
       const data = { pixels: "10", feeWei: "4", earnedWei: "3", version: "x".repeat(5_000) };
       const about = type === "job.credited" ? { worker: ada, rig: "rig1" } : {};
-      log.push({ v: 1, id: String(position), position, time: "2026-11-21T12:00:00.000Z", type, ...about, data });
+      log.push({ v: 1, id: String(position), position, time: at, type, ...about, data });
     }
     for (const listener of listeners) listener();
   };
@@ -158,17 +160,75 @@ test("two thousand that come back at once cost the database what one costs, and 
 
 test("who missed more than is kept reads the pages again, and so does who was further than the log is", async () => {
   const { hub, append, asked } = openHub();
-  append("rig.left", 5_001);
+  append("rig.left", KEPT_EVENTS + 1);
   for (const [after, reset] of [
     [0n, true],
     [1n, false],
-    [9_999n, true],
+    [99_999n, true],
   ] as const) {
     const reader = new Reader();
     await hub.serve(reader.response, undefined, after);
     expect(reader.told.some((one) => one.startsWith("event: reset"))).toBe(reset);
+    if (!reset) expect(reader.facts()).toMatchObject([{ to: "20001", left: KEPT_EVENTS - 200 }]);
   }
-  expect(asked.length).toBe(5);
+  expect(asked.length).toBe(KEPT_EVENTS / EVENTS_PAGE);
+});
+
+test("twenty thousand segments are missed and told, also of one worker, and as exactly from the middle of them", async () => {
+  const { hub, append, tell, settle, asked } = openHub();
+  const first = new Reader();
+  await hub.serve(first.response, undefined, undefined);
+  append("rig.left");
+  append("job.credited", 20_000);
+  for (let i = 0; i < 10; i++) await settle();
+  await tell();
+  await expect.poll(() => settle().then(() => first.facts().at(-1)?.["to"])).toBe("20001");
+  const read = asked.length;
+  for (const [after, jobs] of [
+    [1n, 20_000],
+    [1_001n, 19_000],
+    [12_345n, 7_656],
+    [20_000n, 1],
+  ] as const) {
+    for (const worker of [undefined, ada]) {
+      const late = new Reader();
+      await hub.serve(late.response, worker, after);
+      const pixels = String(jobs * 10);
+      expect(late.facts()).toMatchObject([{ to: "20001", jobs, pixels, earnedWei: String(jobs * 3), left: 0 }]);
+      const listed = late.facts()[0]?.["facts"] as { position: string }[];
+      const expected = worker === undefined ? [] : Array.from({ length: Math.min(jobs, 200) }, (_, i) => i + 1);
+      expect(listed.map(({ position }) => Number(position) - Number(after))).toEqual(expected);
+    }
+  }
+  expect(asked.length).toBe(read);
+});
+
+test("of a busy minute more is kept than otherwise, and never more than memory is meant for", async () => {
+  const read = async (query: EventQuery): Promise<readonly StoredEvent[]> =>
+    log.slice(Number(query.after), Number(query.after) + EVENTS_PAGE);
+  const log: StoredEvent[] = [];
+  const append = (count: number, time: string): void => {
+    for (let i = 0; i < count; i++) {
+      const position = BigInt(log.length + 1);
+      log.push({ v: 1, id: String(position), position, time, type: "rig.left", data: {} });
+    }
+  };
+  const tail = new EventTail(read);
+  await tail.catchUp(1n);
+  const catchUp = async (): Promise<void> => {
+    for (let page = await tail.next(); page.length > 0; page = await tail.next()) tail.add(page);
+  };
+  append(70_000, "2026-11-21T12:00:00.000Z");
+  await catchUp();
+  expect([tail.has(1n), tail.reaches(1n)]).toEqual([true, true]);
+  append(70_000, "2026-11-21T12:00:30.000Z");
+  await catchUp();
+  const oldest = 140_000n - BigInt(MOST_EVENTS);
+  expect([tail.has(oldest - BigInt(EVENTS_PAGE)), tail.has(oldest + BigInt(EVENTS_PAGE))]).toEqual([false, true]);
+  append(1, "2026-11-21T13:00:00.000Z");
+  await catchUp();
+  const kept = 140_001n - BigInt(KEPT_EVENTS);
+  expect([tail.has(kept - BigInt(EVENTS_PAGE) - 1n), tail.has(kept)]).toEqual([false, true]);
 });
 
 test("when what was missed cannot be read, the reader comes back, and nobody else is disturbed", async () => {

@@ -1,9 +1,9 @@
 import type { ServerResponse } from "node:http";
 import { type Clock, errorText, type Logger } from "@openpool/base";
-import type { Fact, FactsMessage, PoolLive, WorkerAddress } from "@openpool/protocol";
+import type { PoolLive, WorkerAddress } from "@openpool/protocol";
 import type { EventQuery, StoredEvent } from "../../store/types.ts";
+import type { Digest } from "./event-digest.ts";
 import { EVENTS_PAGE, EventTail } from "./event-tail.ts";
-import { publicReason } from "./public-text.ts";
 
 export interface EventHubDeps {
   readonly logger: Logger;
@@ -20,8 +20,6 @@ const TELL_EVERY_MS = 500;
 const LIVE_EVERY_MS = 1_000;
 /** Positions that readers come back from for which the sums are kept until something new happens. */
 const MAX_REPLAYS = 20;
-/** Facts of one message; what is more is counted only. */
-const MAX_FACTS = 200;
 /** A reader that does not read: it comes back and goes on where it was. */
 const MAX_UNREAD_BYTES = 1 << 20;
 const RESET = Buffer.from("event: reset\ndata: {}\n\n");
@@ -30,146 +28,6 @@ interface Client {
   readonly response: ServerResponse;
   readonly worker: WorkerAddress | undefined;
 }
-
-/** What happens between two positions, as it adds up for everybody and for single workers. */
-class Digest {
-  to = 0n;
-  jobs = 0;
-  lostJobs = 0;
-  pixels = 0n;
-  feeWei = 0n;
-  earnedWei = 0n;
-  facts: Fact[] = [];
-  left = 0;
-  /** Segments of the workers that are asked for. */
-  readonly jobsOf = new Map<WorkerAddress, Fact[]>();
-  readonly #wanted: ReadonlySet<WorkerAddress> | undefined;
-
-  /** @param wanted whose segments are listed; undefined: everybody's */
-  constructor(wanted: ReadonlySet<WorkerAddress> | undefined) {
-    this.#wanted = wanted;
-  }
-
-  add(event: StoredEvent): void {
-    this.to = event.position;
-    if (event.type === "job.credited") {
-      this.jobs++;
-      this.pixels += amount(event.data["pixels"]);
-      this.feeWei += amount(event.data["feeWei"]);
-      this.earnedWei += amount(event.data["earnedWei"]);
-      if (event.worker === undefined || this.#wanted?.has(event.worker) === false) return;
-      const own = this.jobsOf.get(event.worker) ?? [];
-      if (own.length < MAX_FACTS) own.push(factOf(event, jobFacts(event.data)));
-      this.jobsOf.set(event.worker, own);
-      return;
-    }
-    if (event.type === "job.failed") {
-      this.lostJobs++;
-      return;
-    }
-    const data = PUBLIC_FACTS[event.type]?.(event.data);
-    if (data === undefined) return;
-    if (this.facts.length < MAX_FACTS) this.facts.push(factOf(event, data));
-    else this.left++;
-  }
-
-  /** Something that a reader would care for. */
-  get isNews(): boolean {
-    return this.jobs + this.lostJobs + this.facts.length + this.left > 0;
-  }
-
-  message(worker: WorkerAddress | undefined): Buffer {
-    const own = worker === undefined ? [] : (this.jobsOf.get(worker) ?? []);
-    const facts = own.length === 0 ? this.facts : [...this.facts, ...own].toSorted(byPosition);
-    const data: FactsMessage = {
-      to: this.to.toString(),
-      jobs: this.jobs,
-      lostJobs: this.lostJobs,
-      pixels: this.pixels.toString(),
-      feeWei: this.feeWei.toString(),
-      earnedWei: this.earnedWei.toString(),
-      facts,
-      left: this.left,
-    };
-    return Buffer.from(`id: ${data.to}\nevent: facts\ndata: ${JSON.stringify(data)}\n\n`);
-  }
-}
-
-function byPosition(a: Fact, b: Fact): number {
-  return a.position.length - b.position.length || (a.position < b.position ? -1 : 1);
-}
-
-function amount(value: unknown): bigint {
-  return typeof value === "string" && /^\d+$/.test(value)
-    ? BigInt(value)
-    : typeof value === "number"
-      ? BigInt(Math.trunc(value))
-      : 0n;
-}
-
-function factOf(event: StoredEvent, data: Record<string, unknown>): Fact {
-  return {
-    position: event.position.toString(),
-    at: event.time,
-    type: event.type,
-    worker: event.worker ?? null,
-    rig: event.rig ?? null,
-    data,
-  };
-}
-
-type Data = Readonly<Record<string, unknown>>;
-const pick =
-  (...names: readonly string[]) =>
-  (data: Data): Record<string, unknown> =>
-    Object.fromEntries(names.filter((name) => data[name] !== undefined).map((name) => [name, data[name]]));
-
-const jobFacts = pick(
-  "job",
-  "pixels",
-  "feeWei",
-  "commissionWei",
-  "earnedWei",
-  "durationMs",
-  "tookMs",
-  "attempts",
-  "hedged",
-);
-
-/** What everybody may know of an event, by its type; a type that is missing here is nobody's business. */
-export const PUBLIC_FACTS: Readonly<Record<string, (data: Data) => Record<string, unknown>>> = {
-  "attempt.failed": pick("kind", "tookMs"),
-  "claim.differed": pick("degree", "claimedPixels", "measuredPixels"),
-  "rig.joined": pick("capacity", "version"),
-  "rig.left": () => ({}),
-  "rig.standing": (data) => ({
-    standing: data["standing"],
-    reason: publicReason(typeof data["reason"] === "string" ? data["reason"] : ""),
-  }),
-  "rig.drained": () => ({}),
-  "rig.undrained": () => ({}),
-  "worker.changed": pick("locked", "banned"),
-  "pool.started": pick("version"),
-  "pool.stopped": () => ({}),
-  "pool.no-rigs": pick("since"),
-  "pool.has-rigs": () => ({}),
-  "log.resumed": () => ({}),
-  "terms.announced": pick("version", "effectiveAt"),
-  "payout.planned": pick("run", "lines", "totalWei"),
-  "payout.approved": pick("run"),
-  "payout.cancelled": pick("run"),
-  "payout.signed": pick("run", "hash", "lines"),
-  "payout.outbid": pick("hash", "replaces"),
-  "payout.reorged": pick("hash"),
-  "payout.paid": pick("line", "run", "amountWei", "payTo", "hash"),
-  "payout.returned": pick("line", "run", "amountWei"),
-  "payout.halted": () => ({}),
-  "payout.paused": () => ({}),
-  "payout.resumed": () => ({}),
-  "payto.requested": pick("payTo", "effectiveAtMs"),
-  "payto.changed": pick("payTo"),
-  "payto.cancelled": () => ({}),
-};
 
 /**
  * Tells everybody who listens what happens. Events are read and put into words once, however many listen; a reader that
@@ -220,7 +78,7 @@ export class EventHub {
     response.write("retry: 2000\n: open\n\n");
     try {
       await (this.#starting ??= this.#start().finally(() => (this.#starting = undefined)));
-      if (after !== undefined && this.#tail.reaches(after) && !this.#tail.since(after)) await this.#tail.fill();
+      while (after !== undefined && this.#tail.reaches(after) && !this.#tail.has(after)) await this.#tail.fill(after);
     } catch (error) {
       this.#deps.logger.debug("a reader of events could not be served", { error: errorText(error) });
       response.end();
@@ -256,12 +114,10 @@ export class EventHub {
   }
 
   #tellMissed(client: Client, after: bigint): void {
-    const events = this.#tail.reaches(after) ? this.#tail.since(after) : undefined;
-    if (events === undefined) return this.#send(client, RESET);
     let digest = this.#replays.get(after);
     if (digest === undefined) {
-      digest = new Digest(undefined);
-      for (const event of events) digest.add(event);
+      digest = this.#tail.reaches(after) ? this.#tail.since(after) : undefined;
+      if (digest === undefined) return this.#send(client, RESET);
       if (this.#replays.size >= MAX_REPLAYS) this.#replays.clear();
       this.#replays.set(after, digest);
     }
@@ -289,20 +145,22 @@ export class EventHub {
       // From here on in one go: who comes now is told of these as missed, or with everybody, and never both.
       const fresh = this.#tail.add(page);
       this.#replays.clear();
-      const wanted = new Set<WorkerAddress>();
-      for (const { worker } of this.#clients) if (worker !== undefined) wanted.add(worker);
-      const digest = new Digest(wanted);
-      for (const event of fresh) digest.add(event);
       more = page.length === EVENTS_PAGE;
-      if (digest.isNews) this.#broadcast(digest);
+      if (fresh.isNews) this.#broadcast(fresh);
     }
   }
 
   #broadcast(digest: Digest): void {
     const common = digest.message(undefined);
-    const own = new Map([...digest.jobsOf.keys()].map((worker) => [worker, digest.message(worker)]));
+    const own = new Map<WorkerAddress, Buffer>();
     for (const client of this.#clients) {
-      this.#send(client, (client.worker === undefined ? undefined : own.get(client.worker)) ?? common);
+      const { worker } = client;
+      let message = common;
+      if (worker !== undefined && digest.hasJobsOf(worker)) {
+        message = own.get(worker) ?? digest.message(worker);
+        own.set(worker, message);
+      }
+      this.#send(client, message);
     }
   }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { systemClock } from "@openpool/base";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { StatementPage, StatementRow } from "../../store/ledger-store.ts";
-import { ada, openWorld, type World } from "./testing/world.ts";
+import { ada, bob, openWorld, type World } from "./testing/world.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 const SECRET = "nobody may read this";
@@ -21,7 +21,8 @@ beforeAll(async () => {
   await writeFile(join(dir, "secret.txt"), SECRET);
   await writeFile(join(dir, "pages", "index.html"), "<!doctype html><title>pages</title>");
   await writeFile(join(dir, "pages", "assets", "main-abc.js"), "export {};");
-  world = await openWorld({ dashboardDir: join(dir, "pages"), streamsPerAddress: 2, files }, {}, systemClock);
+  const limits = { requestsPerMinute: 1e6, statementsPerMinute: 1e6, streamsPerAddress: 2, files };
+  world = await openWorld({ dashboardDir: join(dir, "pages"), ...limits }, {}, systemClock);
 });
 afterAll(async () => {
   await world[Symbol.asyncDispose]();
@@ -102,6 +103,77 @@ test("questions without end are refused before they are understood", async () =>
     body: long.repeat(100),
   });
   expect(large.status).toBe(400);
+  await serves();
+});
+
+/** What stands for a parameter of a path where another one is tried. */
+const usual: Readonly<Record<string, string>> = { address: ada, name: "rig1", id: "1" };
+const injections = [
+  "'",
+  "' or '1'='1",
+  "'; drop table openpool.events; --",
+  '"',
+  "\\",
+  "\\' or 1=1 --",
+  "%",
+  "_",
+  "/*",
+  "$1",
+  "\0",
+  "nobody\0' --",
+  "\ud83d' || pg_sleep(9) --",
+  "9".repeat(30),
+  "-1",
+  "1e309",
+  "NaN",
+];
+
+test("no parameter of any route gets into what the database is asked", async () => {
+  await world.work(ada, "rig1", 13_824_123n);
+  await world.work(bob, "big", 27_648_321n);
+  await world.rollups.catchUp();
+  const secrets = [ada, bob, "019aa5b2-", "13824123", "27648321"];
+  const { body } = await world.get("/v1/openapi.json");
+  const { paths } = body as {
+    paths: Record<string, Record<string, { parameters?: { name: string; in: string; schema?: { enum?: unknown } }[] }>>;
+  };
+  const ask = async (method: string, url: string): Promise<void> => {
+    let answer: Response;
+    do {
+      answer = await fetch(`${world.api.url}${url}`, { method: method.toUpperCase() });
+      // A stream that ended a moment ago may still have its place.
+    } while (answer.status === 429);
+    const isStream = answer.headers.get("content-type")?.startsWith("text/event-stream") === true;
+    const text = isStream ? "" : await answer.text();
+    if (isStream) await answer.body?.cancel();
+    const leaks = answer.status === 200 ? secrets.filter((secret) => text.includes(secret)) : [];
+    expect([method, url, answer.status >= 200 && answer.status < 500, leaks]).toEqual([method, url, true, []]);
+  };
+  let tried = 0;
+  for (const [path, operations] of Object.entries(paths)) {
+    const filled = (tried: string, value: string): string =>
+      path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+        encodeURIComponent(name === tried ? value : (usual[name] ?? "")),
+      );
+    for (const [method, { parameters = [] }] of Object.entries(operations)) {
+      for (const { name, in: place, schema } of parameters) {
+        // Who is not signed in gets nowhere near what a change would look up.
+        if (place !== "query" && !(place === "path" && method === "get")) continue;
+        // Of one worker, also what is right for another.
+        const others = path.includes("{address}") && name === "rig" ? ["big"] : [];
+        // What has to be one of a few words is compared with those, whatever it is.
+        const values = schema?.enum ? injections.slice(0, 3) : [...injections, ...others];
+        for (const value of values) {
+          const query = `?${name}=${encodeURIComponent(value.toWellFormed())}`;
+          await ask(method, place === "path" ? filled(name, value.toWellFormed()) : `${filled("", "")}${query}`);
+        }
+        if (place === "query") await ask(method, `${filled("", "")}?${name}=x&${name}=y`);
+        tried++;
+      }
+    }
+  }
+  expect(tried).toBeGreaterThan(50);
+  expect((await world.store.events({ limit: 10 })).length).toBeGreaterThan(1);
   await serves();
 });
 
