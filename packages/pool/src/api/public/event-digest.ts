@@ -52,6 +52,8 @@ export class Digest {
   #left = 0;
   /** Segments by who did them. */
   readonly #jobsOf = new Map<string, Fact[]>();
+  /** What was merged: whose segments those have is looked up when somebody asks. */
+  readonly #parts: Digest[] = [];
 
   /** Position of the newest event in it. */
   get to(): bigint {
@@ -64,7 +66,7 @@ export class Digest {
   }
 
   hasJobsOf(worker: WorkerAddress): boolean {
-    return this.#jobsOf.has(worker);
+    return this.#jobsOf.has(worker) || this.#parts.some((part) => part.hasJobsOf(worker));
   }
 
   /** Takes what came next. */
@@ -75,7 +77,7 @@ export class Digest {
       this.#pixels += pixels;
       this.#feeWei += feeWei;
       this.#earnedWei += earnedWei;
-      if (typeof fact?.worker === "string") this.#listJobs(fact.worker, [fact]);
+      if (typeof fact?.worker === "string") this.#listJob(fact.worker, fact);
     } else if (kind === "lost") {
       this.#lostJobs++;
     } else if (fact) {
@@ -83,7 +85,7 @@ export class Digest {
     }
   }
 
-  /** Takes all that came next, added up already. */
+  /** Takes all that came next, added up already, and to which nothing is added as long as this one is told. */
   merge(next: Digest): void {
     this.#to = next.#to;
     this.#jobs += next.#jobs;
@@ -93,7 +95,7 @@ export class Digest {
     this.#earnedWei += next.#earnedWei;
     this.#list(next.#facts);
     this.#left += next.#left;
-    for (const [worker, jobs] of next.#jobsOf) this.#listJobs(worker, jobs);
+    this.#parts.push(next);
   }
 
   #list(facts: readonly Fact[]): void {
@@ -102,14 +104,20 @@ export class Digest {
     this.#left += Math.max(0, facts.length - room);
   }
 
-  #listJobs(worker: string, jobs: readonly Fact[]): void {
+  #listJob(worker: string, job: Fact): void {
     const own = this.#jobsOf.get(worker);
-    if (own === undefined) this.#jobsOf.set(worker, [...jobs]);
-    else if (own.length < MAX_FACTS) own.push(...jobs.slice(0, MAX_FACTS - own.length));
+    if (own === undefined) this.#jobsOf.set(worker, [job]);
+    else if (own.length < MAX_FACTS) own.push(job);
+  }
+
+  /** The first segments of a worker, oldest first. */
+  #jobsBy(worker: WorkerAddress): readonly Fact[] {
+    const jobs = [...(this.#jobsOf.get(worker) ?? []), ...this.#parts.flatMap((part) => part.#jobsBy(worker))];
+    return jobs.toSorted(byPosition).slice(0, MAX_FACTS);
   }
 
   message(worker: WorkerAddress | undefined): Buffer {
-    const own = worker === undefined ? [] : (this.#jobsOf.get(worker) ?? []);
+    const own = worker === undefined ? [] : this.#jobsBy(worker);
     const data: FactsMessage = {
       to: this.#to.toString(),
       jobs: this.#jobs,

@@ -3,9 +3,9 @@ import { Digest, type Told, toldOf } from "./event-digest.ts";
 
 type ReadEvents = (query: EventQuery) => Promise<readonly StoredEvent[]>;
 
-/** Missed events that can always be told afterwards, read from the database if need be: some MB of memory. */
+/** Missed events that can always be told afterwards, read from the database if need be: some 15 MB of memory. */
 export const KEPT_EVENTS = 20_000;
-/** More than these are kept while they are not older than this, and at most so many: some 60 MB. */
+/** More than these are kept while they are not older than this, and at most so many: some 80 MB. */
 const KEPT_MS = 60_000;
 export const MOST_EVENTS = 100_000;
 /** Events that are read at once. */

@@ -121,7 +121,7 @@ const injections = [
   "$1",
   "\0",
   "nobody\0' --",
-  "\ud83d' || pg_sleep(9) --",
+  "' || pg_sleep(9) --",
   "9".repeat(30),
   "-1",
   "1e309",
@@ -164,8 +164,8 @@ test("no parameter of any route gets into what the database is asked", async () 
         // What has to be one of a few words is compared with those, whatever it is.
         const values = schema?.enum ? injections.slice(0, 3) : [...injections, ...others];
         for (const value of values) {
-          const query = `?${name}=${encodeURIComponent(value.toWellFormed())}`;
-          await ask(method, place === "path" ? filled(name, value.toWellFormed()) : `${filled("", "")}${query}`);
+          const query = `?${name}=${encodeURIComponent(value)}`;
+          await ask(method, place === "path" ? filled(name, value) : `${filled("", "")}${query}`);
         }
         if (place === "query") await ask(method, `${filled("", "")}?${name}=x&${name}=y`);
         tried++;
