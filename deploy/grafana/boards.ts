@@ -175,7 +175,7 @@ const pool: Board = {
     }),
     lines(
       "Memory",
-      "Of the working process, and the part that holds sources and renditions (bounded by max-bytes-in-flight).",
+      "Of the working process, and the part that holds sources and renditions (bounded by max-memory).",
       {
         "process {{instance}}": "process_resident_memory_bytes{POOL}",
         "segments {{instance}}": "openpool_bytes_in_flight{POOL}",

@@ -100,6 +100,8 @@ test("a settings file that is not there is told", async () => {
 });
 
 describe("openpool config", () => {
+  const reached = ["--service-uri", "https://pool.example:8935"];
+
   test("says what is in force and where it comes from", async () => {
     await file("pool.yaml", "data-dir: data\ncommission: 10%\nlisten: 10.0.0.1:1\nprice-per-unit: 5\n");
     const shown = await configOf(["--config", "pool.yaml", "--listen", "10.0.0.2:2"], {
@@ -119,17 +121,48 @@ describe("openpool config", () => {
   });
 
   test("knows ~ and the settings of the other commands", async () => {
-    expect((await configOf([]))["data-dir"]).toEqual(["/home/ada/.openpool", "default"]);
-    expect((await configOf(["worker"], { OPENPOOL_DEVICES: "cpu" }))["devices"]).toEqual(["cpu", "OPENPOOL_DEVICES"]);
+    expect((await configOf(reached))["data-dir"]).toEqual(["/home/ada/.openpool", "default"]);
+    const worker = ["worker", "--pool", "a:1", "--address", "0x00000000000000000000000000000000000000a1"];
+    expect((await configOf(worker, { OPENPOOL_DEVICES: "cpu" }))["devices"]).toEqual(["cpu", "OPENPOOL_DEVICES"]);
+  });
+
+  test("names what keeps the command from starting, and shows the settings all the same", async () => {
+    const pool = await run(["config", "--commission", "7%", "--tls-cert", "a.pem", "--terms-file", "/nowhere.yaml"]);
+    expect(pool.code).toBe(2);
+    expect(pool.out).toMatch(/commission +7% +--commission/);
+    expect(pool.err).toMatch(/--terms-file +cannot be read/);
+    await file("terms.yaml", "{}");
+    const more = await run(["config", "--tls-cert", "a.pem", "--terms-file", "terms.yaml"], { cwd: directory });
+    expect(more.err).toMatch(/--service-uri +is missing[^]*--tls-key +is missing/);
+    expect((await run(["config", "worker"])).err).toMatch(/--pool +is missing[^]*--address +is missing/);
+    const wrong = await run(["config", "--tls-cert", "a.pem", "--max-sessions", "0"]);
+    expect(wrong).toMatchObject({ code: 2, out: "" });
+    expect(wrong.err).toMatch(/--max-sessions +"0"[^]*--tls-key +is missing/);
   });
 
   test("hides secrets, also in complaints about them", async () => {
-    const shown = await configOf([], { OPENPOOL_DATABASE_URL: "postgres://ada:hunter2@db/pool" });
+    const shown = await configOf(reached, { OPENPOOL_DATABASE_URL: "postgres://ada:hunter2@db/pool" });
     expect(shown["database-url"]).toEqual(["postgres://ada:***@db/pool", "OPENPOOL_DATABASE_URL"]);
     const { err } = await run(["pool", "--database-url", "mysql://ada:hunter2@db/pool"]);
     expect(err).toContain("mysql://ada:***@db/pool");
     expect(err).not.toContain("hunter2");
   });
+});
+
+test("the file with the secrets of orchestrators has one line for all, or one for each", async () => {
+  const upstream = ["--upstream", "a=127.0.0.1:1,b=127.0.0.1:2", "--service-uri", "https://pool.example:8935"];
+  const config = async (secrets: string) => {
+    const path = await file("orch.secret", secrets);
+    return run(["config", ...upstream, "--upstream-secret-file", path]);
+  };
+  for (const secrets of ["x\n", "a=x\nb=y", "a=x\r\nb=y\r\n"]) {
+    expect(await config(secrets)).toMatchObject({ code: 0, err: "" });
+  }
+  for (const secrets of ["", "a=hush\n", "a=hush\nc=hush\n"]) {
+    const { code, err } = await config(secrets);
+    expect([code, err]).toEqual([2, expect.stringContaining("[upstream/no-secret]")]);
+    expect(err).not.toContain("hush");
+  }
 });
 
 describe("a worker's settings", () => {

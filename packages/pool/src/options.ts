@@ -296,7 +296,7 @@ export const poolOptions = {
     default: "127.0.0.1:8936",
     help: "where everybody may read: the pages and the HTTP API",
     details:
-      "Nothing can be changed there. On an address of this machine alone, and behind `trust-proxy`, it speaks plain HTTP; elsewhere HTTPS with the certificate of `tls-cert` or the pool's own. When the default port is taken a free one is used and logged; a port that you name and that is taken is an error.",
+      "Signed in, a worker changes its own settings there; nothing else can be changed. On an address of this machine alone, and behind `trust-proxy`, it speaks plain HTTP; elsewhere HTTPS with the certificate of `tls-cert` or the pool's own. When the default port is taken a free one is used and logged; a port that you name and that is taken is an error.",
     group: "Pages",
   }),
   trustProxy: option({

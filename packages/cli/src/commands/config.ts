@@ -1,18 +1,20 @@
 import type { OptionDefinitions, OptionInForce } from "@openpool/base";
 import { Argument } from "commander";
-import { exitCode } from "../io.ts";
+import { exitCode, type Io } from "../io.ts";
 import type { Registry } from "../registry.ts";
 import { settingsElsewhere, settingsOf } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
-import { settle } from "../settings/settle.ts";
+import { type Flags, settingsError, weigh } from "../settings/settle.ts";
 import { formatTable } from "../text/table.ts";
+import { readPoolSettings } from "./pool.ts";
+import { readWorkerSettings } from "./worker.ts";
 
 export function addConfigCommand({ program, run }: Registry): void {
   const command = program
     .command("config")
     .summary("print the settings in force, and where each comes from")
     .description(
-      "Prints what `openpool pool` (or worker, or push) would run with, given the same flags, environment and settings file, and where each value comes from. Secrets are hidden.",
+      "Prints what `openpool pool` (or worker, or push) would run with, given the same flags, environment and settings file, and where each value comes from. Secrets are hidden. Then names everything that would keep that command from starting with them, which takes reading the files that they name: run it as the user that the command runs as.",
     )
     .addArgument(new Argument("[COMMAND]", "whose settings").choices(Object.keys(settingsOf)).default("pool"))
     .option("--json", "print an array of {name, value, origin, from}")
@@ -33,8 +35,11 @@ Examples:
     run(async (io) => {
       const definitions: OptionDefinitions = settingsOf[name];
       const flags = flagsOf(command, definitions, 1);
-      const { inForce } = settle(definitions, flags, settingsElsewhere(definitions), io);
-      const shown = Object.values(inForce).map(show);
+      const refusal = refusalOf(name, flags, io);
+      const { problems, settled } = weigh(definitions, flags, settingsElsewhere(definitions), io);
+      // Of values that are wrong by themselves there is nothing to show; of ones that do not fit together there is.
+      if (problems.length > 0) throw refusal ?? settingsError(problems);
+      const shown = Object.values(settled.inForce).map(show);
       await io.out(
         command.opts<{ json?: boolean }>().json
           ? `${JSON.stringify(shown, undefined, 2)}\n`
@@ -43,9 +48,21 @@ Examples:
               shown.map((one) => [one.name, one.value ?? "-", one.from]),
             ),
       );
+      if (refusal !== undefined) throw refusal;
       return exitCode.ok;
     }),
   );
+}
+
+/** What a command that keeps running would say instead of starting with these settings; undefined: it would start. */
+function refusalOf(name: keyof typeof settingsOf, flags: Flags, io: Io): unknown {
+  try {
+    if (name === "pool") readPoolSettings(flags, io);
+    if (name === "worker") readWorkerSettings(flags, false, io);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
 
 function show({ option, text, origin, from }: OptionInForce): {

@@ -1,12 +1,5 @@
 import { tmpdir } from "node:os";
-import {
-  BadValue,
-  errorText,
-  type HostPort,
-  hostPortValue,
-  type OptionDefinitions,
-  type OptionProblem,
-} from "@openpool/base";
+import { BadValue, type HostPort, hostPortValue, type OptionDefinitions, type OptionProblem } from "@openpool/base";
 import { poolOptions, secretFor, toUpstreams } from "@openpool/pool";
 import {
   checkClock,
@@ -25,8 +18,7 @@ import { exitCode } from "../io.ts";
 import type { Registry } from "../registry.ts";
 import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
-import { settingsError, settle } from "../settings/settle.ts";
-import { readFileSync } from "node:fs";
+import { readNamedFile, settingsError, settle } from "../settings/settle.ts";
 
 const doctorSettings = {
   dataDir: poolOptions.dataDir,
@@ -61,7 +53,7 @@ Exits 0 unless something fails; a warning is no failure.`,
     run(async (io) => {
       const { json, pool } = command.opts<{ json?: boolean; pool?: string }>();
       const endpoint = pool === undefined ? undefined : readEndpoint(pool);
-      const { values } = settle(
+      const { values, inForce } = settle(
         doctorSettings,
         flagsOf(command, doctorSettings, 0),
         settingsElsewhere(doctorSettings),
@@ -71,7 +63,11 @@ Exits 0 unless something fails; a warning is no failure.`,
       const problems: OptionProblem[] = [];
       const upstreams = toUpstreams(values, problems);
       if (problems.length > 0) throw settingsError(problems);
-      const secretFile = upstreams.length > 0 ? readOptional(values.upstreamSecretFile) : undefined;
+      const secretFile = values.upstreamSecretFile ?? "";
+      const secrets =
+        upstreams.length > 0 && secretFile !== ""
+          ? readNamedFile(secretFile, inForce.upstreamSecretFile.from)
+          : undefined;
       const colour = io.outIsTerminal && !io.env["NO_COLOR"];
       const findings: Finding[] = [];
       const tell = async (...found: readonly Finding[]): Promise<void> => {
@@ -81,7 +77,7 @@ Exits 0 unless something fails; a warning is no failure.`,
       await tell(checkNode(process.versions.node), checkClock(Date.now()));
       const ffmpeg = await checkFfmpeg();
       await tell(...ffmpeg);
-      if (ffmpeg.every((one) => one.level !== "fail")) await tell(...(await checkDevices(tmpdir(), io.stop)));
+      if (ffmpeg[0]?.level === "ok") await tell(...(await checkDevices(tmpdir(), io.stop)));
       await tell(await checkNvidia());
       await tell(...(await checkDataDir(values.dataDir)));
       const running = await checkRunningPool(values.dataDir);
@@ -95,8 +91,7 @@ Exits 0 unless something fails; a warning is no failure.`,
       }
       const names = upstreams.map(({ name }) => name);
       for (const upstream of upstreams) {
-        const secret =
-          secretFile === undefined ? "" : secretFor(upstream.name, names, secretFile, values.upstreamSecretFile ?? "");
+        const secret = secrets === undefined ? "" : secretFor(upstream.name, names, secrets, secretFile);
         await tell(...(await checkUpstream(upstream, secret, io.stop)));
       }
       if (endpoint) await tell(...(await checkEndpoint(endpoint)));
@@ -104,16 +99,6 @@ Exits 0 unless something fails; a warning is no failure.`,
       return findings.some((one) => one.level === "fail") ? exitCode.failed : exitCode.ok;
     }),
   );
-}
-
-/** The text of a file that may not be named; one that is named must be readable. */
-function readOptional(path: string | undefined): string | undefined {
-  if (path === undefined) return undefined;
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw settingsError([{ where: "--upstream-secret-file", problem: `cannot be read: ${errorText(error)}` }]);
-  }
 }
 
 function readEndpoint(text: string): HostPort {

@@ -15,7 +15,7 @@ import { settingsElsewhere } from "../settings/commands.ts";
 import { addSettings, flagsOf } from "../settings/flags.ts";
 import { aborted } from "../signals.ts";
 import { version } from "../version.ts";
-import { type Flags, readSecretFile, readYamlFile, settleInto } from "../settings/settle.ts";
+import { type Flags, readNamedFile, readSecretFile, readYamlFile, settleInto } from "../settings/settle.ts";
 
 export function addPoolCommand({ program, run }: Registry): void {
   const command = program
@@ -71,7 +71,7 @@ export function readPoolSettings(flags: Flags, io: Io): { readonly options: Pool
     if ("problems" in made || !made.attached) return made;
     // It is read anew for each registration; that it is wrong should not come out when the first rig joins.
     const { secretFile, upstreams } = made.attached;
-    const text = readSecretFile(secretFile, inForce.upstreamSecretFile.from);
+    const text = readNamedFile(secretFile, inForce.upstreamSecretFile.from);
     const names = upstreams.map(({ name }) => name);
     for (const name of names) secretFor(name, names, text, secretFile);
     return made;

@@ -46,7 +46,8 @@ SIGTERM or Ctrl-C finishes the segments in hand first, a second one ends at once
   );
 }
 
-function readWorkerSettings(
+/** The options of a worker from flags, environment and file. Throws with everything that is wrong. */
+export function readWorkerSettings(
   flags: Flags,
   json: boolean,
   io: Io,

@@ -75,7 +75,7 @@ export function settleInto<D extends OptionDefinitions, T extends object>(
   io: Io,
   make: (settled: Settled<D>) => T | { readonly problems: readonly OptionProblem[] },
 ): T {
-  const { problems, settled } = weigh(definitions, flags, elsewhere, io, {});
+  const { problems, settled } = weigh(definitions, flags, elsewhere, io);
   const made = problemsOr(() => make(settled));
   if (!("problems" in made) && problems.length === 0) return made;
   // What a wrong value should have been nobody knows: its default stood in for it, and says nothing about it.
@@ -97,12 +97,13 @@ function problemsOr<T>(make: () => T): T | { readonly problems: readonly OptionP
   }
 }
 
-function weigh<D extends OptionDefinitions>(
+/** What {@link settle} goes by: the settings, the default in the place of each that is wrong, and every problem of theirs. */
+export function weigh<D extends OptionDefinitions>(
   definitions: D,
   flags: Flags,
   elsewhere: ReadonlyMap<string, string>,
   io: Io,
-  how: { readonly othersInFile?: boolean },
+  how: { readonly othersInFile?: boolean } = {},
 ): { readonly problems: readonly OptionProblem[]; readonly settled: Settled<D> } {
   const problems: OptionProblem[] = [...flags.problems];
   const own = new Set(Object.values(definitions).map((one) => one.name));
@@ -161,14 +162,18 @@ function resolvePath(text: string, from: string, home: string): string {
   return text.startsWith("~/") ? resolve(home, text.slice(2)) : resolve(from, text);
 }
 
-/** What a YAML file holds. Its values never show up in an error. */
-export function readYamlFile(path: string, where: string): unknown {
-  let content: string;
+/** The text of a file that the setting at `where` names. */
+export function readNamedFile(path: string, where: string): string {
   try {
-    content = readFileSync(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch (error) {
     throw settingsError([{ where, problem: `cannot be read: ${errorText(error)}` }]);
   }
+}
+
+/** What a YAML file holds. Its values never show up in an error. */
+export function readYamlFile(path: string, where: string): unknown {
+  const content = readNamedFile(path, where);
   const document = parseDocument(content, { prettyErrors: false });
   const [first] = document.errors;
   if (first) {
@@ -180,13 +185,9 @@ export function readYamlFile(path: string, where: string): unknown {
 
 /** The secret in a file: its only line. The value never shows up in an error. */
 export function readSecretFile(path: string, where: string): string {
-  let content: string;
-  try {
-    content = readFileSync(path, "utf8");
-  } catch (error) {
-    throw settingsError([{ where, problem: `cannot be read: ${errorText(error)}` }]);
-  }
-  const lines = content.split(/\r?\n/).filter((line) => line !== "");
+  const lines = readNamedFile(path, where)
+    .split(/\r?\n/)
+    .filter((line) => line !== "");
   const [secret] = lines;
   if (secret === undefined) throw settingsError([{ where, problem: `${path} is empty` }]);
   if (lines.length > 1) throw settingsError([{ where, problem: `${path} has more than one line` }]);

@@ -20,9 +20,10 @@ export const alertOptionDefinitions = {
   publicUrl: option({
     name: "public-url",
     kind: publicUrlValue,
-    defaultNote: "none: nobody can subscribe to alerts",
+    defaultNote: "none: nobody can subscribe to alerts, nor sign in from another machine",
     help: "where people reach the pages of `api-listen`",
-    details: "Messages of alerts link to it; without it nobody can subscribe to them.",
+    details:
+      "It is the site that sign-ins are for, and messages of alerts link to it; without it nobody can subscribe to them.",
     group: "Pages",
   }),
   alertsFile: option({
