@@ -1,13 +1,17 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { run } from "./testing/run.ts";
 
 let directory: string;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "openpool-cli-"));
-});
+  // The first run loads every command from its sources, which a busy machine takes its time for.
+  await run(["--help"]);
+}, 300_000);
 afterAll(() => rm(directory, { recursive: true }));
 
 async function file(name: string, content: string): Promise<string> {
@@ -197,6 +201,77 @@ describe("a worker's settings", () => {
     expect(code).toBe(2);
     expect(err).toContain("more than one line");
     expect(err).not.toContain("op_");
+  });
+});
+
+describe("what is shipped to run it elsewhere", () => {
+  const root = join(import.meta.dirname, "../../..");
+  const shipped = (path: string): string => readFileSync(join(root, "deploy", path), "utf8");
+  const address = "0x00000000000000000000000000000000000000a1";
+  /** `NAME=VALUE` of each that is there, in whatever the lines begin with. */
+  const assignments = (text: string): Record<string, string> =>
+    Object.fromEntries([...text.matchAll(/(?<=[ =])([A-Z_]+)=(\S+)/g)].map(([, name, value]) => [name!, value!]));
+  /** What would run with these flags and variables has nothing to say against any of them. */
+  const starts = async (args: readonly string[], env: Record<string, string>) =>
+    expect(await run(["config", ...args], { env, cwd: directory })).toMatchObject({ code: 0, err: "" });
+
+  test("the image is made of files that are there, and sets what there is", async () => {
+    const dockerfile = shipped("Dockerfile");
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, from]) => from!.split(" "));
+    expect(copied).toContain("package.json");
+    const left = shipped("Dockerfile.dockerignore").split("\n");
+    for (const path of copied)
+      expect([path, existsSync(join(root, path)), left.includes(path)]).toEqual([path, true, false]);
+    for (const [, program] of dockerfile.matchAll(/\/app\/(\S+\.js)/g))
+      expect(existsSync(join(root, program!))).toBe(true);
+    const [env = ""] = /^ENV .*$/m.exec(dockerfile) ?? [];
+    await starts(["pool", "--service-uri", "https://pool.example:8935"], assignments(env));
+  });
+
+  test("the compose file's commands and variables are ones that a pool and a worker take", async () => {
+    const given = {
+      SERVICE_URI: "https://pool.example:8935",
+      WORKER_ADDRESS: address,
+      PUBLIC_URL: "https://pool.example",
+    };
+    const text = Object.entries(given).reduce(
+      (filled, [name, value]) => filled.replaceAll(new RegExp(`\\$\\{${name}:[^}]*\\}`, "g"), value),
+      shipped("compose.yaml"),
+    );
+    expect(text).not.toContain("${");
+    const { services } = parse(text) as {
+      services: Record<
+        string,
+        { command: string[]; environment?: Record<string, string>; build?: { dockerfile: string } }
+      >;
+    };
+    expect(Object.keys(services)).toEqual(["pool", "worker"]);
+    for (const { command, environment = {} } of Object.values(services)) await starts(command, environment);
+    expect(existsSync(join(root, services["pool"]!.build!.dockerfile))).toBe(true);
+  });
+
+  test("the units run commands that there are, with settings that they take", async () => {
+    const worker = [...shipped("systemd/openpool-worker.service").matchAll(/^#   ([a-z]+: .*)$/gm)].map(
+      ([, line]) => line,
+    );
+    await file("worker.yaml", worker.join("\n").replace("0xYOUR_PAYOUT_ADDRESS", address));
+    const files = {
+      "/etc/openpool/pool.yaml": join(root, "deploy/systemd/pool.yaml"),
+      "/etc/openpool/worker.yaml": "worker.yaml",
+    };
+    for (const name of readdirSync(join(root, "deploy/systemd")).filter((one) => one.endsWith(".service"))) {
+      const unit = shipped(`systemd/${name}`);
+      const commands = [...unit.matchAll(/^Exec\w+=.* \/opt\/openpool\/(\S+\.js) (\w+)/gm)];
+      expect(commands.length).toBeGreaterThan(0);
+      for (const [, program, command] of commands) {
+        expect(existsSync(join(root, program!))).toBe(true);
+        expect(await run([command!, "--help"])).toMatchObject({ code: 0 });
+      }
+      const env = assignments((unit.match(/^Environment=.*$/gm) ?? []).join("\n"));
+      for (const [path, here] of Object.entries(files))
+        if (env["OPENPOOL_CONFIG"] === path) env["OPENPOOL_CONFIG"] = here;
+      await starts([name === "openpool-worker.service" ? "worker" : "pool"], env);
+    }
   });
 });
 
