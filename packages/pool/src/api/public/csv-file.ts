@@ -30,7 +30,7 @@ export const RETRY_AFTER_S = 10;
 
 /** Rows that are read at once. The first are few: a reader sees soon that something comes. */
 const FIRST_ROWS = 50;
-const AT_ONCE_ROWS = 500;
+const AT_ONCE_ROWS = 200;
 
 /** A list that is read page by page, to its end. */
 export async function* pages<Row>(

@@ -127,8 +127,7 @@ const configured = <Answer extends object>(answer: Answer | { configured: false;
   return answer;
 };
 
-/** Segments and payout runs that are read at once: each is put together out of much more. */
-const JOBS_AT_ONCE = 200;
+/** Payout runs that are read at once: each is added up out of its lines. */
 const RUNS_AT_ONCE = 50;
 
 const whole = { limit: true, cursor: true } as const;
@@ -201,7 +200,7 @@ export function csvRoutes(
     (request, reply) => {
       const worker = readAddress(request.params.address);
       return files.send(request, reply, `jobs-${worker}`, JOBS, () =>
-        pages((cursor, limit) => jobsAnswer(context, worker, { ...request.query, limit, cursor }), JOBS_AT_ONCE),
+        pages((cursor, limit) => jobsAnswer(context, worker, { ...request.query, limit, cursor })),
       );
     },
   );

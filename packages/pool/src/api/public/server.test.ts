@@ -10,6 +10,7 @@ import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { PoolError, systemClock } from "@openpool/base";
 import {
+  earningsAnswerSchema,
   jobsAnswerSchema,
   poolAnswerSchema,
   problemSchema,
@@ -19,6 +20,7 @@ import {
   statusAnswerSchema,
   whyAnswerSchema,
   workerAnswerSchema,
+  workerRigsAnswerSchema,
   workersAnswerSchema,
 } from "@openpool/protocol";
 import { format, resolveConfig } from "prettier";
@@ -495,6 +497,21 @@ describe("requests", () => {
     expect((await proxied.get("/v1/terms", { "x-forwarded-for": "203.0.113.9, 203.0.113.1" })).status).toBe(429);
   });
 });
+
+test.each([
+  ["earnings", earningsAnswerSchema],
+  ["rigs?limit=500", rigsAnswerSchema],
+  [`workers/${ada}/earnings?rig=rig1`, earningsAnswerSchema],
+  [`workers/${ada}`, workerAnswerSchema],
+  [`workers/${ada}/rigs`, workerRigsAnswerSchema],
+  [`workers/${ada}/why`, whyAnswerSchema],
+])(
+  "the rows of %s, which are not checked as they are sent, hold what its schema has and nothing else",
+  async (path, schema) => {
+    const { body } = await world.get(`/v1/${path}`);
+    expect(body).toEqual(schema.parse(body));
+  },
+);
 
 test("statements are CSV that no spreadsheet takes for a formula", async () => {
   const { body, headers } = await world.get(`/v1/workers/${ada}/statements.csv`);
