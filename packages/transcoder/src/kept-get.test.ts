@@ -2,6 +2,7 @@ import http from "node:http";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
+import { systemClock } from "@openpool/base";
 import { expect, test } from "vitest";
 import { keptGet } from "./kept-get.ts";
 
@@ -21,7 +22,12 @@ test("a connection that its server closes when it is asked again is no failure; 
   server.keepAliveTimeout = 60_000;
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   const get = async (): Promise<number | undefined> => {
-    const answer = await keptGet(url, { agents, userAgent: "test", signal: AbortSignal.timeout(20_000) });
+    const answer = await keptGet(url, {
+      agents,
+      userAgent: "test",
+      signal: AbortSignal.timeout(20_000),
+      clock: systemClock,
+    });
     for await (const _ of answer) {
       // Read to its end, so that the connection is kept.
     }

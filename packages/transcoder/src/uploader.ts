@@ -12,7 +12,8 @@ export type Answer =
   | { readonly kind: "error"; readonly text: string };
 
 export type UploadOutcome =
-  | { readonly kind: "taken" }
+  /** `doubtful`: it broke off once before, of which the orchestrator may have heard, and then it dropped what came again. */
+  | { readonly kind: "taken"; readonly doubtful?: true }
   /** The orchestrator answered something else than 200, and would do so again. */
   | { readonly kind: "refused"; readonly status: number; readonly text: string }
   /** It did not get through in time. */
@@ -32,20 +33,32 @@ export interface UploadOrder {
    * takes for an error: not for a death.
    */
   readonly deadlineMs: number;
+  /** Aborted: it is not wanted any more, and broken off. */
+  readonly signal?: AbortSignal;
+  /** A small one that must wait behind nothing: it goes over a connection that only such ones use. */
+  readonly urgent?: boolean;
 }
+
+/** A connection ended when an answer was on its way, and nobody said what became of it. */
+class BrokeOff extends Error {}
 
 /** Brings answers to one orchestrator, over connections that outlive registrations. */
 export interface Uploader extends AsyncDisposable {
   upload(order: UploadOrder): Promise<UploadOutcome>;
+  /** Opens the connection for urgent answers, where there is none: one may be needed soon. */
+  prepare(): void;
   /** Connections that are open, for tests and measurements. */
   readonly connections: number;
 }
 
 interface Connection {
   readonly dialled: Dialled;
+  readonly urgent: boolean;
   /** Bytes given to it and not answered for yet. */
   bytes: number;
   uploads: number;
+  /** Nobody closes it for having been idle. */
+  stayOpen: () => void;
   /** Somebody looks whether it is still heard of. */
   watched: boolean;
   /** Nothing was heard of it for too long: it may be dead. */
@@ -60,6 +73,11 @@ const RETRIES = { initialMs: 50, factor: 2, maxMs: 500, jitter: 0.3 } as const;
 /** Said by a proxy that has nobody behind it at the moment: the orchestrator itself has not seen the result. */
 const TRANSIENT_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 const LATE = "the orchestrator did not take it in time";
+const GIVEN_UP = "it was given up";
+/** Of a peer that did not begin with the request: HTTP/2's REFUSED_STREAM. */
+const NOT_BEGUN = 7;
+/** A connection that was idle for so long is closed: a router forgets it later, and then swallows the next answer. */
+const IDLE_MS = 60_000;
 /**
  * A connection that is used is looked at so often: when nothing came since the last time it is pinged, and after so many such
  * looks in a row it may be dead. Looks are counted, not time, so that a process that stood still itself blames nobody.
@@ -106,10 +124,20 @@ export function createUploader(
   const { clock, logger } = deps;
   const closing = new AbortController();
   const connections = new Set<Connection>();
-  let dialling: Promise<Connection> | undefined;
+  /** By whether it is for urgent answers. */
+  const dialling = new Map<boolean, Promise<Connection>>();
 
-  const dial = (): Promise<Connection> => {
-    dialling ??= dialOrchestrator(
+  const closeWhenIdle = (connection: Connection): void => {
+    connection.stayOpen();
+    connection.stayOpen = clock.after(IDLE_MS, () => {
+      connections.delete(connection);
+      connection.dialled.session.close();
+    });
+  };
+  const dial = (urgent = false): Promise<Connection> => {
+    const begun = dialling.get(urgent);
+    if (begun) return begun;
+    const dialled = dialOrchestrator(
       options.address,
       { timeoutMs: DIAL_TIMEOUT_MS, signal: closing.signal, certSha256: options.certSha256 },
       clock,
@@ -117,26 +145,34 @@ export function createUploader(
       .then((dialled) => {
         const connection: Connection = {
           dialled,
+          urgent,
           bytes: 0,
           uploads: 0,
+          stayOpen() {},
           watched: false,
           silent: false,
           endlessSaid: false,
         };
         connections.add(connection);
         const forget = (): void => void connections.delete(connection);
-        dialled.session.once("close", forget);
+        dialled.session.once("close", () => {
+          connection.stayOpen();
+          forget();
+        });
         // Streams that are up may finish, new ones go elsewhere.
         dialled.session.once("goaway", forget);
+        closeWhenIdle(connection);
         return connection;
       })
-      .finally(() => (dialling = undefined));
-    return dialling;
+      .finally(() => dialling.delete(urgent));
+    dialling.set(urgent, dialled);
+    return dialled;
   };
-  const connectionFor = async ({ accepts }: UploadOrder): Promise<Connection> => {
+  const connectionFor = async ({ accepts, urgent = false }: UploadOrder): Promise<Connection> => {
     let best: Connection | undefined;
     let open = 0;
     for (const one of connections) {
+      if (one.urgent !== urgent) continue;
       if ((await accepts?.(one.dialled.fingerprint)) === false) {
         if (one.uploads === 0) one.dialled.session.close();
         continue;
@@ -145,7 +181,7 @@ export function createUploader(
       open++;
       if (!best || one.bytes < best.bytes) best = one;
     }
-    if (!best) return dial();
+    if (!best) return dial(urgent);
     if (best.bytes >= FULL_BYTES && open < options.maxConnections) dial().catch(() => {});
     return best;
   };
@@ -224,17 +260,22 @@ export function createUploader(
     if (order.accepts && !(await inTime(order.accepts(fingerprint), order))) {
       return { kind: "lost", why: "the orchestrator was restarted, its tasks are gone" };
     }
-    if (session.destroyed) throw new Error("connection lost");
+    if (order.signal?.aborted) throw new Error(GIVEN_UP);
+    if (session.closed || session.destroyed) throw new Error("connection lost");
+    connection.stayOpen();
     connection.uploads++;
     if (!connection.watched) watch(connection);
     connection.bytes += bytes;
     return await new Promise<UploadOutcome>((resolve, reject) => {
       const stream = session.request({ ":method": "POST", ":path": "/transcodeResults", ...headers });
-      let late = false;
-      const forget = clock.after(order.deadlineMs - clock.monotonicMs(), () => {
-        late = true;
+      let brokenOff: string | undefined;
+      const breakOff = (why: string): void => {
+        brokenOff = why;
         stream.close(8);
-      });
+      };
+      const forget = clock.after(order.deadlineMs - clock.monotonicMs(), () => breakOff(LATE));
+      const onAbort = (): void => breakOff(GIVEN_UP);
+      order.signal?.addEventListener("abort", onAbort, { once: true });
       let status = 0;
       let text = "";
       let answerBytes = 0;
@@ -267,18 +308,24 @@ export function createUploader(
       stream.once("close", () => {
         forget();
         forgetEnd();
+        order.signal?.removeEventListener("abort", onAbort);
         if (status === 200) resolve({ kind: "taken" });
         else if (TRANSIENT_STATUSES.has(status)) reject(new Error(`it was answered with ${status} ${text.trim()}`));
         else if (status !== 0) resolve({ kind: "refused", status, text: text.trim() });
-        else if (late) reject(new Error(LATE));
-        else reject(new Error(stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection lost"));
+        else if (brokenOff !== undefined) reject(new Error(brokenOff));
+        else {
+          const why = stream.rstCode ? `stream reset with code ${stream.rstCode}` : "connection lost";
+          reject(stream.pending || stream.rstCode === NOT_BEGUN ? new Error(why) : new BrokeOff(why));
+        }
       });
       for (const chunk of chunks) stream.write(chunk);
       stream.end();
     }).finally(() => {
       connection.uploads--;
       connection.bytes -= bytes;
-      if (connection.uploads === 0 && !connections.has(connection)) session.close();
+      if (connection.uploads > 0) return;
+      if (connections.has(connection)) closeWhenIdle(connection);
+      else session.close();
     });
   };
 
@@ -286,13 +333,18 @@ export function createUploader(
     get connections() {
       return connections.size;
     },
+    prepare() {
+      if ([...connections].some(({ urgent, silent }) => urgent && !silent)) return;
+      dial(true).catch(() => {});
+    },
     async upload(order) {
       const { answer } = order;
       const { contentType, chunks } = encodeAnswer(answer);
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
       const headers = {
         authorization: RESULT_AUTHORIZATION,
-        credentials: order.secret,
+        // As bytes of UTF-8, which an orchestrator compares; a header's characters are written as one byte each.
+        credentials: Buffer.from(order.secret).toString("latin1"),
         taskid: order.taskId.toString(),
         pixels: (answer.kind === "renditions" ? answer.decodedPixels : 0n).toString(),
         "content-type": contentType,
@@ -300,11 +352,15 @@ export function createUploader(
         "user-agent": "openpool",
       };
       const backoff = createBackoff(RETRIES);
+      let brokeOff = false;
       for (;;) {
         try {
-          return await post(order, headers, chunks, bytes);
+          const outcome = await post(order, headers, chunks, bytes);
+          return brokeOff && outcome.kind === "taken" ? { ...outcome, doubtful: true } : outcome;
         } catch (error) {
+          brokeOff ||= error instanceof BrokeOff;
           const why = errorText(error);
+          if (order.signal?.aborted) return { kind: "lost", why };
           const delayMs = backoff.next();
           const over = clock.monotonicMs() + delayMs >= order.deadlineMs;
           if (over || closing.signal.aborted) return { kind: "lost", why };

@@ -5,11 +5,9 @@ import {
   formatHostPort,
   type Logger,
   openScope,
-  plainText,
   type Price,
 } from "@openpool/base";
 import { type Ability, INVALID_VIDEO, type NotifySegment, type ResultPart, segmentTimeoutMs } from "@openpool/protocol";
-import { type Answer, createUploader, type Uploader } from "@openpool/transcoder";
 import type { BodyMemory } from "../bodies/body-memory.ts";
 import type { PriceRule } from "../ledger/terms.ts";
 import type { JobId } from "../dispatch/types.ts";
@@ -18,6 +16,7 @@ import type { Job, JobOutcome, JobRendition, JobSource } from "../jobs/job.ts";
 import { createUuidV7 } from "../store/index.ts";
 import type { UpstreamOptions } from "../options.ts";
 import type { Store } from "../store/types.ts";
+import { Answers, type OpenTask } from "./answers.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { OrchestratorLives } from "./life.ts";
 import { type Link, type LinkState, openLink } from "./link.ts";
@@ -74,15 +73,11 @@ export interface UpstreamStatus {
 }
 
 /**
- * An orchestrator ejects a transcoder that is late, as a whole. So there is time set aside for bringing the answer there, …
+ * An orchestrator ejects a transcoder that is late, as a whole. So there is time set aside for bringing the answer there.
  */
 const ANSWER_MARGIN_MS = 1_200;
-/** … and what is still under way so long before the end is broken off: that is an error, not a death. */
-const LAST_MARGIN_MS = 300;
 /** No answer although the job's deadline has passed: then it is made here. */
 const OVERDUE_MS = 150;
-/** To an orchestrator; each carries what its flow control lets through. */
-const MAX_UPLOAD_CONNECTIONS = 8;
 /** A worker is asked once so much of the source is here. */
 const CUT_THROUGH_FROM_BYTES = 8 * 1024;
 /** Tasks at once for each session that was offered: an orchestrator runs a session's segments one by one. */
@@ -93,27 +88,16 @@ const LEAST_TASKS = 64;
  * has been taken, and what it sent until then is under way.
  */
 const SHRINK_GRACE_MS = 15_000;
+/** So long a process that ends waits until orchestrators have taken what it says of tasks that it does not do any more. */
+const LAST_WORDS_MS = 500;
 const CONTENT_TYPES = { mpegts: "video/mp2t", mp4: "video/mp4" } as const;
 
 /** Why the pool is not registered with an orchestrator that the operator took it out of. */
 export const TAKEN_OUT = "taken out by the operator";
 
-interface RunningTask {
-  readonly from: NotifiedBy;
-  /** Of the orchestrator: its ids are its own. */
-  readonly life: number;
-  readonly id: bigint;
+interface RunningTask extends OpenTask {
   readonly seq: bigint;
-  /** From then on an answer is late. */
-  readonly lastMs: number;
-  /** Nothing of it is wanted any more. */
-  readonly ended: AbortController;
-  /** An answer was sent, or given up. */
-  answered: boolean;
 }
-
-/** An orchestrator's own refusals are 401 and 500; these come from what stands before it. */
-const PROXY_REFUSALS: ReadonlySet<number> = new Set([400, 403, 404, 405, 411, 413, 414, 415, 429]);
 
 /** The pool as one transcoder of one orchestrator. */
 export class UpstreamDoor implements AsyncDisposable {
@@ -127,7 +111,7 @@ export class UpstreamDoor implements AsyncDisposable {
   readonly #tasks = new Map<string, RunningTask>();
   readonly #price: PriceReader;
   readonly #downloader: Downloader;
-  readonly #uploader: Uploader;
+  readonly #answers: Answers;
   readonly #heartbeat: Heartbeat;
   readonly #link: Link;
   /** What its faults may put into logs and events. */
@@ -137,9 +121,6 @@ export class UpstreamDoor implements AsyncDisposable {
   /** Sessions that it may have by right. */
   readonly #granted: MostLately;
   readonly #lives = new OrchestratorLives();
-  #answered = 0;
-  #failed = 0;
-  #lost = 0;
   #drained = false;
   /** Why the pool takes no more from it. */
   #leaving: string | undefined;
@@ -161,8 +142,17 @@ export class UpstreamDoor implements AsyncDisposable {
       ),
     );
     this.#downloader = this.#scope.use(createSourceDownloader(deps));
-    this.#uploader = this.#scope.use(
-      createUploader({ address: options.address, maxConnections: MAX_UPLOAD_CONNECTIONS }, deps),
+    this.#answers = this.#scope.use(
+      new Answers(
+        { upstream: options.name, address: options.address },
+        {
+          lives: this.#lives,
+          logger,
+          clock,
+          budget: this.#budget,
+          record: (type, data) => this.#record(type, data),
+        },
+      ),
     );
     this.#heartbeat = this.#scope.use(startHeartbeat(clock));
     this.#link = this.#scope.use(
@@ -266,9 +256,7 @@ export class UpstreamDoor implements AsyncDisposable {
       capacity: state.kind === "registered" ? capacityOf(state.offers) : 0,
       sessions: this.#streams.count,
       tasksInFlight: this.#tasks.size,
-      answered: this.#answered,
-      failed: this.#failed,
-      lost: this.#lost,
+      ...this.#answers.counts,
       price: quote.price,
       priceSource: quote.source,
       version: this.#price.status?.version,
@@ -340,19 +328,18 @@ export class UpstreamDoor implements AsyncDisposable {
     const life = this.#lives.ofTask(from.opening, id, this.#tasks.has(`${before} ${id}`));
     if (life > before) this.#forgetTasks();
     const receivedMs = this.#heartbeat.arrivedMs();
-    const timeoutMs = segmentTimeoutMs(notified.kind === "task" ? notified.durationMs : 0);
-    const lastMs = receivedMs + timeoutMs - LAST_MARGIN_MS;
-    const running: RunningTask = { from, life, id, seq, lastMs, ended: new AbortController(), answered: false };
+    const dueMs = receivedMs + segmentTimeoutMs(notified.kind === "task" ? notified.durationMs : 0);
+    const running: RunningTask = { from, life, id, seq, dueMs, ended: new AbortController() };
     const key = `${life} ${id}`;
     this.#tasks.set(key, running);
-    this.#answer(notified, running, receivedMs + timeoutMs - ANSWER_MARGIN_MS)
+    this.#answer(notified, running, dueMs - ANSWER_MARGIN_MS)
       .catch((error: unknown) => {
         this.#deps.logger.error("a task failed by a fault of ours", {
           upstream: this.name,
           error: error instanceof Error ? (error.stack ?? error.message) : String(error),
         });
         // Silence costs the whole registration.
-        if (!running.answered) return this.#lose(running, INVALID_VIDEO, `a fault of the pool: ${errorText(error)}`);
+        return this.#lose(running, INVALID_VIDEO, `a fault of the pool: ${errorText(error)}`);
       })
       .finally(() => {
         if (this.#tasks.get(key) === running) this.#tasks.delete(key);
@@ -364,15 +351,12 @@ export class UpstreamDoor implements AsyncDisposable {
     let forgotten = 0;
     for (const [key, task] of this.#tasks) {
       if (this.#lives.isOpen(task.from.opening)) continue;
+      // One that is being answered says itself that nobody takes it.
+      if (!task.answer) forgotten++;
       task.ended.abort();
       this.#tasks.delete(key);
-      forgotten++;
     }
-    if (forgotten === 0) return;
-    this.#deps.logger.warn("the orchestrator was restarted, its tasks are gone", {
-      upstream: this.name,
-      tasks: forgotten,
-    });
+    if (forgotten > 0) this.#answers.forgotten(forgotten);
   }
 
   /** From the task to its answer. Never longer than the orchestrator waits. */
@@ -458,7 +442,7 @@ export class UpstreamDoor implements AsyncDisposable {
       case "done":
         try {
           const parts = outcome.renditions.flatMap(partsOf);
-          await this.#upload(running, { kind: "renditions", decodedPixels: outcome.sourcePixels, parts }, job.id);
+          await this.#answers.give(running, { kind: "renditions", decodedPixels: outcome.sourcePixels, parts }, job.id);
         } finally {
           outcome.release();
         }
@@ -468,48 +452,17 @@ export class UpstreamDoor implements AsyncDisposable {
 
   /** Answers with an error that no job's record tells of: it never became one, or nobody waited for it any more. */
   async #lose(running: RunningTask, text: string, reason: string): Promise<void> {
-    if (running.ended.signal.aborted) return;
+    if (running.ended.signal.aborted || running.answer) return;
     this.#record("job.failed", { source: this.#source, seq: running.seq.toString(), reason, text });
     await this.#fail(running, text, reason);
   }
 
   async #fail(running: RunningTask, text: string, reason: string): Promise<void> {
-    if (running.ended.signal.aborted) return;
+    if (running.ended.signal.aborted || running.answer) return;
     const task = running.id.toString();
     const level = this.#budget("failed") ? "warn" : "debug";
     this.#deps.logger[level]("a task was answered with an error", { upstream: this.name, task, reason });
-    await this.#upload(running, { kind: "error", text }, undefined);
-  }
-
-  async #upload(running: RunningTask, answer: Answer, job: JobId | undefined): Promise<void> {
-    const { from, life, id, lastMs, ended } = running;
-    // The orchestrator that asked is gone.
-    if (ended.signal.aborted) return;
-    const outcome = await this.#uploader.upload({
-      taskId: id,
-      answer,
-      secret: from.secret,
-      accepts: (fingerprint) => this.#lives.takesAnswer(from.opening, life, fingerprint),
-      deadlineMs: lastMs,
-    });
-    // Not before: what cannot even be written was not sent.
-    running.answered = true;
-    if (outcome.kind === "taken") {
-      if (answer.kind === "error") this.#failed++;
-      else this.#answered++;
-      return;
-    }
-    this.#lost++;
-    const why =
-      outcome.kind === "lost" ? outcome.why : `it was answered with ${outcome.status} ${plainText(outcome.text)}`;
-    if (this.#budget("lost")) {
-      this.#deps.logger.warn("an answer did not reach the orchestrator", { upstream: this.name, why, job });
-      this.#record("upstream.answer-lost", { why, ...(job === undefined ? {} : { job }) });
-    }
-    // A proxy that takes no large bodies: a small one costs this segment, and silence would cost the registration.
-    if (outcome.kind === "refused" && PROXY_REFUSALS.has(outcome.status) && answer.kind === "renditions") {
-      await this.#upload(running, { kind: "error", text: INVALID_VIDEO }, job);
-    }
+    await this.#answers.give(running, { kind: "error", text }, undefined);
   }
 
   /** What a stream that begins now is paid by: what the orchestrator charges, unless the terms say that the settings count. */
@@ -551,7 +504,20 @@ export class UpstreamDoor implements AsyncDisposable {
     });
   }
 
+  /** Answers what nobody does any more: in silence the orchestrator would wait for it to its end. */
+  async #sayLastWords(): Promise<void> {
+    const answers = [...this.#tasks.values()].map(
+      (task) => task.answer ?? this.#lose(task, INVALID_VIDEO, "the pool was stopped"),
+    );
+    if (answers.length === 0) return;
+    let forget = (): void => {};
+    const enough = new Promise<void>((resolve) => (forget = this.#deps.clock.after(LAST_WORDS_MS, resolve)));
+    await Promise.race([Promise.allSettled(answers), enough]);
+    forget();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sayLastWords();
     for (const task of this.#tasks.values()) task.ended.abort();
     // One that fails to start goes without more ado, and the one that stays must not seem to be two.
     if (this.#registered) this.#left(this.#leaving ?? "its process of the pool has ended");

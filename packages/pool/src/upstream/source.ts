@@ -85,11 +85,7 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
       if (signal.aborted) return failure("stopped");
       let response: IncomingMessage;
       try {
-        response = await keptGet(url, {
-          agents,
-          userAgent: "openpool",
-          signal: ended.signal,
-        });
+        response = await keptGet(url, { agents, userAgent: "openpool", signal: ended.signal, clock });
       } catch (error) {
         return failure(`the source cannot be fetched: ${plainText(errorText(error), 200)}`);
       }

@@ -102,7 +102,7 @@ export function createDownloader(budget: ByteBudget, clock: Clock, certSha256?: 
       if (!target || !allowed.includes(target.protocol)) {
         throw new Error("unsupported protocol scheme");
       }
-      const response = await keptGet(target, { agents, userAgent: "openpool-worker", signal });
+      const response = await keptGet(target, { agents, userAgent: "openpool-worker", signal, clock });
       const { statusCode = 0, headers } = response;
       if (!(statusCode >= 301 && statusCode <= 308 && headers.location !== undefined)) return response;
       response.resume();
