@@ -364,6 +364,7 @@ describe("the registration", () => {
     behave(behaviours.when(() => gate));
     const old = [transcode(), transcode(), transcode()];
     await untilWorking(3);
+    const { lost } = attached.status();
     await attached.orchestrator.restart();
     for (const one of old) expect(await one).toMatchObject({ kind: "error" });
     await registeredWith(8);
@@ -372,14 +373,17 @@ describe("the registration", () => {
     for (const one of fresh) expect(await one).toMatchObject({ kind: "done" });
     // Ids begin at 0 again; only the new tasks were answered.
     expect((await Promise.all(fresh)).map(({ taskId }) => taskId)).toEqual([0, 1]);
+    expect(attached.status().lost).toBe(lost + 3);
+    const why = "the orchestrator was restarted, its tasks are gone";
+    expect((await attached.pool.events("upstream.answer-lost")).at(-1)?.data).toMatchObject({ why, tasks: 3 });
   });
 
-  test("is refused with a secret that has changed, and made as soon as the file is corrected", async () => {
-    attached.orchestrator.secret = "changed";
+  test("is refused with a secret that has changed, and made as soon as the file is corrected, in whatever letters", async () => {
+    attached.orchestrator.secret = "geändert";
     await attached.orchestrator.restart();
     await until(() => attached.status().state === "refused");
     expect(attached.status().why).toContain("invalid secret");
-    await writeFile(attached.secretFile, `main=changed\nsecond=${SECRET}2\n`);
+    await writeFile(attached.secretFile, `main=geändert\nsecond=${SECRET}2\n`);
     await registeredWith(8);
     expect(await transcode()).toMatchObject({ kind: "done" });
     attached.orchestrator.secret = SECRET;

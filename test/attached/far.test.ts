@@ -14,6 +14,10 @@ import { parseHostPort } from "../peers/wire.ts";
 import { attachedTo, NO_COMPLAINTS, SECRET, writeSecret } from "./pool.ts";
 
 const ONE_WAY_MS = 25;
+/** It waits longer for a task than a stock one, which says so as well: this machine may stand still for seconds. */
+const PATIENCE = 1.5;
+/** A stock orchestrator waits eight seconds for it. */
+const SHORT_MS = 2_000;
 const STREAMS = 24;
 const SEGMENTS = 3;
 
@@ -110,8 +114,8 @@ test("an orchestrator that takes the connection and never sends anything is give
   }
 }, 120_000);
 
-test("an orchestrator that cannot be reached for a while gets the answers of its tasks then, and one that took its place gets none of them", async () => {
-  await using orchestrator = await startStockOrchestrator({ secret: SECRET });
+test("whatever becomes of the way to it, an orchestrator has the answers of its tasks, or an error, in time; one that took its place gets none of them", async () => {
+  await using orchestrator = await startStockOrchestrator({ secret: SECRET, timeoutScale: PATIENCE });
   await using distance = await startDistance(orchestrator.addr, 0);
   await using secret = await writeSecret();
   let retries = 0;
@@ -122,14 +126,15 @@ test("an orchestrator that cannot be reached for a while gets the answers of its
   const worker = await pool.transcoder({ secret: `${ADA}.rig` });
   await until(() => orchestrator.live.length === 1, 60_000);
   /** The worker has a task in hand, and gives it back when told to. */
-  const begin = async (seq: number) => {
+  const begin = async (seq: number, durationMs = UNHURRIED_MS) => {
     let release = (): void => {};
     const gate = new Promise<void>((resolve) => (release = resolve));
     worker.behaviour = behaviours.when(() => gate);
-    const running = orchestrator.transcode({ session: "one", seq, durationMs: UNHURRIED_MS });
+    const running = orchestrator.transcode({ session: "one", seq, durationMs });
     await until(() => [...worker.inHand].length === 1, 60_000);
     return { running, release };
   };
+  const status = () => pool.running.node.admin.status().upstreams[0];
   const first = await begin(0);
   const { restore } = distance.cut();
   first.release();
@@ -138,23 +143,55 @@ test("an orchestrator that cannot be reached for a while gets the answers of its
   expect(await first.running).toMatchObject({ kind: "done" });
   await until(() => orchestrator.live.length === 1, 60_000);
 
+  const whyLost = async (): Promise<unknown> => (await pool.events("upstream.answer-lost")).at(-1)?.data["why"];
+
+  // It takes an answer, and the connection ends before it says so.
+  worker.behaviour = readyUpload;
+  orchestrator.answer = (stream) => {
+    orchestrator.answer = undefined;
+    stream.session?.destroy();
+  };
+  expect(await orchestrator.transcode({ session: "cut", seq: 0, durationMs: UNHURRIED_MS })).toMatchObject({
+    kind: "done",
+  });
+  await until(async () => (await whyLost()) !== undefined, 60_000);
+  expect(await whyLost()).toContain("it broke off once");
+
+  // The way there carries too little.
+  const slow = await begin(1, SHORT_MS);
+  distance.slow(30_000);
+  slow.release();
+  expect(await slow.running).toMatchObject({ kind: "error", text: "TranscoderInvalidVideo" });
+  distance.slow(Infinity);
+  await until(async () => String(await whyLost()).includes("an error went up in its place"), 60_000);
+  expect(status()).toMatchObject({ lost: 1, failed: 1 });
+  expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 1, broken: 0 });
+
   // Its machine dies without a word and is back as another one, while the registration with the one before looks open.
-  const second = await begin(1);
+  worker.behaviour = readyUpload;
+  const some = ["a", "b", "c"].map((session) => orchestrator.transcode({ session, seq: 0, durationMs: UNHURRIED_MS }));
+  for (const one of some) expect(await one).toMatchObject({ kind: "done" });
+  const second = await begin(2);
   distance.forget();
   await orchestrator.restart();
   second.release();
-  const status = () => pool.running.node.admin.status().upstreams[0];
-  await until(() => status()?.lost === 1, 60_000);
+  await until(() => status()?.lost === 2, 60_000);
   // Nobody had to wait for the registration to be found dead on its own.
   await until(() => orchestrator.live.length === 1, 60_000);
   worker.behaviour = readyUpload;
-  // The connection that sources came over is as dead: whoever is the first to use it loses a segment.
-  let next = 0;
-  await until(async () => {
-    const order = { session: `new-${next++}`, seq: 0, durationMs: UNHURRIED_MS };
-    return (await orchestrator.transcode(order)).kind === "done";
-  }, 60_000);
-  expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 0, broken: 0 });
+  // The connections that sources came over are as dead, and all are dropped when the first of them says nothing.
+  const kinds: string[] = [];
+  for (const session of ["d", "e", "f"]) {
+    kinds.push((await orchestrator.transcode({ session, seq: 0, durationMs: UNHURRIED_MS })).kind);
+  }
+  expect(kinds.filter((kind) => kind !== "done").length).toBeLessThanOrEqual(1);
+
+  // At the end there is no time for what a worker has in hand: its orchestrator need not wait for it.
+  const last = await begin(0);
+  await pool.running.node.drain(AbortSignal.abort());
+  await pool.running[Symbol.asyncDispose]();
+  expect(await last.running).toMatchObject({ kind: "error", text: "TranscoderInvalidVideo" });
+  expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 1, broken: 0 });
 }, 120_000);
 
 describe.concurrent("a connection over which results go", () => {

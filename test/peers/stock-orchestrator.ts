@@ -416,7 +416,9 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       stream.respond({ ":status": refusal });
       return void stream.end();
     }
-    if (headers["authorization"] !== RESULT_AUTHORIZATION || headers["credentials"] !== self.secret) {
+    // Go compares bytes, which are UTF-8 where the secret has them; Node reads each as a character.
+    const credentials = Buffer.from(String(headers["credentials"]), "latin1").toString();
+    if (headers["authorization"] !== RESULT_AUTHORIZATION || credentials !== self.secret) {
       complaints.unauthorized++;
       return answer(401, "Unauthorized");
     }
