@@ -191,6 +191,7 @@ test("whatever becomes of the way to it, an orchestrator has the answers of its 
   await pool.running.node.drain(AbortSignal.abort());
   await pool.running[Symbol.asyncDispose]();
   expect(await last.running).toMatchObject({ kind: "error", text: "TranscoderInvalidVideo" });
+  last.release();
   expect(orchestrator.complaints).toMatchObject({ ejected: 0, unknownResults: 0, duplicateResults: 1, broken: 0 });
 }, 120_000);
 
