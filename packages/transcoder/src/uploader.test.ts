@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import http2 from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
-import { type Logger, silentLogger, systemClock } from "@openpool/base";
+import { type Clock, type HostPort, type Logger, silentLogger, systemClock } from "@openpool/base";
 import { multipartBoundary, parseMultipart } from "@openpool/protocol";
 import { describe, expect, test } from "vitest";
 import { createUploader, encodeAnswer, type UploadOrder, type UploadOutcome } from "./uploader.ts";
@@ -52,12 +52,19 @@ test("an error goes up as bare text", () => {
   });
 });
 
+const small: Omit<UploadOrder, "deadlineMs"> = {
+  taskId: 7n,
+  answer: { kind: "error", text: "TranscoderInvalidVideo" },
+  secret: "secret",
+};
+
 interface Server extends AsyncDisposable {
   /** Of those that come from now on, each is given the next of these; the last one stays. */
-  answers: readonly number[];
+  answers: readonly (number | "cut")[];
   /** False: connections are reset. */
   reachable: boolean;
   readonly results: number;
+  readonly address: HostPort;
   upload(changed?: Partial<UploadOrder>, onRetry?: (retries: number) => void): Promise<UploadOutcome>;
 }
 
@@ -69,7 +76,9 @@ async function startServer(): Promise<Server> {
   let results = 0;
   const server = http2.createSecureServer({ cert: pem("cert"), key: pem("key") }, (request, response) => {
     request.resume().once("end", () => {
-      response.writeHead(self.answers[Math.min(results++, self.answers.length - 1)] ?? 200);
+      const answer = self.answers[Math.min(results++, self.answers.length - 1)] ?? 200;
+      if (answer === "cut") return void request.stream.session?.destroy();
+      response.writeHead(answer);
       response.end("said so");
     });
   });
@@ -83,6 +92,7 @@ async function startServer(): Promise<Server> {
   const self: Server = {
     answers: [200],
     reachable: true,
+    address: { host: "127.0.0.1", port },
     get results() {
       return results;
     },
@@ -90,13 +100,11 @@ async function startServer(): Promise<Server> {
       let retries = 0;
       const logger: Logger = { ...silentLogger, debug: () => onRetry?.(++retries) };
       await using uploader = createUploader(
-        { address: { host: "127.0.0.1", port }, maxConnections: 2 },
+        { address: self.address, maxConnections: 2 },
         { clock: systemClock, logger },
       );
       return await uploader.upload({
-        taskId: 7n,
-        answer: { kind: "error", text: "TranscoderInvalidVideo" },
-        secret: "secret",
+        ...small,
         deadlineMs: systemClock.monotonicMs() + 60_000,
         ...changed,
       });
@@ -153,4 +161,37 @@ describe("an answer", () => {
     expect(shown.every((one) => /^[0-9a-f]{64}$/.test(one))).toBe(true);
     expect(server.results).toBe(0);
   });
+
+  test("that broke off and was brought again is in doubt: who took it may have heard of the break", async () => {
+    await using server = await startServer();
+    server.answers = ["cut", 200];
+    expect(await server.upload()).toEqual({ kind: "taken", doubtful: true });
+  });
+});
+
+test("a connection that was idle for a minute is closed, and one for urgent answers is not the one that others use", async () => {
+  await using server = await startServer();
+  const idle = new Set<() => void>();
+  const after: Clock["after"] = (delayMs, callback) => {
+    if (delayMs !== 60_000) return systemClock.after(delayMs, callback);
+    idle.add(callback);
+    return () => void idle.delete(callback);
+  };
+  await using uploader = createUploader(
+    { address: server.address, maxConnections: 2 },
+    { clock: { ...systemClock, after }, logger: silentLogger },
+  );
+  const order: UploadOrder = { ...small, deadlineMs: systemClock.monotonicMs() + 60_000 };
+  const upload = async (changed: Partial<UploadOrder> = {}): Promise<void> =>
+    expect(await uploader.upload({ ...order, ...changed })).toEqual({ kind: "taken" });
+  await upload();
+  await upload();
+  expect([uploader.connections, idle.size]).toEqual([1, 1]);
+  await upload({ urgent: true });
+  await upload({ urgent: true });
+  expect([uploader.connections, idle.size]).toEqual([2, 2]);
+  for (const close of [...idle]) close();
+  expect(uploader.connections).toBe(0);
+  await upload();
+  expect(uploader.connections).toBe(1);
 });
