@@ -477,6 +477,7 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       bytes += chunk.length;
     });
     stream.on("end", () => {
+      if (stream.aborted) return;
       const body = Buffer.concat(chunks);
       if (isGrpc && path === "/net.Transcoder/RegisterTranscoder") {
         const frame = decodeGrpcFrame(body, 4 << 20);

@@ -190,7 +190,7 @@ test("a connection that was idle for a minute is closed, and one for urgent answ
   await upload({ urgent: true });
   await upload({ urgent: true });
   expect([uploader.connections, idle.size]).toEqual([2, 2]);
-  for (const close of [...idle]) close();
+  for (const close of idle) close();
   expect(uploader.connections).toBe(0);
   await upload();
   expect(uploader.connections).toBe(1);

@@ -123,7 +123,10 @@ export function createUploader(
 ): Uploader {
   const { clock, logger } = deps;
   const closing = new AbortController();
+  /** That new answers may use. */
   const connections = new Set<Connection>();
+  /** The others too, until they are closed. */
+  const open = new Set<Connection>();
   /** By whether it is for urgent answers. */
   const dialling = new Map<boolean, Promise<Connection>>();
 
@@ -154,9 +157,11 @@ export function createUploader(
           endlessSaid: false,
         };
         connections.add(connection);
+        open.add(connection);
         const forget = (): void => void connections.delete(connection);
         dialled.session.once("close", () => {
           connection.stayOpen();
+          open.delete(connection);
           forget();
         });
         // Streams that are up may finish, new ones go elsewhere.
@@ -170,7 +175,7 @@ export function createUploader(
   };
   const connectionFor = async ({ accepts, urgent = false }: UploadOrder): Promise<Connection> => {
     let best: Connection | undefined;
-    let open = 0;
+    let usable = 0;
     for (const one of connections) {
       if (one.urgent !== urgent) continue;
       if ((await accepts?.(one.dialled.fingerprint)) === false) {
@@ -178,11 +183,11 @@ export function createUploader(
         continue;
       }
       if (one.silent) continue;
-      open++;
+      usable++;
       if (!best || one.bytes < best.bytes) best = one;
     }
     if (!best) return dial(urgent);
-    if (best.bytes >= FULL_BYTES && open < options.maxConnections) dial().catch(() => {});
+    if (best.bytes >= FULL_BYTES && usable < options.maxConnections) dial().catch(() => {});
     return best;
   };
   /**
@@ -271,6 +276,8 @@ export function createUploader(
       let brokenOff: string | undefined;
       const breakOff = (why: string): void => {
         brokenOff = why;
+        // What was written of it lies in the way: the next ones go elsewhere.
+        connections.delete(connection);
         stream.close(8);
       };
       const forget = clock.after(order.deadlineMs - clock.monotonicMs(), () => breakOff(LATE));
@@ -372,7 +379,7 @@ export function createUploader(
     async [Symbol.asyncDispose]() {
       closing.abort();
       await Promise.all(
-        [...connections].map(async ({ dialled: { session } }) => {
+        [...open].map(async ({ dialled: { session } }) => {
           if (session.destroyed) return;
           const closed = once(session, "close");
           session.destroy();
