@@ -141,6 +141,7 @@ test("a long list of devices says how much more there is, and a run in a token h
     id: "1",
     state: "final",
     waitsFor: null,
+    waitsForCoded: null,
     createdAt: "2026-11-20T08:00:00.000Z",
     finishedAt: null,
     asset: { symbol: "USDC", token: BOB, decimals: 6 },
@@ -169,13 +170,25 @@ test("rigs are counted by how they are, and what keeps work from one comes befor
   const worker = await world.ask<WorkerAnswer>(`/v1/workers/${ADA}`);
   const [rig] = worker.rigs;
   if (rig === undefined) throw new Error("no rig");
-  const one = (name: string, changed: Partial<typeof rig>) => ({ ...rig, rig: name, streams: 0, ...changed });
+  // What the pool wrote in English is not read where there is a code: who translates the pages writes it anew.
+  const stateReason = "In English.";
+  const one = (name: string, changed: Partial<typeof rig>) => ({
+    ...rig,
+    rig: name,
+    streams: 0,
+    stateReason,
+    ...changed,
+  });
   const rigs = [
     one("a", { streams: 2 }),
-    one("b", {}),
+    one("b", { stateReasonCoded: { code: "rig-free", facts: { places: 3 } } }),
     one("c", { state: "draining", streams: 1 }),
     one("d", { standing: "probation", streams: 1 }),
-    one("e", { standing: "barred" }),
+    one("e", {
+      standing: "barred",
+      standingReason: "A word of a newer pool.",
+      standingReasonCoded: { code: "unheard-of", facts: {} },
+    }),
     one("f", { state: "offline" }),
   ];
   await page.route(`**/v1/workers/${ADA}`, (route) => route.fulfill({ json: { ...worker, rigs } }));
@@ -183,6 +196,10 @@ test("rigs are counted by how they are, and what keeps work from one comes befor
   await page
     .getByText("6 rigs · 1 working · 1 ready · 1 draining · 1 on probation · 1 barred · 1 offline", { exact: true })
     .waitFor();
+  const table = page.locator("section", { hasText: "Rigs" }).locator("table").first();
+  await table.getByText("It is connected and has room for 3 streams.").waitFor();
+  await table.getByText("A word of a newer pool.").waitFor();
+  expect(await table.textContent()).not.toContain(stateReason);
 });
 
 test("the first page answers what is going on now, who does it with what, and what it pays", async () => {
@@ -294,6 +311,7 @@ test("a worker's payouts go on below the first page, and what is paid in a token
     block: null,
     gasWei: null,
     fiat: null,
+    reasonCoded: null,
     reason: null,
   });
   const whole = { configured: true, explorer: null, count: 2, paidWei: "40000000000000000" } as const;

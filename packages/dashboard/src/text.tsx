@@ -1,4 +1,4 @@
-import { reasonTexts, shareGoesTo, termsText } from "@openpool/protocol";
+import { exceptionTexts, reasonTexts, shareGoesTo, type Texts, termsText } from "@openpool/protocol";
 import type { ReactNode } from "react";
 
 /*
@@ -16,7 +16,9 @@ const count = (n: number, one: string, many: string): string =>
 
 export const text = {
   /** By code: what it says, and what to do about it. The pool writes the same ones for whoever reads its API. */
-  reasons: reasonTexts as Readonly<Record<string, readonly [sentence: string, action?: string]>>,
+  reasons: reasonTexts as Texts,
+  /** The same of what needs the operator. */
+  exceptions: exceptionTexts as Texts,
   locale: LOCALE,
   none: "–",
   now: "now",
@@ -702,6 +704,14 @@ export const text = {
     pausedWhy: (why: string) => `Paused: ${why}`,
     haltedWhy: (why: string) => `Halted: ${why}`,
     noRuns: "No run was planned yet.",
+    runStates: {
+      planned: "planned",
+      approved: "approved",
+      sending: "sending",
+      exported: "exported",
+      done: "done",
+      cancelled: "cancelled",
+    } as Readonly<Record<string, string>>,
     workersPaid: "Workers",
     credentials: "Issued credentials",
     audit: "What was asked for",

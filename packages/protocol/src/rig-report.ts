@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type Facts, isReasonCode, type ReasonCode } from "./http-api/sentences.ts";
 
 /**
  * What a rig of ours tells the pool about its machine: `POST` to this path of the workers' door, JSON, over the connection
@@ -43,7 +44,7 @@ export const preflightTestSchema = z.object({
     .max(40)
     .regex(/^[a-z][a-z-]*$/)
     .nullable()
-    .describe("a key of `preflightProblems`; a newer rig may know others"),
+    .describe("the code of a reason without `problem-`; a newer rig may know others"),
   subject: token(80).nullable().describe("what the problem names: an encoder, a version"),
 });
 export type PreflightTest = z.infer<typeof preflightTestSchema>;
@@ -61,73 +62,23 @@ export const rigReportSchema = z.object({
 });
 export type RigReport = z.infer<typeof rigReportSchema>;
 
-interface ProblemWords {
-  readonly detail: string;
-  /** What its operator can do; undefined: nothing, or nobody knows. */
-  readonly action?: string;
+type Named<Code> = Code extends `problem-${infer Name}` ? Name : never;
+
+/** Why a test fails. Rigs send the key and what it names, never FFmpeg's own text: pools show this to everybody. */
+export type PreflightProblem = Named<ReasonCode>;
+
+/** The reason for a problem that a rig told; a newer rig's own problem is `other`. */
+export function problemReason(
+  problem: string,
+  subject: string,
+): { readonly code: `problem-${PreflightProblem}`; readonly facts: Facts } {
+  const facts: Facts = subject === "" ? {} : { subject };
+  const code = `problem-${problem}` as const;
+  return isProblemCode(code) ? { code, facts } : { code: "problem-other", facts };
 }
 
-const inContainer = "In a container, NVIDIA_DRIVER_CAPABILITIES must name video.";
-
-/**
- * Why a test fails, in words. Rigs send the key and what it names, never FFmpeg's own text: pools show this to everybody.
- */
-export const preflightProblems = {
-  "no-encoder": (encoder: string) => ({
-    detail: `FFmpeg has no ${encoder || "encoder for it"}`,
-    action: "Install an FFmpeg that has it, or name another one with --ffmpeg.",
-  }),
-  "no-filter": (filter: string) => ({
-    detail: `FFmpeg has no filter ${filter}`.trimEnd(),
-    action: "Install a full build of FFmpeg, or name another one with --ffmpeg.",
-  }),
-  "driver-too-old": (needed: string) => ({
-    detail: needed === "" ? "driver too old for this FFmpeg" : `driver too old: this FFmpeg's NVENC needs ${needed}`,
-    action: "Update the NVIDIA driver, or use an older FFmpeg.",
-  }),
-  "no-encoder-library": () => ({ detail: "the driver's encoder library is missing", action: inContainer }),
-  "no-decoder-library": () => ({ detail: "the driver's decoder library is missing", action: inContainer }),
-  "no-driver": () => ({
-    detail: "no NVIDIA driver",
-    action: "Install it; a container must be started with the GPU (docker run --gpus all).",
-  }),
-  "no-card": (index: string) => ({
-    detail: index === "" ? "nvidia-smi names no card" : `nvidia-smi lists no card ${index}`,
-    action: "Run nvidia-smi: does the driver see the card?",
-  }),
-  "no-cuda-device": () => ({
-    detail: "there is no such CUDA device",
-    action: "Run nvidia-smi: does the driver see the card?",
-  }),
-  "memory-full": () => ({ detail: "the card's memory is full", action: "End what else uses it: nvidia-smi lists it." }),
-  "sessions-taken": () => ({
-    detail: "all encoder sessions of the card are in use",
-    action: "End other encoders, or give the worker fewer sessions with --max-sessions.",
-  }),
-  "no-nvenc": () => ({ detail: "no NVENC on this card for this codec" }),
-  "cannot-encode": () => ({ detail: "the device cannot encode this codec" }),
-  "no-render-node": () => ({
-    detail: "there is no render node in /dev/dri",
-    action: "Install the GPU's driver; a container must be started with --device /dev/dri.",
-  }),
-  "no-vaapi": () => ({ detail: "no VAAPI driver for this device", action: "Install the VAAPI driver of its maker." }),
-  "no-quick-sync": () => ({ detail: "no Quick Sync on this machine" }),
-  "no-amf": () => ({ detail: "AMD's AMF runtime is missing", action: "Install it, or use VAAPI." }),
-  "no-permission": () => ({
-    detail: "no permission to use the device",
-    action: "Add the user to the groups video and render.",
-  }),
-  "disk-full": () => ({ detail: "the disk is full", action: "Make room where the worker's directory is." }),
-  "frames-lost": () => ({ detail: "the test encode lost frames" }),
-  stopped: () => ({ detail: "stopped before it was done" }),
-  other: () => ({ detail: "its test encode failed", action: "The worker's own log has FFmpeg's words." }),
-} as const satisfies Record<string, (subject: string) => ProblemWords>;
-export type PreflightProblem = keyof typeof preflightProblems;
-
-/** The words for a problem that a rig told; a newer rig's own problem is `other`. */
-export function describeProblem(problem: string, subject: string): ProblemWords {
-  const known = Object.hasOwn(preflightProblems, problem) ? (problem as PreflightProblem) : "other";
-  return preflightProblems[known](subject);
+function isProblemCode(code: `problem-${string}`): code is `problem-${PreflightProblem}` {
+  return isReasonCode(code);
 }
 
 const counted = (n: number, what: string): string => (n === 1 ? what : `${n} × ${what}`);

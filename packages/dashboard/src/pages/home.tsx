@@ -13,6 +13,7 @@ import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
 import { Empty, Loaded, Raw, Section, Skeleton } from "../ui/parts.tsx";
 import { NextPayoutIn, RunTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
+import { Coded } from "../ui/said.tsx";
 import { Table } from "../ui/table.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago, When } from "../ui/time.tsx";
@@ -83,7 +84,13 @@ export function HomePage(): ReactNode {
             lastPayouts.length > 0 ? (
               <RunTable runs={lastPayouts} />
             ) : (
-              <Empty title={text.payouts.none}>{nextPayout.configured ? text.payouts.noneYet : nextPayout.why}</Empty>
+              <Empty title={text.payouts.none}>
+                {nextPayout.configured ? (
+                  text.payouts.noneYet
+                ) : (
+                  <Coded said={nextPayout.why} coded={nextPayout.whyCoded} />
+                )}
+              </Empty>
             )
           }
         </Loaded>
@@ -172,7 +179,12 @@ function Figures({ pool }: { readonly pool: PoolAnswer }): ReactNode {
           value={<NextPayoutIn next={nextPayout} />}
           note={
             <>
-              {nextPayout.paused ?? (nextPayout.at !== null && <When at={nextPayout.at} />)} · {minimum}
+              {nextPayout.paused === null ? (
+                nextPayout.at !== null && <When at={nextPayout.at} />
+              ) : (
+                <Coded said={nextPayout.paused} coded={nextPayout.pausedCoded} />
+              )}{" "}
+              · {minimum}
             </>
           }
         />
@@ -258,7 +270,12 @@ function Covered({
   readonly income: SolvencyAnswer["income"];
   readonly offchain: boolean;
 }): ReactNode {
-  if (!income.configured) return <span className="md:ml-auto">{offchain ? text.money.offchain : income.why}</span>;
+  if (!income.configured)
+    return (
+      <span className="md:ml-auto">
+        {offchain ? text.money.offchain : <Coded said={income.why} coded={income.whyCoded} />}
+      </span>
+    );
   const { luckPpm, reserveWei } = income;
   return (
     <>

@@ -11,6 +11,7 @@ import { text } from "../text.tsx";
 import { CopyButton } from "../ui/address.tsx";
 import { Eth } from "../ui/amount.tsx";
 import { Command, Loaded, Raw, Section } from "../ui/parts.tsx";
+import { Coded } from "../ui/said.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Ago } from "../ui/time.tsx";
 import { Reasons } from "../ui/why.tsx";
@@ -296,7 +297,11 @@ function Steps({
             {online ? text.join.here(found.rig) : found === undefined ? text.join.notHere(rig) : text.join.gone(rig)}
           </span>{" "}
           <span className="text-soft">
-            {online ? found.stateReason : found === undefined ? null : text.lastSeen(<Ago at={found.lastSeenAt} />)}
+            {online ? (
+              <Coded said={found.stateReason} coded={found.stateReasonCoded} />
+            ) : found === undefined ? null : (
+              text.lastSeen(<Ago at={found.lastSeenAt} />)
+            )}
           </span>
         </li>
         <li>

@@ -10,7 +10,7 @@ import { Eth } from "../ui/amount.tsx";
 import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
 import { Empty, Loaded, More, Section } from "../ui/parts.tsx";
 import { LineTable, PayoutState } from "../ui/payout-columns.tsx";
-import { Worded } from "../ui/said.tsx";
+import { Coded } from "../ui/said.tsx";
 import { When } from "../ui/time.tsx";
 
 const route = getRouteApi("/public/payouts/$id");
@@ -70,7 +70,7 @@ function Run({
         {run.waitsFor !== null && (
           <>
             {" "}
-            · <Worded>{run.waitsFor}</Worded>
+            · <Coded said={run.waitsFor} coded={run.waitsForCoded} />
           </>
         )}
       </p>

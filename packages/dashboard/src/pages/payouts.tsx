@@ -10,6 +10,7 @@ import { Eth } from "../ui/amount.tsx";
 import { Figure, FigureEth, Figures } from "../ui/figures.tsx";
 import { Empty, Loaded, More, Raw, Section } from "../ui/parts.tsx";
 import { NextPayoutIn, RunTable } from "../ui/payout-columns.tsx";
+import { Coded } from "../ui/said.tsx";
 import { Terms } from "../ui/terms.tsx";
 import { Until, When } from "../ui/time.tsx";
 
@@ -29,26 +30,34 @@ export function PayoutsPage(): ReactNode {
       <Loaded of={pool} lines={2} height={34}>
         {({ nextPayout }) => (
           <h1 className="line">
-            {nextPayout.configured
-              ? nextPayout.paused !== null
-                ? nextPayout.paused
-                : nextPayout.at === null
-                  ? text.payoutsPage.byHand
-                  : text.payoutsPage.opening({
-                      at: <When at={nextPayout.at} />,
-                      span: (
-                        <em>
-                          <Until at={nextPayout.at} />
-                        </em>
-                      ),
-                      workers: nextPayout.workers,
-                      total: <Eth wei={nextPayout.totalWei} unit />,
-                    })
-              : text.payoutsPage.notConfigured}
+            {nextPayout.configured ? (
+              nextPayout.paused !== null ? (
+                <Coded said={nextPayout.paused} coded={nextPayout.pausedCoded} />
+              ) : nextPayout.at === null ? (
+                text.payoutsPage.byHand
+              ) : (
+                text.payoutsPage.opening({
+                  at: <When at={nextPayout.at} />,
+                  span: (
+                    <em>
+                      <Until at={nextPayout.at} />
+                    </em>
+                  ),
+                  workers: nextPayout.workers,
+                  total: <Eth wei={nextPayout.totalWei} unit />,
+                })
+              )
+            ) : (
+              text.payoutsPage.notConfigured
+            )}
           </h1>
         )}
       </Loaded>
-      {next !== undefined && !next.configured && <p className="mb-8 text-soft">{next.why}</p>}
+      {next !== undefined && !next.configured && (
+        <p className="mb-8 text-soft">
+          <Coded said={next.why} coded={next.whyCoded} />
+        </p>
+      )}
       {next?.configured === true && (
         <Figures>
           <Figure

@@ -14,6 +14,7 @@ import { useExplorer } from "../ui/explorer.ts";
 import { Jobs } from "../ui/jobs.tsx";
 import { Figure, FigureEth, Figures as Shown } from "../ui/figures.tsx";
 import { Empty, Facts, Loaded, Section, StateBadge } from "../ui/parts.tsx";
+import { Coded, reasonWords } from "../ui/said.tsx";
 import { type Column, Table } from "../ui/table.tsx";
 import { Ago, When } from "../ui/time.tsx";
 import { Decisions } from "../ui/why.tsx";
@@ -90,8 +91,17 @@ function Known({ worker, rig }: { readonly worker: string; readonly rig: string 
           {(one) => (
             <>
               <p className="mt-1 text-soft">
-                {one.state === "offline" ? text.lastSeen(<Ago at={one.lastSeenAt} />) : one.stateReason}
-                {(one.standing === "probation" || one.standing === "barred") && <> · {one.standingReason}</>}
+                {one.state === "offline" ? (
+                  text.lastSeen(<Ago at={one.lastSeenAt} />)
+                ) : (
+                  <Coded said={one.stateReason} coded={one.stateReasonCoded} />
+                )}
+                {(one.standing === "probation" || one.standing === "barred") && (
+                  <>
+                    {" "}
+                    · <Coded said={one.standingReason} coded={one.standingReasonCoded} />
+                  </>
+                )}
               </p>
               <Figures rig={one} />
               <Earnings
@@ -182,7 +192,9 @@ function About({ rig }: { readonly rig: RigAnswer }): ReactNode {
             </>
           )}
           {(rig.standing === "probation" || rig.standing === "barred") && (
-            <span className="block text-soft">{rig.standingReason}</span>
+            <span className="block text-soft">
+              <Coded said={rig.standingReason} coded={rig.standingReasonCoded} />
+            </span>
           )}
         </>
       ),
@@ -342,18 +354,22 @@ function Preflight({ rig }: { readonly rig: RigAnswer }): ReactNode {
         <>
           {preflight.passed && <p className="mb-2 small">{text.rig.allPassed(preflight.checks.length)}</p>}
           <ul className="grid gap-1.5 small">
-            {preflight.checks.toSorted(failedFirst).map((check) => (
-              <li key={check.name} data-check={check.passed ? "passed" : "failed"}>
-                <span className={`state ${check.passed ? "" : "bad"}`}>
-                  {check.name} {check.passed ? text.rig.passed : text.rig.notPassed}
-                </span>
-                {!check.passed && (
-                  <span className="block pl-[15px] wrap-anywhere text-soft">
-                    {check.detail} {check.action}
+            {preflight.checks.toSorted(failedFirst).map((check) => {
+              const { sentence, action } = reasonWords({ ...check.detailCoded, sentence: check.detail });
+              return (
+                <li key={check.name} data-check={check.passed ? "passed" : "failed"}>
+                  <span className={`state ${check.passed ? "" : "bad"}`}>
+                    <Coded said={check.name} coded={check.nameCoded} />{" "}
+                    {check.passed ? text.rig.passed : text.rig.notPassed}
                   </span>
-                )}
-              </li>
-            ))}
+                  {!check.passed && (
+                    <span className="block pl-[15px] wrap-anywhere text-soft">
+                      {sentence} {action}
+                    </span>
+                  )}
+                </li>
+              );
+            })}
           </ul>
         </>
       )}

@@ -7,6 +7,7 @@ import { text } from "../text.tsx";
 import { columnDigits, Eth } from "../ui/amount.tsx";
 import { BooksBar } from "../ui/books-bar.tsx";
 import { Empty, Facts, Loaded, Section } from "../ui/parts.tsx";
+import { Coded } from "../ui/said.tsx";
 import { Table } from "../ui/table.tsx";
 import { Formula, TermsFacts, TermsSentence } from "../ui/terms.tsx";
 import { Ago, When } from "../ui/time.tsx";
@@ -203,7 +204,9 @@ function Income({ solvency }: { readonly solvency: SolvencyAnswer }): ReactNode 
           )}
         </dl>
       ) : (
-        <p className="text-soft">{income.why}</p>
+        <p className="text-soft">
+          <Coded said={income.why} coded={income.whyCoded} />
+        </p>
       )}
     </Section>
   );

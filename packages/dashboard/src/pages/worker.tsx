@@ -19,7 +19,7 @@ import { type Condition, conditionOf, Empty, Loaded, MoneyBar, More, Raw, Sectio
 import { LineTable } from "../ui/payout-columns.tsx";
 import { rigColumns, withDevice } from "../ui/rig-columns.tsx";
 import { type Column, Table } from "../ui/table.tsx";
-import { reasonWords } from "../ui/said.tsx";
+import { Coded, reasonWords } from "../ui/said.tsx";
 import { TermsSentence } from "../ui/terms.tsx";
 import { Until, When } from "../ui/time.tsx";
 import { Decisions, Funnel, Reasons } from "../ui/why.tsx";
@@ -143,6 +143,18 @@ function RigCount({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
   );
 }
 
+/** What to do next, with why; what is said where there is nothing to do. */
+function NextAction({ of, children }: { readonly of: WorkerAnswer; readonly children?: ReactNode }): ReactNode {
+  const { nextAction, nextActionCoded } = of;
+  if (nextAction === null || nextActionCoded === null) return nextAction ?? children;
+  const { sentence, action } = reasonWords({ ...nextActionCoded, sentence: nextAction });
+  return (
+    <>
+      {sentence} {action}
+    </>
+  );
+}
+
 /** An address that never worked here: not an error, but the next thing to do. */
 function Stranger({
   worker,
@@ -155,7 +167,9 @@ function Stranger({
     <div className="section">
       <p className="line mt-4!">{text.worker.strangerLine}</p>
       <div className="prose">
-        <p>{worker.nextAction ?? text.worker.strangerAction}</p>
+        <p>
+          <NextAction of={worker}>{text.worker.strangerAction}</NextAction>
+        </p>
       </div>
       <p className="mt-5">
         <Link to="/join" search={{ address: worker.worker }} className="button">
@@ -204,21 +218,23 @@ function Money({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
                   : text.payouts.nextAt(<When at={nextPayout.at} />)}
             </b>
             <div className="small text-soft">
-              {nextPayout.paused ??
-                (nextPayout.at === null ? null : (
-                  <>
-                    {text.payouts.inTime(<Until at={nextPayout.at} />)}
-                    {nextPayout.estimateWei !== "0" && (
-                      <> · {text.payouts.estimate(<Eth wei={nextPayout.estimateWei} unit />)}</>
-                    )}
-                  </>
-                ))}
+              <Coded said={nextPayout.paused} coded={nextPayout.pausedCoded} />
+              {nextPayout.paused === null && nextPayout.at !== null && (
+                <>
+                  {text.payouts.inTime(<Until at={nextPayout.at} />)}
+                  {nextPayout.estimateWei !== "0" && (
+                    <> · {text.payouts.estimate(<Eth wei={nextPayout.estimateWei} unit />)}</>
+                  )}
+                </>
+              )}
             </div>
           </>
         ) : (
           <>
             <b>{text.payouts.none}</b>
-            <div className="small text-soft">{nextPayout.why}</div>
+            <div className="small text-soft">
+              <Coded said={nextPayout.why} coded={nextPayout.whyCoded} />
+            </div>
           </>
         )}
         {unpaidReasons.map((reason) => {
@@ -309,7 +325,11 @@ function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
           {state.cell(rig)}
           {rig.state !== "offline" && (
             <span className="sub">
-              {rig.standing === "probation" || rig.standing === "barred" ? rig.standingReason : rig.stateReason}
+              {rig.standing === "probation" || rig.standing === "barred" ? (
+                <Coded said={rig.standingReason} coded={rig.standingReasonCoded} />
+              ) : (
+                <Coded said={rig.stateReason} coded={rig.stateReasonCoded} />
+              )}
             </span>
           )}
         </>
@@ -330,7 +350,9 @@ function Rigs({ worker }: { readonly worker: WorkerAnswer }): ReactNode {
       }
     >
       {worker.rigs.length === 0 ? (
-        <Empty title={text.rigs.none}>{worker.nextAction}</Empty>
+        <Empty title={text.rigs.none}>
+          <NextAction of={worker} />
+        </Empty>
       ) : (
         <Table rows={worker.rigs} columns={columns} rowKey={(rig) => rig.rig} />
       )}
@@ -348,7 +370,9 @@ function Why({
       <Loaded of={of}>
         {(why) => (
           <>
-            <p className="mb-3 max-w-[52ch]">{why.sentence}</p>
+            <p className="mb-3 max-w-[52ch]">
+              <Coded said={why.sentence} coded={why.sentenceCoded} />
+            </p>
             <Reasons reasons={why.reasons} shown={why.sentence} />
             <Funnel why={why} />
             <Decisions decisions={why.decisions.slice(0, 6)} withRig />
@@ -393,7 +417,13 @@ function Payouts({ of }: { readonly of: WorkerAnswer }): ReactNode {
           const lines = pages.flatMap((page) => (page.configured ? page.items : []));
           if (lines.length > 0) return <LineTable lines={lines} of="worker" />;
           return (
-            <Empty title={text.payouts.none}>{first?.configured === false ? first.why : text.payouts.noneForYou}</Empty>
+            <Empty title={text.payouts.none}>
+              {first?.configured === false ? (
+                <Coded said={first.why} coded={first.whyCoded} />
+              ) : (
+                text.payouts.noneForYou
+              )}
+            </Empty>
           );
         }}
       </Loaded>

@@ -51,7 +51,7 @@ export function Raw({ json, csv }: { readonly json: string; readonly csv?: strin
 }
 
 /** Nothing is there, and what to do about it. */
-export function Empty({ title, children }: { readonly title: string; readonly children?: ReactNode }): ReactNode {
+export function Empty({ title, children }: { readonly title: ReactNode; readonly children?: ReactNode }): ReactNode {
   return (
     <p className="empty">
       <b>{title}</b> {children}

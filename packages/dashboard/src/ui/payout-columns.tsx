@@ -6,7 +6,7 @@ import { formatCount } from "../format/number.ts";
 import { text } from "../text.tsx";
 import { Hex, TxLink, WorkerLink } from "./address.tsx";
 import { columnDigits, Eth } from "./amount.tsx";
-import { Worded } from "./said.tsx";
+import { Coded } from "./said.tsx";
 import { type Column, Table } from "./table.tsx";
 import { Until, When } from "./time.tsx";
 
@@ -47,7 +47,7 @@ export function RunTable(props: { readonly runs: readonly PayoutRun[] }): ReactN
           <PayoutState state={run.state} />
           {run.waitsFor !== null && (
             <span className="sub">
-              <Worded>{run.waitsFor}</Worded>
+              <Coded said={run.waitsFor} coded={run.waitsForCoded} />
             </span>
           )}
           {/* The column of its own has no room on a phone. */}
@@ -122,7 +122,11 @@ export function LineTable(props: { readonly lines: readonly PayoutLine[]; readon
       cell: (line) => (
         <>
           <PayoutState state={line.state} />
-          {line.reason !== null && <span className="sub">{line.reason}</span>}
+          {line.reason !== null && (
+            <span className="sub">
+              <Coded said={line.reason} coded={line.reasonCoded} />
+            </span>
+          )}
           {line.payTo !== line.worker && (
             <span className="sub">
               {text.payouts.to} <Hex value={line.payTo} kind="address" />

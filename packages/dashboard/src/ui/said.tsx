@@ -1,4 +1,11 @@
-import { type Facts, piecesOf, type Piece, type Reason } from "@openpool/protocol";
+import {
+  type Coded as CodedFacts,
+  type Facts,
+  piecesOf,
+  type Piece,
+  type Reason,
+  type Texts,
+} from "@openpool/protocol";
 import { Fragment, type ReactNode } from "react";
 import { parseUnits, WEI_DIGITS } from "../format/amount.ts";
 import { formatPpm } from "../format/number.ts";
@@ -10,7 +17,7 @@ import { When } from "./time.tsx";
 
 /** A sentence of the catalogue with its facts: amounts carry their exact wei, moments are the reader's own. */
 export function Said({ template, facts }: { readonly template: string; readonly facts: Facts }): ReactNode {
-  return piecesOf(template, facts).map((piece, i) => <Fragment key={i}>{draw(piece)}</Fragment>);
+  return piecesOf(template, facts, text.reasons).map((piece, i) => <Fragment key={i}>{draw(piece)}</Fragment>);
 }
 
 function draw(piece: Piece): ReactNode {
@@ -28,18 +35,31 @@ function draw(piece: Piece): ReactNode {
   }
 }
 
-/** A reason in the words of the catalogue; one that it does not know in the pool's own. */
-export function reasonWords({ code, sentence, action = null, facts }: Omit<Reason, "action"> & Partial<Reason>): {
+interface InWords {
   readonly sentence: ReactNode;
   readonly action: ReactNode;
-} {
-  const known = Object.hasOwn(text.reasons, code) ? text.reasons[code] : undefined;
+}
+
+/** A reason in the words of the catalogue; one that it does not know in the pool's own. */
+export function reasonWords(
+  { code, sentence, action = null, facts }: Omit<Reason, "action"> & Partial<Reason>,
+  texts: Texts = text.reasons,
+): InWords {
+  const known = Object.hasOwn(texts, code) ? texts[code] : undefined;
   if (known === undefined) return { sentence: <Worded>{sentence}</Worded>, action };
-  const [said, advice] = known;
+  const [said, advice = ""] = known;
+  // An advice may be for some of its cases alone, and say nothing in the others.
+  const advised = piecesOf(advice, facts, text.reasons).length > 0;
   return {
     sentence: <Said template={said} facts={facts} />,
-    action: advice === undefined ? null : <Said template={advice} facts={facts} />,
+    action: advised ? <Said template={advice} facts={facts} /> : null,
   };
+}
+
+/** A sentence of a field of an answer, by what stands beside it as `…Coded`. */
+export function Coded({ said, coded }: { readonly said: string | null; readonly coded: CodedFacts | null }): ReactNode {
+  if (said === null) return null;
+  return coded === null ? <Worded>{said}</Worded> : reasonWords({ ...coded, sentence: said }).sentence;
 }
 
 const NAMES = /(\b0x[0-9a-fA-F]{64}\b|\b0x[0-9a-fA-F]{40}\b(?:\.[0-9A-Za-z][\w-]{0,31})?|\b\d+(?:\.\d{1,18})? ETH\b)/;

@@ -1,8 +1,17 @@
 import { statfs } from "node:fs/promises";
 import { errorText, type Clock } from "@openpool/base";
-import type { AdminDisk, AdminException, AdminGateways, AdminOverview, AuditAnswer } from "@openpool/protocol";
+import type {
+  AdminDisk,
+  AdminException,
+  AdminGateways,
+  AdminOverview,
+  AuditAnswer,
+  ExceptionCode,
+  ExceptionFacts,
+} from "@openpool/protocol";
 import type { StoredEvent } from "../store/types.ts";
 import type { Halt, PayoutPort } from "../payouts/types.ts";
+import { exceptionOf } from "./public/amounts.ts";
 import type { AdminPort } from "./types.ts";
 
 /** Below this there is too little room for the event log of a busy week. */
@@ -14,11 +23,15 @@ const AUDIT_PAGE = 1_000;
 /** Names of fields whose values are not recorded. */
 const SECRET = /secret|password|token|key|signature/i;
 
-type Say = (
+interface Tell {
+  readonly sinceMs?: number | undefined;
+  readonly subject?: string | undefined;
+}
+type Say = <Code extends ExceptionCode>(
   severity: AdminException["severity"],
-  code: string,
-  sentence: string,
-  more?: { readonly action?: string; readonly sinceMs?: number; readonly subject?: string | undefined },
+  code: Code,
+  facts: ExceptionFacts<Code>,
+  more?: Tell,
 ) => void;
 
 /** What an operator should look at, worst first, and how the pool goes. */
@@ -29,50 +42,39 @@ export async function adminOverview(
 ): Promise<AdminOverview> {
   const status = port.status();
   const exceptions: AdminException[] = [];
-  const say: Say = (severity, code, sentence, more = {}) =>
+  const say: Say = (severity, code, facts, more = {}) =>
     void exceptions.push({
       severity,
-      code,
-      sentence,
-      action: more.action ?? null,
+      ...exceptionOf(code, facts),
       since: more.sinceMs === undefined ? null : new Date(more.sinceMs).toISOString(),
       subject: more.subject ?? null,
     });
 
   for (const reason of port.unhealthy()) {
-    const sentence = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
-    say("halt", "unhealthy", sentence, { action: "No work is answered meanwhile; the log says why." });
+    say("halt", "unhealthy", { why: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.` });
   }
   try {
     await sayOfBooks(port, say);
     if (port.payouts) await sayOfPayouts(port.payouts, say);
   } catch (error) {
-    say("halt", "books-unreadable", `The books cannot be read now: ${errorText(error)}`);
+    say("halt", "books-unreadable", { why: errorText(error) });
   }
   const { freeBytes: diskFreeBytes } = await disk(status.dataDir);
   if (diskFreeBytes !== null && diskFreeBytes < LOW_DISK_BYTES) {
-    say("warning", "disk-low", `${Math.round(diskFreeBytes / 2 ** 20)} MiB are free where the pool keeps its data.`, {
-      action: "Make room: when the disk is full, no work is answered.",
-    });
+    say("warning", "disk-low", { freeMib: Math.round(diskFreeBytes / 2 ** 20) });
   }
   for (const { name, state, why } of status.upstreams) {
     if (state === "registered" || state === "drained") continue;
-    say("warning", "upstream-lost", `The orchestrator ${name} does not have this pool: ${why ?? state}.`, {
-      subject: name,
-      action: "`openpool doctor --upstream` looks into it.",
-    });
+    say("warning", "upstream-lost", { upstream: name, why: why ?? state }, { subject: name });
   }
   const rigs = status.rigs.filter((rig) => rig.state !== "gone");
   if (rigs.length === 0) {
-    say("warning", "no-rigs", "No rig is connected.", { action: "Without one no work is taken." });
+    say("warning", "no-rigs", {});
   }
   for (const rig of rigs) {
     if (rig.standing !== "barred" && rig.standing !== "probation") continue;
-    const word = rig.standing === "barred" ? "barred" : "on probation";
-    say(rig.standing === "barred" ? "warning" : "note", rig.standing, `A rig is ${word}: ${rig.reason}.`, {
-      subject: `${rig.worker}.${rig.rig}`,
-      action: "It earns its way back by good results.",
-    });
+    const subject = `${rig.worker}.${rig.rig}`;
+    say(rig.standing === "barred" ? "warning" : "note", rig.standing, { why: rig.reason }, { subject });
   }
   exceptions.sort((a, b) => RANK[a.severity] - RANK[b.severity]);
   const halted = exceptions.some((one) => one.severity === "halt");
@@ -101,18 +103,18 @@ async function sayOfBooks(port: AdminPort, say: Say): Promise<void> {
   for (const halt of (await port.ledger?.halts()) ?? []) {
     // Payouts say more of their own.
     if (halt.name !== halted?.code || !isOfPayouts(halted))
-      say("halt", "payouts-halted", halt.reason, { sinceMs: halt.sinceMs, subject: halt.name });
+      say(
+        "halt",
+        "payouts-halted",
+        { why: halt.reason, books: halt.name },
+        { sinceMs: halt.sinceMs, subject: halt.name },
+      );
   }
   for (const violation of port.ledger?.lastCheck()?.violations ?? []) {
-    say("halt", "books-differ", violation.message, {
-      action: "See `openpool ledger check`.",
-      subject: violation.check,
-    });
+    say("halt", "books-differ", { why: violation.message }, { subject: violation.check });
   }
   for (const { code, text } of (await port.schemes?.solvency())?.warnings ?? []) {
-    const action =
-      code === "hook-holds" ? "`openpool hooks held`, then `openpool hooks release`" : "`openpool solvency`";
-    say("warning", code === "hook-holds" ? "credits-held" : code, text, { action });
+    say("warning", code === "hook-holds" ? "credits-held" : code, { why: text });
   }
 }
 
@@ -124,45 +126,35 @@ async function sayOfPayouts(payouts: PayoutPort, say: Say): Promise<void> {
   const { halted, paused, waitingFor, floats } = await payouts.status();
   if (halted && isOfPayouts(halted)) {
     // A transaction that failed as a whole, or that another one took the nonce of, stops everything: it is named here.
-    say("halt", "payouts-halted", halted.message, {
-      sinceMs: halted.atMs,
-      subject: halted.intent === undefined ? halted.code : `${halted.code}, transaction ${halted.intent}`,
-      action: "Look at the transactions, then `openpool payouts resume`.",
-    });
+    const subject = halted.intent === undefined ? halted.code : `${halted.code}, transaction ${halted.intent}`;
+    say("halt", "payouts-halted", { why: halted.message }, { sinceMs: halted.atMs, subject });
   }
   if (paused !== undefined) {
-    say("note", "payouts-paused", `Payouts are paused: ${paused}`, { action: "`openpool payouts resume`" });
+    say("note", "payouts-paused", { why: paused });
   }
-  if (waitingFor !== undefined) say("warning", "payouts-wait", waitingFor);
+  if (waitingFor !== undefined) say("warning", "payouts-wait", { why: waitingFor });
   for (const { state, text } of floats) {
-    if (text !== undefined) say(state === "low" ? "warning" : "note", `${state}-float`, text);
+    if (text === undefined) continue;
+    if (state === "low") say("warning", "low-float", { why: text });
+    else say("note", "high-float", { why: text });
   }
   for (const run of await payouts.runs({ limit: 50 })) {
     if (run.state !== "planned" || run.approvalReason === undefined) continue;
-    say("warning", "approval-needed", `A payout run waits for an approval: ${run.approvalReason}`, {
-      subject: run.id,
-      sinceMs: run.createdAtMs,
-      action: `\`openpool payouts approve ${run.id}\``,
-    });
+    const { id, approvalReason: why, createdAtMs: sinceMs } = run;
+    say("warning", "approval-needed", { why, run: id }, { subject: id, sinceMs });
   }
   const payees = await payouts.payees();
   const failed = payees.flatMap(({ worker, failed: why }) => (why === undefined ? [] : [{ worker, why }]));
   for (const { worker, why } of failed.slice(0, MOST_PAYEES)) {
-    say("warning", "payment-failed", `Its last payment failed, and its money is owed again: ${why}.`, {
-      subject: worker,
-      action: `\`openpool payouts retry ${worker}\``,
-    });
+    say("warning", "payment-failed", { why, worker }, { subject: worker });
   }
   const held = payees.flatMap(({ worker, heldBack: why }) => (why === undefined ? [] : [{ worker, why }]));
   for (const { worker, why } of held.slice(0, MOST_PAYEES)) {
-    say("note", "worker-held", `Nothing is paid to it: ${why}.`, {
-      subject: worker,
-      action: `\`openpool workers release ${worker}\``,
-    });
+    say("note", "worker-held", { why, worker }, { subject: worker });
   }
   const more = Math.max(0, failed.length - MOST_PAYEES) + Math.max(0, held.length - MOST_PAYEES);
   if (more > 0) {
-    say("note", "more-payees", `${more} more workers are not paid.`, { action: "`openpool payouts plan`" });
+    say("note", "more-payees", { workers: more });
   }
 }
 

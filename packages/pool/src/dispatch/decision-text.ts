@@ -1,4 +1,4 @@
-import { type DecisionCode, type Facts, type FactsOf, piecesOf, reasonTexts } from "@openpool/protocol";
+import { type DecisionCode, type Facts, type FactsOf, reasonTexts, wordsOf } from "@openpool/protocol";
 
 /** Why a decision was made: what it is called, and what it is made of, for whoever says it. */
 export interface DecisionReason {
@@ -12,10 +12,7 @@ export function decided<Code extends DecisionCode>(code: Code, facts: FactsOf<Co
 
 /** In English. Facts of decisions are words and numbers, nothing that has to be written in a form of its own. */
 export function decisionText({ code, facts }: DecisionReason): string {
-  const [template] = reasonTexts[code];
-  return piecesOf(template, facts)
-    .map((piece) => (piece.kind === "text" ? piece.text : ""))
-    .join("");
+  return wordsOf(reasonTexts[code][0], facts);
 }
 
 /** Seconds as they stand in a reason. */

@@ -8,6 +8,7 @@ import {
   type NewCredential,
   type PayoutWish as PayoutWishJson,
   type PayToDocument,
+  reasonTexts,
   type Subscribed,
   type WorkerAddress,
   type WorkerAlert,
@@ -121,10 +122,8 @@ export class WorkerSettings {
   async #payout(worker: WorkerAddress): Promise<WorkerSettingsAnswer["payout"]> {
     const { payouts } = this.#deps;
     if (!payouts) {
-      return {
-        configured: false,
-        why: "This pool does not pay out by itself: ask its operator where your money goes.",
-      };
+      const code = "no-payouts";
+      return { configured: false, why: reasonTexts[code][0], whyCoded: { code, facts: {} } };
     }
     const [changes, status] = await Promise.all([payouts.port.payToChanges(worker), payouts.port.status()]);
     const inForce = changes.find((one) => one.state === "in-force");

@@ -3,7 +3,7 @@ import { ageSchema, countSchema, pageSchema, pixelsSchema, reasonSchema, timeSch
 import { healthSchema } from "./pool.ts";
 
 /** Something that the operator should look at. `halt`: something stopped itself and waits for a person. */
-export const exceptionSchema = reasonSchema.omit({ facts: true }).extend({
+export const exceptionSchema = reasonSchema.extend({
   severity: z.enum(["halt", "warning", "note"]),
   since: timeSchema.nullable(),
   subject: z.string().nullable().describe("whom or what it is about: a worker, a rig, a payout run"),

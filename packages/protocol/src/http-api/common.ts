@@ -109,13 +109,6 @@ export const histogramSchema = z.object({
 });
 export type Histogram = z.infer<typeof histogramSchema>;
 
-/** Something that this pool may not have: with `why` it says so instead of inventing numbers. */
-export const notConfiguredSchema = z.object({
-  configured: z.literal(false),
-  why: z.string().describe("a sentence for people"),
-});
-export type NotConfigured = z.infer<typeof notConfiguredSchema>;
-
 /** A reason: `code` never changes and is for programs, `sentence` is for people, `action` says what to do if anything. */
 export const reasonSchema = z.object({
   code: z.string().regex(/^[a-z][a-z-]*$/),
@@ -128,3 +121,18 @@ export const reasonSchema = z.object({
     ),
 });
 export type Reason = z.infer<typeof reasonSchema>;
+
+/**
+ * A sentence that stands in a field of its own, for whoever writes it in other words: beside `x` there is `xCoded`, as
+ * the reason with this code and these facts.
+ */
+export const codedSchema = reasonSchema.pick({ code: true, facts: true });
+export type Coded = z.infer<typeof codedSchema>;
+
+/** Something that this pool may not have: with `why` it says so instead of inventing numbers. */
+export const notConfiguredSchema = z.object({
+  configured: z.literal(false),
+  why: z.string().describe("a sentence for people"),
+  whyCoded: codedSchema,
+});
+export type NotConfigured = z.infer<typeof notConfiguredSchema>;

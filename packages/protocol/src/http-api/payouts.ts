@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  codedSchema,
   countSchema,
   notConfiguredSchema,
   pageSchema,
@@ -40,6 +41,7 @@ export const payoutRunSchema = z.object({
   id: z.string(),
   state: payoutRunStateSchema,
   waitsFor: z.string().nullable().describe("why it does not go on by itself, as an approval; null when it does"),
+  waitsForCoded: codedSchema.nullable(),
   createdAt: timeSchema,
   finishedAt: timeSchema.nullable(),
   asset: assetSchema,
@@ -81,6 +83,7 @@ export const payoutLineSchema = z.object({
     .nullable()
     .describe("worth at the time of the payout; for information, no amount is computed from it"),
   reason: z.string().nullable().describe("why it waits or was returned"),
+  reasonCoded: codedSchema.nullable(),
 });
 export type PayoutLine = z.infer<typeof payoutLineSchema>;
 

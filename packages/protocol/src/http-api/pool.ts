@@ -1,6 +1,7 @@
 import { z } from "zod";
 import {
   ageSchema,
+  codedSchema,
   countSchema,
   notConfiguredSchema,
   ppmSchema,
@@ -70,6 +71,7 @@ export const nextPayoutSchema = z.object({
   configured: z.literal(true),
   at: timeSchema.nullable().describe("null when payouts happen by hand, or are paused"),
   paused: z.string().nullable().describe("why payouts are paused or halted; null when they are not"),
+  pausedCoded: codedSchema.nullable(),
   minimumWei: weiSchema.describe("a worker is paid once it is owed this much"),
   workers: countSchema.describe("who would be paid if it were now"),
   totalWei: weiSchema.describe("what would be paid if it were now"),

@@ -51,6 +51,21 @@ test("what a fact holds is never read as a template", () => {
   expect(plain("It says {why}.", { why: "[{owedWei}] {why}" })).toBe("It says [{owedWei}] {why}.");
 });
 
+test("a fact that is a sentence itself is said by its code, and as it is where nobody knows that", () => {
+  const [left] = reasonTexts["left-out"];
+  const facts = { payoutAt: "2026-11-21T18:00:00.000Z", because: "too dear", becauseCode: "left-out-gas" };
+  const [gas] = reasonTexts["left-out-gas"];
+  expect(plain(left, facts)).toBe(`The payout of 2026-11-21T18:00:00.000Z left it out: ${gas}.`);
+  expect(plain(left, { ...facts, becauseCode: "unheard-of" })).toContain("left it out: too dear.");
+  // Facts of both stand beside each other, however deep they are in each other.
+  const failing = { rig: "attic", why: "", whyCode: "standing-failing", percent: 40, failure: "", tasks: 3 };
+  expect(plain(reasonTexts.barred[0], { ...failing, failureCode: "failure-silent" })).toContain(
+    "attic is barred: success down to 40 %, the last failure: gave no sign of life for 3 tasks in a row.",
+  );
+  // A code that names its own sentence ends somewhere.
+  expect(plain(left, { ...facts, becauseCode: "left-out" })).toContain("left it out: too dear..");
+});
+
 test("the terms are a sentence for every scheme, known or not", () => {
   const terms = { commissionPpm: 250_000, holdMs: 0, minimumPayoutWei: "10", gasBorneBy: "pool" };
   const sentence = (scheme: string): string => plain(termsText(scheme), termsFacts(terms));

@@ -5,10 +5,16 @@
  * In a template `{name}` is a fact. What it is follows from the end of its name: …Wei is an amount, …Ms a span of time,
  * …At a moment, …Ppm a share. `{rigs|rig|rigs}` is a number with its noun, `{rigs?is|are}` the word alone. What stands in
  * `[…]` is left out where one of its facts is missing, and what stands in `[!name …]` where that fact is there.
+ *
+ * A fact `x` with a fact `xCode` beside it is a sentence itself, or a part of one: the code has its template here, of the
+ * same facts, and `x` is what it says in English.
  */
 
 /** By name: amounts in wei as decimal strings, spans in milliseconds, moments as RFC 3339, shares in parts per million. */
 export type Facts = Readonly<Record<string, string | number>>;
+
+/** By code: what it says, and what can be done about it. */
+export type Texts = Readonly<Record<string, readonly [sentence: string, action?: string]>>;
 
 /** What each reason says, and what can be done about it. A code is never renamed. */
 export const reasonTexts = {
@@ -71,6 +77,141 @@ export const reasonTexts = {
   room: [
     "The pool has {places|free place|free places} and {streams|stream|streams}: there are more rigs than work now.",
   ],
+  // The short answer to it, where no reason is one.
+  "has-streams": ["Its rigs have {own} of the {streams|stream|streams} on the pool now."],
+  "has-none": ["{streams|stream|streams} {streams?is|are} on the pool now and its rigs have none."],
+  "has-none-and-is-behind": [
+    "{streams|stream|streams} {streams?is|are} on the pool now and its rigs have none; {ahead|free rig|free rigs} {ahead?is|are} ahead of them for the next one.",
+  ],
+  "never-worked": [
+    "This address has never worked here.",
+    "Start a rig with it as its secret: the join page has the command.",
+  ],
+  "waits-for-first": ["It is connected and waits for its first stream; the page says why it has none yet."],
+  // Why a rig was refused.
+  "refused-wrong-password": ["the pool's password was wrong or missing"],
+  "refused-joining-closed": ["the pool does not let rigs join in this way"],
+  "refused-unknown-credential": ["the pool wants a credential that its operator issues"],
+  "refused-revoked": ["its credential was revoked"],
+  "refused-locked": ["the address is locked to issued credentials"],
+  "refused-banned": ["the address is banned"],
+  "refused-address-mismatch": ["the secret names another address than the registration"],
+  "refused-zero-address": ["its registration came with the zero address"],
+  "refused-bad-rig-name": ["the rig's name is not valid"],
+  "refused-bad-checksum": ["the address has a typo"],
+  "refused-zero-capacity": ["it offered no place for a stream"],
+  "refused-too-many-names": ["too many new rigs came under this address"],
+  "refused-vetoed": ["a rule of the operator's does not let it in"],
+  "refused-unknown": ["it could not show who it is"],
+  // How a rig is.
+  "rig-offline": ["It is not connected[; it was last seen {agoMs} ago]."],
+  "rig-draining": ["The operator takes it out of work; it gets no new streams."],
+  "rig-barred": ["It is connected and barred: {why}."],
+  "rig-probation": ["It is connected and on probation: {why}."],
+  "rig-full": ["It is connected and all its places are taken."],
+  "rig-free": ["It is connected and has room for {places|stream|streams}."],
+  "rig-has-room": ["It is connected and has room for {places|more stream|more streams}."],
+  // Why a rig is trusted as much as it is, and the failures that count.
+  "standing-new": ["too new to be judged"],
+  "standing-good": ["{results} good results"],
+  "standing-good-in-a-row": ["{results} good results in a row"],
+  "standing-retrials": ["{results} good retrials in a row"],
+  "standing-slow": ["slow: {speed} × real time, others do the same work at about {usual} ×"],
+  "standing-false-claim": ["claimed pixels that were not in the result"],
+  "standing-false-claims": ["{claims} grossly false claims, the last: claimed pixels that were not in the result"],
+  "standing-failing": ["success down to {percent} %, the last failure: {failure}"],
+  "standing-not-told": ["the pool's operator knows why"],
+  "failure-disconnected": ["disconnected with work in flight"],
+  "failure-not-handed-over": ["a task could not be handed over"],
+  "failure-silent": ["gave no sign of life for {tasks} tasks in a row"],
+  "failure-late": ["no answer before the deadline"],
+  "failure-false-claim": ["claimed pixels that were not in the result"],
+  "failure-too-early": ["it came before its source was complete"],
+  "failure-input": ["it called the segment bad, and others did not"],
+  "failure-unclear": ["an error of its software, or a result that did not pass the check"],
+  "failure-busy": ["it was busy"],
+  "failure-stopped": ["it had ended the session"],
+  "failure-download": ["it could not fetch the segment"],
+  "failure-unable": ["it lacks something that the segment asked for"],
+  "failure-machine": ["trouble with its own disk, memory or GPU"],
+  // What a rig found when it tried itself out.
+  "test-find": ["find {device}"],
+  "test-decode": ["decode {of} on {device}"],
+  "test-encode": ["encode {of} on {device}"],
+  "test-passed": ["It works."],
+  "problem-no-encoder": [
+    "FFmpeg has no [{subject}][!subject encoder for it].",
+    "Install an FFmpeg that has it, or name another one with --ffmpeg.",
+  ],
+  "problem-no-filter": [
+    "FFmpeg has no filter[ {subject}].",
+    "Install a full build of FFmpeg, or name another one with --ffmpeg.",
+  ],
+  "problem-driver-too-old": [
+    "Driver too old[: this FFmpeg's NVENC needs {subject}][!subject  for this FFmpeg].",
+    "Update the NVIDIA driver, or use an older FFmpeg.",
+  ],
+  "problem-no-encoder-library": [
+    "The driver's encoder library is missing.",
+    "In a container, NVIDIA_DRIVER_CAPABILITIES must name video.",
+  ],
+  "problem-no-decoder-library": [
+    "The driver's decoder library is missing.",
+    "In a container, NVIDIA_DRIVER_CAPABILITIES must name video.",
+  ],
+  "problem-no-driver": [
+    "No NVIDIA driver.",
+    "Install it; a container must be started with the GPU (docker run --gpus all).",
+  ],
+  "problem-no-card": [
+    "nvidia-smi [lists no card {subject}][!subject names no card].",
+    "Run nvidia-smi: does the driver see the card?",
+  ],
+  "problem-no-cuda-device": ["There is no such CUDA device.", "Run nvidia-smi: does the driver see the card?"],
+  "problem-memory-full": ["The card's memory is full.", "End what else uses it: nvidia-smi lists it."],
+  "problem-sessions-taken": [
+    "All encoder sessions of the card are in use.",
+    "End other encoders, or give the worker fewer sessions with --max-sessions.",
+  ],
+  "problem-no-nvenc": ["No NVENC on this card for this codec."],
+  "problem-cannot-encode": ["The device cannot encode this codec."],
+  "problem-no-render-node": [
+    "There is no render node in /dev/dri.",
+    "Install the GPU's driver; a container must be started with --device /dev/dri.",
+  ],
+  "problem-no-vaapi": ["No VAAPI driver for this device.", "Install the VAAPI driver of its maker."],
+  "problem-no-quick-sync": ["No Quick Sync on this machine."],
+  "problem-no-amf": ["AMD's AMF runtime is missing.", "Install it, or use VAAPI."],
+  "problem-no-permission": ["No permission to use the device.", "Add the user to the groups video and render."],
+  "problem-disk-full": ["The disk is full.", "Make room where the worker's directory is."],
+  "problem-frames-lost": ["The test encode lost frames."],
+  "problem-stopped": ["Stopped before it was done."],
+  "problem-other": ["Its test encode failed.", "The worker's own log has FFmpeg's words."],
+  // What of payouts waits, and for what.
+  "no-payouts": [
+    "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+  ],
+  "no-income-view": [
+    "This pool does not look up what it really receives, so it cannot say whether all of it is covered.",
+  ],
+  "operator-paused": ["The operator has paused payouts: {said}"],
+  "operator-must-look": ["Payouts are halted until the operator has looked; what is owed stays owed."],
+  "run-needs-approval": ["An approval by the operator: {why}"],
+  "run-over-limit": ["{runWei} are more than {limitWei}, which a person has to approve"],
+  "run-by-hand": ["The operator pays it by hand from a multisig."],
+  "line-returned": ["It could not be paid and is owed again."],
+  "left-out": ["The payout of {payoutAt} left it out: {because}."],
+  "left-out-stopped": ["the operator had stopped payouts to it"],
+  "left-out-failed-before": ["a payment to it had failed, and the operator had not let it be tried again yet"],
+  "left-out-gas": ["gas cost more than the pool or the worker allows"],
+  "left-out-address": ["its address is one that cannot be paid"],
+  "left-out-asset": ["it could not be paid in what it is to be paid in"],
+  "left-out-way-to-pay": ["it could not be paid in the way that this pool pays"],
+  "left-out-nothing-left": ["nothing would have been left after gas and rounding"],
+  "left-out-daily-cap": ["the pool pays only so much a day"],
+  "left-out-run-full": ["one payout held no more payments, and the next comes after it"],
+  "left-out-no-funds": ["the paying account did not hold enough"],
+  "left-out-unknown": ["it could not be paid then"],
   // Routing decisions as they looked from one rig.
   "chosen-stays": ["chosen: its session is here[, about {expectedS} s expected]"],
   "chosen-best": ["chosen: best for a new session, about {expectedS} s expected"],
@@ -135,9 +276,52 @@ export const reasonTexts = {
   "upstream-was-lost": [
     "An orchestrator that this pool works for could not reach it[, {times|time|times} shortly after one another].",
   ],
-} as const satisfies Record<string, readonly [sentence: string, action?: string]>;
+} as const satisfies Texts;
 
 export type ReasonCode = keyof typeof reasonTexts;
+
+export function isReasonCode(code: string): code is ReasonCode {
+  return Object.hasOwn(reasonTexts, code);
+}
+
+/** What needs the operator. {why} is in the words of the program that found it, as its log has them. */
+export const exceptionTexts = {
+  unhealthy: ["{why}", "No work is answered meanwhile; the log says why."],
+  "books-unreadable": ["The books cannot be read now: {why}"],
+  "books-differ": ["{why}", "See `openpool ledger check`."],
+  "promise-over-share": ["{why}", "`openpool solvency`"],
+  "bad-luck": ["{why}", "`openpool solvency`"],
+  "reserve-negative": ["{why}", "`openpool solvency`"],
+  "reserve-thin": ["{why}", "`openpool solvency`"],
+  "tickets-unpaid": ["{why}", "`openpool solvency`"],
+  "pot-empty": ["{why}", "`openpool solvency`"],
+  "credits-held": ["{why}", "`openpool hooks held`, then `openpool hooks release`"],
+  "disk-low": [
+    "{freeMib} MiB are free where the pool keeps its data.",
+    "Make room: when the disk is full, no work is answered.",
+  ],
+  "upstream-lost": [
+    "The orchestrator {upstream} does not have this pool: {why}.",
+    "`openpool doctor --upstream` looks into it.",
+  ],
+  "no-rigs": ["No rig is connected.", "Without one no work is taken."],
+  barred: ["A rig is barred: {why}.", "It earns its way back by good results."],
+  probation: ["A rig is on probation: {why}.", "It earns its way back by good results."],
+  "payouts-halted": ["{why}", "[!books Look at the transactions, then `openpool payouts resume`.]"],
+  "payouts-paused": ["Payouts are paused: {why}", "`openpool payouts resume`"],
+  "payouts-wait": ["{why}"],
+  "low-float": ["{why}"],
+  "high-float": ["{why}"],
+  "approval-needed": ["A payout run waits for an approval: {why}", "`openpool payouts approve {run}`"],
+  "payment-failed": [
+    "Its last payment failed, and its money is owed again: {why}.",
+    "`openpool payouts retry {worker}`",
+  ],
+  "worker-held": ["Nothing is paid to it: {why}.", "`openpool workers release {worker}`"],
+  "more-payees": ["{workers} more workers are not paid.", "`openpool payouts plan`"],
+} as const satisfies Texts;
+
+export type ExceptionCode = keyof typeof exceptionTexts;
 
 /** The reasons of routing decisions. */
 export type DecisionCode = Extract<ReasonCode, `chosen-${string}` | `not-chosen-${string}`>;
@@ -185,8 +369,11 @@ export type Piece =
 
 const PART = /\[(?:!(\w+) )?([^\]]*)\]|\{(\w+)(?:([|?])([^|}]*)\|([^}]*))?\}/g;
 
-/** A sentence in parts. A fact that is missing leaves a dash, which no template with all its facts has. */
-export function piecesOf(template: string, facts: Facts): Piece[] {
+/**
+ * A sentence in parts, as `texts` say facts that are sentences themselves. A fact that is missing leaves a dash, which no
+ * template with all its facts has.
+ */
+export function piecesOf(template: string, facts: Facts, texts: Texts = reasonTexts): Piece[] {
   const pieces: Piece[] = [];
   const say = (text: string): void => void (text !== "" && pieces.push({ kind: "text", text }));
   let from = 0;
@@ -196,11 +383,15 @@ export function piecesOf(template: string, facts: Facts): Piece[] {
     from = found.index + whole.length;
     if (optional !== undefined) {
       const there = unless === undefined ? factsIn(optional).every((each) => each in facts) : !(unless in facts);
-      if (there) pieces.push(...piecesOf(optional, facts));
+      if (there) pieces.push(...piecesOf(optional, facts, texts));
       continue;
     }
     const value = facts[name];
-    if (value === undefined) say("–");
+    const { [`${name}Code`]: code, ...others } = facts;
+    const inner = typeof code === "string" && Object.hasOwn(texts, code) ? texts[code] : undefined;
+    // Without its code: a sentence is no part of itself.
+    if (inner !== undefined) pieces.push(...piecesOf(inner[0], others, texts));
+    else if (value === undefined) say("–");
     else if (mark !== undefined) say(`${mark === "|" ? `${value} ` : ""}${Number(value) === 1 ? one : more}`);
     else if (name.endsWith("Wei")) pieces.push({ kind: "amount", wei: String(value) });
     else if (name.endsWith("Ms")) pieces.push({ kind: "span", ms: Number(value) });
@@ -210,6 +401,13 @@ export function piecesOf(template: string, facts: Facts): Piece[] {
   }
   say(template.slice(from));
   return pieces;
+}
+
+/** A sentence whose facts are words and numbers, nothing that has to be written in a form of its own. */
+export function wordsOf(template: string, facts: Facts): string {
+  return piecesOf(template, facts)
+    .map((piece) => (piece.kind === "text" ? piece.text : ""))
+    .join("");
 }
 
 function factsIn(template: string): string[] {
@@ -227,10 +425,14 @@ type NamesIn<Template extends string> = Template extends `${string}{${infer Insi
 type Always<Template extends string> = Template extends `${infer Before}[${string}]${infer After}`
   ? Always<`${Before}${After}`>
   : Template;
-type TextOf<Code extends ReasonCode> = Extract<(typeof reasonTexts)[Code][number], string>;
+type Unless<Template extends string> = Template extends `${string}[!${infer Name} ${infer Rest}`
+  ? Name | Unless<Rest>
+  : never;
+type Given<Text extends string> = Readonly<Record<NamesIn<Always<Text>>, string | number | bigint>> &
+  Readonly<Partial<Record<NamesIn<Text> | Unless<Text>, string | number | bigint | undefined>>>;
 
 /** The facts that a reason needs, by name, and those that it may have. */
-export type FactsOf<Code extends ReasonCode> = Readonly<
-  Record<NamesIn<Always<TextOf<Code>>>, string | number | bigint>
-> &
-  Readonly<Partial<Record<NamesIn<TextOf<Code>>, string | number | bigint | undefined>>>;
+export type FactsOf<Code extends ReasonCode> = Given<Extract<(typeof reasonTexts)[Code][number], string>>;
+
+/** The same of what needs the operator. */
+export type ExceptionFacts<Code extends ExceptionCode> = Given<Extract<(typeof exceptionTexts)[Code][number], string>>;

@@ -1,5 +1,13 @@
 import { z } from "zod";
-import { ageSchema, countSchema, reasonSchema, rigNameSchema, timeSchema, workerAddressSchema } from "./common.ts";
+import {
+  ageSchema,
+  codedSchema,
+  countSchema,
+  reasonSchema,
+  rigNameSchema,
+  timeSchema,
+  workerAddressSchema,
+} from "./common.ts";
 import { decisionSchema, rigStateSchema, standingSchema } from "./workers.ts";
 
 /** Why one rig has the work it has. */
@@ -8,6 +16,7 @@ export const rigWhySchema = z.object({
   state: rigStateSchema,
   standing: standingSchema.nullable(),
   standingReason: z.string().nullable(),
+  standingReasonCoded: codedSchema.nullable(),
   standingSince: timeSchema.nullable(),
   capacity: countSchema,
   streams: countSchema,
@@ -23,6 +32,7 @@ export const whyAnswerSchema = ageSchema.extend({
   worker: workerAddressSchema,
   idle: z.boolean().describe("none of its rigs has work at this moment"),
   sentence: z.string().describe("the short answer, for people"),
+  sentenceCoded: codedSchema,
   reasons: z.array(reasonSchema).describe("for the worker as a whole, most important first"),
   demand: z.object({
     streams: countSchema.describe("streams that gateways send to the pool now"),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import {
   ageSchema,
+  codedSchema,
   countSchema,
   histogramSchema,
   notConfiguredSchema,
@@ -34,8 +35,10 @@ export const rigSummarySchema = z.object({
   label: z.string().nullable().describe("what its worker calls it, in plain text; null when it has no such name"),
   state: rigStateSchema,
   stateReason: z.string().describe("why it is in this state, for people"),
+  stateReasonCoded: codedSchema,
   standing: standingSchema.nullable().describe("null for a rig of long ago that is not remembered"),
   standingReason: z.string().nullable(),
+  standingReasonCoded: codedSchema.nullable(),
   device: z
     .string()
     .nullable()
@@ -118,6 +121,7 @@ export const workerAnswerSchema = ageSchema.extend({
   worker: workerAddressSchema,
   known: z.boolean().describe("it has worked here, or has tried to, or the operator knows it"),
   nextAction: z.string().nullable().describe("what to do next when there is something to do, for people"),
+  nextActionCoded: codedSchema.nullable(),
   state: rigStateSchema,
   banned: z.string().nullable().describe("why it may not work here; null when it may"),
   locked: z.boolean().describe("only issued credentials may use the address"),
@@ -209,8 +213,10 @@ export const rigAnswerSchema = ageSchema.extend({
       checks: z.array(
         z.object({
           name: z.string(),
+          nameCoded: codedSchema,
           passed: z.boolean(),
           detail: z.string(),
+          detailCoded: codedSchema,
           action: z.string().nullable().describe("what its operator can do; null when there is nothing to do"),
         }),
       ),

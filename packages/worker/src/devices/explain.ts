@@ -1,4 +1,4 @@
-import { describeProblem, type PreflightProblem } from "@openpool/protocol";
+import { type PreflightProblem, problemReason, reasonTexts, wordsOf } from "@openpool/protocol";
 
 /** Why a test fails: what the pool is told of it, and what only our own log says. */
 export interface Trouble {
@@ -48,8 +48,13 @@ export function explainFailure(stderrTail: string): Trouble {
 /** For whoever runs this machine. */
 export function troubleText({ problem, subject, said }: Trouble): string {
   if (said !== undefined) return said;
-  const { detail, action } = describeProblem(problem, subject);
-  return action === undefined
-    ? detail
-    : `${detail}: ${action.charAt(0).toLowerCase()}${action.slice(1).replace(/\.$/, "")}`;
+  const { code, facts } = problemReason(problem, subject);
+  const [sentence, action]: readonly [string, string?] = reasonTexts[code];
+  return [sentence, ...(action === undefined ? [] : [action])].map((text) => asPart(wordsOf(text, facts))).join(": ");
+}
+
+/** A sentence as a part of one: `The disk is full.` as `the disk is full`; `FFmpeg` stays `FFmpeg`. */
+function asPart(sentence: string): string {
+  const whole = sentence.replace(/\.$/, "");
+  return /^[A-Z][a-z]/.test(whole) ? whole.charAt(0).toLowerCase() + whole.slice(1) : whole;
 }

@@ -1,7 +1,7 @@
 import type { AdminException } from "@openpool/protocol";
 import type { ReactNode } from "react";
 import { text } from "../../text.tsx";
-import { Worded } from "../../ui/said.tsx";
+import { reasonWords, Worded } from "../../ui/said.tsx";
 import { When } from "../../ui/time.tsx";
 
 const words = text.admin;
@@ -14,32 +14,36 @@ export function Exceptions({ exceptions }: { readonly exceptions: readonly Admin
     <>
       <p className="line">{words.needs(exceptions.length)}</p>
       <ul className="mb-8 border-t border-line">
-        {exceptions.map(({ severity, code, subject, sentence, action, since }) => (
-          <li
-            key={`${code} ${subject ?? ""} ${sentence}`}
-            data-exception={code}
-            className="grid gap-x-5 gap-y-1 border-b border-line py-3 sm:grid-cols-[6rem_1fr_max-content]"
-          >
-            <span>
-              <span className={`tag ${TONES[severity]}`}>{words.severity[severity]}</span>
-            </span>
-            <span className="wrap-anywhere">
-              <Worded>{sentence}</Worded> {action !== null && <span className="text-soft">{action}</span>}
-              {subject !== null && (
-                <span className="mono block small text-soft">
-                  <Worded>{subject}</Worded>
-                </span>
-              )}
-            </span>
-            <span className="small text-soft">
-              {since !== null && (
-                <>
-                  {words.since} <When at={since} />
-                </>
-              )}
-            </span>
-          </li>
-        ))}
+        {exceptions.map((exception) => {
+          const { severity, code, subject, since } = exception;
+          const { sentence, action } = reasonWords(exception, text.exceptions);
+          return (
+            <li
+              key={`${code} ${subject ?? ""} ${exception.sentence}`}
+              data-exception={code}
+              className="grid gap-x-5 gap-y-1 border-b border-line py-3 sm:grid-cols-[6rem_1fr_max-content]"
+            >
+              <span>
+                <span className={`tag ${TONES[severity]}`}>{words.severity[severity]}</span>
+              </span>
+              <span className="wrap-anywhere">
+                {sentence} {action !== null && <span className="text-soft">{action}</span>}
+                {subject !== null && (
+                  <span className="mono block small text-soft">
+                    <Worded>{subject}</Worded>
+                  </span>
+                )}
+              </span>
+              <span className="small text-soft">
+                {since !== null && (
+                  <>
+                    {words.since} <When at={since} />
+                  </>
+                )}
+              </span>
+            </li>
+          );
+        })}
       </ul>
     </>
   );

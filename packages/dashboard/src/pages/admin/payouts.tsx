@@ -141,7 +141,7 @@ function Runs(props: {
       head: text.payouts.state,
       cell: (run) => (
         <>
-          <span className="tag">{run.state}</span>
+          <span className="tag">{words.runStates[run.state] ?? run.state}</span>
           {run.approvalReason !== undefined && run.approvedBy === undefined && (
             <span className="sub">
               <Worded>{run.approvalReason}</Worded>

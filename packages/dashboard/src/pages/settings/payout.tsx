@@ -11,6 +11,7 @@ import { words as all } from "../../text-settings.tsx";
 import { Marks } from "../../ui/address.tsx";
 import { Amount, Eth } from "../../ui/amount.tsx";
 import { Empty, Section } from "../../ui/parts.tsx";
+import { Coded } from "../../ui/said.tsx";
 import { Until } from "../../ui/time.tsx";
 import { Failure, Field, Sign, useChange } from "./forms.tsx";
 
@@ -29,7 +30,11 @@ export function PayoutSettings({
 }: Props & { readonly payout: WorkerSettingsAnswer["payout"] }): ReactNode {
   return (
     <Section title={words.title} note={words.note} id="payout">
-      {payout.configured ? <Configured payout={payout} {...props} /> : <Empty title={payout.why} />}
+      {payout.configured ? (
+        <Configured payout={payout} {...props} />
+      ) : (
+        <Empty title={<Coded said={payout.why} coded={payout.whyCoded} />} />
+      )}
     </Section>
   );
 }

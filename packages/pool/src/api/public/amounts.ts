@@ -1,4 +1,15 @@
-import { type Facts, type FactsOf, piecesOf, type Reason, type ReasonCode, reasonTexts } from "@openpool/protocol";
+import {
+  type Coded,
+  type ExceptionCode,
+  type ExceptionFacts,
+  exceptionTexts,
+  type Facts,
+  type FactsOf,
+  piecesOf,
+  type Reason,
+  type ReasonCode,
+  reasonTexts,
+} from "@openpool/protocol";
 
 const WEI_PER_ETH = 10n ** 18n;
 const MINUTE_MS = 60_000;
@@ -56,19 +67,54 @@ export function plainText(template: string, facts: Facts): string {
 
 /** A reason with its facts, and with the words that they make. */
 export function reasonOf<Code extends ReasonCode>(code: Code, given: FactsOf<Code>): Reason {
+  return worded(code, given, reasonTexts[code]);
+}
+
+/** The same of facts that were read from somewhere, and have the names that its sentence has. */
+export function reasonOfFacts(code: ReasonCode, facts: Facts): Reason {
+  return worded(code, facts, reasonTexts[code]);
+}
+
+/** What needs the operator, in the same way. */
+export function exceptionOf<Code extends ExceptionCode>(code: Code, given: ExceptionFacts<Code>): Reason {
+  return worded(code, given, exceptionTexts[code]);
+}
+
+function worded(
+  code: string,
+  given: Readonly<Record<string, string | number | bigint | undefined>>,
+  [sentence, action]: readonly [string, string?],
+): Reason {
   const facts: Record<string, string | number> = {};
-  // Object.entries forgets what the values of a mapped type are.
-  for (const [name, value] of Object.entries(given) as [string, string | number | bigint | undefined][]) {
+  for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
     // To the minute, as in words: an answer is another one when something happened, not with every moment that passes.
     if (name.endsWith("Ms")) facts[name] = Math.max(0, Math.round(Number(value) / MINUTE_MS)) * MINUTE_MS;
     else facts[name] = typeof value === "bigint" ? value.toString() : value;
   }
-  const [sentence, action]: readonly [string, string?] = reasonTexts[code];
-  return {
-    code,
-    sentence: plainText(sentence, facts),
-    action: action === undefined ? null : plainText(action, facts),
-    facts,
-  };
+  return { code, sentence: plainText(sentence, facts), action: plainText(action ?? "", facts) || null, facts };
+}
+
+/** A reason as a fact of another one, by its name there: in words, and by its code with its own facts beside it. */
+export function asFact<Name extends string>(
+  name: Name,
+  { code, sentence, facts }: Reason,
+): Record<Name, string> & Facts {
+  return { ...facts, ...asField(name, sentence), [`${name}Code`]: code };
+}
+
+// TypeScript forgets which name it is of a computed one.
+function asField<Name extends string, Value>(name: Name, value: Value): Record<Name, Value> {
+  return { [name]: value } as Record<Name, Value>;
+}
+
+/** A sentence in a field of an answer, and beside it what it is made of. */
+export function inField<Name extends string, Given extends Reason | null>(
+  name: Name,
+  reason: Given,
+): Record<Name, Given extends null ? null : string> & Record<`${Name}Coded`, Given extends null ? null : Coded>;
+export function inField(name: string, reason: Reason | null): Record<string, unknown> {
+  if (reason === null) return { [name]: null, [`${name}Coded`]: null };
+  const { sentence, code, facts } = reason;
+  return { [name]: sentence, [`${name}Coded`]: { code, facts } };
 }

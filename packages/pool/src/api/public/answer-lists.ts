@@ -1,6 +1,7 @@
 import type {
   LeaderboardAnswer,
   leaderboardQuerySchema,
+  Reason,
   RigsAnswer,
   rigsQuerySchema,
   RigSummary,
@@ -12,7 +13,7 @@ import type {
 import { formatDevices, type RigName } from "@openpool/protocol";
 import type { z } from "zod";
 import { type KnownSubject, noSums, type RollupLine, type RollupSums } from "../../store/rollup-types.ts";
-import { duration, many } from "./amounts.ts";
+import { asFact, inField, reasonOf } from "./amounts.ts";
 import type { Board, Context } from "./context.ts";
 import { BLOCK_ROWS } from "./csv-file.ts";
 import { type Keyed, pageOf, sortedBy } from "./cursor.ts";
@@ -56,9 +57,9 @@ export function rigSummary(context: Context, rig: RigFacts): RigSummary {
     name: `${name.worker}.${name.rig}`,
     label: context.port.settings?.labels.current.get(`${name.worker}.${name.rig}`) ?? null,
     state: stateOf(rig),
-    stateReason: stateReason(live, lastSeenMs, context.clock.now()),
+    ...inField("stateReason", stateReason(live, lastSeenMs, context.clock.now())),
     standing: live?.standing ?? null,
-    standingReason: live?.standingReason ?? null,
+    ...inField("standingReason", live?.standingReason ?? null),
     device: machine ? formatDevices(machine.devices) : null,
     software: machine ? `Open Pool worker ${machine.software}` : (live?.software ?? null),
     capacity: live?.capacity ?? 0,
@@ -75,20 +76,18 @@ export function rigSummary(context: Context, rig: RigFacts): RigSummary {
   };
 }
 
-function stateReason(live: LiveRig | undefined, lastSeenMs: number | undefined, nowMs: number): string {
+function stateReason(live: LiveRig | undefined, lastSeenMs: number | undefined, nowMs: number): Reason {
   if (live === undefined || live.state === "offline") {
-    return lastSeenMs === undefined
-      ? "It is not connected."
-      : `It is not connected; it was last seen ${duration(nowMs - lastSeenMs)} ago.`;
+    return reasonOf("rig-offline", { agoMs: lastSeenMs === undefined ? undefined : nowMs - lastSeenMs });
   }
-  if (live.state === "draining") return "The operator takes it out of work; it gets no new streams.";
+  if (live.state === "draining") return reasonOf("rig-draining", {});
   if (live.standing === "barred" || live.standing === "probation") {
-    return `It is connected and ${live.standing === "barred" ? "barred" : "on probation"}: ${live.standingReason}.`;
+    return reasonOf(`rig-${live.standing}`, asFact("why", live.standingReason));
   }
-  if (live.streams >= live.capacity) return "It is connected and all its places are taken.";
+  if (live.streams >= live.capacity) return reasonOf("rig-full", {});
   return live.streams === 0
-    ? `It is connected and has room for ${many(live.capacity, "stream")}.`
-    : `It is connected and has room for ${many(live.capacity - live.streams, "more stream", "more streams")}.`;
+    ? reasonOf("rig-free", { places: live.capacity })
+    : reasonOf("rig-has-room", { places: live.capacity - live.streams });
 }
 
 function allRigs(live: LivePool, board: Board): RigFacts[] {

@@ -19,13 +19,13 @@ import type {
   WorkerPayoutsAnswer,
 } from "@openpool/protocol";
 import type { RollupPoint } from "../../store/rollup-types.ts";
-import { reasonOf } from "./amounts.ts";
+import { inField, reasonOf } from "./amounts.ts";
 import { windowsOf } from "./answer-workers.ts";
 import { type Cached, cached } from "./cached.ts";
 import { type Context, isUnavailable, liveJson } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { incident, incidentsOf } from "./incidents.ts";
-import { NO_PAYOUTS } from "./money.ts";
+import { NO_PAYOUTS, PAYOUTS_NOT_CONFIGURED } from "./money.ts";
 import type { IncomeView } from "./ports.ts";
 import { ApiError } from "./problem.ts";
 import { STEP_MS, time, timeOrNull, windowStart } from "./sums.ts";
@@ -103,7 +103,7 @@ export class PoolAnswers {
     return {
       configured: true,
       at: stopped ? null : timeOrNull(at),
-      paused: stopped?.why ?? null,
+      ...inField("paused", stopped?.why ?? null),
       minimumWei: currentTerms(port.terms(), clock.now()).minimumPayoutWei.toString(),
       workers: due.workers,
       totalWei: due.totalWei.toString(),
@@ -210,10 +210,7 @@ export class PoolAnswers {
       },
       income:
         income === undefined
-          ? ({
-              configured: false,
-              why: "This pool does not look up what it really receives, so it cannot say whether all of it is covered.",
-            } satisfies NotConfigured)
+          ? ({ configured: false, ...inField("why", reasonOf("no-income-view", {})) } satisfies NotConfigured)
           : {
               configured: true,
               receivedWei: income.receivedWei.toString(),
@@ -287,7 +284,7 @@ export class PoolAnswers {
           ? part("ledger", "degraded", "ledger", {})
           : part("ledger", "ok", check === undefined ? "ledger-unchecked" : "ledger-ok", {}),
       port.payouts === undefined
-        ? part("payouts", "not-configured", "payouts-not-configured", { why: NO_PAYOUTS.why })
+        ? part("payouts", "not-configured", "payouts-not-configured", PAYOUTS_NOT_CONFIGURED)
         : stopped === "unknown"
           ? part("payouts", "degraded", "payouts-unknown", {})
           : halts.length > 0 || stopped

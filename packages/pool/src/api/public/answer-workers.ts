@@ -11,7 +11,7 @@ import type {
   WorkerAddress,
   WorkerAnswer,
 } from "@openpool/protocol";
-import { capabilityNames, describeProblem, devicesByModel } from "@openpool/protocol";
+import { capabilityNames, devicesByModel, isReasonCode, problemReason } from "@openpool/protocol";
 import type { z } from "zod";
 import type { earningsQuerySchema, jobsQuerySchema, WindowName } from "@openpool/protocol";
 import { decisionText } from "../../dispatch/decision-text.ts";
@@ -19,7 +19,7 @@ import type { KnownSubject, RollupPoint, RollupStep, RollupSubject } from "../..
 import { noSums } from "../../store/rollup-types.ts";
 import type { RigReportRecord } from "../../store/types.ts";
 import { LATENCY_BOUNDS_MS } from "../../store/schema/4-rollups.ts";
-import { many, reasonOf } from "./amounts.ts";
+import { asFact, inField, reasonOf, reasonOfFacts } from "./amounts.ts";
 import { bestState, rigSummary } from "./answer-lists.ts";
 import { type Context, liveRigsOf } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
@@ -69,22 +69,6 @@ export async function rigsOfWorker(
     );
 }
 
-const REFUSALS: Record<string, string> = {
-  "wrong-password": "the pool's password was wrong or missing",
-  "joining-closed": "the pool does not let rigs join in this way",
-  "unknown-credential": "the pool wants a credential that its operator issues",
-  revoked: "its credential was revoked",
-  locked: "the address is locked to issued credentials",
-  banned: "the address is banned",
-  "address-mismatch": "the secret names another address than the registration",
-  "zero-address": "its registration came with the zero address",
-  "bad-rig-name": "the rig's name is not valid",
-  "bad-checksum": "the address has a typo",
-  "zero-capacity": "it offered no place for a stream",
-  "too-many-names": "too many new rigs came under this address",
-  vetoed: "a rule of the operator's does not let it in",
-};
-
 /**
  * How the last rig that tried to join was refused, if none of its worker has come since; as news for an hour where others
  * of its rigs are here.
@@ -94,7 +78,9 @@ function refusalOf(known: readonly KnownSubject[], anyOnline: boolean, nowMs: nu
   if (!worker?.refused || worker.refused.atMs < (worker.seenAtMs ?? 0)) return undefined;
   const agoMs = nowMs - worker.refused.atMs;
   if (anyOnline && agoMs > HOUR_MS) return undefined;
-  return reasonOf("refused", { agoMs, why: REFUSALS[worker.refused.reason] ?? "it could not show who it is" });
+  const code = `refused-${worker.refused.reason}`;
+  const why = reasonOfFacts(isReasonCode(code) ? code : "refused-unknown", {});
+  return reasonOf("refused", { agoMs, ...asFact("why", why) });
 }
 
 export async function workerAnswer(context: Context, worker: WorkerAddress): Promise<WorkerAnswer> {
@@ -114,13 +100,16 @@ export async function workerAnswer(context: Context, worker: WorkerAddress): Pro
     ...context.age(live.atMs),
     worker,
     known: isKnown,
-    nextAction: nextAction({
-      isKnown,
-      rigs,
-      banned: rules?.banned,
-      refusal: refusalOf(known, bestState(rigs) !== "offline", context.clock.now()),
-      worked: totals.jobs > 0n,
-    }),
+    ...inField(
+      "nextAction",
+      nextAction({
+        isKnown,
+        rigs,
+        banned: rules?.banned,
+        refusal: refusalOf(known, bestState(rigs) !== "offline", context.clock.now()),
+        worked: totals.jobs > 0n,
+      }),
+    ),
     state: bestState(rigs),
     banned: rules?.banned ?? null,
     locked: rules?.locked ?? false,
@@ -141,27 +130,26 @@ export async function workerAnswer(context: Context, worker: WorkerAddress): Pro
   };
 }
 
-/** What is so, and what to do about it. */
-function inWords({ sentence, action }: Reason): string {
-  return action === null ? sentence : `${sentence} ${action}`;
-}
-
+/** What to do is said with why. */
 function nextAction(facts: {
   readonly isKnown: boolean;
   readonly rigs: readonly RigSummary[];
   readonly banned: string | undefined;
   readonly refusal: Reason | undefined;
   readonly worked: boolean;
-}): string | null {
-  if (facts.banned !== undefined) return inWords(reasonOf("banned", { why: facts.banned }));
-  if (facts.refusal) return inWords(facts.refusal);
-  if (!facts.isKnown) {
-    return "This address has never worked here. Start a rig with it as its secret: the join page has the command.";
-  }
-  if (facts.rigs.every((rig) => rig.state === "offline")) {
-    return inWords(reasonOf("offline", {}));
-  }
-  return facts.worked ? null : "It is connected and waits for its first stream; the page says why it has none yet.";
+}): Reason | null {
+  const reason = nextReason(facts);
+  return (
+    reason && { ...reason, sentence: reason.action === null ? reason.sentence : `${reason.sentence} ${reason.action}` }
+  );
+}
+
+function nextReason(facts: Parameters<typeof nextAction>[0]): Reason | null {
+  if (facts.banned !== undefined) return reasonOf("banned", { why: facts.banned });
+  if (facts.refusal) return facts.refusal;
+  if (!facts.isKnown) return reasonOf("never-worked", {});
+  if (facts.rigs.every((rig) => rig.state === "offline")) return reasonOf("offline", {});
+  return facts.worked ? null : reasonOf("waits-for-first", {});
 }
 
 function decisionsOf(context: Context, worker: WorkerAddress, rig: string, sinceMs: number): Decision[] {
@@ -233,12 +221,6 @@ export async function rigAnswer(context: Context, worker: WorkerAddress, rig: st
   };
 }
 
-const TESTS = {
-  find: (device: string) => `find ${device}`,
-  decode: (device: string, of: string) => `decode ${of} on ${device}`,
-  encode: (device: string, of: string) => `encode ${of} on ${device}`,
-} as const;
-
 /** What a rig told about itself. Problems are put into our own words: what its programs said stays there. */
 function machineJson(told: RigReportRecord | undefined): Pick<RigAnswer, "machine" | "preflight"> {
   if (!told) return { machine: null, preflight: null };
@@ -248,10 +230,14 @@ function machineJson(told: RigReportRecord | undefined): Pick<RigAnswer, "machin
     return { ...device, count };
   });
   const checks = report.tests.map(({ device, test, of, passed, problem, subject }) => {
-    const name = TESTS[test](device, of ?? "");
-    if (passed) return { name, passed, detail: "It works.", action: null };
-    const { detail, action } = describeProblem(problem ?? "other", subject ?? "");
-    return { name, passed, detail: `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`, action: action ?? null };
+    const told = problemReason(problem ?? "other", subject ?? "");
+    const detail = passed ? reasonOf("test-passed", {}) : reasonOf(told.code, told.facts);
+    return {
+      ...inField("name", reasonOf(`test-${test}`, { device, of: of ?? "" })),
+      passed,
+      ...inField("detail", detail),
+      action: detail.action,
+    };
   });
   return {
     machine: { reportedAt, software: report.software, devices },
@@ -312,13 +298,10 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
     ...context.age(live.atMs),
     worker,
     idle,
-    sentence: whySentence({
-      streams,
-      poolStreams: live.streams,
-      online: online.length,
-      ahead: leastAhead,
-      reasons,
-    }),
+    ...inField(
+      "sentence",
+      shortAnswer({ streams, poolStreams: live.streams, online: online.length, ahead: leastAhead, reasons }),
+    ),
     reasons,
     demand: {
       streams: live.streams,
@@ -343,7 +326,7 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
       rig: rig.rig,
       state: rig.state,
       standing: rig.standing,
-      standingReason: rig.standingReason,
+      ...inField("standingReason", rig.standingReason),
       standingSince: time(rig.standingSinceMs),
       capacity: rig.capacity,
       streams: rig.streams,
@@ -360,24 +343,19 @@ export async function whyAnswer(context: Context, worker: WorkerAddress): Promis
   };
 }
 
-function whySentence(facts: {
+/** Why this worker has the work it has, in one sentence; the reasons say more. */
+function shortAnswer(facts: {
   readonly streams: number;
   readonly poolStreams: number;
   readonly online: number;
   readonly ahead: number;
   readonly reasons: readonly Reason[];
-}): string {
-  if (facts.online === 0) return facts.reasons[0]?.sentence ?? "None of its rigs is connected.";
-  if (facts.streams > 0) {
-    return `Its rigs have ${facts.streams} of the ${many(facts.poolStreams, "stream")} on the pool now.`;
-  }
-  const demand =
-    facts.poolStreams === 0
-      ? "No stream is on the pool now"
-      : `${many(facts.poolStreams, "stream")} ${facts.poolStreams === 1 ? "is" : "are"} on the pool now and its rigs have none`;
-  const { ahead } = facts;
-  if (facts.poolStreams === 0 || ahead === 0) return `${demand}. ${facts.reasons[0]?.sentence ?? ""}`.trim();
-  return `${demand}; ${many(ahead, "free rig")} ${ahead === 1 ? "is" : "are"} ahead of them for the next one.`;
+}): Reason {
+  const { streams: own, poolStreams: streams, ahead, reasons } = facts;
+  if (facts.online === 0) return reasons[0] ?? reasonOf("offline", {});
+  if (own > 0) return reasonOf("has-streams", { own, streams });
+  if (streams === 0) return reasons[0] ?? reasonOf("no-demand", {});
+  return ahead === 0 ? reasonOf("has-none", { streams }) : reasonOf("has-none-and-is-behind", { streams, ahead });
 }
 
 export async function jobsAnswer(

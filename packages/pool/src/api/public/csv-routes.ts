@@ -5,6 +5,7 @@ import {
   type EarningsAnswer,
   type Job,
   jobsQuerySchema,
+  type NotConfigured,
   type PayoutLine,
   type PayoutRun,
   poolEarningsQuerySchema,
@@ -122,8 +123,8 @@ const LINES: Columns<PayoutLine> = [
   ["fiat_amount", (line) => line.fiat?.amount],
 ];
 
-const configured = <Answer extends object>(answer: Answer | { configured: false; why: string }): Answer => {
-  if ("why" in answer) throw new ApiError({ code: "api/not-configured" }, answer.why);
+const configured = <Answer extends object>(answer: Answer | NotConfigured): Answer => {
+  if ("whyCoded" in answer) throw new ApiError({ code: "api/not-configured" }, answer.why);
   return answer;
 };
 

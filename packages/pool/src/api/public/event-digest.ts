@@ -170,7 +170,7 @@ const PUBLIC_FACTS: Readonly<Record<string, (data: Data) => Record<string, unkno
   "rig.left": () => ({}),
   "rig.standing": (data) => ({
     standing: data["standing"],
-    reason: publicReason(typeof data["reason"] === "string" ? data["reason"] : ""),
+    reason: publicReason(typeof data["reason"] === "string" ? data["reason"] : "").sentence,
   }),
   "rig.drained": () => ({}),
   "rig.undrained": () => ({}),

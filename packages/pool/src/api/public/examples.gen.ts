@@ -136,6 +136,7 @@ export const examples: readonly {
       nextPayout: {
         configured: false,
         why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+        whyCoded: { code: "no-payouts", facts: {} },
       },
       lastPayouts: [],
       money: { luckPpm: null, reserveWei: null },
@@ -526,6 +527,7 @@ export const examples: readonly {
       income: {
         configured: false,
         why: "This pool does not look up what it really receives, so it cannot say whether all of it is covered.",
+        whyCoded: { code: "no-income-view", facts: {} },
       },
       days: [{ day: "2026-11-21T00:00:00.000Z", earnedWei: "72576007500", commissionWei: "24192002500", jobs: 6 }],
     },
@@ -561,6 +563,7 @@ export const examples: readonly {
           code: "payouts-not-configured",
           facts: {
             why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+            whyCode: "no-payouts",
           },
         },
       ],
@@ -628,8 +631,10 @@ export const examples: readonly {
           label: null,
           state: "online",
           stateReason: "It is connected and has room for 17 more streams.",
+          stateReasonCoded: { code: "rig-has-room", facts: { places: 17 } },
           standing: "trusted",
           standingReason: "12 good results in a row",
+          standingReasonCoded: { code: "standing-good-in-a-row", facts: { results: "12" } },
           device: null,
           software: "0.8.12",
           capacity: 20,
@@ -723,6 +728,7 @@ export const examples: readonly {
       worker: "0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1",
       known: true,
       nextAction: null,
+      nextActionCoded: null,
       state: "online",
       banned: null,
       locked: false,
@@ -745,6 +751,7 @@ export const examples: readonly {
       nextPayout: {
         configured: false,
         why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+        whyCoded: { code: "no-payouts", facts: {} },
       },
       unpaidReasons: [
         {
@@ -832,8 +839,10 @@ export const examples: readonly {
           label: null,
           state: "online",
           stateReason: "It is connected and has room for 3 more streams.",
+          stateReasonCoded: { code: "rig-has-room", facts: { places: 3 } },
           standing: "trusted",
           standingReason: "12 good results in a row",
+          standingReasonCoded: { code: "standing-good-in-a-row", facts: { results: "12" } },
           device: "NVIDIA L4",
           software: "Open Pool worker 0.1.0",
           capacity: 4,
@@ -855,8 +864,13 @@ export const examples: readonly {
           label: null,
           state: "offline",
           stateReason: "It is not connected; it was last seen less than a minute ago.",
+          stateReasonCoded: { code: "rig-offline", facts: { agoMs: 0 } },
           standing: "probation",
           standingReason: "success down to 55 %, the last failure: disconnected with work in flight",
+          standingReasonCoded: {
+            code: "standing-failing",
+            facts: { percent: "55", failure: "disconnected with work in flight", failureCode: "failure-disconnected" },
+          },
           device: null,
           software: "0.8.12",
           capacity: 0,
@@ -886,6 +900,7 @@ export const examples: readonly {
       known: false,
       nextAction:
         "This address has never worked here. Start a rig with it as its secret: the join page has the command.",
+      nextActionCoded: { code: "never-worked", facts: {} },
       state: "offline",
       banned: null,
       locked: false,
@@ -908,6 +923,7 @@ export const examples: readonly {
       nextPayout: {
         configured: false,
         why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+        whyCoded: { code: "no-payouts", facts: {} },
       },
       unpaidReasons: [],
       windows: {
@@ -994,6 +1010,7 @@ export const examples: readonly {
       worker: "0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1",
       known: true,
       nextAction: null,
+      nextActionCoded: null,
       state: "online",
       banned: null,
       locked: false,
@@ -1016,6 +1033,7 @@ export const examples: readonly {
       nextPayout: {
         configured: false,
         why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+        whyCoded: { code: "no-payouts", facts: {} },
       },
       unpaidReasons: [
         {
@@ -1103,8 +1121,10 @@ export const examples: readonly {
           label: null,
           state: "online",
           stateReason: "It is connected and has room for 3 more streams.",
+          stateReasonCoded: { code: "rig-has-room", facts: { places: 3 } },
           standing: "trusted",
           standingReason: "12 good results in a row",
+          standingReasonCoded: { code: "standing-good-in-a-row", facts: { results: "12" } },
           device: "NVIDIA L4",
           software: "Open Pool worker 0.1.0",
           capacity: 4,
@@ -1126,8 +1146,13 @@ export const examples: readonly {
           label: null,
           state: "offline",
           stateReason: "It is not connected; it was last seen less than a minute ago.",
+          stateReasonCoded: { code: "rig-offline", facts: { agoMs: 0 } },
           standing: "probation",
           standingReason: "success down to 55 %, the last failure: disconnected with work in flight",
+          standingReasonCoded: {
+            code: "standing-failing",
+            facts: { percent: "55", failure: "disconnected with work in flight", failureCode: "failure-disconnected" },
+          },
           device: null,
           software: "0.8.12",
           capacity: 0,
@@ -1161,8 +1186,10 @@ export const examples: readonly {
           label: null,
           state: "online",
           stateReason: "It is connected and has room for 3 more streams.",
+          stateReasonCoded: { code: "rig-has-room", facts: { places: 3 } },
           standing: "trusted",
           standingReason: "12 good results in a row",
+          standingReasonCoded: { code: "standing-good-in-a-row", facts: { results: "12" } },
           device: "NVIDIA L4",
           software: "Open Pool worker 0.1.0",
           capacity: 4,
@@ -1184,8 +1211,13 @@ export const examples: readonly {
           label: null,
           state: "offline",
           stateReason: "It is not connected; it was last seen less than a minute ago.",
+          stateReasonCoded: { code: "rig-offline", facts: { agoMs: 0 } },
           standing: "probation",
           standingReason: "success down to 55 %, the last failure: disconnected with work in flight",
+          standingReasonCoded: {
+            code: "standing-failing",
+            facts: { percent: "55", failure: "disconnected with work in flight", failureCode: "failure-disconnected" },
+          },
           device: null,
           software: "0.8.12",
           capacity: 0,
@@ -1217,8 +1249,10 @@ export const examples: readonly {
       label: null,
       state: "online",
       stateReason: "It is connected and has room for 3 more streams.",
+      stateReasonCoded: { code: "rig-has-room", facts: { places: 3 } },
       standing: "trusted",
       standingReason: "12 good results in a row",
+      standingReasonCoded: { code: "standing-good-in-a-row", facts: { results: "12" } },
       device: "NVIDIA L4",
       software: "Open Pool worker 0.1.0",
       capacity: 4,
@@ -1389,12 +1423,28 @@ export const examples: readonly {
         at: "2026-11-21T12:30:00.000Z",
         passed: false,
         checks: [
-          { name: "encode h264_nvenc on nvidia:0", passed: true, detail: "It works.", action: null },
-          { name: "encode hevc_nvenc on nvidia:0", passed: true, detail: "It works.", action: null },
+          {
+            name: "encode h264_nvenc on nvidia:0",
+            nameCoded: { code: "test-encode", facts: { device: "nvidia:0", of: "h264_nvenc" } },
+            passed: true,
+            detail: "It works.",
+            detailCoded: { code: "test-passed", facts: {} },
+            action: null,
+          },
+          {
+            name: "encode hevc_nvenc on nvidia:0",
+            nameCoded: { code: "test-encode", facts: { device: "nvidia:0", of: "hevc_nvenc" } },
+            passed: true,
+            detail: "It works.",
+            detailCoded: { code: "test-passed", facts: {} },
+            action: null,
+          },
           {
             name: "encode h264_nvenc on nvidia:1",
+            nameCoded: { code: "test-encode", facts: { device: "nvidia:1", of: "h264_nvenc" } },
             passed: false,
             detail: "Driver too old: this FFmpeg's NVENC needs 570.0.",
+            detailCoded: { code: "problem-driver-too-old", facts: { subject: "570.0" } },
             action: "Update the NVIDIA driver, or use an older FFmpeg.",
           },
         ],
@@ -1425,6 +1475,7 @@ export const examples: readonly {
       worker: "0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1",
       idle: false,
       sentence: "Its rigs have 1 of the 4 streams on the pool now.",
+      sentenceCoded: { code: "has-streams", facts: { own: 1, streams: 4 } },
       reasons: [
         {
           code: "working",
@@ -1449,6 +1500,7 @@ export const examples: readonly {
           state: "online",
           standing: "trusted",
           standingReason: "12 good results in a row",
+          standingReasonCoded: { code: "standing-good-in-a-row", facts: { results: "12" } },
           standingSince: "2026-11-21T11:30:00.000Z",
           capacity: 4,
           streams: 1,
@@ -1476,6 +1528,10 @@ export const examples: readonly {
           state: "offline",
           standing: "probation",
           standingReason: "success down to 55 %, the last failure: disconnected with work in flight",
+          standingReasonCoded: {
+            code: "standing-failing",
+            facts: { percent: "55", failure: "disconnected with work in flight", failureCode: "failure-disconnected" },
+          },
           standingSince: "2026-11-21T11:30:00.000Z",
           capacity: 0,
           streams: 0,
@@ -1675,6 +1731,7 @@ export const examples: readonly {
     body: {
       configured: false,
       why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+      whyCoded: { code: "no-payouts", facts: {} },
     },
   },
   {
@@ -1741,6 +1798,7 @@ export const examples: readonly {
     body: {
       configured: false,
       why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
+      whyCoded: { code: "no-payouts", facts: {} },
     },
   },
   {

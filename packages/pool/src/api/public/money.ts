@@ -1,15 +1,15 @@
 import type { Balance, NotConfigured, Reason, WorkerAddress, WorkerNextPayout } from "@openpool/protocol";
 import { termsFor } from "../../ledger/terms.ts";
 import type { AccountBalance } from "../../ledger/types.ts";
-import { reasonOf } from "./amounts.ts";
+import { asFact, inField, reasonOf } from "./amounts.ts";
 import type { Context } from "./context.ts";
 import { STEP_MS, time, timeOrNull } from "./sums.ts";
 import { currentTerms } from "./terms.ts";
 
-export const NO_PAYOUTS: NotConfigured = {
-  configured: false,
-  why: "This pool does not pay out by itself: what is owed stays in its books until the operator sets payouts up.",
-};
+const noPayouts = reasonOf("no-payouts", {});
+export const NO_PAYOUTS: NotConfigured = { configured: false, ...inField("why", noPayouts) };
+/** The same where it is a reason, and not an answer of its own. */
+export const PAYOUTS_NOT_CONFIGURED = asFact("why", noPayouts);
 
 /** All that pages say about one worker's money. */
 export interface WorkerMoney {
@@ -62,7 +62,7 @@ export async function moneyOf(context: Context, worker: WorkerAddress): Promise<
     nextPayout: {
       configured: true,
       at: stopped ? null : timeOrNull(nextAtMs),
-      paused: stopped?.why ?? null,
+      ...inField("paused", stopped?.why ?? null),
       minimumWei: minimumWei.toString(),
       progressPpm: progressOf(accounts.owedWei, minimumWei),
       estimateWei: (estimateWei >= minimumWei ? estimateWei : 0n).toString(),
@@ -99,9 +99,9 @@ function unpaidReasons(facts: {
   readonly oldestHeldMs: number | undefined;
   readonly payout?: {
     readonly nextAtMs: number | undefined;
-    readonly stopped: string | undefined;
+    readonly stopped: Reason | undefined;
     readonly minimumWei: bigint;
-    readonly waits: string | undefined;
+    readonly waits: Reason | undefined;
   };
 }): Reason[] {
   const { accounts, payout, nowMs, oldestHeldMs } = facts;
@@ -110,14 +110,14 @@ function unpaidReasons(facts: {
   if (payingWei > 0n) reasons.push(reasonOf("payout-under-way", { payingWei }));
   if (owedWei > 0n) {
     if (!payout) {
-      reasons.push(reasonOf("payouts-not-configured", { why: NO_PAYOUTS.why }));
+      reasons.push(reasonOf("payouts-not-configured", PAYOUTS_NOT_CONFIGURED));
     } else if (payout.stopped !== undefined) {
-      reasons.push(reasonOf("payouts-stopped", { why: payout.stopped }));
+      reasons.push(reasonOf("payouts-stopped", asFact("why", payout.stopped)));
     } else if (owedWei < payout.minimumWei) {
       const { minimumWei } = payout;
       reasons.push(reasonOf("below-minimum", { owedWei, missingWei: minimumWei - owedWei, minimumWei }));
     } else if (payout.waits !== undefined) {
-      reasons.push(reasonOf("waits", { why: payout.waits }));
+      reasons.push(reasonOf("waits", asFact("why", payout.waits)));
     } else if (payout.nextAtMs === undefined) {
       reasons.push(reasonOf("by-hand", {}));
     } else {

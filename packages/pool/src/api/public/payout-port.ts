@@ -1,9 +1,9 @@
-import type { Asset, PayoutLine, PayoutRun, WorkerAddress } from "@openpool/protocol";
+import type { Asset, PayoutLine, PayoutRun, Reason, WorkerAddress } from "@openpool/protocol";
 
 export interface PayoutsStopped {
   readonly kind: "paused" | "halted";
-  /** A sentence for everybody. */
-  readonly why: string;
+  /** For everybody. */
+  readonly why: Reason;
   /** What the operator said; only of a pause. */
   readonly reason: string;
   readonly sinceMs: number | undefined;
@@ -24,8 +24,8 @@ export interface PayoutsView {
   payTo(worker: WorkerAddress): Promise<WorkerAddress | undefined>;
   /** Who would be paid if it were now. */
   due(): Promise<{ readonly workers: number; readonly totalWei: bigint }>;
-  /** Why the last payout left this worker out, a sentence for everybody, unless it was owed too little; undefined: it did not. */
-  waits(worker: WorkerAddress): Promise<string | undefined>;
+  /** Why the last payout left this worker out, for everybody, unless it was owed too little; undefined: it did not. */
+  waits(worker: WorkerAddress): Promise<Reason | undefined>;
   runs(limit: number, before: string | undefined): Promise<readonly PayoutRun[]>;
   run(id: string): Promise<PayoutRun | undefined>;
   /** In their order. */

@@ -115,6 +115,15 @@ test("runs and lines are what the schemas promise, page by page, and hold no wor
   const inTokens = { ...run(4, "done"), asset: cy };
   const several = { ...run(5, "done"), asset: "mixed" as const };
   expect((await view([], [inTokens, several]).runs(2, undefined)).map((one) => one.assetAmount)).toEqual(["12", null]);
+  const over = {
+    ...run(6, "planned"),
+    approvalReason: "0.0162 ETH are more than 0.01 ETH, which a person has to approve",
+  };
+  const [told] = await view([], [over]).runs(1, undefined);
+  expect(told?.waitsFor).toBe(
+    "An approval by the operator: 0.016204 ETH are more than 0.01 ETH, which a person has to approve",
+  );
+  expect(told?.waitsForCoded?.facts).toMatchObject({ whyCode: "run-over-limit", limitWei: "10000000000000000" });
   expect((await shown.runs(2, "run-2")).map((one) => [one.id, one.paidWei])).toEqual([["run-1", "16204000000000000"]]);
   expect(await shown.runs(2, "nothing")).toEqual([]);
   const own = await shown.linesOf(ada, 10, undefined);
@@ -144,10 +153,15 @@ test("what is due, from how much on, where to, and why not", async () => {
   const shown = view([], [run(1, "done")], "moving house");
   expect(await shown.due()).toEqual({ workers: 1, totalWei: 12n });
   expect([await shown.minimumWei(ada), await shown.payTo(ada)]).toEqual([50n, bob]);
-  expect(await shown.waits(bob)).toMatch(/^The payout of 1970-\S+ left it out: a payment to it had failed, and the op/);
+  expect((await shown.waits(bob))?.sentence).toMatch(
+    /^The payout of 1970-\S+ left it out: a payment to it had failed, and the op/,
+  );
   // It was owed too little then, and is owed enough now.
   expect(await shown.waits(ada)).toBeUndefined();
-  expect(await shown.stopped()).toMatchObject({ kind: "paused", why: "The operator has paused payouts: moving house" });
+  expect(await shown.stopped()).toMatchObject({
+    kind: "paused",
+    why: { code: "operator-paused", sentence: "The operator has paused payouts: moving house" },
+  });
 });
 
 test("fiat is counted in integers and never rounded up", () => {

@@ -3,6 +3,7 @@ import {
   explorerOf,
   type PayoutLine as LineJson,
   type PayoutRun as RunJson,
+  type Reason,
   type WorkerAddress,
 } from "@openpool/protocol";
 import type {
@@ -15,9 +16,9 @@ import type {
   PayoutRun,
   PayoutStatus,
   RunState,
-  WaitingCode,
 } from "../../payouts/types.ts";
 import type { Payable } from "../../payouts/ports.ts";
+import { asFact, inField, reasonOf } from "./amounts.ts";
 import { cached } from "./cached.ts";
 import type { PayoutsView } from "./payout-port.ts";
 import { time, timeOrNull } from "./sums.ts";
@@ -83,20 +84,6 @@ const LINE_STATES: Record<LineState, LineJson["state"]> = {
   returned: "returned",
 };
 
-/** In our own words: what the operator, a node or a contract said is not for everybody. Of a time that is past, and so always true. */
-const LEFT_OUT: Record<Exclude<WaitingCode, "below-minimum">, string> = {
-  stopped: "the operator had stopped payouts to it",
-  "failed-before": "a payment to it had failed, and the operator had not let it be tried again yet",
-  gas: "gas cost more than the pool or the worker allows",
-  address: "its address is one that cannot be paid",
-  asset: "it could not be paid in what it is to be paid in",
-  "way-to-pay": "it could not be paid in the way that this pool pays",
-  "nothing-left": "nothing would have been left after gas and rounding",
-  "daily-cap": "the pool pays only so much a day",
-  "run-full": "one payout held no more payments, and the next comes after it",
-  "no-funds": "the paying account did not hold enough",
-};
-
 export function assetJson(asset: Asset | "mixed"): AssetJson {
   if (asset === "mixed") return { symbol: "mixed", token: null, decimals: null };
   return asset === "eth"
@@ -132,7 +119,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       const shown: RunJson = {
         id: run.id,
         state: RUN_STATES[run.state],
-        waitsFor: waitsFor(run),
+        ...inField("waitsFor", waitsFor(run)),
         createdAt: time(run.createdAtMs),
         finishedAt: timeOrNull(run.finishedAtMs),
         asset: assetJson(run.asset),
@@ -168,7 +155,7 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
     gasWei: line.gasShareWei === 0n ? null : line.gasShareWei.toString(),
     fiat: line.fiat ? fiatOf(line.amountWei, line.fiat) : null,
     // What a contract or a node said may be anything; the pool's own words are in its log.
-    reason: line.state === "returned" || line.state === "failed" ? "It could not be paid and is owed again." : null,
+    ...inField("reason", line.state === "returned" || line.state === "failed" ? reasonOf("line-returned", {}) : null),
   });
 
   return {
@@ -181,14 +168,14 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       if (halted || halt) {
         return {
           kind: "halted",
-          why: "Payouts are halted until the operator has looked; what is owed stays owed.",
+          why: reasonOf("operator-must-look", {}),
           reason: "",
           sinceMs: halted?.atMs ?? halt?.sinceMs,
         };
       }
       return paused === undefined
         ? undefined
-        : { kind: "paused", why: `The operator has paused payouts: ${paused}`, reason: paused, sinceMs: undefined };
+        : { kind: "paused", why: reasonOf("operator-paused", { said: paused }), reason: paused, sinceMs: undefined };
     },
     async minimumWei(worker) {
       const own = (await inForce(worker))?.thresholdWei ?? 0n;
@@ -210,8 +197,10 @@ export function createPayoutsView(deps: PayoutViewDeps): PayoutsView {
       const found = last?.waiting.find((one) => one.worker === worker);
       // What it is owed now is enough, as whoever asks has seen.
       if (!last || !found || found.code === "below-minimum") return undefined;
-      const why = found.code === undefined ? "it could not be paid then" : LEFT_OUT[found.code];
-      return `The payout of ${time(last.createdAtMs)} left it out: ${why}.`;
+      // In our own words: what the operator, a node or a contract said is not for everybody. Of a time that is past, and so
+      // always true.
+      const because = reasonOf(`left-out-${found.code ?? "unknown"}`, {});
+      return reasonOf("left-out", { payoutAt: time(last.createdAtMs), ...asFact("because", because) });
     },
     async runs(limit, before) {
       if (before === undefined && limit <= NEWEST) return (await newest.get()).shown.slice(0, limit);
@@ -240,9 +229,16 @@ function isOver({ state }: PayoutRun): boolean {
   return state === "done" || state === "cancelled";
 }
 
-function waitsFor(run: PayoutRun): string | null {
-  if (run.state === "planned" && run.approvalReason !== undefined) {
-    return `An approval by the operator: ${run.approvalReason}`;
-  }
-  return run.state === "exported" ? "The operator pays it by hand from a multisig." : null;
+function waitsFor(run: PayoutRun): Reason | null {
+  if (run.state === "exported") return reasonOf("run-by-hand", {});
+  const { approvalReason } = run;
+  if (run.state !== "planned" || approvalReason === undefined) return null;
+  const [, whole, decimals = ""] = OVER_LIMIT.exec(approvalReason) ?? [];
+  if (whole === undefined) return reasonOf("run-needs-approval", { why: approvalReason });
+  const limitWei = BigInt(whole + decimals.padEnd(18, "0"));
+  const why = reasonOf("run-over-limit", { runWei: run.totalWei, limitWei });
+  return reasonOf("run-needs-approval", asFact("why", why));
 }
+
+/** As plans say it. */
+const OVER_LIMIT = /^[\d.]+ ETH are more than (\d{1,60})(?:\.(\d{1,18}))? ETH, which a person has to approve$/;

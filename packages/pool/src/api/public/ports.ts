@@ -1,5 +1,5 @@
 import type { Price } from "@openpool/base";
-import type { PoolIdentity, WorkerAddress } from "@openpool/protocol";
+import type { PoolIdentity, Reason, WorkerAddress } from "@openpool/protocol";
 import type { Alerts } from "../../alerts/alerts.ts";
 import type { DecisionReason } from "../../dispatch/decision-text.ts";
 import type { Standing } from "../../dispatch/types.ts";
@@ -43,7 +43,7 @@ export interface LiveRig {
   readonly state: "online" | "draining" | "offline";
   readonly standing: Standing;
   /** For everybody: holds nothing that a program on the rig said. */
-  readonly standingReason: string;
+  readonly standingReason: Reason;
   readonly standingSinceMs: number;
   /** What its registration says that it can do: bit n is the capability with number n. */
   readonly capabilities: bigint;

@@ -10,7 +10,10 @@ import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { PoolError, systemClock } from "@openpool/base";
 import {
+  type Coded,
+  codedSchema,
   earningsAnswerSchema,
+  isReasonCode,
   jobsAnswerSchema,
   poolAnswerSchema,
   problemSchema,
@@ -26,6 +29,8 @@ import {
 import { format, resolveConfig } from "prettier";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type LinkAction, linkToken } from "../../alerts/links.ts";
+import { reasonOfFacts } from "./amounts.ts";
+import { examples } from "./examples.gen.ts";
 import { createPayoutsView } from "./payout-view.ts";
 import { publicApiOptions } from "./server.ts";
 import { liveRig, START } from "./testing/samples.ts";
@@ -208,6 +213,44 @@ export const examples: readonly {
   const paths = Object.keys((body as { paths: object }).paths);
   expect(paths.filter((path) => path !== "/v1/events" && !requests.some(([route]) => route === path))).toEqual([]);
   expect(requests.filter(([route]) => !paths.includes(route))).toEqual([]);
+});
+
+test("every sentence that has a code is what its code and facts make, in every answer", async () => {
+  const codes = new Set<string>();
+  const check = (said: unknown, { code, facts }: Coded, field: string): void => {
+    expect(isReasonCode(code), `${code} of ${field} has no words`).toBe(true);
+    if (!isReasonCode(code)) return;
+    const { sentence, action } = reasonOfFacts(code, facts);
+    // What to do next is said with why.
+    expect(said, code).toBe(field === "nextAction" && action !== null ? `${sentence} ${action}` : sentence);
+    codes.add(code);
+  };
+  const walk = (value: unknown): void => {
+    if (typeof value !== "object" || value === null) return;
+    const one = value as Record<string, unknown>;
+    const whole = codedSchema.safeParse(value);
+    const said = one["sentence"] ?? one["detail"] ?? one["reason"];
+    if (whole.success && said !== undefined) check(said, whole.data, "sentence");
+    for (const [name, inner] of Object.entries(one)) {
+      const coded = codedSchema.safeParse(inner);
+      if (name.endsWith("Coded") && coded.success) {
+        const field = name.slice(0, -"Coded".length);
+        check(one[field], coded.data, field);
+      } else walk(inner);
+    }
+  };
+  walk(examples);
+  // Of every kind that there is.
+  expect([...codes]).toEqual(
+    expect.arrayContaining([
+      "no-payouts",
+      "rig-has-room",
+      "standing-good-in-a-row",
+      "test-passed",
+      "held",
+      "has-streams",
+    ]),
+  );
 });
 
 test("the description is OpenAPI 3.1 with the meaning of every field, and a page for people without a script", async () => {

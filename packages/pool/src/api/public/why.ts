@@ -1,6 +1,6 @@
 import type { FactsOf, Reason, ReasonCode, WorkerAddress } from "@openpool/protocol";
 import { SILENT, standingDemerit, weigh } from "../../dispatch/score.ts";
-import { reasonOf } from "./amounts.ts";
+import { asFact, reasonOf } from "./amounts.ts";
 import type { LivePool, LiveRig } from "./ports.ts";
 
 const HOUR_MS = 3_600_000;
@@ -128,7 +128,7 @@ export function rigReasons({ live, rig, ahead, supply, chosen, passedOver }: Rig
   if (!live.logWritable) say("pool-cannot-book", {});
   if (rig.state === "draining") say("draining", name);
   if (rig.standing === "barred" || rig.standing === "probation") {
-    say(rig.standing, { ...name, why: rig.standingReason });
+    say(rig.standing, { ...name, ...asFact("why", rig.standingReason) });
   }
   if (rig.connections.length > 0 && rig.connections.every((one) => one.avoided)) say("avoided", name);
   if (rig.streams > 0) {

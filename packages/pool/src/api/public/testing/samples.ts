@@ -1,6 +1,7 @@
 import { DEFAULT_CAPABILITIES, type RigReport, type WorkerAddress } from "@openpool/protocol";
 import type { Terms } from "../../../ledger/terms.ts";
 import type { LiveRig } from "../ports.ts";
+import { publicReason } from "../public-text.ts";
 
 export const START = "2026-11-21T12:30:00.000Z";
 
@@ -57,7 +58,7 @@ export function liveRig(worker: WorkerAddress, rig: string, more: Partial<LiveRi
     rig,
     state: "online",
     standing: "trusted",
-    standingReason: "12 good results in a row",
+    standingReason: publicReason("12 good results in a row"),
     standingSinceMs: nowMs - 3_600_000,
     capabilities: DEFAULT_CAPABILITIES,
     software: "0.8.12",

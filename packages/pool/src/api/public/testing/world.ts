@@ -9,6 +9,7 @@ import { ada, bob, creditOf } from "../../../store/testing/sample-credit.ts";
 import { openTestStore } from "../../../store/testing/test-store.ts";
 import type { Store } from "../../../store/types.ts";
 import type { LiveDecision, LivePool, PublicPort } from "../ports.ts";
+import { publicReason } from "../public-text.ts";
 import { RigReports } from "../../../workers/rig-reports.ts";
 import { openTestSettings, type TestSettings } from "./settings.ts";
 import { liveRig, rigReport, START, terms } from "./samples.ts";
@@ -68,7 +69,7 @@ export async function openWorld(
     liveRig(ada, "attic", {
       ...offline,
       standing: "probation",
-      standingReason: "success down to 55 %, the last failure: disconnected with work in flight",
+      standingReason: publicReason("success down to 55 %, the last failure: disconnected with work in flight"),
       lastSeenMs: Date.parse(START) - 5 * 3_600_000,
     }),
     liveRig(parseAddress(carol.address) as WorkerAddress, "shed", offline),
