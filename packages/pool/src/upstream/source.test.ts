@@ -2,7 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { systemClock } from "@openpool/base";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { createBodyMemory } from "../bodies/body-memory.ts";
 import { createSourceDownloader, sourceUrl } from "./source.ts";
 
@@ -48,6 +48,31 @@ test("a source that waits for memory until its time is over is not said to have 
   for (const call of overdue) call();
   expect(await opened).toBe("there is no memory for the source");
   if (taken) memory.release(taken);
+  server.closeAllConnections();
+  server.close();
+});
+
+test("who announces much and sends nothing does not keep the sources of others waiting for memory", async () => {
+  let asked = 0;
+  const server = http.createServer((_request, response) => {
+    asked++;
+    response.writeHead(200, { "content-length": 10 << 20 }).write("a beginning");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const memory = createBodyMemory(16 << 20);
+  const ended = new AbortController();
+  // Nobody is late here.
+  await using downloader = createSourceDownloader({ memory, clock: { ...systemClock, after: () => () => {} } });
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/stream/0`);
+  const open = () => downloader.open(url, ended.signal, () => {});
+  const first = await open();
+  const second = open();
+  await vi.waitFor(() => expect(asked).toBe(2), 60_000);
+  expect(await memory.take("source", 1 << 20, new AbortController().signal)).toBeDefined();
+  ended.abort();
+  expect(typeof first === "string" ? first : await first.filled).toBe("the source broke off or came too slowly");
+  expect(typeof (await second)).toBe("string");
   server.closeAllConnections();
   server.close();
 });

@@ -43,6 +43,12 @@ const STALL_MS = 2_000;
 /** A kept connection that was idle for so long is closed: a router forgets it later, and then swallows what is asked over it. */
 const IDLE_MS = 60_000;
 
+/**
+ * So much of all memory, half of what sources may fill, one orchestrator's may have announced and not sent, beyond a single one.
+ * More wait among themselves: who announces much and sends nothing keeps the sources of others from no memory.
+ */
+const ARRIVING_SHARE = 0.35;
+
 /** Fetches sources, over kept connections, four seconds each at most, body included. */
 export interface Downloader extends AsyncDisposable {
   /**
@@ -59,6 +65,25 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
   const agents = {
     "https:": new https.Agent({ ...kept, rejectUnauthorized: false, ALPNProtocols: [] }),
     "http:": new http.Agent(kept),
+  };
+
+  const mostArrivingBytes = memory.limitBytes * ARRIVING_SHARE;
+  let arrivingBytes = 0;
+  const waiting = new Set<() => void>();
+  /** Waits until a source of that length may arrive. Returns how its place is given back. */
+  const place = async (bytes: number, signal: AbortSignal): Promise<() => void> => {
+    while (arrivingBytes > 0 && arrivingBytes + bytes > mostArrivingBytes && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        waiting.add(resolve);
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+    arrivingBytes += bytes;
+    return () => {
+      arrivingBytes -= bytes;
+      for (const look of waiting) look();
+      waiting.clear();
+    };
   };
 
   return {
@@ -104,10 +129,15 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
         onChunk: () => onBytes(body.bytes.length),
         pace: { clock, stallMs: STALL_MS, wholeMs: DOWNLOAD_TIMEOUT_MS },
       };
+      const arrived = await place(Math.min(receive.announcedBytes ?? 0, MAX_SEGMENT_BYTES), ended.signal);
       const opened = await openBody(memory, receive);
-      if (typeof opened === "string") return failure(reasons[opened]);
+      if (typeof opened === "string") {
+        arrived();
+        return failure(reasons[opened]);
+      }
       const body = opened;
       const filled = fillBody(body, response, memory, receive).then((problem) => {
+        arrived();
         settle();
         if (!problem) return undefined;
         response.destroy();
