@@ -1,18 +1,19 @@
 import { writeFile } from "node:fs/promises";
 import { DEFAULT_CAPABILITIES, SESSION_IDLE_MS } from "@openpool/protocol";
 import { openGatewayClient } from "@openpool/push";
-import { silentLogger, systemClock } from "@openpool/base";
+import { silentLogger } from "@openpool/base";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { ADA, BOB, EARNED_WEI, pushUnhurried, testClock, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import { behaviours, type FakeTranscoder, readyUpload, SOFTWARE_CAPABILITIES } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions, SOURCE_DURATION_MS, SOURCE_PIXELS } from "../peers/media.ts";
+import { patientClock } from "../peers/patient-clock.ts";
 import type { Transcoded } from "../peers/stock-orchestrator.ts";
 import { type AttachedPool, SECRET, startAttachedPool } from "./pool.ts";
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 /** It waits longer for a task than a stock one, which says so as well: this machine may stand still for seconds. */
-const PATIENCE = 1.5;
+const PATIENCE = 4;
 const clock = testClock();
 let attached: AttachedPool;
 let workers: FakeTranscoder[] = [];
@@ -491,7 +492,7 @@ describe("both doors", () => {
   test("share the workers, each stream like any other", async () => {
     await using gateway = openGatewayClient(
       { orchestrator: `https://${attached.pool.addr}` },
-      { logger: silentLogger, clock: systemClock },
+      { logger: silentLogger, clock: patientClock() },
     );
     // Sessions of a life of the orchestrator that is over idle out in their own time: there is room besides them.
     workers.push(await join("large", ADA, 32));

@@ -30,7 +30,7 @@ let worker: FakeTranscoder;
 let sessions = 0;
 
 beforeAll(async () => {
-  attached = await startAttachedPool({ clock, logger });
+  attached = await startAttachedPool({ orchestrator: { timeoutScale: 4 }, clock, logger });
   worker = await attached.pool.transcoder({ secret: `${ADA}.rig`, capacity: 16 });
   await until(() => attached.orchestrator.live.length === 1);
 });

@@ -71,6 +71,7 @@ test("a pool that is late once is ejected, says why, is back at once, and answer
   expect(await transcode("late", LATE, HURRIED_MS)).toMatchObject({ kind: "error", text: TOO_LATE });
   await until(() => first?.live === false && orchestrator.live.length === 1, 60_000);
   await until(() => status()?.state === "registered", 60_000);
+  await until(async () => (await pool.events("upstream.joined")).length > 1);
   expect((await pool.events("upstream.left")).map(({ data }) => data)).toEqual([
     { upstream: "main", generation: expect.any(Number), why: expect.stringContaining(WHY) },
   ]);

@@ -14,7 +14,7 @@ const STREAM_SEGMENTS = 8;
 /** Then another stream comes, or who was turned away again: each time is a TLS handshake, which is what a crowd costs. */
 const RETRY_MS = 300;
 /** Segments over which shares are compared. */
-const COMPARED = 100;
+const COMPARED = 200;
 /** The smallest rendition is a source as good as any: this is about places, not throughput. */
 const source = readyRenditions[0]!.data;
 const profiles = readyProfiles.slice(0, 1);

@@ -7,7 +7,7 @@ import { attachedTo, NO_COMPLAINTS, SECRET, writeSecret } from "./pool.ts";
 /** Segments after which the pool knows how long its rigs take. */
 const KNOWN_AFTER = 12;
 /** It waits longer for a task than a stock one, which says so as well: this machine may stand still for seconds. */
-const PATIENCE = 1.5;
+const PATIENCE = 4;
 /** A stock orchestrator waits eight seconds for it. */
 const SHORT_MS = 2_000;
 

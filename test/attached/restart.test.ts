@@ -1,11 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { requestRestart } from "@openpool/pool";
 import { expect, test } from "vitest";
-import { EARNED_WEI, until } from "../e2e/pool.ts";
+import { EARNED_WEI, UNHURRIED_MS, until } from "../e2e/pool.ts";
 import { startBusyProgram } from "./busy-program.ts";
 
 test("a restart under load loses no task of an orchestrator, is not ejected, and pays each once", async () => {
-  await using busy = await startBusyProgram({ streams: 4 });
+  await using busy = await startBusyProgram({ streams: 4, durationMs: UNHURRIED_MS });
   expect(await requestRestart(busy.program.dataDir)).toMatchObject({ kind: "restarted" });
   await busy.endWell();
 }, 240_000);

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { seeded } from "../chance.ts";
 import { ADA, startStreams, until } from "../e2e/pool.ts";
 import { behaviours, type FakeTranscoder, readyUpload } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
@@ -40,12 +41,6 @@ const DEATHS_ONE_IN = 25;
 const MOST_TASK_MS = 60;
 const SESSIONS_PER_WORKER = 2;
 
-/** Numbers from 0 to 1 that look like chance and are the same for the same seed (a linear congruence modulo 2³²). */
-function chancesOf(start: number): () => number {
-  let state = (start * 2_654_435_761) >>> 0;
-  return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
-}
-
 /** Many workers that die at random behind an orchestrator that gives a late one no other chance. All peers share this process. */
 export async function runStress(plan: StressPlan): Promise<Stressed> {
   await using attached = await startAttachedPool({
@@ -60,7 +55,7 @@ export async function runStress(plan: StressPlan): Promise<Stressed> {
     const number = born++;
     const secret = `${ADA}.rig${number}`;
     const worker = await pool.transcoder({ secret, capacity: SESSIONS_PER_WORKER, reconnect: "never" });
-    const random = chancesOf(plan.seed + number);
+    const random = seeded(plan.seed + number);
     worker.behaviour = (task, self) => {
       if (random() * DEATHS_ONE_IN < 1 && running) {
         deaths++;

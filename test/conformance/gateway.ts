@@ -31,6 +31,9 @@ import type { Target } from "./target.ts";
 /** Bits of an H.264 stream over HTTP push: codec, MPEG-TS, the three H.264 profiles, auth token, slicing. */
 export const JOB_CAPABILITIES = capabilitySet(0, 1, 7, 8, 9, 12, 26);
 
+/** Nothing here is about how long a gateway waits; a machine may stand still meanwhile. */
+const PATIENCE_MS = 60_000;
+
 type Addressed = Pick<Target, "address">;
 
 export function callGetOrchestrator(
@@ -38,7 +41,7 @@ export function callGetOrchestrator(
   request: MessageInitShape<typeof OrchestratorRequestSchema> = jobRequest(),
 ): Promise<UnaryAnswer> {
   const bytes = toBinary(OrchestratorRequestSchema, create(OrchestratorRequestSchema, request));
-  return dialUnary(target.address, "/net.Orchestrator/GetOrchestrator", bytes, { timeoutMs: 3_000 });
+  return dialUnary(target.address, "/net.Orchestrator/GetOrchestrator", bytes, { timeoutMs: PATIENCE_MS });
 }
 
 export function jobRequest(capabilities = JOB_CAPABILITIES): MessageInitShape<typeof OrchestratorRequestSchema> {
@@ -56,7 +59,7 @@ export function readInfo(answer: UnaryAnswer): OrchestratorInfo {
 /** An info for a job, as soon as the target has room for one. */
 export async function getInfo(target: Addressed): Promise<OrchestratorInfo> {
   // A registration is not acknowledged: the only sign of it is that there is room.
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     const answer = await callGetOrchestrator(target);
     if (answer.answer || performance.now() > deadline) return readInfo(answer);
@@ -116,7 +119,7 @@ export function postSegment(
     ...options.headers,
   };
   const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined));
-  return requestH2(connection.session, given, options.body ?? sourceSegment, { totalMs: 20_000 });
+  return requestH2(connection.session, given, options.body ?? sourceSegment, { totalMs: 2 * PATIENCE_MS });
 }
 
 export function readResult(answer: { readonly status: number; readonly body: Uint8Array }): TranscodeResult {
@@ -140,14 +143,14 @@ export interface RawStream extends Disposable {
 export async function openStream(
   target: Addressed,
   token: AuthToken,
-  capabilities = JOB_CAPABILITIES,
+  { capabilities = JOB_CAPABILITIES, durationMs = SOURCE_DURATION_MS } = {},
 ): Promise<RawStream> {
   const connection = await connectGateway(target);
   const manifestId = Buffer.from(randomUUID());
   let seq = 0n;
   return {
     async push() {
-      const data = await segData(token, { manifestId, seq: seq++ });
+      const data = await segData(token, { manifestId, seq: seq++, duration: durationMs });
       data.capabilities!.bitstring = capabilityWords(capabilities);
       const answer = await postSegment(connection, headerOf(data));
       if (answer.status !== 200) return `${answer.status} ${answer.body.toString().trim()}`;

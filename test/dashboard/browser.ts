@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,13 +9,6 @@ import { expect } from "vitest";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Where the screenshots go; not under version control. */
 export const PICTURES = join(root, "out", "dashboard");
-
-/** The built pages, as the pool serves them; an up-to-date build costs nothing. */
-export function buildPages(): string {
-  const { status } = spawnSync(process.execPath, [join(root, "packages/dashboard/build.js")], { stdio: "inherit" });
-  if (status !== 0) throw new Error("the pages do not build");
-  return join(root, "packages/dashboard/dist");
-}
 
 export const PHONE = { width: 360, height: 780 } as const;
 export const DESK = { width: 1440, height: 900 } as const;

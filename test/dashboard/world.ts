@@ -3,7 +3,6 @@ import { RESULT_AUTHORIZATION, RIG_REPORT_PATH, type RigReport } from "@openpool
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { connectH2, requestH2 } from "../peers/wire.ts";
 import { ADA, BOB, EARNED_WEI as E2E_EARNED_WEI, push, startTestPool, type TestPool, until } from "../e2e/pool.ts";
-import { buildPages } from "./browser.ts";
 
 export interface PagesWorld extends AsyncDisposable {
   readonly pool: TestPool;
@@ -58,7 +57,6 @@ export function localPayouts(
 
 /** A whole pool that serves the built pages. */
 export async function startPagesWorld(changed: Partial<PoolOptions> = {}): Promise<PagesWorld> {
-  buildPages();
   const pool = await startTestPool({
     price: { pricePerUnitWei: PIXEL_WEI, pixelsPerUnit: 1n },
     api: {

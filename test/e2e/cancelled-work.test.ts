@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { silentLogger, systemClock } from "@openpool/base";
+import { errorCode, silentLogger, systemClock } from "@openpool/base";
 import { defaultWorkerOptions, startWorker, type Worker } from "@openpool/worker";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readyProfiles, SOURCE_DURATION_MS, sourceSegment } from "../peers/media.ts";
@@ -29,7 +29,7 @@ beforeAll(async () => {
   await pool.untilConnected(1, 60_000);
 }, 240_000);
 afterAll(async () => {
-  for (const pid of await encoders()) process.kill(pid, "SIGCONT");
+  for (const pid of await encoders()) signal(pid, "SIGCONT");
   await worker?.[Symbol.asyncDispose]();
   await pool?.[Symbol.asyncDispose]();
   await rm(workDir, { recursive: true, force: true });
@@ -45,17 +45,29 @@ async function encoders(): Promise<number[]> {
   });
 }
 
+/** False: it is gone already. */
+function signal(pid: number, what: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, what);
+  } catch (error) {
+    if (errorCode(error) === "ESRCH") return false;
+    throw error;
+  }
+}
+
 /** Waits until the worker has so many tasks, and stops their FFmpeg processes: none of them comes to its end by itself. */
 async function freeze(tasks: number): Promise<number[]> {
-  await until(async () => worker.status().segmentsInFlight === tasks && (await encoders()).length > 0, 30_000);
-  const pids = await encoders();
-  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  let pids: number[] = [];
+  await until(async () => {
+    pids = (await encoders()).filter((pid) => signal(pid, "SIGSTOP"));
+    return worker.status().segmentsInFlight === tasks && pids.length > 0;
+  });
   return pids;
 }
 
 async function untilGone(pids: readonly number[]): Promise<void> {
-  await until(async () => !(await encoders()).some((pid) => pids.includes(pid)), 30_000);
-  await until(() => worker.status().segmentsInFlight === 0, 30_000);
+  await until(async () => !(await encoders()).some((pid) => pids.includes(pid)));
+  await until(() => worker.status().segmentsInFlight === 0);
 }
 
 test("a gateway that leaves in the middle of a segment costs our worker nothing from then on, and its stream stays there", async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { seed, seeded } from "../chance.ts";
 import { behaviours, type FakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions } from "../peers/media.ts";
 import { startTestPool, type TestPool, UNHURRIED_MS, until } from "./pool.ts";
@@ -18,19 +19,7 @@ const source = readyRenditions[2]!.data;
 const profiles = readyProfiles.slice(0, 2);
 const EARNED_WEI = ((426n * 240n + 640n * 360n) * 50n * 1_000n * 3n) / 4n;
 
-/** A small generator, so that a failure can be run again. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 test("fifty workers that come and go at random cost twenty streams nothing, and credits equal answers", async () => {
-  const seed = Math.floor(Math.random() * 2 ** 31);
   const random = seeded(seed);
   const address = (i: number): string => `0x${(i + 1).toString(16).padStart(40, "0")}`;
   const online = new Set<FakeTranscoder>();

@@ -1,8 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { errorCode } from "@openpool/base";
 import { describe, expect, test } from "vitest";
 import { findCluster } from "../../packages/pool/src/store/postgres-cluster.ts";
 import { behaviours } from "../peers/fake-transcoder.ts";
+import { SOURCE_DURATION_MS } from "../peers/media.ts";
 import { ADA, push, pushUnhurried, startTestPool, type TestPool, until } from "./pool.ts";
 
 /** What a load balancer or a person reads: the status, and the reasons. */
@@ -15,8 +17,16 @@ async function ask(pool: TestPool, path: "healthz" | "readyz"): Promise<string> 
 async function signalDatabase(pool: TestPool, signal: "SIGSTOP" | "SIGCONT"): Promise<void> {
   const cluster = await findCluster(pool.dataDir);
   const postmaster = (await readFile(join(cluster ?? "", "postmaster.pid"), "utf8")).split("\n")[0] ?? "";
+  // The postmaster first: stopped, it starts no more of them.
+  process.kill(Number(postmaster), signal);
   const children = await readFile(`/proc/${postmaster}/task/${postmaster}/children`, "utf8");
-  for (const pid of [postmaster, ...children.trim().split(/\s+/)]) process.kill(Number(pid), signal);
+  for (const pid of children.trim().split(/\s+/)) {
+    try {
+      process.kill(Number(pid), signal);
+    } catch (error) {
+      if (errorCode(error) !== "ESRCH") throw error; // one that has ended meanwhile
+    }
+  }
 }
 
 describe("a pool", () => {
@@ -54,7 +64,7 @@ describe("a pool", () => {
 
     await signalDatabase(pool, "SIGSTOP");
     try {
-      const outcome = push(gateway, "stream", 1);
+      const outcome = push(gateway, "stream", 1, SOURCE_DURATION_MS);
       await until(async () => (await ask(pool, "healthz")).startsWith("503"), 60_000);
       expect(await ask(pool, "healthz")).toContain("the event log cannot be written");
       expect(await outcome).toMatchObject({ kind: "failed", text: "TranscoderInvalidVideo" });

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { ADA, BOB, pushUnhurried, startTestPool } from "./pool.ts";
+import { ADA, BOB, pushUnhurried, startTestPool, until } from "./pool.ts";
 import { bin } from "./program.ts";
 
 const PASSWORD = "open:sesame";
@@ -30,6 +30,7 @@ test("a pool's password is asked of issued credentials too: our program joins wi
     expect((await admin.balances()).map(({ worker: address, segments }) => [address, segments])).toEqual([[ADA, 1n]]);
     await admin.revokeCredential(issued.id);
     await ended;
+    await until(async () => (await pool.events("rig.refused")).length > 0);
     expect((await pool.events("rig.refused")).map(({ data }) => data["reason"])).toEqual(["revoked"]);
   } finally {
     worker.kill("SIGTERM");
@@ -49,6 +50,7 @@ test("without the password a worker is told what makes it stop, whether its secr
   }
   for (const secret of [`${issued.secret}:${PASSWORD}`, `${BOB}.rig1:${PASSWORD}`]) await pool.transcoder({ secret });
   await pool.untilConnected(2);
+  await until(async () => (await pool.events("rig.refused")).length >= secrets.length);
   const events = await pool.events("rig.refused");
   expect(events.map(({ data }) => [data["reason"], data["worker"]])).toEqual(
     [ADA, ADA, BOB, BOB].map((worker) => ["wrong-password", worker]),

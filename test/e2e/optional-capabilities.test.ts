@@ -5,7 +5,7 @@ import { callGetOrchestrator, JOB_CAPABILITIES, jobRequest, openStream, readInfo
 import type { Target } from "../conformance/target.ts";
 import { SOFTWARE_CAPABILITIES, startFakeTranscoder } from "../peers/fake-transcoder.ts";
 import { parseHostPort } from "../peers/wire.ts";
-import { ADA, BOB, startTestPool, testClock, until } from "./pool.ts";
+import { ADA, BOB, startTestPool, testClock, UNHURRIED_MS, until } from "./pool.ts";
 import { startProgram } from "./program.ts";
 
 /** A stream of 4:2:2 video: nobody has to be able to decode that. */
@@ -29,7 +29,7 @@ test("the only rig that can do a stream is drained: it goes on there, and no oth
   await pool.untilConnected(2);
   const token = await tokenFor(target);
   if (typeof token === "string") throw new Error(token);
-  using stream = await openStream(target, token, NEED);
+  using stream = await openStream(target, token, { capabilities: NEED });
   expect(await stream.push()).toBe("renditions");
   await pool.running.node.admin.drainRig(`${ADA}.able`);
   for (let i = 0; i < 3; i++) expect(await stream.push()).toBe("renditions");
@@ -45,7 +45,7 @@ test("the only rig that can do a stream dies: its gateway keeps the session, who
   await pool.untilConnected(2);
   const token = await tokenFor(target);
   if (typeof token === "string") throw new Error(token);
-  using stream = await openStream(target, token, NEED);
+  using stream = await openStream(target, token, { capabilities: NEED });
   expect(await stream.push()).toBe("renditions");
   able.kill();
   await pool.untilConnected(1);
@@ -65,7 +65,7 @@ test("the only rig that can do a stream dies: its gateway keeps the session, who
   expect(await tokenFor(target)).toContain("OrchestratorCapped");
   const other = await tokenFor(target, JOB_CAPABILITIES);
   if (typeof other === "string") throw new Error(other);
-  using stranger = await openStream(target, other, NEED);
+  using stranger = await openStream(target, other, { capabilities: NEED });
   expect(await stranger.push()).toBe("403 incompatible capabilities");
 
   await pool.transcoder({ secret: `${ADA}.able` });
@@ -87,12 +87,12 @@ test("a restart while the only rig that can do a stream is away: no segment of i
   // The rig's first registration is not acknowledged: there may be no room for a moment.
   await until(async () => typeof (token = await tokenFor(target)) !== "string");
   if (typeof token === "string") throw new Error(token);
-  using before = await openStream(target, token, NEED);
+  using before = await openStream(target, token, { capabilities: NEED, durationMs: UNHURRIED_MS });
   expect(await before.push()).toBe("renditions");
 
   expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
   // A connection of its own, for the next process; it comes before the rig does.
-  using after = await openStream(target, token, NEED);
+  using after = await openStream(target, token, { capabilities: NEED, durationMs: UNHURRIED_MS });
   expect(await after.push()).toBe("renditions");
   await until(isBack, 60_000);
   expect(await after.push()).toBe("renditions");
@@ -101,7 +101,8 @@ test("a restart while the only rig that can do a stream is away: no segment of i
   able.kill();
   await until(async () => ((await program.admin("/status")) as { capacity: number }).capacity === 0, 60_000);
   expect(await requestRestart(program.dataDir)).toMatchObject({ kind: "restarted" });
-  using orphan = await openStream(target, token, NEED);
-  for (let i = 0; i < 2; i++) expect(await orphan.push()).toBe(`200 ${INVALID_VIDEO}`);
+  using orphan = await openStream(target, token, { capabilities: NEED });
+  const lost = `200 ${INVALID_VIDEO}`;
+  expect(await Promise.all([orphan.push(), orphan.push()])).toEqual([lost, lost]);
   await able[Symbol.asyncDispose]();
 }, 240_000);

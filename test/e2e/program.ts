@@ -2,8 +2,10 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { errorText } from "@openpool/base";
 import { until } from "./pool.ts";
 
 /** The built program. */
@@ -36,10 +38,29 @@ export async function operate(dataDir: string, ...words: readonly string[]): Pro
   return (await promisify(execFile)(process.execPath, [bin, ...words, "--data-dir", dataDir])).stdout;
 }
 
-/** Starts the program on free ports and waits until it serves. The same data directory may be used again. */
-export async function startProgram(
-  at: { dataDir?: string; port?: number; flags?: readonly string[]; nodeOptions?: string } = {},
-): Promise<Program> {
+interface ProgramPlace {
+  readonly dataDir?: string;
+  readonly port?: number;
+  readonly flags?: readonly string[];
+  readonly nodeOptions?: string;
+}
+
+/** Starts the program on free ports and waits until it serves. The same data directory and port may be used again. */
+export async function startProgram(at: ProgramPlace = {}): Promise<Program> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await startOnce(at);
+    } catch (error) {
+      // A port that was free for a moment may have gone to a connection of another test meanwhile, which ends soon.
+      if (at.port === undefined || tries === 20 || !errorText(error).includes(PORT_TAKEN)) throw error;
+      await sleep(500);
+    }
+  }
+}
+
+const PORT_TAKEN = "another program listens there";
+
+async function startOnce(at: ProgramPlace): Promise<Program> {
   const dataDir = at.dataDir ?? (await mkdtemp(join(tmpdir(), "openpool-program-")));
   const address = `127.0.0.1:${at.port ?? 0}`;
   const child = spawn(

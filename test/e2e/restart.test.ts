@@ -2,14 +2,26 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { silentLogger, systemClock } from "@openpool/base";
+import { silentLogger } from "@openpool/base";
 import { requestRestart } from "@openpool/pool";
 import { type GatewayClient, openGatewayClient } from "@openpool/push";
 import { expect, onTestFailed, test } from "vitest";
+import { seed, seeded } from "../chance.ts";
 import { behaviours, type FakeTranscoder, readyUpload, startFakeTranscoder } from "../peers/fake-transcoder.ts";
 import { readyProfiles, readyRenditions, sourceSegment } from "../peers/media.ts";
+import { patientClock } from "../peers/patient-clock.ts";
 import { startStockGateway } from "../peers/stock-gateway.ts";
-import { ADA, BOB, creditsOf, EARNED_WEI, push, pushUnhurried, startStreams, type Streams, until } from "./pool.ts";
+import {
+  ADA,
+  BOB,
+  creditsOf,
+  EARNED_WEI,
+  pushUnhurried,
+  startStreams,
+  type Streams,
+  UNHURRIED_MS,
+  until,
+} from "./pool.ts";
 import { type Program, startProgram } from "./program.ts";
 
 /** What the books hold for workers, once they are up with the log. */
@@ -19,13 +31,16 @@ async function bookedWei(program: Program): Promise<bigint> {
 }
 
 function gatewayOf(program: Program): GatewayClient {
-  return openGatewayClient({ orchestrator: `https://${program.addr}` }, { logger: silentLogger, clock: systemClock });
+  return openGatewayClient(
+    { orchestrator: `https://${program.addr}` },
+    { logger: silentLogger, clock: patientClock() },
+  );
 }
 
 /** Streams that push until told to stop, each from a gateway of its own. */
 function startTraffic(program: Program, count: number): Streams {
   const gateways = Array.from({ length: count }, () => gatewayOf(program));
-  const streams = startStreams(count, (stream, seq) => push(gateways[stream]!, `restart-${stream}`, seq));
+  const streams = startStreams(count, (stream, seq) => pushUnhurried(gateways[stream]!, `restart-${stream}`, seq));
   return {
     ...streams,
     async stop() {
@@ -151,13 +166,17 @@ test("what a gateway was answered and has not fetched yet outlives a crash: the 
   onTestFailed(() => {
     process.stderr.write(program.log());
   });
-  await using stock = startStockGateway({ orchestrators: [`https://${program.addr}`], profiles: readyProfiles });
+  await using stock = startStockGateway({
+    orchestrators: [`https://${program.addr}`],
+    profiles: readyProfiles,
+    patience: 10,
+  });
   const rigs = await workers(program, 0);
   // Its downloads are held back until the process that answered is dead.
   const before = await program.pid();
   let fetched: readonly string[] = [];
   const outcome = await stock.openStream("spooled").then((stream) =>
-    stream.push(0, sourceSegment, 2_000, async (urls) => {
+    stream.push(0, sourceSegment, UNHURRIED_MS, async (urls) => {
       fetched = urls;
       process.kill(before, "SIGKILL");
       await until(async () => (await program.pid().catch(() => before)) !== before, 60_000);
@@ -177,9 +196,10 @@ test("everything but the database is killed: the next start takes the books over
     const rigs = await workers(first, 0);
     const traffic = startTraffic(first, 3);
     // At any moment of a segment, with others before and behind it.
-    const killAt = 5 + Math.floor(Math.random() * 20);
+    const random = seeded(seed);
+    const killAt = 5 + Math.floor(random() * 20);
     await until(() => traffic.outcomes.length >= killAt, 60_000);
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 50));
+    await new Promise((resolve) => setTimeout(resolve, random() * 50));
     const served = await first.pid();
     const gone = once(first.process, "exit");
     first.process.kill("SIGKILL");

@@ -1,9 +1,10 @@
 import { once } from "node:events";
-import { silentLogger, systemClock } from "@openpool/base";
+import { silentLogger } from "@openpool/base";
 import { type GatewayClient, openGatewayClient } from "@openpool/push";
 import { expect, onTestFailed, test } from "vitest";
 import { behaviours, startFakeTranscoder } from "../peers/fake-transcoder.ts";
-import { sourceSegment } from "../peers/media.ts";
+import { SOURCE_DURATION_MS, sourceSegment } from "../peers/media.ts";
+import { patientClock } from "../peers/patient-clock.ts";
 import { ADA, BOB, push, pushUnhurried, until } from "./pool.ts";
 import { startProgram } from "./program.ts";
 
@@ -29,7 +30,7 @@ test("a stop under load loses nothing: workers fail over, answers are fetched, a
   const gateway = (): GatewayClient => {
     const opened = openGatewayClient(
       { orchestrator: `https://${program.addr}` },
-      { logger: silentLogger, clock: systemClock },
+      { logger: silentLogger, clock: patientClock() },
     );
     gateways.push(opened);
     return opened;
@@ -46,7 +47,7 @@ test("a stop under load loses nothing: workers fail over, answers are fetched, a
   const ended = once(program.process, "exit");
   program.process.kill("SIGTERM");
   const refusedWith = (): Promise<string> =>
-    push(gateway(), "late", 0).then((outcome) => ("text" in outcome ? outcome.text : outcome.kind));
+    push(gateway(), "late", 0, SOURCE_DURATION_MS).then((outcome) => ("text" in outcome ? outcome.text : outcome.kind));
   // Who has no session yet is sent elsewhere, over a connection that is taken all the same.
   await until(async () => (await refusedWith()).includes("OrchestratorCapped"), 60_000);
   dying.kill("reset");

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { behaviours, type FakeTranscoder, type FakeTranscoderOptions } from "../peers/fake-transcoder.ts";
-import { readyProfiles, SOURCE_DURATION_MS, sourceSegment } from "../peers/media.ts";
+import { readyProfiles, sourceSegment } from "../peers/media.ts";
 import { startStockGateway, type StockGateway } from "../peers/stock-gateway.ts";
-import { ADA, BOB, startTestPool, testClock, type TestPool } from "./pool.ts";
+import { ADA, BOB, CALM_MS, startTestPool, testClock, type TestPool } from "./pool.ts";
 
 const clock = testClock();
 let pool: TestPool;
@@ -25,7 +25,8 @@ async function join(options: Partial<FakeTranscoderOptions>): Promise<FakeTransc
 
 /** One that was started with `-orchMinLivepeerVersion`. */
 function gateway(minVersion: string): StockGateway {
-  const started = startStockGateway({ orchestrators: [`https://${pool.addr}`], profiles: readyProfiles, minVersion });
+  const orchestrators = [`https://${pool.addr}`];
+  const started = startStockGateway({ orchestrators, profiles: readyProfiles, minVersion, patience: 10 });
   gateways.push(started);
   return started;
 }
@@ -36,9 +37,9 @@ describe("a gateway that wants a version", () => {
     await join({ secret: `${ADA}.silent`, withoutCapabilities: true });
     await join({ secret: `${ADA}.built`, version: "undefined" });
     const strict = await gateway("0.9.0").openStream("strict");
-    expect(await strict.push(0, sourceSegment, SOURCE_DURATION_MS)).toEqual({ kind: "no-sessions" });
+    expect(await strict.push(0, sourceSegment, CALM_MS)).toEqual({ kind: "no-sessions" });
     const tolerant = await gateway("").openStream("tolerant");
-    expect(await tolerant.push(0, sourceSegment, SOURCE_DURATION_MS)).toMatchObject({ kind: "renditions" });
+    expect(await tolerant.push(0, sourceSegment, CALM_MS)).toMatchObject({ kind: "renditions" });
   });
 
   test("is served by workers that have it alone, also when one of them fails", async () => {
@@ -47,7 +48,7 @@ describe("a gateway that wants a version", () => {
     const good = await join({ secret: `${BOB}.two`, version: "0.9.1-5-g0ddba11" });
     const stream = await gateway("0.9.1").openStream("strict");
     for (let seq = 0; seq < 4; seq++) {
-      const answer = await clock.whileStopped(() => stream.push(seq, sourceSegment, SOURCE_DURATION_MS));
+      const answer = await clock.whileStopped(() => stream.push(seq, sourceSegment, CALM_MS));
       expect(answer.kind).toBe("renditions");
     }
     await stream.end();
@@ -59,6 +60,6 @@ describe("a gateway that wants a version", () => {
   test("that the pool itself has not is not taken, whatever its workers are", async () => {
     await join({ version: "9.9.9" });
     const stream = await gateway("9.0.0").openStream("strict");
-    expect(await stream.push(0, sourceSegment, SOURCE_DURATION_MS)).toEqual({ kind: "no-sessions" });
+    expect(await stream.push(0, sourceSegment, CALM_MS)).toEqual({ kind: "no-sessions" });
   });
 });

@@ -303,7 +303,8 @@ describe("HTTP/2 that is abused ends, and nothing else does:", () => {
     await raw.write(frame(FrameType.headers, Flag.none, 1, request("GET", "/")));
     for (let i = 0; i < 128; i++) if (!(await raw.write(frame(FrameType.continuation, Flag.none, 1, field)))) break;
     await raw.write(frame(FrameType.continuation, Flag.endHeaders, 1));
-    await Promise.race([raw.ended, fortress.unharmed()]);
+    // Ended or ignored: either way nothing else is harmed, which `afterEach` asks again when its connection is gone.
+    await fortress.unharmed();
     raw.socket.destroy();
   });
 
@@ -372,7 +373,8 @@ describe("HTTP/2 that is abused ends, and nothing else does:", () => {
   ])("a request %s", async (_, headers) => {
     const raw = await openRawH2(fortress.target.address);
     await raw.write(frame(FrameType.headers, Flag.endHeaders | Flag.endStream, 1, headerBlock(headers)));
-    await Promise.race([raw.ended, fortress.unharmed()]);
+    // Ended or ignored: either way nothing else is harmed, which `afterEach` asks again when its connection is gone.
+    await fortress.unharmed();
     raw.socket.destroy();
   });
 
@@ -520,7 +522,7 @@ describe("gRPC that is none:", () => {
     );
     await fortress.unharmed();
     raw.socket.destroy();
-  });
+  }, 30_000);
 
   test.each([
     ["an unknown method of 10 KB", { ":path": `/net.Orchestrator/${"x".repeat(10_000)}` }, "12"],
@@ -539,8 +541,9 @@ describe("gRPC that is none:", () => {
 });
 
 test("of all of these no connection is left", async () => {
-  // What HTTP/2 has ended itself is found by asking for a sign of life: every five seconds, and five for the answer.
-  await until(async () => (await fortress.connections()) <= HONEST_CONNECTIONS, 20_000);
+  // What HTTP/2 has ended itself is found by asking for a sign of life: looked at every five seconds, gone ten after it was
+  // asked. On a machine that stands still that takes a multiple of it.
+  await until(async () => (await fortress.connections()) <= HONEST_CONNECTIONS, 60_000);
 });
 
 /** What the honest peers of the test keep open. */

@@ -19,6 +19,7 @@ import {
   RESULT_AUTHORIZATION,
   TRANSCODING_ERROR_TYPE,
 } from "@openpool/protocol";
+import { seed, seeded } from "../chance.ts";
 import { readyRenditionsFor, SOURCE_PIXELS } from "./media.ts";
 import {
   connectH2,
@@ -33,6 +34,9 @@ import {
   startGrpcCall,
   unlessRefused,
 } from "./wire.ts";
+
+/** By which transcoders come back at different times. */
+const chance = seeded(seed);
 
 /** What a stock software transcoder advertises. */
 export const SOFTWARE_CAPABILITIES = 0x15ffe25fffn;
@@ -94,6 +98,11 @@ export interface FakeTranscoderOptions {
   readonly reconnect?: "stock" | "never";
   /** Scales the stock delays of coming back (0.5 s, growing for ever); a test that cannot wait makes it small. */
   readonly backoffScale?: number;
+  /**
+   * How long it waits for a whole source; default: for ever nearly. A stock one waits `DOWNLOAD_TIMEOUT_MS`, for which this
+   * machine may stand still.
+   */
+  readonly sourceTimeoutMs?: number;
 }
 
 export type FakeTranscoderState =
@@ -209,7 +218,11 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
     }
     let source: Buffer;
     try {
-      const answer = await requestHttp1(notify.url, { agent, headers: { "accept-encoding": "gzip" } });
+      const answer = await requestHttp1(notify.url, {
+        agent,
+        headers: { "accept-encoding": "gzip" },
+        timeoutMs: options.sourceTimeoutMs,
+      });
       if (answer.status !== 200) return `${answer.status} ${answer.statusMessage}`;
       source = answer.body;
     } catch (error) {
@@ -318,7 +331,7 @@ export async function startFakeTranscoder(options: FakeTranscoderOptions): Promi
       if (options.reconnect === "never") return become({ kind: "quit", why: "told not to come back" });
       await Promise.all(running);
       // It never goes back to the start, however long a registration lasted.
-      const delayMs = backoffMs * (0.5 + Math.random()) * (options.backoffScale ?? 1);
+      const delayMs = backoffMs * (0.5 + chance()) * (options.backoffScale ?? 1);
       backoffMs = Math.min(backoffMs * 1.5, 60_000);
       disconnects++;
       become({ kind: "waiting", delayMs, end });

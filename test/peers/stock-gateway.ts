@@ -11,6 +11,7 @@ import {
   capabilitiesOfJob,
   capabilitySetFromWords,
   type Container,
+  DOWNLOAD_TIMEOUT_MS,
   EndTranscodingSessionRequestSchema,
   headersTimeoutMs,
   hexToBytes,
@@ -59,6 +60,11 @@ export interface StockGatewayOptions {
   readonly container?: Container;
   /** `-orchMinLivepeerVersion`. */
   readonly minVersion?: string;
+  /**
+   * It waits for everything so many times as long as a stock one; default: 1. For what is about something else: a machine
+   * that all peers run on may stand still for longer than a gateway waits.
+   */
+  readonly patience?: number;
   /** Wall clock in ms, for the age of tokens and of segments in flight. */
   readonly now?: () => number;
 }
@@ -105,7 +111,7 @@ const CALL_TIMEOUT_MS = 3_000;
 const REFRESH_TIMEOUT_MS = 2_500;
 
 export function startStockGateway(options: StockGatewayOptions): StockGateway {
-  const now = options.now ?? Date.now;
+  const { now = Date.now, patience = 1 } = options;
   const container = options.container ?? "mpegts";
   const profiles = options.profiles.map((profile) => ({ ...profile, container }));
   const need = needOf(capabilitiesOfJob(profiles, { slicing: true }), options.minVersion);
@@ -126,7 +132,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     const bytes = toBinary(OrchestratorRequestSchema, create(OrchestratorRequestSchema, request));
     const answer = await dialUnary(parseHostPort(uri), "/net.Orchestrator/GetOrchestrator", bytes, {
       alpn: grpcAlpn(),
-      timeoutMs,
+      timeoutMs: timeoutMs * patience,
     });
     if (answer.status !== 0 || !answer.answer) throw new Error(answer.message || `rpc error ${answer.status}`);
     const info = fromBinary(OrchestratorInfoSchema, answer.answer);
@@ -144,7 +150,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     const dialled = connectH2(parseHostPort(uri), {
       alpn: ["h2", "http/1.1"],
       settings: goClientSettings,
-      timeoutMs: 2_000,
+      timeoutMs: 2_000 * patience,
     });
     posting.set(uri, dialled);
     return dialled;
@@ -177,7 +183,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     setProfiles(segData, profiles);
     const uri = session.info.transcoder;
     const startedMs = performance.now();
-    const limitMs = headersTimeoutMs(durationMs);
+    const limitMs = headersTimeoutMs(durationMs) * patience;
     const headers = {
       ":path": `${new URL(uri).pathname.replace(/\/$/, "")}/segment`,
       "livepeer-segment": Buffer.from(toBinary(SegDataSchema, segData)).toString("base64"),
@@ -188,7 +194,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     const answer = await unlessRefused(async () =>
       requestH2((await postConnection(uri)).session, headers, data, {
         headersMs: limitMs - (performance.now() - startedMs),
-        totalMs: segmentTimeoutMs(durationMs),
+        totalMs: segmentTimeoutMs(durationMs) * patience,
       }),
     );
     if (answer.status !== 200) throw new Error(answer.body.toString().trim());
@@ -207,7 +213,10 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
     if (segments.length > profiles.length) return exit("a result too many: index out of range");
     await onAnswer?.(segments.map(({ url }) => url));
     const renditions: Buffer[] = [];
-    for (const download of await Promise.allSettled(segments.map(({ url }) => requestHttp1(url, { agent })))) {
+    const timeoutMs = DOWNLOAD_TIMEOUT_MS * patience;
+    for (const download of await Promise.allSettled(
+      segments.map(({ url }) => requestHttp1(url, { agent, timeoutMs })),
+    )) {
       if (download.status === "rejected") return exit(`rendition download: ${errorText(download.reason)}`);
       if (download.value.status !== 200) return exit(`rendition download: ${download.value.status}`);
       renditions.push(download.value.body);
@@ -229,7 +238,7 @@ export function startStockGateway(options: StockGatewayOptions): StockGateway {
           getOrchestrator(uri, CALL_TIMEOUT_MS).then((info) => void found.push(info)),
         );
         let waitMs = 500;
-        for (let waitedMs = 0; waitedMs < DISCOVERY_CUTOFF_MS && found.length === 0; waitMs *= 2) {
+        for (let waitedMs = 0; waitedMs < DISCOVERY_CUTOFF_MS * patience && found.length === 0; waitMs *= 2) {
           const done = await Promise.race([Promise.allSettled(asked).then(() => true), sleep(waitMs)]);
           if (done) break;
           waitedMs += waitMs;

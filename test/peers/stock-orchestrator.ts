@@ -11,6 +11,7 @@ import http2 from "node:http2";
 import type net from "node:net";
 import tls from "node:tls";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { errorCode } from "@openpool/base";
 import {
   capabilitySetFromWords,
   decodeGrpcFrame,
@@ -37,6 +38,7 @@ import {
   setProfiles,
   TRANSCODING_ERROR_TYPE,
 } from "@openpool/protocol";
+import { until } from "../e2e/pool.ts";
 import { readyProfiles, SOURCE_DURATION_MS, sourceSegment } from "./media.ts";
 
 export interface StockOrchestratorOptions {
@@ -175,6 +177,24 @@ async function isSigned({ address, sig }: OrchestratorRequest): Promise<boolean>
   const asker = getAddress(bytesToHex(address));
   const message = { raw: keccak256(stringToBytes(asker)) };
   return verifyMessage({ address: asker, message, signature: bytesToHex(sig) }).catch(() => false);
+}
+
+/** Whether the server has the port now; false: somebody else has. */
+function listens(server: net.Server, port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error): void => {
+      server.off("listening", done);
+      if (errorCode(error) === "EADDRINUSE") resolve(false);
+      else reject(error);
+    };
+    const done = (): void => {
+      server.off("error", failed);
+      resolve(true);
+    };
+    server.once("error", failed);
+    server.once("listening", done);
+    server.listen(port, "127.0.0.1");
+  });
 }
 
 interface Waiting {
@@ -547,10 +567,8 @@ export async function startStockOrchestrator(options: StockOrchestratorOptions):
       socket.on("error", () => {});
       socket.on("close", () => sockets.delete(socket));
     });
-    await new Promise<void>((resolve, reject) => {
-      front.once("error", reject);
-      front.listen(port, "127.0.0.1", resolve);
-    });
+    // While it was away its port may have gone to a connection of another test, which ends soon.
+    await until(() => listens(front, port));
     const address = front.address();
     port = typeof address === "object" && address ? address.port : port;
     return front;

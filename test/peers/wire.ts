@@ -24,11 +24,14 @@ export function parseHostPort(address: string): HostPort {
 /** A TLS connection and the TCP connection below it, which alone can be reset. */
 export type TlsConnection = tls.TLSSocket & { readonly tcp: net.Socket };
 
+/** How long a peer waits where its impatience is not the point: this machine may stand still for seconds. */
+const PATIENCE_MS = 60_000;
+
 /** TLS to a peer that nobody verifies; `alpn` empty: no ALPN extension at all. */
 export function connectTls(
   address: HostPort,
   alpn: readonly string[],
-  timeoutMs = 3_000,
+  timeoutMs = PATIENCE_MS,
   localAddress?: string,
 ): Promise<TlsConnection> {
   return new Promise((resolve, reject) => {
@@ -215,11 +218,11 @@ export function requestHttp1(
     readonly method?: string;
     readonly headers?: http.OutgoingHttpHeaders;
     readonly body?: Uint8Array;
-    readonly timeoutMs?: number;
+    readonly timeoutMs?: number | undefined;
   } = {},
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
-    const signal = AbortSignal.timeout(options.timeoutMs ?? 4_000);
+    const signal = AbortSignal.timeout(options.timeoutMs ?? PATIENCE_MS);
     const request = https.request(
       url,
       {

@@ -9,18 +9,7 @@ import {
   type Effect,
   type JobId,
 } from "../../packages/pool/src/dispatch/index.ts";
-
-/** A small fast generator with a seed: the same seed is the same world. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
+import { seeded } from "../chance.ts";
 
 /** How a rig behaves; probabilities are per attempt. */
 export interface RigPlan {

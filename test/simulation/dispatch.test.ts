@@ -1,11 +1,11 @@
 import { needOf } from "@openpool/protocol";
 import { describe, expect, test } from "vitest";
+import { seeded } from "../chance.ts";
 import {
   healthy,
   inventWorld,
   rigName,
   type RigPlan,
-  seeded,
   type StreamPlan,
   withVersions,
   World,

@@ -245,7 +245,7 @@ describe("events", () => {
     await server.close();
     pool.append("rig.left");
     await serve();
-    await expect.poll(seen, { timeout: 5_000 }).toEqual(["1", "2", "3", "4"]);
+    await expect.poll(seen).toEqual(["1", "2", "3", "4"]);
     stop.abort();
     expect((await following).code).toBe(0);
   });
