@@ -37,7 +37,11 @@ afterEach(async () => {
   expect(orchestrator.complaints).toEqual(NO_COMPLAINTS);
   for (const rig of rigs.splice(0)) await rig[Symbol.asyncDispose]();
   await pool.untilConnected(0);
-  await until(() => orchestrator.live.length === 0);
+  // An orchestrator is told of it after a few seconds, in case they come back.
+  await until(() => {
+    clock.skip(1_000);
+    return orchestrator.live.length === 0;
+  });
 });
 
 async function join(...owners: readonly string[]): Promise<void> {

@@ -150,8 +150,20 @@ test("a worker that gets no work because the operator said so, or because it lef
   const shed = await world.join(rig);
   await using watched = await openPage(browser);
   const { page } = watched;
+  await page.clock.install();
   await visit(watched, `${world.url}/w/${CAROL}`);
   const reason = (code: string): Locator => page.locator(`#why [data-reason="${code}"]`);
+  /** The page asks every five seconds, of its own time. */
+  const untilSaid = (code: string, said = true): Promise<void> =>
+    expect
+      .poll(
+        async () => {
+          await page.clock.fastForward(6_000);
+          return (await reason(code).count()) > 0;
+        },
+        { interval: 500, timeout: 20_000 },
+      )
+      .toBe(said);
   const admin = async (method: string, path: string, sent?: unknown): Promise<void> => {
     const token = readFileSync(join(world.pool.dataDir, "admin-token"), "utf8").trim();
     const { status } = await fetch(`${world.pool.running.adminUrl}${path}`, {
@@ -166,24 +178,24 @@ test("a worker that gets no work because the operator said so, or because it lef
   };
 
   await admin("POST", `/rigs/${rig}/drain`);
-  await reason("draining").waitFor();
+  await untilSaid("draining");
   expect(await page.locator("#why").textContent()).toContain("operator takes shed out of work");
   await world.stream("not for the shed", 2);
   expect((await world.ask<WhyAnswer>(`/v1/workers/${CAROL}/why`)).own.jobsLastHour).toBe(0);
   await page.locator("#why .funnel .you dd.text-right").filter({ hasText: /^0$/ }).waitFor();
   await admin("POST", `/rigs/${rig}/undrain`);
-  await reason("draining").waitFor({ state: "detached" });
+  await untilSaid("draining", false);
 
   await admin("PATCH", `/workers/${CAROL}`, { banned: "sends black frames" });
-  await reason("banned").waitFor();
+  await untilSaid("banned");
   expect(await page.locator("#why").textContent()).toContain(
     "The operator has banned this address: sends black frames.",
   );
-  await reason("offline").waitFor();
+  await untilSaid("offline");
   await admin("PATCH", `/workers/${CAROL}`, { banned: null });
-  await reason("banned").waitFor({ state: "detached" });
+  await untilSaid("banned", false);
   await shed[Symbol.asyncDispose]();
-  await reason("offline").waitFor();
+  await untilSaid("offline");
   expect(await page.locator("#why").textContent()).toContain("None of its rigs is connected.");
   expect(watched.complaints).toEqual([]);
 });
