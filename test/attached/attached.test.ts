@@ -26,11 +26,7 @@ beforeAll(async () => {
 afterAll(() => attached[Symbol.asyncDispose]());
 beforeEach(async () => {
   behave(readyUpload);
-  // Nothing runs: what the orchestrators are told some seconds later they are told now.
-  await until(() => {
-    clock.skip(1_000);
-    return isRegisteredWith(8);
-  });
+  await registeredWith(8);
 });
 afterEach(async () => {
   // Whoever was killed or came for one test only makes place for the two that all of them have.
@@ -72,13 +68,11 @@ const join = (rig: string, owner = ADA, capacity = 4): Promise<FakeTranscoder> =
 const KEPT = 2;
 const offered = (): number => attached.orchestrator.live.reduce((sum, one) => sum + one.capacity, 0);
 /** Workers of that capacity are offered to the first orchestrator, by one registration unless more are said, and the second has one. */
-const isRegisteredWith = (capacity: number, registrations = 1): boolean => {
+const registeredWith = async (capacity: number, registrations = 1): Promise<void> => {
   const { orchestrator, second } = attached;
-  const fits = offered() >= capacity - KEPT && offered() <= capacity;
-  return orchestrator.live.length === registrations && fits && second.live.length > 0;
+  const fits = (): boolean => offered() >= capacity - KEPT && offered() <= capacity;
+  await until(() => orchestrator.live.length === registrations && fits() && second.live.length > 0);
 };
-const registeredWith = (capacity: number, registrations = 1): Promise<void> =>
-  until(() => isRegisteredWith(capacity, registrations));
 /** An orchestrator ends no session on a registration that was made anew meanwhile: such ones idle out, now. */
 const outlast = (): void => clock.skip(SESSION_IDLE_MS + 1_000);
 const session = (): string => {
