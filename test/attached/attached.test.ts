@@ -185,6 +185,9 @@ describe("a task", () => {
     const lost = await transcode({ durationMs: SOURCE_DURATION_MS });
     expect(lost).toMatchObject({ kind: "error", text: "TranscoderInvalidVideo" });
     expect(attached.orchestrator.live).toHaveLength(1);
+    await until(async () =>
+      (await attached.pool.events("job.failed")).some(({ data }) => String(data["reason"]).includes("in time")),
+    );
   });
 
   test("that never became a job is on record with its reason, as any other that was answered with an error", async () => {
