@@ -286,3 +286,32 @@ test("a push that never ends and ends after some segments is refused before anyt
 test("the generated parts of the manual say what the program does", async () => {
   expect(await run(["docs", "--check"])).toEqual({ code: 0, out: "", err: "" });
 });
+
+test("the manual names no command and no flag that there is not", () => {
+  const root = join(import.meta.dirname, "../../..");
+  const read = (path: string): string => readFileSync(join(root, path), "utf8");
+  const reference = read("docs/cli.md");
+  const commands = new Set([...reference.matchAll(/^#+ openpool ([a-z -]+)$/gm)].map(([, command]) => command!));
+  const groups = new Set([...commands].flatMap((one) => (one.includes(" ") ? [one.split(" ")[0]] : [])));
+  const flags = new Set(reference.match(/--[a-z][a-z0-9-]+/g));
+  /** Those of npx, docker, systemctl and tsx. */
+  const foreign = new Set(["--no", "--build", "--gpus", "--shm-size", "--now", "--conditions"]);
+  const pages = readdirSync(join(root, "docs")).filter((name) => /^(?!cli|performance).*\.md$/.test(name));
+  const wrong: string[] = [];
+  for (const page of ["README.md", ...pages.map((name) => `docs/${name}`)]) {
+    const text = read(page);
+    const fenced = [...text.matchAll(/^ *```.*\n([^]*?)^ *```$/gm)].map(([, code]) => code!);
+    const inline = [...text.replaceAll(/^ *```[^]*?^ *```$/gm, "").matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
+    for (const code of [...fenced, ...inline]) {
+      for (const [, command, next] of code.matchAll(/(?<!chown )\bopenpool ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?/g)) {
+        const named = groups.has(command) && next !== undefined ? `${command} ${next}` : command!;
+        if (!commands.has(named)) wrong.push(`${page}: openpool ${named}`);
+      }
+    }
+    for (const flag of inline.flatMap((code) => code.match(/(?<![\w-])--[a-z][a-z0-9-]+/g) ?? [])) {
+      if (!flags.has(flag) && !foreign.has(flag)) wrong.push(`${page}: ${flag}`);
+    }
+  }
+  expect(commands.size).toBeGreaterThan(50);
+  expect(wrong).toEqual([]);
+});
