@@ -40,11 +40,6 @@ export function duration(ms: number): string {
   return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
 }
 
-/** `1 rig`, `3 rigs`. */
-export function many(count: number, one: string, more = `${one}s`): string {
-  return `${count} ${count === 1 ? one : more}`;
-}
-
 /** A sentence as plain text. Amounts are cut to six decimals: who needs them exactly has the facts. */
 export function plainText(template: string, facts: Facts): string {
   return piecesOf(template, facts)
