@@ -30,6 +30,25 @@ function compress(folder) {
   }
 }
 
+/** By two steps that are whole or did not happen, whoever else takes them at this moment. */
+function putInPlace(made) {
+  const dist = join(here, "dist");
+  const old = `${made}-old`;
+  try {
+    fs.renameSync(dist, old);
+  } catch (error) {
+    // There is none yet, or the other one has just taken it away.
+    if (error.code !== "ENOENT") throw error;
+  }
+  try {
+    fs.renameSync(made, dist);
+  } catch (error) {
+    // The other one was faster, and made the same of the same sources.
+    if (!isNew()) throw error;
+  }
+  fs.rmSync(old, { recursive: true, force: true });
+}
+
 const inputs = ["src", "public", "index.html", "vite.config.ts", "build.js", "package.json"].map((name) =>
   join(here, name),
 );
@@ -52,8 +71,7 @@ if (!isNew()) {
     compress(made);
     fs.writeFileSync(join(made, ".built"), "");
     fs.utimesSync(join(made, ".built"), startedAt, startedAt);
-    fs.rmSync(join(here, "dist"), { recursive: true, force: true });
-    fs.renameSync(made, join(here, "dist"));
+    putInPlace(made);
   }
   fs.rmSync(made, { recursive: true, force: true });
   if (status !== 0) process.exit(status ?? 1);

@@ -727,7 +727,7 @@ export const text = {
     schedule: "Schedule (cron)",
     announce: "Announce a change",
     announceNote:
-      "Begins with the newest terms. Schemes, groups of workers and who bears gas are changed with openpool terms set.",
+      "Begins with the newest terms. A new minimum takes effect in two days at the earliest. Schemes, groups of workers and who bears gas are changed with openpool terms set.",
     announceTitle: "Announce these terms",
     announceHint:
       "Everybody can read them from now on, and workers who subscribed are told. They cannot be taken back, only followed by others.",

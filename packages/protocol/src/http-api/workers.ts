@@ -56,7 +56,7 @@ export const rigSummarySchema = z.object({
   lastSeenAt: timeSchema.nullable(),
   lastJobAt: timeSchema.nullable(),
   jobs24h: countSchema,
-  earned24hWei: weiSchema,
+  earned24hWei: weiSchema.describe("the share of fees of 24 h, as `earnedWei` of the windows"),
   spark: z.array(countSchema).describe("jobs of each of the last 24 hours, oldest first"),
 });
 export type RigSummary = z.infer<typeof rigSummarySchema>;
@@ -73,7 +73,7 @@ export const workerSummarySchema = z.object({
   lastSeenAt: timeSchema.nullable(),
   lastJobAt: timeSchema.nullable(),
   jobs24h: countSchema,
-  earned24hWei: weiSchema,
+  earned24hWei: weiSchema.describe("the share of fees of 24 h, as `earnedWei` of the windows"),
   successPpm: ppmSchema.nullable().describe("jobs / (jobs + failed attempts) of 24 h; null without work"),
   realTimeRatio: z.number().nullable().describe("of 24 h; null without work"),
   spark: z.array(countSchema).describe("jobs of each of the last 24 hours, oldest first"),

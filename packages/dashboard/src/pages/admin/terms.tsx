@@ -13,7 +13,8 @@ import { Act, Ask, Failure, live, type Refusable, useChange } from "./pieces.tsx
 
 const words = text.admin;
 const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+/** The pool wants two days of notice for some changes; an hour more is for typing them. */
+const NOTICE_MS = 49 * HOUR_MS;
 
 /** What is promised to workers: in force, announced, before; and the way to announce a change. */
 export function AdminTermsSection({ onRefused }: Refusable): ReactNode {
@@ -132,7 +133,7 @@ function Announce({
     minimum: formatUnits(BigInt(from.minimumPayoutWei), WEI_DIGITS),
     hold: String(from.holdMs / HOUR_MS),
     cron: from.schedule.cron,
-    effective: localTime(Math.max(Date.now(), Date.parse(from.effectiveAt)) + DAY_MS),
+    effective: localTime(Math.max(Date.now(), Date.parse(from.effectiveAt)) + NOTICE_MS),
   }));
   const [asking, setAsking] = useState(false);
   const announce = useChange(admin.announce, { onRefused });
