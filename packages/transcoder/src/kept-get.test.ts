@@ -2,8 +2,8 @@ import http from "node:http";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
-import { systemClock } from "@openpool/base";
-import { expect, test } from "vitest";
+import { type Clock, systemClock } from "@openpool/base";
+import { expect, test, vi } from "vitest";
 import { keptGet } from "./kept-get.ts";
 
 test("a connection that its server closes when it is asked again is no failure; a new one that is closed is", async () => {
@@ -40,6 +40,58 @@ test("a connection that its server closes when it is asked again is no failure; 
     await expect(get()).rejects.toThrow("socket hang up");
   } finally {
     agents["http:"].destroy();
+    server.close();
+  }
+});
+
+test("a kept connection that says nothing for a second is dropped with all others, and a new one is asked; a new one has its time", async () => {
+  const agents = { "https:": new https.Agent(), "http:": new http.Agent({ keepAlive: true }) };
+  const seen = new Set<object>();
+  const gates: (() => void)[] = [];
+  const server = http.createServer((request, response) => {
+    // Who forgot a connection says nothing on it.
+    if (seen.has(request.socket)) return;
+    seen.add(request.socket);
+    gates.push(() => response.end("a source"));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  let seconds: (() => void)[] = [];
+  const after: Clock["after"] = (_delayMs, callback) => {
+    seconds.push(callback);
+    return () => void (seconds = seconds.filter((one) => one !== callback));
+  };
+  const get = async (): Promise<void> => {
+    const options = {
+      agents,
+      userAgent: "test",
+      signal: AbortSignal.timeout(20_000),
+      clock: { ...systemClock, after },
+    };
+    for await (const _ of await keptGet(url, options)) {
+      // Read to its end, so that the connection is kept.
+    }
+  };
+  const open = async (count: number): Promise<void> => {
+    await vi.waitFor(() => expect(gates).toHaveLength(count), 10_000);
+    // A new connection is waited for, however long it takes.
+    for (const second of seconds) second();
+    for (const gate of gates.splice(0)) gate();
+  };
+  try {
+    const both = [get(), get()];
+    await open(2);
+    await Promise.all(both);
+    const again = get();
+    for (const second of seconds) second();
+    await open(1);
+    await again;
+    expect(seen.size).toBe(3);
+    expect(seconds).toEqual([]);
+  } finally {
+    agents["http:"].destroy();
+    server.closeAllConnections();
     server.close();
   }
 });
