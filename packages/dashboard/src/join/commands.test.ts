@@ -14,10 +14,11 @@ const usual: JoinCase = {
   address: ada.toLowerCase(),
   rig: "attic",
   pool: "pool.example:8935",
-  admission: "address",
+  credential: false,
+  password: false,
   source: null,
 };
-const ADMISSIONS = ["address", "password", "credential"] as const;
+const ADMISSIONS = [false, true].flatMap((credential) => [false, true].map((password) => ({ credential, password })));
 const SHIPPED_UNIT = join(import.meta.dirname, "../../../../deploy/systemd/openpool-worker.service");
 
 describe("the command to join", () => {
@@ -36,19 +37,28 @@ describe("the command to join", () => {
   });
 
   test("says where the pool's password goes when there is one", () => {
-    expect(joinCommands({ ...usual, software: "docker", admission: "password" })[0]?.code).toContain(
+    expect(joinCommands({ ...usual, software: "docker", password: true })[0]?.code).toContain(
       `-orchSecret ${ada}.attic:POOL_PASSWORD`,
     );
-    expect(joinCommands({ ...usual, admission: "password" })[0]?.code).toContain("--join-password-file");
+    expect(joinCommands({ ...usual, password: true })[0]?.code).toContain("--join-password-file");
   });
 
   test("holds the place of a credential, and no address, where only that lets a rig in", () => {
     for (const software of ["worker", "livepeer", "docker", "cloud"] as const) {
-      for (const { id, code } of joinCommands({ ...usual, software, admission: "credential" })) {
+      for (const { id, code } of joinCommands({ ...usual, software, credential: true })) {
         expect(code, id).toMatch(software === "worker" ? /--secret-file[ =]\S*rig\.secret/ : /op_YOUR_CREDENTIAL/);
         expect(code, id).not.toContain(ada);
       }
     }
+  });
+
+  test("asks for the pool's password beside a credential where both are needed", () => {
+    const both = { ...usual, credential: true, password: true };
+    expect(joinCommands({ ...both, software: "livepeer" })[0]?.code).toContain(
+      "-orchSecret op_YOUR_CREDENTIAL:POOL_PASSWORD",
+    );
+    const run = joinCommands(both).find(({ id }) => id === "run");
+    expect(run?.code).toMatch(/--secret-file rig\.secret[^]*--join-password-file pool-password/);
   });
 
   test("begins with a clone where the operator says of what, and with nothing that a shell could read in it", () => {
@@ -83,7 +93,7 @@ describe("the command to join", () => {
 describe("what is pasted somewhere is read there as it is meant", () => {
   const every = (["worker", "livepeer", "docker", "cloud"] as const).flatMap((software) =>
     (["nvidia", "cpu"] as const).flatMap((device) =>
-      ADMISSIONS.map((admission): JoinCase => ({ ...usual, software, device, admission })),
+      ADMISSIONS.map((admission): JoinCase => ({ ...usual, software, device, ...admission })),
     ),
   );
   const codeOf = (given: JoinCase, id: string): string => joinCommands(given).find((one) => one.id === id)?.code ?? "";
@@ -144,7 +154,7 @@ describe("what is pasted somewhere is read there as it is meant", () => {
         for (const line of unit.split("\n")) expect(line).toMatch(/^$|^\[\w+\]$|^#|^[A-Z]\w+=\S/);
         const started = /^ExecStart=.* worker (.*)$/m.exec(unit)?.[1] ?? "";
         const run = wordsOf(codeOf(given, "run"));
-        expect(wordsOf(started.replace("/etc/openpool/", ""))).toEqual(run.slice(run.indexOf("worker") + 1));
+        expect(wordsOf(started.replaceAll("/etc/openpool/", ""))).toEqual(run.slice(run.indexOf("worker") + 1));
         // Where the machine has systemd its own parser is asked too, which may have more to say of the machine than of the
         // unit; the paths of a rig are not there.
         const file = join(dir, "openpool-worker.service");

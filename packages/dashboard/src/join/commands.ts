@@ -10,8 +10,10 @@ export interface JoinCase {
   readonly rig: string;
   /** `HOST:PORT`. */
   readonly pool: string;
-  /** What lets a rig in: its address alone, with the pool's password behind it, or a credential that the operator issued. */
-  readonly admission: "address" | "password" | "credential";
+  /** Whether only a credential that the operator issued lets a rig in; otherwise it is its address. */
+  readonly credential: boolean;
+  /** Whether the pool's password goes with either. */
+  readonly password: boolean;
   /** Where the operator says that Open Pool is cloned from; null where it says nothing. */
   readonly source: string | null;
 }
@@ -23,6 +25,8 @@ export interface JoinCommand {
 
 export const ADDRESS_PLACEHOLDER = "0xYOUR_ADDRESS";
 export const CREDENTIAL_PLACEHOLDER = "op_YOUR_CREDENTIAL";
+const CREDENTIAL_FILE = "rig.secret";
+const PASSWORD_FILE = "pool-password";
 export const DEFAULT_RIG_NAME = "rig1";
 
 /** A name for one more machine of a worker: the first of rig1, rig2 … that none of its others has. */
@@ -43,7 +47,8 @@ interface Checked {
   readonly rig: string;
   readonly pool: string;
   readonly nvidia: boolean;
-  readonly admission: JoinCase["admission"];
+  readonly credential: boolean;
+  readonly password: boolean;
 }
 
 /** The commands for a case, in the order in which they are needed. */
@@ -54,7 +59,8 @@ export function joinCommands(given: JoinCase): readonly JoinCommand[] {
     rig: isRigName(given.rig) ? given.rig : DEFAULT_RIG_NAME,
     pool: hostOr(given.pool),
     nvidia: given.device === "nvidia",
-    admission: given.admission,
+    credential: given.credential,
+    password: given.password,
   };
   switch (given.software) {
     case "worker":
@@ -70,7 +76,7 @@ export function joinCommands(given: JoinCase): readonly JoinCommand[] {
 
 function ownWorker(checked: Checked, source: string | null): readonly JoinCommand[] {
   const cloned = source !== null && /^https:\/\/[\w.:/~+-]+$/.test(source) ? source : undefined;
-  const secrets = fileOf(checked.admission);
+  const secrets = filesOf(checked);
   const contained = ownFlags(checked, "/run/");
   return [
     ...(cloned === undefined
@@ -85,7 +91,7 @@ function ownWorker(checked: Checked, source: string | null): readonly JoinComman
         lines([
           "docker run -d --name openpool-rig --restart unless-stopped --stop-timeout 60",
           ...dockerDevices(checked),
-          ...(secrets === undefined ? [] : [`-v "$PWD/${secrets}:/run/${secrets}:ro"`]),
+          ...secrets.map((file) => `-v "$PWD/${file}:/run/${file}:ro"`),
           "openpool worker",
           ...contained,
         ]),
@@ -100,7 +106,9 @@ function ownWorker(checked: Checked, source: string | null): readonly JoinComman
         "    image: openpool",
         "    restart: unless-stopped",
         "    stop_grace_period: 60s",
-        ...(secrets === undefined ? [] : ["    volumes:", `      - ./${secrets}:/run/${secrets}:ro`]),
+        ...(secrets.length === 0
+          ? []
+          : ["    volumes:", ...secrets.map((file) => `      - ./${file}:/run/${file}:ro`)]),
         ...composeCommand(["worker", ...contained]),
         ...composeDevices(checked),
       ].join("\n"),
@@ -109,30 +117,26 @@ function ownWorker(checked: Checked, source: string | null): readonly JoinComman
 }
 
 /** The flags of our worker; `dir` is where its files with secrets lie. */
-function ownFlags({ pool, worker, rig, nvidia, admission }: Checked, dir: string): readonly string[] {
-  const named = [`--address ${worker}`, `--name ${rig}`];
-  const file = `${dir}${fileOf(admission)}`;
+function ownFlags(checked: Checked, dir: string): readonly string[] {
+  const { pool, worker, rig, nvidia, credential, password } = checked;
   return [
     `--pool ${pool}`,
-    ...(admission === "credential"
-      ? [`--secret-file ${file}`]
-      : admission === "password"
-        ? [...named, `--join-password-file ${file}`]
-        : named),
+    ...(credential ? [`--secret-file ${dir}${CREDENTIAL_FILE}`] : [`--address ${worker}`, `--name ${rig}`]),
+    ...(password ? [`--join-password-file ${dir}${PASSWORD_FILE}`] : []),
     `--devices ${nvidia ? "nvidia" : "cpu"}`,
   ];
 }
 
-/** The file with what lets our worker in. */
-function fileOf(admission: JoinCase["admission"]): string | undefined {
-  return admission === "credential" ? "rig.secret" : admission === "password" ? "pool-password" : undefined;
+/** The files with what lets our worker in. */
+function filesOf({ credential, password }: Checked): readonly string[] {
+  return [...(credential ? [CREDENTIAL_FILE] : []), ...(password ? [PASSWORD_FILE] : [])];
 }
 
 /** As `deploy/systemd/openpool-worker.service`, with the settings in the command. */
-function unit(flags: readonly string[], secrets: string | undefined): string {
+function unit(flags: readonly string[], secrets: readonly string[]): string {
   return [
     "# Needs a copy of Open Pool in /opt/openpool after npm ci and npm run build, and once: useradd --system openpool",
-    ...(secrets === undefined ? [] : [`# /etc/openpool/${secrets} is readable for that user.`]),
+    ...secrets.map((file) => `# /etc/openpool/${file} is readable for that user.`),
     "[Unit]",
     "Description=Open Pool worker",
     "Documentation=file:///opt/openpool/README.md",
@@ -165,9 +169,8 @@ function unit(flags: readonly string[], secrets: string | undefined): string {
 }
 
 /** What an unmodified transcoder shows at the door. */
-function secretOf({ worker, rig, admission }: Checked): string {
-  if (admission === "credential") return CREDENTIAL_PLACEHOLDER;
-  return `${worker}.${rig}${admission === "password" ? ":POOL_PASSWORD" : ""}`;
+function secretOf({ worker, rig, credential, password }: Checked): string {
+  return `${credential ? CREDENTIAL_PLACEHOLDER : `${worker}.${rig}`}${password ? ":POOL_PASSWORD" : ""}`;
 }
 
 function stockFlags({ pool, nvidia }: Checked, secret: string): readonly string[] {
@@ -209,7 +212,7 @@ function startUpScript(checked: Checked): string {
     "#!/bin/sh",
     `# Start-up script (user data) of a machine with Docker${checked.nvidia ? ", NVIDIA's driver and its container toolkit." : "."}`,
   ];
-  if (checked.admission === "credential") {
+  if (checked.credential) {
     return [
       ...head,
       "# A credential names one rig: each machine needs its own.",

@@ -21,12 +21,6 @@ const route = getRouteApi("/public/join");
 const SOFTWARE = ["worker", "livepeer", "docker", "cloud"] as const;
 const DEVICES = ["nvidia", "cpu"] as const;
 
-/** What lets a rig in; a credential only where nothing else does. */
-function admissionOf(join: PoolAnswer["join"] | undefined): JoinCase["admission"] {
-  if (join === undefined) return "address";
-  return join.open ? (join.passwordNeeded ? "password" : "address") : "credential";
-}
-
 /** From nothing to the first credit: the command of the reader's own case, then the rig appearing below it. */
 export function JoinPage(): ReactNode {
   const search = route.useSearch();
@@ -63,7 +57,8 @@ export function JoinPage(): ReactNode {
     address,
     rig,
     pool: host,
-    admission: admissionOf(pool.data?.join),
+    credential: pool.data?.join.open === false,
+    password: pool.data?.join.passwordNeeded === true,
     source: pool.data?.identity.sourceUrl ?? null,
   };
   return (
@@ -152,7 +147,7 @@ export function JoinPage(): ReactNode {
       <Waiting
         worker={worker}
         rig={rigFits ? rig : DEFAULT_RIG_NAME}
-        anyRig={software === "cloud" || given.admission === "credential"}
+        anyRig={software === "cloud" || given.credential}
       />
       <Section title={text.join.check} note={text.join.checkNote}>
         <Command
