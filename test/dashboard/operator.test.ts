@@ -170,6 +170,8 @@ test("every change of an operator's can be made from its page, and stands in the
   // What a ban holds back is an exception, with the reason.
   const held = page.locator("[data-exception=worker-held]");
   await held.getByText("it is banned (sends black frames)").waitFor();
+  // A command is told whole, to be copied.
+  await held.getByText(`openpool workers release ${ADA}`).waitFor();
   await press(worker, "Unban");
   await audited(`PATCH /workers/${ADA}`, '{"banned":null}');
   await held.waitFor({ state: "detached" });

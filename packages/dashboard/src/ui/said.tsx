@@ -15,15 +15,19 @@ import { Hex } from "./address.tsx";
 import { Eth } from "./amount.tsx";
 import { When } from "./time.tsx";
 
-/** A sentence of the catalogue with its facts: amounts carry their exact wei, moments are the reader's own. */
-export function Said({ template, facts }: { readonly template: string; readonly facts: Facts }): ReactNode {
-  return piecesOf(template, facts, text.reasons).map((piece, i) => <Fragment key={i}>{draw(piece)}</Fragment>);
+/**
+ * A sentence of the catalogue with its facts: amounts carry their exact wei, moments are the reader's own. `whole`: names
+ * are not made short, as in a command that is to be copied.
+ */
+export function Said(props: { readonly template: string; readonly facts: Facts; readonly whole?: boolean }): ReactNode {
+  const { template, facts, whole = false } = props;
+  return piecesOf(template, facts, text.reasons).map((piece, i) => <Fragment key={i}>{draw(piece, whole)}</Fragment>);
 }
 
-function draw(piece: Piece): ReactNode {
+function draw(piece: Piece, whole: boolean): ReactNode {
   switch (piece.kind) {
     case "text":
-      return <Worded>{piece.text}</Worded>;
+      return whole ? piece.text : <Worded>{piece.text}</Worded>;
     case "amount":
       return <Eth wei={piece.wei} unit />;
     case "span":
@@ -52,7 +56,7 @@ export function reasonWords(
   const advised = piecesOf(advice, facts, text.reasons).length > 0;
   return {
     sentence: <Said template={said} facts={facts} />,
-    action: advised ? <Said template={advice} facts={facts} /> : null,
+    action: advised ? <Said template={advice} facts={facts} whole /> : null,
   };
 }
 
