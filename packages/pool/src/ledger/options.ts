@@ -140,7 +140,9 @@ export function toFirstTerms(
   if ("problems" in read) read.problems.forEach(wrong);
   else if (from.file !== undefined) termsProblems(read).forEach(wrong);
   // Whoever names a scheme that needs parameters has not met the file that holds them.
-  else for (const problem of termsProblems(read)) wrong(`${problem} A scheme's parameters go into the file of --terms-file.`);
+  else
+    for (const problem of termsProblems(read))
+      wrong(`${problem} A scheme's parameters go into the file of --terms-file.`);
   return {
     first: "problems" in read ? settings : read,
     named: termsFields.filter((field) => field in written || SETTINGS_OF_TERMS[field].some(from.isNamed)),
