@@ -131,7 +131,9 @@ export function liveRigsOf(live: LivePool, worker: WorkerAddress): LiveRig[] {
   return [...live.rigs.values()].filter((rig) => rig.worker === worker);
 }
 
-/** The database did not answer, as opposed to a fault of ours. */
+const UNAVAILABLE = ["store/unavailable", "payout/not-leader"];
+
+/** The database did not answer, or another process of this pool does it until it has ended: no fault of ours, and it passes. */
 export function isUnavailable(error: unknown): boolean {
-  return error instanceof PoolError && String(error.info.code) === "store/unavailable";
+  return error instanceof PoolError && UNAVAILABLE.includes(String(error.info.code));
 }

@@ -221,7 +221,11 @@ function answerProblems(app: FastifyInstance<Server>, logger: Logger): void {
     }
     if (isUnavailable(error)) {
       reply.header("retry-after", "2");
-      return sendProblem(reply, "api/unavailable", "The database does not answer; try again in a moment.");
+      return sendProblem(
+        reply,
+        "api/unavailable",
+        "The pool is being restarted, or its database does not answer; try again in a moment.",
+      );
     }
     logger.error("a request to the public API failed", {
       path: request.url.split("?", 1)[0],

@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import { PoolError } from "@openpool/base";
 import { parseAddress, type WorkerAddress, type WorkerSettingsAnswer } from "@openpool/protocol";
 import { type PrivateKeyAccount, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -326,6 +327,25 @@ describe("settings", () => {
     expect((await ask("DELETE", `${settings}/pay-to`, cookie)).status).toBe(200);
     expect((await read(cookie)).payout).toMatchObject({ pending: null });
     expect((await ask("DELETE", `${settings}/pay-to`, cookie)).status).toBe(400);
+  });
+
+  test("while another process of the pool still pays, a change of where money goes can be asked for in a moment", async () => {
+    const cookie = await signIn();
+    const change = { payTo: dave.address, minimumWei: "0", asset: "pool", maxGasPriceWei: "0", maxGasSharePpm: "0" };
+    const { body } = await ask("GET", `${settings}/pay-to?${new URLSearchParams(change)}`, cookie);
+    const { nonce, document } = body as unknown as { nonce: string; document: never };
+    const asked = { ...change, nonce, signature: await carol.signTypedData(document) };
+    const { port } = world.settings.payouts;
+    const { requestPayTo } = port;
+    Object.assign(port, {
+      async requestPayTo() {
+        throw new PoolError({ code: "payout/not-leader" }, "Another process pays.");
+      },
+    });
+    const early = await ask("PUT", `${settings}/pay-to`, cookie, asked);
+    Object.assign(port, { requestPayTo });
+    expect([early.status, early.body.code, early.headers.get("retry-after")]).toEqual([503, "api/unavailable", "2"]);
+    expect((await ask("PUT", `${settings}/pay-to`, cookie, asked)).status).toBe(200);
   });
 
   test.each([

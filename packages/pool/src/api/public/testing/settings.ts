@@ -45,6 +45,7 @@ function memoryPayouts(clock: Clock): PayoutSettingsPort {
         choices: [TOKEN],
         floats: [],
         balanceWei: undefined,
+        goneWei: 0n,
         paused: undefined,
         halted: undefined,
         waitingFor: undefined,
@@ -71,6 +72,7 @@ function memoryPayouts(clock: Clock): PayoutSettingsPort {
 export interface TestSettings extends SettingsPort, AsyncDisposable {
   readonly alerts: AlertsPort;
   readonly register: WorkersRegister;
+  readonly payouts: PayoutSettingsPort;
 }
 
 /** Sign-ins and settings on a test's store; what is random is the same every time, unless `random` says otherwise. */
@@ -113,6 +115,7 @@ export async function openTestSettings(deps: {
   );
   const labels = new RigLabels(settingsStore, clock);
   await labels.load();
+  const payouts = memoryPayouts(clock);
   const worker = new WorkerSettings({
     clock,
     labels,
@@ -121,8 +124,16 @@ export async function openTestSettings(deps: {
     join: { open: true, registered: true, passwordNeeded: false },
     rigsOf: async (address) => new Map(deps.rigsOf(address).map((rig) => [rig, clock.now()])),
     sessionsOf: (address) => signIn.count(address),
-    payouts: memoryPayouts(clock),
+    payouts,
     append: (events) => store.append(events),
   });
-  return { signIn, worker, labels, alerts, register, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() };
+  return {
+    signIn,
+    worker,
+    labels,
+    alerts,
+    register,
+    payouts,
+    [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+  };
 }
