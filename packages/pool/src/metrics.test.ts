@@ -44,7 +44,7 @@ test("solvency is in the metrics, with a warning that comes before anything is m
   };
   expect(solvencySamples(await metrics.text({ ...now, solvency: solvencyOf(calm) }))).toMatchObject(fine);
   // 95 % are promised and half of the fees are the delegators': reserve and debts are as before.
-  const generous = { ...calm, promisedPpm: 950_000n, chain: { ...calm.chain!, feeSharePpm: 500_000n } };
+  const generous = { ...calm, promisedPpm: 950_000n, chain: { ...calm.chain, feeSharePpm: 500_000n } };
   expect(solvencySamples(await metrics.text({ ...now, solvency: solvencyOf(generous) }))).toEqual({
     ...fine,
     "openpool_share_ratio promised": 0.95,

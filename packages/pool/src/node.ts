@@ -28,7 +28,7 @@ import { openPublicPort } from "./open-public-port.ts";
 import { createRoutes } from "./routes.ts";
 import { openSchemeRules, type SchemesAtWork, startSchemes } from "./open-schemes.ts";
 import type { PoolOptions } from "./options.ts";
-import type { PayoutPort } from "./payouts/types.ts";
+import type { FloatNow, PayoutPort } from "./payouts/types.ts";
 import type { RelayPort } from "./supervisor/relay.ts";
 import type { Spool } from "./supervisor/spool.ts";
 import { openStore, type PaidChain, PgAlertStore, type PgConnection, PgRigNames } from "./store/index.ts";
@@ -101,6 +101,12 @@ function isTrusted(standing: Standing): boolean {
 function reputationTime(snapshot: unknown): number | undefined {
   const at = typeof snapshot === "object" && snapshot !== null && "at" in snapshot ? snapshot.at : undefined;
   return typeof at === "number" ? at : undefined;
+}
+
+/** What the paying account holds; undefined: nobody could look yet. */
+async function weighedFloats(port: PayoutPort): Promise<readonly FloatNow[] | undefined> {
+  const { payer, balanceWei, floats } = await port.status();
+  return payer !== undefined && balanceWei === undefined ? undefined : floats;
 }
 
 /** Wires the whole pool. Nothing else knows which rooms there are. */
@@ -281,7 +287,14 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           checkMs: CHECK_DEADLINE_MS,
           random: deps.random ?? Math.random,
         },
-        payoutBalanceWei: async () => (await payoutPort?.status())?.balanceWei,
+        async payoutBalanceWei() {
+          if (!options.payouts) return undefined;
+          const status = await payoutPort?.status();
+          if (!status) return "unknown";
+          const { payer, balanceWei, goneWei } = status;
+          if (payer === undefined || payer === options.income?.orchestrator) return undefined;
+          return balanceWei === undefined ? "unknown" : balanceWei + goneWei;
+        },
       }),
     );
     const reports = await RigReports.open({ store, clock });
@@ -389,10 +402,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
             if (draining) return undefined;
             return watchedProblems({
               halts: await books.store.halts(),
-              violations: books.port.lastCheck()?.violations.map((one) => one.message) ?? [],
+              violations: books.port.lastCheck()?.violations.map((one) => one.message),
               solvency: await schemes.solvency().catch(() => undefined),
               rigs: connections.size,
-              floats: (await payouts?.port.status().catch(() => undefined))?.floats ?? [],
+              floats: payouts ? await weighedFloats(payouts.port).catch(() => undefined) : [],
             });
           },
         },

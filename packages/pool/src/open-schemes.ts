@@ -50,8 +50,8 @@ export interface SchemesAtWorkDeps extends SchemesDeps {
   readonly books: Books;
   /** Who could take work now, and whether a worker can do it. */
   readonly uptime: Omit<UptimeSlotsDeps, "logger">;
-  /** Of the account that payouts are made from; undefined where there is none. */
-  readonly payoutBalanceWei?: (() => Promise<bigint | undefined>) | undefined;
+  /** What payouts are made from, see {@link SolvencyFacts.payoutBalanceWei}. */
+  readonly payoutBalanceWei?: (() => Promise<SolvencyFacts["payoutBalanceWei"]>) | undefined;
 }
 
 /** Schemes, hooks, income and solvency of a running pool. */
@@ -194,8 +194,8 @@ export async function startSchemes(
               largestWei: recent.largestWei,
             }
           : undefined,
-      chain: standing,
-      payoutBalanceWei: await payoutBalanceWei?.().catch(() => undefined),
+      chain: chain && (standing ?? "unknown"),
+      payoutBalanceWei: await payoutBalanceWei?.().catch(() => "unknown" as const),
       recentGasWei: totals.gasWei - (day?.gasWei ?? 0n),
       promisedPpm: promisedPpm(terms()),
     };

@@ -37,13 +37,19 @@ export interface WatchedProblem {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
+/** What was found, and of what nothing can be said now: that stays as it was. */
+export interface Watched {
+  readonly problems: readonly WatchedProblem[];
+  readonly unknown: readonly Required<Pick<WatchedProblem, "kind" | "subject">>[];
+}
+
 export interface AlertReaderDeps {
   readonly store: AlertStore;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly operatorChannels: readonly OperatorChannel[];
   /** Undefined: it could not be found out now, so nothing changes. */
-  readonly watch?: (() => Promise<readonly WatchedProblem[] | undefined>) | undefined;
+  readonly watch?: (() => Promise<Watched | undefined>) | undefined;
   /** A last look before somebody is told that a rig is offline. */
   readonly isOnline?: ((worker: WorkerAddress, rig: string) => boolean) | undefined;
   /** Something is to be sent. */
@@ -152,7 +158,7 @@ export class AlertReader implements AsyncDisposable {
       put(observe(before, rule, { bad, atMs: nowMs, data }, nowMs));
     }
     if (watched) {
-      const still = new Set(found.map((one) => keyText(one.key)));
+      const still = new Set([...found.map((one) => keyText(one.key)), ...watched.unknown.map(watchedKeyText)]);
       for (const rule of WATCHED_RULES) {
         for (const state of states.values()) {
           if (state.kind === rule.kind && !still.has(keyText(state))) {
@@ -219,12 +225,12 @@ export class AlertReader implements AsyncDisposable {
     const subscriptions = await store.subscribed(MEASURED_RULES.map((rule) => rule.kind));
     const measured = new Set<string>();
     if (subscriptions.length > 0) found.push(...(await this.#measure(subscriptions, measured, nowMs)));
-    const problems = await watch?.();
-    for (const { kind, subject = "", data } of problems ?? []) {
+    const watched = await watch?.();
+    for (const { kind, subject = "", data } of watched?.problems ?? []) {
       const rule = WATCHED_RULES.find((one) => one.kind === kind);
       if (rule) found.push({ key: { kind, subject, threshold: "" }, rule, bad: true, data, worker: null, rig: null });
     }
-    return { found, watched: problems !== undefined, measured };
+    return { found, watched, measured };
   }
 
   /** Adds the keys of what somebody listens to to `measured`. */
@@ -282,12 +288,15 @@ export class AlertReader implements AsyncDisposable {
 
 interface Observations {
   readonly found: readonly Observation[];
-  /** The pool was asked what is wrong with it: what is not among them any more is well. */
-  readonly watched: boolean;
+  /** What the pool says is wrong with it: what is not named any more is well. Undefined: it was not asked, or cannot say. */
+  readonly watched: Watched | undefined;
   /** Keys of the measured conditions that somebody listens to; undefined: nothing was measured. */
   readonly measured: ReadonlySet<string> | undefined;
 }
-const NOTHING: Observations = { found: [], watched: false, measured: undefined };
+const NOTHING: Observations = { found: [], watched: undefined, measured: undefined };
+
+const watchedKeyText = ({ kind, subject }: Watched["unknown"][number]): string =>
+  keyText({ kind, subject, threshold: "" });
 
 interface Observation {
   readonly key: ConditionKey;

@@ -1,33 +1,33 @@
 import type { Solvency, SolvencyWarning } from "../income/solvency.ts";
 import type { FloatNow } from "../payouts/types.ts";
-import type { WatchedProblem } from "./reader.ts";
+import type { Watched } from "./reader.ts";
 
 /** What is asked of a running pool. */
 export interface PoolNow {
   readonly halts: readonly { readonly name: string; readonly reason: string }[];
-  /** What the last check of the books found. */
-  readonly violations: readonly string[];
+  /** What the last check of the books found; undefined: there was none yet. */
+  readonly violations: readonly string[] | undefined;
   /** What there is to say of what workers are owed; undefined: nobody could say. */
-  readonly solvency: Pick<Solvency, "warnings"> | undefined;
+  readonly solvency: Pick<Solvency, "warnings" | "reserveWei"> | undefined;
   /** Connections of rigs. */
   readonly rigs: number;
-  /** What the paying account holds of what it pays in. */
-  readonly floats: readonly FloatNow[];
+  /** What the paying account holds of what it pays in; undefined: nobody could look yet. */
+  readonly floats: readonly FloatNow[] | undefined;
 }
 
 /** Of solvency, what cannot wait until somebody looks by himself. */
 const TOLD: readonly SolvencyWarning[] = ["reserve-negative", "hook-holds"];
 
-/** What is wrong with a running pool. */
-export function watchedProblems({ halts, violations, solvency, rigs, floats }: PoolNow): readonly WatchedProblem[] {
-  const low = floats.filter((one) => one.state === "low");
-  return [
+/** What is wrong with a running pool, and of what nobody knows. */
+export function watchedProblems({ halts, violations, solvency, rigs, floats }: PoolNow): Watched {
+  const low = floats?.filter((one) => one.state === "low") ?? [];
+  const problems: Watched["problems"] = [
     ...halts.map(({ name, reason }) => ({
       kind: "halt" as const,
       subject: name,
       data: { code: name, message: reason },
     })),
-    ...(violations.length > 0
+    ...(violations !== undefined && violations.length > 0
       ? [
           {
             kind: "solvency" as const,
@@ -43,4 +43,11 @@ export function watchedProblems({ halts, violations, solvency, rigs, floats }: P
       : []),
     ...(rigs === 0 ? [{ kind: "no-workers" as const, data: {} }] : []),
   ];
+  const unknown: Watched["unknown"] = [
+    ...(violations === undefined ? [{ kind: "solvency" as const, subject: "" }] : []),
+    ...(solvency === undefined ? TOLD.map((subject) => ({ kind: "solvency" as const, subject })) : []),
+    ...(solvency?.reserveWei === undefined ? [{ kind: "solvency" as const, subject: "reserve-negative" }] : []),
+    ...(floats === undefined ? [{ kind: "low-float" as const, subject: "" }] : []),
+  ];
+  return { problems, unknown };
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import type { SolvencyReport } from "../income/solvency.ts";
+import { ifKnown, type SolvencyReport } from "../income/solvency.ts";
 import type { IncomeRecord } from "../store/scheme-store.ts";
 import type { RouteTools } from "./route-tools.ts";
 import type { SchemesPort } from "./types.ts";
@@ -90,7 +90,8 @@ function incomeJson({ atMs, revertedAtMs, ...rest }: IncomeRecord): Record<strin
 
 /** As `openpool solvency --json` prints it: wei and parts per million as decimal strings, null where nobody knows. */
 function solvencyJson(report: SolvencyReport): Record<string, unknown> {
-  const { books, recent, income, chain, days } = report.facts;
+  const { books, recent, income, days } = report.facts;
+  const chain = ifKnown(report.facts.chain);
   return {
     creditedWei: report.creditedWei,
     heldWei: books.heldWei,
@@ -112,7 +113,7 @@ function solvencyJson(report: SolvencyReport): Record<string, unknown> {
     luckPpm: report.luckPpm ?? null,
     withdrawableWei: chain?.withdrawableWei ?? null,
     walletWei: chain?.walletWei ?? null,
-    payoutBalanceWei: report.facts.payoutBalanceWei ?? null,
+    payoutBalanceWei: ifKnown(report.facts.payoutBalanceWei) ?? null,
     reserveWei: report.reserveWei ?? null,
     reserveDays: report.reserveDays ?? null,
     wantedReserveWei: report.wantedReserveWei ?? null,

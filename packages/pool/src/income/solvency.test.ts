@@ -20,7 +20,7 @@ describe("whether a pool can pay what it promised", () => {
   });
 
   test("a pool that promises 95 % while half of its fees go to delegators is warned before anything is missing", () => {
-    const generous = { ...calm, promisedPpm: 950_000n, chain: { ...calm.chain!, feeSharePpm: 500_000n } };
+    const generous = { ...calm, promisedPpm: 950_000n, chain: { ...calm.chain, feeSharePpm: 500_000n } };
     // 50 % of its own, and a tenth of the other half by its stake.
     expect(solvencyOf(generous)).toMatchObject({
       keptPpm: 550_000n,
@@ -34,7 +34,7 @@ describe("whether a pool can pay what it promised", () => {
     const facts: SolvencyFacts = {
       ...calm,
       recentGasWei: ETH,
-      income: { ...calm.income!, recentFaceWei: 40n * ETH, recentUnpaidWei: 2n * ETH },
+      income: { ...calm.income, recentFaceWei: 40n * ETH, recentUnpaidWei: 2n * ETH },
     };
     // (1 − 2/40) − 1/40
     expect(solvencyOf(facts).maxSharePpm).toBe(925_000n);
@@ -42,10 +42,10 @@ describe("whether a pool can pay what it promised", () => {
   });
 
   test("too little on chain, an empty pot and held jobs are told", () => {
-    expect(codes({ ...calm, chain: { ...calm.chain!, withdrawableWei: 0n, walletWei: ETH } })).toEqual([
+    expect(codes({ ...calm, chain: { ...calm.chain, withdrawableWei: 0n, walletWei: ETH } })).toEqual([
       "reserve-negative",
     ]);
-    expect(codes({ ...calm, chain: { ...calm.chain!, withdrawableWei: 0n, walletWei: 4n * ETH } })).toEqual([
+    expect(codes({ ...calm, chain: { ...calm.chain, withdrawableWei: 0n, walletWei: 4n * ETH } })).toEqual([
       "reserve-thin",
     ]);
     expect(codes({ ...calm, books: { ...calm.books, potsWei: -1n, unsharedWei: 1n } })).toEqual([
@@ -55,7 +55,7 @@ describe("whether a pool can pay what it promised", () => {
   });
 
   test("bad luck is told only when there were enough tickets for it to mean something", () => {
-    const unlucky = { ...calm.income!, recentRedeemedWei: 10n * ETH };
+    const unlucky = { ...calm.income, recentRedeemedWei: 10n * ETH };
     expect(codes({ ...calm, income: unlucky })).toEqual(["bad-luck"]);
     expect(codes({ ...calm, income: { ...unlucky, largestWei: 2n * ETH }, promisedPpm: undefined })).toEqual([]);
   });
@@ -87,6 +87,23 @@ describe("whether a pool can pay what it promised", () => {
     });
   });
 
+  test("what nobody could look at yet passes for nothing neither way: no reserve is told, and no debt as uncovered", () => {
+    // Whoever adds up only what is known would tell the operator at night that 2 ETH are missing.
+    const rest = { ...calm.chain, withdrawableWei: 0n, walletWei: ETH };
+    expect(codes({ ...calm, chain: rest, payoutBalanceWei: undefined })).toEqual(["reserve-negative"]);
+    for (const facts of [
+      { ...calm, chain: rest, payoutBalanceWei: "unknown" },
+      { ...calm, chain: "unknown", payoutBalanceWei: ETH },
+      { ...calm, chain: undefined, payoutBalanceWei: "unknown" },
+    ] satisfies SolvencyFacts[]) {
+      const { reserveWei, reserveDays, warnings } = solvencyOf(facts);
+      expect([reserveWei, reserveDays, warnings]).toEqual([undefined, undefined, []]);
+    }
+    expect(solvencyOf({ ...calm, chain: rest, payoutBalanceWei: 4n * ETH }).reserveWei).toBe(2n * ETH);
+    // Of a pool that is not told where tickets are redeemed the account that pays is all there is.
+    expect(solvencyOf({ ...calm, chain: undefined, payoutBalanceWei: 4n * ETH }).reserveWei).toBe(ETH);
+  });
+
   test("no numbers make it fail or promise more than everything", () => {
     const wei = fc.bigInt(0n, 10n ** 40n);
     const ppm = fc.bigInt(0n, 1_000_000n);
@@ -97,7 +114,7 @@ describe("whether a pool can pay what it promised", () => {
         fc.record({ feeSharePpm: ppm, ownStake: wei, totalStake: wei, withdrawableWei: wei, walletWei: wei }),
         fc.tuple(wei, wei, wei, ppm),
         (books, recent, chain, [face, unpaid, gas, promisedPpm]) => {
-          const income = { ...calm.income!, recentFaceWei: face + unpaid, recentUnpaidWei: unpaid, largestWei: face };
+          const income = { ...calm.income, recentFaceWei: face + unpaid, recentUnpaidWei: unpaid, largestWei: face };
           const result = solvencyOf({
             ...calm,
             books: { ...calm.books, ...books },

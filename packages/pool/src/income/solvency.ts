@@ -1,4 +1,8 @@
 import { formatEth } from "@openpool/base";
+import type { FeeCut } from "./types.ts";
+
+/** Nobody could find it out yet: not the same as nothing. */
+type Unknown = "unknown";
 
 /** What solvency is worked out from. All wei; times in unix ms. */
 export interface SolvencyFacts {
@@ -36,7 +40,7 @@ export interface SolvencyFacts {
         readonly largestWei: bigint;
       }
     | undefined;
-  /** What is there on chain; undefined where it is not known. */
+  /** What is there on chain; undefined where the pool is not told how to look. */
   readonly chain:
     | {
         readonly feeSharePpm: bigint;
@@ -45,9 +49,10 @@ export interface SolvencyFacts {
         readonly withdrawableWei: bigint;
         readonly walletWei: bigint;
       }
+    | Unknown
     | undefined;
-  /** What payouts are made from, where that is another account than the orchestrator's own. */
-  readonly payoutBalanceWei: bigint | undefined;
+  /** What payouts are made from; undefined where there is no account, or it is the orchestrator's own. */
+  readonly payoutBalanceWei: bigint | Unknown | undefined;
   /** Gas spent in the recent days. */
   readonly recentGasWei: bigint;
   /** The largest share of a fee that the terms promise to a worker, where they promise one. */
@@ -100,13 +105,11 @@ const RUIN_PPM = 2_302_585n;
 
 /** Can the pool pay what it promised? Exact integers, but for days. */
 export function solvencyOf(facts: SolvencyFacts): Solvency {
-  const { books, recent, income, chain, days } = facts;
+  const { books, recent, income, days } = facts;
+  const chain = ifKnown(facts.chain);
   const debtWei = books.heldWei + books.owedWei + books.payingWei;
   const luckPpm = income && recent.feesWei > 0n ? (income.recentRedeemedWei * PPM) / recent.feesWei : undefined;
-  const assetsWei =
-    chain || facts.payoutBalanceWei !== undefined
-      ? (chain ? chain.withdrawableWei + chain.walletWei : 0n) + (facts.payoutBalanceWei ?? 0n)
-      : undefined;
+  const assetsWei = assetsOf(facts);
   const reserveWei = assetsWei === undefined ? undefined : assetsWei - debtWei;
   const reserveDays =
     reserveWei === undefined || recent.earnedWei === 0n || days <= 0
@@ -135,8 +138,20 @@ export function solvencyOf(facts: SolvencyFacts): Solvency {
   return { ...known, warnings: warningsOf(known, facts) };
 }
 
+/** What is known of a fact; undefined where it is not, or there is none. */
+export function ifKnown<Fact>(fact: Fact | Unknown): Fact | undefined {
+  return fact === "unknown" ? undefined : fact;
+}
+
+/** What there is; undefined where there is nothing to look at, or a part of it is not known: the rest would pass for all. */
+function assetsOf({ chain, payoutBalanceWei: payer }: SolvencyFacts): bigint | undefined {
+  if (chain === "unknown" || payer === "unknown") return undefined;
+  if (chain === undefined) return payer;
+  return chain.withdrawableWei + chain.walletWei + (payer ?? 0n);
+}
+
 /** `k = (1 − s) + s × own stake / all stake`. */
-function keptShare({ feeSharePpm, ownStake, totalStake }: NonNullable<SolvencyFacts["chain"]>): bigint {
+function keptShare({ feeSharePpm, ownStake, totalStake }: Omit<FeeCut, "from">): bigint {
   const own = ownStake > totalStake ? totalStake : ownStake;
   return PPM - feeSharePpm + (totalStake > 0n ? (feeSharePpm * own) / totalStake : 0n);
 }

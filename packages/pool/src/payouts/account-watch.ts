@@ -2,8 +2,9 @@ import { errorText } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
 import { type PayoutContext, type PayoutDeps, payerOf, type PayoutSettings } from "./context.ts";
 import { floatsOf, gather, type Gathered } from "./gather.ts";
+import { isExecuted } from "./multisig.ts";
 import type { PlanRules } from "./planner.ts";
-import type { FiatPrice, FloatNow } from "./types.ts";
+import type { Asset, FiatPrice, FloatNow, PayoutLine } from "./types.ts";
 
 /** How often the account's float and the price of the day are looked at. */
 const LOOK_MS = 5 * 60 * 1000;
@@ -17,8 +18,10 @@ export class AccountWatch {
   readonly #deps: PayoutDeps;
   #floats: readonly FloatNow[] = [];
   #balanceWei: bigint | undefined;
-  /** By the clock that does not jump. */
+  #goneWei = 0n;
+  /** By the clock that does not jump, as the next one. */
   #lookedAtMs = -Infinity;
+  #weighedAtMs = -Infinity;
 
   constructor(context: PayoutContext) {
     this.#context = context;
@@ -31,26 +34,33 @@ export class AccountWatch {
     return this.#floats;
   }
 
+  /** Undefined: nobody could look yet. */
   get balanceWei(): bigint | undefined {
     return this.#balanceWei;
   }
 
-  /** From time to time keeps the price of the day and weighs the account. Answers whether it was time. */
-  async look(rules: PlanRules, isPaying: boolean): Promise<boolean> {
+  /** See {@link PayoutStatus.goneWei}. */
+  get goneWei(): bigint {
+    return this.#goneWei;
+  }
+
+  /** From time to time keeps the price of the day and weighs the account. Answers whether it was time for the price. */
+  async look(rules: PlanRules): Promise<boolean> {
     const { store, clock, logger } = this.#deps;
     const nowMs = clock.monotonicMs();
+    const payer = payerOf(this.#context);
+    if (payer !== undefined && nowMs - this.#weighedAtMs >= LOOK_MS) {
+      try {
+        await this.weigh(await gather(rules, payer, this.#deps, "nobody"), payer);
+      } catch (error) {
+        // Tried again with the next step: what nobody knows yet keeps others waiting.
+        logger.debug("the paying account could not be looked at", { error: errorText(error) });
+      }
+    }
     if (nowMs - this.#lookedAtMs < LOOK_MS) return false;
     this.#lookedAtMs = nowMs;
     const fiat = await this.fiat();
     if (fiat) await store.keepFiat(new Date(clock.now()).toISOString().slice(0, 10), fiat);
-    const payer = payerOf(this.#context);
-    // What is being paid is owed to nobody and still in the account.
-    if (isPaying || payer === undefined) return true;
-    try {
-      await this.weigh(await gather(rules, payer, this.#deps, "nobody"), payer);
-    } catch (error) {
-      logger.debug("the paying account could not be looked at", { error: errorText(error) });
-    }
     return true;
   }
 
@@ -69,7 +79,41 @@ export class AccountWatch {
       (most, { state, totalWei }) => (state !== "cancelled" && totalWei > most ? totalWei : most),
       0n,
     );
+    const { due, gone } = await this.#planned(payer);
+    const floats = floatsOf(gathered, due, this.#settings.rules, usualWei, payer);
+    // An asset that nobody can tell the price of now is as it was.
+    const unknown = this.#floats.filter(({ asset }) => "problem" in (gathered.assets.get(asset) ?? {}));
     this.#balanceWei = gathered.gasBalanceWei;
-    this.#floats = floatsOf(gathered, this.#settings.rules, usualWei, payer);
+    this.#goneWei = gone.reduce((sum, line) => (line.asset === "eth" ? sum + line.amountWei : sum), 0n);
+    this.#floats = [...floats, ...unknown];
+    this.#weighedAtMs = this.#deps.clock.monotonicMs();
+  }
+
+  /**
+   * What open runs pay from this account: still in it (`due`), or handed out so that it may have left already (`gone`). To be
+   * asked after the balance: what left in between counts as gone, not as missing.
+   */
+  async #planned(
+    payer: WorkerAddress,
+  ): Promise<{ readonly due: readonly PayoutLine[]; readonly gone: readonly PayoutLine[] }> {
+    const { store, chain } = this.#deps;
+    const due: PayoutLine[] = [];
+    const gone: PayoutLine[] = [];
+    for (const { run, lines } of await store.openRuns()) {
+      if (run.payer !== payer || run.chainId !== chain.chainId) continue;
+      const executed = new Set<Asset>();
+      if (run.state === "exported") {
+        for (const asset of new Set(lines.map((line) => line.asset))) {
+          if (await isExecuted(this.#context, run, asset)) executed.add(asset);
+        }
+      }
+      for (const line of lines) {
+        if (line.state === "sent" || line.state === "confirmed") gone.push(line);
+        else if (line.state === "planned" || line.state === "signed") {
+          (executed.has(line.asset) ? gone : due).push(line);
+        }
+      }
+    }
+    return { due, gone };
   }
 }

@@ -669,6 +669,9 @@ describe("bad input", () => {
     expect((await engine.giveUp(id, lost)).state).toBe("done");
     await expect(engine.giveUp(id, lost)).rejects.toThrow(/nothing that is signed and not decided/);
     expect((await pool.events()).at(-1)).toMatchObject({ type: "payout.given-up", data: { run: id, by: "ada" } });
+    // Each hears that its payment did not go through: what took the place of the first paid it nothing.
+    const told = (await pool.events()).filter(({ type }) => type === "payout.returned");
+    expect(told.map((one) => one.worker)).toEqual(workers);
     await engine.plan({ dryRun: false });
     await pool.finish(engine);
     expect(await Promise.all(workers.map((one) => pool.chain.balance(one)))).toEqual([7_701n, 7_701n, 7_701n]);

@@ -108,7 +108,7 @@ export class PayoutEngine implements PayoutPort {
       const signed = await this.#signer.sign({ run, lines, intents });
       for (const intent of signed.slice(0, WINDOW)) await this.#follower.send(intent);
     }
-    if (await this.#account.look(this.#planning.rules, open.length > 0)) await this.#multisig.watch();
+    if (await this.#account.look(this.#planning.rules)) await this.#multisig.watch();
     if (stopped) {
       // Before what anything else waits for.
       this.#waits.clear();
@@ -150,7 +150,7 @@ export class PayoutEngine implements PayoutPort {
 
   async status(): Promise<PayoutStatus> {
     const { paused, halts } = await this.#deps.store.control();
-    const { floats, balanceWei } = this.#account;
+    const { floats, balanceWei, goneWei } = this.#account;
     return {
       chainId: this.#deps.chain.chainId,
       pool: this.#settings.poolName,
@@ -159,6 +159,7 @@ export class PayoutEngine implements PayoutPort {
       asset: this.#settings.rules.asset,
       choices: this.#settings.rules.choices,
       balanceWei,
+      goneWei,
       paused,
       // One of its own says what to do about it; those of the books are told by the books.
       halted: halts.find(({ code }) => code.startsWith("payout/")) ?? halts[0],

@@ -11,7 +11,7 @@ import {
   wishOf,
 } from "./planner.ts";
 import type { Calls, Chain, Payee, PayoutStore } from "./ports.ts";
-import type { Asset, AssetPrice, FloatNow } from "./types.ts";
+import type { Asset, AssetPrice, FloatNow, PayoutLine } from "./types.ts";
 
 /** What a token is worth now, or was worth in a block; or why nobody can tell. */
 export type PriceOf = (token: WorkerAddress, atBlock?: number) => Promise<AssetPrice | { readonly problem: string }>;
@@ -106,27 +106,26 @@ async function measureTransfers(
 const FLOAT_FACTOR = 10n;
 
 /**
- * Whether the paying account holds enough of everything, and not too much of what it pays most. `usualWei`: the largest
- * payout of late.
+ * Whether the paying account holds enough of everything, and not too much of what it pays most. `planned`: what of open runs is
+ * still to leave it; `usualWei`: the largest payout of late.
  */
 export function floatsOf(
   { payable, records, assets, gas }: Gathered,
+  planned: readonly PayoutLine[],
   rules: Pick<PlanRules, "asset" | "choices">,
   usualWei: bigint,
   payer: WorkerAddress,
 ): readonly FloatNow[] {
   const known = [...assets].flatMap(([asset, now]) => ("problem" in now ? [] : [{ asset, now }]));
+  const owedIn = (asset: Asset) => payable.filter((one) => wishOf(one.worker, records, rules).asset === asset);
+  const plannedIn = (asset: Asset) => planned.filter((line) => line.asset === asset);
   const gasOf = (asset: Asset, costs: AssetNow["costs"]): bigint =>
-    BigInt(payable.filter((one) => wishOf(one.worker, records, rules).asset === asset).length) *
-    costs.transferNew *
-    gas.maxFeeWei;
+    BigInt(owedIn(asset).length + plannedIn(asset).length) * costs.transferNew * gas.maxFeeWei;
   const gasWei = known.reduce((sum, { asset, now }) => sum + gasOf(asset, now.costs), 0n);
   return known.map(({ asset, now }) => {
-    const owedWei = payable.reduce(
-      (sum, one) => (wishOf(one.worker, records, rules).asset === asset ? sum + one.owedWei : sum),
-      0n,
-    );
-    const due = inAsset(owedWei, now.price) + (asset === "eth" ? gasWei : 0n);
+    const owedWei = owedIn(asset).reduce((sum, one) => sum + one.owedWei, 0n);
+    const plannedUnits = plannedIn(asset).reduce((sum, line) => sum + line.sendAmount, 0n);
+    const due = inAsset(owedWei, now.price) + plannedUnits + (asset === "eth" ? gasWei : 0n);
     const needed = [due, inAsset(usualWei, now.price)].reduce((most, one) => (one > most ? one : most));
     const isHigh = asset === rules.asset && needed > 0n && now.balance > needed * FLOAT_FACTOR;
     const float = { asset, balance: now.balance, due };

@@ -17,17 +17,13 @@ export class Multisig {
   /** A run as a text. `safe` makes it the multisig's. */
   async export(detail: RunDetail, format: ExportFormat): Promise<string> {
     const { calls } = this.#context.deps;
-    const text = exportRun(detail, format, { calls, batchContract: this.#contractOf(detail.run) });
+    const text = exportRun(detail, format, { calls, batchContract: contractOf(this.#context, detail.run) });
     // Written down before anybody has it: from then on it may be executed, and nothing else may pay its lines.
     if (format === "safe") await this.#handOver(detail);
     if (format === "safe-cancel" && detail.run.state !== "exported") {
       throw notIn(detail.run.id, "was not exported for a multisig: `openpool payouts cancel` takes it back");
     }
     return text;
-  }
-
-  #contractOf({ batchContract = this.#context.settings.rules.batchContract }: PayoutRun): PayoutRun["batchContract"] {
-    return batchContract;
   }
 
   /** Makes a run the multisig's. */
@@ -73,7 +69,7 @@ export class Multisig {
     const left: Asset[] = [];
     for (const [asset, of] of groupByAsset(leftOf(lines))) {
       const unpaid = unpaidPlaces(receipt, {
-        contract: this.#contractOf(run) ?? run.payer,
+        contract: contractOf(this.#context, run) ?? run.payer,
         payer: run.payer,
         batch: batchIdOf(run.id, asset),
       });
@@ -118,7 +114,7 @@ export class Multisig {
       );
     }
     for (const asset of groupByAsset(leftOf(lines)).keys()) {
-      if (await this.#isPaid(run, asset)) {
+      if (await isExecuted(this.#context, run, asset)) {
         throw notIn(
           run.id,
           "was executed or cancelled by its multisig: `openpool payouts reconcile` books what that did",
@@ -135,7 +131,7 @@ export class Multisig {
     const { deps } = this.#context;
     for (const { run, assets } of await deps.store.givenUp(deps.chain.chainId)) {
       const paid: Asset[] = [];
-      for (const asset of assets) if (await this.#isPaid(run, asset)) paid.push(asset);
+      for (const asset of assets) if (await isExecuted(this.#context, run, asset)) paid.push(asset);
       if (paid.length === 0) continue;
       const halt = {
         code: "payout/paid-after-all",
@@ -154,11 +150,17 @@ export class Multisig {
     if (run.state !== "exported") throw notIn(run.id, "was not exported for a multisig");
     if (run.chainId !== chainId) throw notIn(run.id, `is paid on chain ${run.chainId}, not on ${chainId}`);
   }
+}
 
-  async #isPaid(run: PayoutRun, asset: Asset): Promise<boolean> {
-    const contract = this.#contractOf(run);
-    return (
-      contract !== undefined && this.#context.deps.chain.isBatchDone(contract, run.payer, batchIdOf(run.id, asset))
-    );
-  }
+/** Whether a multisig executed or cancelled its batch of an asset. */
+export async function isExecuted(context: PayoutContext, run: PayoutRun, asset: Asset): Promise<boolean> {
+  const contract = contractOf(context, run);
+  return contract !== undefined && context.deps.chain.isBatchDone(contract, run.payer, batchIdOf(run.id, asset));
+}
+
+function contractOf(
+  { settings }: PayoutContext,
+  { batchContract = settings.rules.batchContract }: PayoutRun,
+): PayoutRun["batchContract"] {
+  return batchContract;
 }

@@ -211,12 +211,15 @@ export interface PayoutStatus {
   /** What a worker is paid in that chose nothing, and what it may choose besides. */
   readonly asset: Asset;
   readonly choices: readonly Asset[];
+  /** As of the last look, as `goneWei` and `floats`; undefined: there is no account, or nobody could look yet. */
   readonly balanceWei: bigint | undefined;
+  /** What payments took of it, or may have, that the books do not count as paid yet. */
+  readonly goneWei: bigint;
   readonly paused: string | undefined;
   readonly halted: Halt | undefined;
   /** Why nothing moves although something should, in words: gas is high, a node does not answer. */
   readonly waitingFor: string | undefined;
-  /** As of the last look, which is some minutes old at most. */
+  /** The last look is some minutes old at most, while nodes answer. */
   readonly floats: readonly FloatNow[];
   readonly warnings: readonly string[];
 }

@@ -483,6 +483,37 @@ describe("the account", () => {
     ]);
   });
 
+  test("is weighed again as soon as nodes answer, also while a run is open, whose payments it is to make or has made", async () => {
+    await using pool = await open({ key: emptyKey, rules: { method: "transfers", approvalAboveWei: 1n } });
+    await world.local.request("anvil_setBalance", [pool.signer.address, "0xde0b6b3a7640000"]);
+    await pool.owe(world.newWorker(), 5_000n);
+    const plan = await pool.engine.plan({ dryRun: false });
+    // As after a restart while the run waits for a person, with nodes that do not answer at first.
+    let answers = false;
+    await pool.store[Symbol.asyncDispose]();
+    const balance: typeof pool.chain.balance = async (of) => {
+      if (!answers) throw new Error("no node answers");
+      return pool.chain.balance(of);
+    };
+    const { engine, store } = pool.openEngine({ deps: { chain: { ...pool.chain, balance } } });
+    await engine.step();
+    expect(await engine.status()).toMatchObject({ balanceWei: undefined, floats: [] });
+    answers = true;
+    await engine.step();
+    const before = await engine.status();
+    expect(before).toMatchObject({ balanceWei: 10n ** 18n, goneWei: 0n });
+    expect(before.floats[0]!.due).toBeGreaterThanOrEqual(5_000n);
+    await engine.approve(plan.run!.id, "a person");
+    // Handed out, and perhaps in a block, but not final yet: nothing is missing, and nothing is needed for it any more.
+    await engine.step();
+    await store[Symbol.asyncDispose]();
+    const again = pool.openEngine();
+    await again.engine.step();
+    expect(await again.engine.status()).toMatchObject({ goneWei: 5_000n, floats: [{ due: 0n }] });
+    await pool.finish(again.engine);
+    await again.store[Symbol.asyncDispose]();
+  });
+
   test("that holds much more than payouts need is a risk, and says so", async () => {
     await using pool = await open();
     await pool.owe(world.newWorker(), 5_000n);

@@ -6,7 +6,7 @@ import { ada } from "../../store/testing/sample-credit.ts";
 import { openTestStore } from "../../store/testing/test-store.ts";
 import type { NewEvent } from "../../store/types.ts";
 import { Alerts, type SubscribeRequest } from "../alerts.ts";
-import type { WatchedProblem } from "../reader.ts";
+import type { Watched } from "../reader.ts";
 import { parseAlertSettings } from "../settings.ts";
 import { type HttpSink, openHttpSink } from "./http-sink.ts";
 import { type MailSink, openMailSink } from "./mail-sink.ts";
@@ -25,7 +25,9 @@ export interface World {
   readonly store: Awaited<ReturnType<typeof openTestStore>>;
   readonly alertStore: PgAlertStore;
   alerts: Alerts;
-  problems: WatchedProblem[] | undefined;
+  watched: Watched | undefined;
+  /** Of the next process. */
+  publicUrl: string | undefined;
   online: (rig: string) => boolean;
   append(...events: NewEvent[]): Promise<void>;
   /** Lets time pass; then reads what happened and sends what is due. */
@@ -60,12 +62,12 @@ export async function openWorld(): Promise<World> {
   if ("problems" in settings) throw new Error(JSON.stringify(settings.problems));
   const open = async (): Promise<Alerts> =>
     Alerts.open(
-      { settings, publicUrl, poolName: "", refuse: (address) => isPrivateAddress(address) },
+      { settings, publicUrl: world.publicUrl, poolName: "", refuse: (address) => isPrivateAddress(address) },
       {
         store: alertStore,
         logger: silentLogger,
         clock,
-        watch: async () => world.problems,
+        watch: async () => world.watched,
         isOnline: (_worker, rig) => world.online(rig),
       },
     );
@@ -77,7 +79,8 @@ export async function openWorld(): Promise<World> {
     alertStore,
     // Set at once below.
     alerts: undefined as unknown as Alerts,
-    problems: [],
+    watched: { problems: [], unknown: [] },
+    publicUrl,
     online: () => false,
     append: (...events) => store.append(events),
     async pass(ms = 0) {

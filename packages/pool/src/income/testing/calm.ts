@@ -2,7 +2,7 @@ import type { SolvencyFacts } from "../solvency.ts";
 
 export const ETH = 10n ** 18n;
 /** A pool about which there is nothing to warn of. */
-export const calm: SolvencyFacts = {
+export const calm = {
   books: {
     feesWei: 100n * ETH,
     commissionWei: 25n * ETH,
@@ -28,4 +28,4 @@ export const calm: SolvencyFacts = {
   payoutBalanceWei: undefined,
   recentGasWei: 0n,
   promisedPpm: 750_000n,
-};
+} satisfies SolvencyFacts;
