@@ -57,6 +57,13 @@ export const EVENT_RULES: readonly EventRule[] = [
     data: ["run", "amountWei", "sendAmount", "asset", "payTo", "hash"],
   },
   {
+    type: "payout.found",
+    kind: "payout-paid",
+    workers: ofWorker,
+    operator: false,
+    data: ["amountWei", "sendAmount", "asset", "payTo", "hash"],
+  },
+  {
     type: "payout.returned",
     kind: "payout-failed",
     workers: ofWorker,

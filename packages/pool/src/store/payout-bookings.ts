@@ -30,7 +30,8 @@ export class PayoutBookings {
     const { atMs } = found;
     const terms = await termsVersion(client, atMs);
     // What a lost intent gives back is what another transaction paid.
-    for (const one of found.lost) await this.settle(transaction, one);
+    const back: PayoutLine[] = [];
+    for (const one of found.lost) back.push(...(await this.settle(transaction, one)));
     for (const { line: id, hash, block } of found.lines) {
       for (const line of await this.payLines(client, [id], hash, block, atMs, terms)) tell(foundEvent(line, hash));
     }
@@ -45,6 +46,9 @@ export class PayoutBookings {
     );
     for (const { id } of open) await finishRun(client, id, atMs);
     const notOwed = await this.bookUnplanned(transaction, found, terms);
+    // What the transaction in its place paid a worker is told as that.
+    const paid = new Set(found.payments.map(({ worker }) => worker));
+    for (const line of back) if (!paid.has(line.worker)) tell(returnedEvent(line));
     await postEntries(
       client,
       found.gas.map(({ hash, block, wei }) => this.gas(hash, wei, { hash, block }, terms, atMs)),
@@ -53,7 +57,8 @@ export class PayoutBookings {
     return notOwed;
   }
 
-  async settle(transaction: PayoutTransaction, settlement: Settlement): Promise<void> {
+  /** Books what became of an intent. Answers what a lost one gave back: whoever knows why it is lost tells its workers. */
+  async settle(transaction: PayoutTransaction, settlement: Settlement): Promise<readonly PayoutLine[]> {
     const { client, tell } = transaction;
     const { intent, state, minedHash, minedBlock, gasWei, paid, returned, atMs, halt } = settlement;
     const { rows } = await client.query<{ run: string; nonce: string }>(
@@ -63,7 +68,7 @@ export class PayoutBookings {
     );
     const [settled] = rows;
     // Settled before: its answer had got lost.
-    if (!settled) return;
+    if (!settled) return [];
     const terms = await termsVersion(client, atMs);
     for (const line of await this.payLines(client, paid, minedHash, minedBlock, atMs, terms)) tell(paidEvent(line));
     const back = await this.returnLines(client, returned, "live", minedHash, atMs);
@@ -75,6 +80,7 @@ export class PayoutBookings {
     }
     if (halt) await insertHalt(transaction, halt);
     await finishRun(client, settled.run, atMs);
+    return state === "lost" ? back : [];
   }
 
   /** What a transaction cost, out of the reserve. */
@@ -479,6 +485,6 @@ function factsOf({ id: line, run, amountWei, sendAmount, asset, payTo }: PayoutL
   return { line, run, amountWei, sendAmount, asset, payTo };
 }
 
-function foundEvent({ worker, amountWei, payTo }: PayoutLine, hash: Hex): TransactionEvent {
-  return { type: "payout.found", worker, data: { amountWei, payTo, hash } };
+function foundEvent({ worker, amountWei, sendAmount, asset, payTo }: PayoutLine, hash: Hex): TransactionEvent {
+  return { type: "payout.found", worker, data: { amountWei, sendAmount, asset, payTo, hash } };
 }

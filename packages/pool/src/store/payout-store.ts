@@ -247,7 +247,7 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
   }
 
   settle(settlement: Settlement): Promise<void> {
-    return this.#write((transaction) => this.#bookings.settle(transaction, settlement));
+    return this.#write(async (transaction) => void (await this.#bookings.settle(transaction, settlement)));
   }
 
   markExported(run: string): Promise<boolean> {
@@ -326,7 +326,8 @@ export class PgPayoutStore extends PgPayoutReader implements PayoutStore {
       }
       const lost = { state: "lost", minedHash: undefined, minedBlock: undefined, gasWei: 0n, paid: [], atMs } as const;
       for (const { id, lines } of rows) {
-        await this.#bookings.settle(transaction, { ...lost, intent: id, returned: lines.map(back) });
+        const settlement = { ...lost, intent: id, returned: lines.map(back) };
+        for (const line of await this.#bookings.settle(transaction, settlement)) tell(returnedEvent(line));
       }
       await keepNonces(client, {
         chainId: Number(last.chain_id),
