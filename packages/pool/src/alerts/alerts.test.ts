@@ -1,5 +1,5 @@
 import { silentLogger } from "@openpool/base";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { ada, bob } from "../store/testing/sample-credit.ts";
 import type { NewEvent } from "../store/types.ts";
 import { Alerts, type Subscribed, type SubscribeRequest } from "./alerts.ts";
@@ -237,6 +237,107 @@ test("in quiet hours only what is urgent comes, the rest as one message after th
   expect(subjects(world).slice(1)).toEqual([`Somebody asked to change the payout address of ${name}`]);
   await world.pass(3 * HOUR);
   expect(subjects(world).slice(2)).toEqual([`2 alerts: ${name}.a is offline, …`]);
+});
+
+test("quiet hours hold what is tried again and what is sent late, also of what was given up and is sent anew", async () => {
+  const world = await openWorld();
+  const { clock } = world;
+  const wall = (ms: number): string => new Date(ms).toISOString().slice(11, 16);
+  const paid: NewEvent = { type: "payout.paid", worker: ada, data: { amountWei: "1", payTo: ada, hash: "0x12" } };
+  // They begin in a minute or two.
+  const fromMs = Math.floor(clock.now() / MINUTE + 2) * MINUTE;
+  await subscribeByMail(world, { quiet: { from: wall(fromMs), to: wall(fromMs + 8 * HOUR), timeZone: "UTC" } });
+  const asked = world.mail.taken.length;
+  world.mail.refuse = 451;
+  await world.append(paid);
+  await world.pass();
+  expect(await world.alerts.counts()).toMatchObject({ waiting: 1 });
+  world.mail.refuse = undefined;
+  // Its next try would be due in them, and something else was due before them and is found only now.
+  await world.pass(fromMs + MINUTE - clock.now());
+  await world.append({ ...paid, data: { ...paid.data, amountWei: "2" } });
+  await world.pass();
+  const change = (sql: string): Promise<unknown> =>
+    world.store.database.query(`update openpool.alert_outbox set ${sql} and state = 'waiting'`);
+  await change("next_at = created_at where attempts = 0");
+  await world.pass();
+  await world.pass(HOUR);
+  await change("state = 'dead' where attempts = 1");
+  expect(await world.alerts.replay(undefined)).toBe(1);
+  await world.pass();
+  expect(world.mail.taken).toHaveLength(asked);
+  // What cannot wait does not.
+  await world.append({ type: "payto.cancelled", worker: ada, data: {} });
+  await world.pass();
+  expect(subjects(world).slice(asked)).toEqual([`The new payout address of ${name} was cancelled`]);
+  await world.pass(8 * HOUR);
+  expect(await world.alerts.counts()).toMatchObject({ waiting: 0, dead: 0 });
+  const text = world.mail.taken.slice(asked + 1).map(({ raw }) => raw);
+  for (const wei of ["0.000000000000000001", "0.000000000000000002"]) {
+    expect(text.filter((raw) => raw.replaceAll(/=\r\n/g, "").includes(wei))).toHaveLength(1);
+  }
+});
+
+test("a mail server that never answers keeps no process from ending, and nobody gets a mail twice that does not say so", async () => {
+  const world = await openWorld();
+  const { clock, store } = world;
+  const targets = Array.from({ length: 5 }, (_, i) => `ada${i}@example.com`);
+  const ask = (target: string): Promise<Subscribed> =>
+    world.alerts.subscribe({ worker: ada, channel: "email", target, kinds: ["payout-paid"], owned: false });
+  world.mail.silent = true;
+  for (const target of targets) await ask(target);
+  const leased = async (): Promise<number> =>
+    (await store.database.query("select from openpool.alert_outbox where leased_until is not null")).length;
+  // Mails under way keep nobody else waiting, but no more than two are under way.
+  const patience = { timeout: 50_000, interval: 50 };
+  await vi.waitFor(async () => {
+    if ((await leased()) < 5) clock.advance(3_000);
+    expect([await leased(), world.mail.taken.length]).toEqual([5, 2]);
+  }, patience);
+  const endMs = clock.now();
+  let ended = false;
+  const ending = world.alerts[Symbol.asyncDispose]().then(() => (ended = true));
+  await vi.waitFor(() => {
+    if (clock.now() - endMs < 10_000) clock.advance(1_000);
+    expect(ended).toBe(true);
+  }, patience);
+  await ending;
+  expect(world.mail.taken).toHaveLength(2);
+  world.mail.silent = false;
+  await world.restart();
+  await world.pass();
+  const told = (): string[] => world.mail.taken.flatMap((one) => one.to);
+  expect(told().toSorted()).toEqual(targets);
+  // Of the two whose answer never came nobody knows: they come again, as the same mails.
+  await world.pass(3 * MINUTE);
+  expect(await world.alerts.counts()).toEqual({ waiting: 0, sent: 5, dead: 0 });
+  const again = world.mail.taken.slice(5);
+  expect(again.flatMap((one) => one.to).toSorted()).toEqual(told().slice(0, 2).toSorted());
+  for (const { raw } of again) expect(raw.replaceAll(/=?\r\n/g, " ")).toContain("You may have this already");
+});
+
+test("a pool without pages any more tells subscribers nothing, and its operator as before", async () => {
+  const world = await openWorld();
+  await subscribeByMail(world);
+  await world.alerts[Symbol.asyncDispose]();
+  world.publicUrl = undefined;
+  await world.restart();
+  await world.append({ type: "payout.returned", worker: ada, data: { amountWei: "1", payTo: ada } });
+  await world.append({ type: "payout.paid", worker: ada, data: { amountWei: "1", payTo: ada, hash: "0x12" } });
+  await world.pass();
+  await world.pass(HOUR);
+  expect([world.mail.taken.length, world.titles()]).toEqual([1, [`A payout for ${name} did not go through`]]);
+  world.publicUrl = publicUrl;
+  await world.restart();
+  await world.pass(HOUR);
+  expect(subjects(world).slice(1)).toEqual([`${name} was paid`]);
+  // What waited for days is no news.
+  world.publicUrl = undefined;
+  await world.restart();
+  await world.append({ type: "payout.paid", worker: ada, data: { amountWei: "1", payTo: ada, hash: "0x34" } });
+  await world.pass();
+  await world.pass(49 * HOUR);
+  expect(await world.alerts.counts()).toMatchObject({ waiting: 0, dead: 1 });
 });
 
 test("two processes that read at the same time tell everything once", async () => {

@@ -48,7 +48,7 @@ export function openDeliver(options: DeliverOptions): Deliver {
       const how = { refuse: trusted ? undefined : options.refuse, signal };
       switch (channel.kind) {
         case "email":
-          return mailer ? mailer.send(channel.to, message, publicHost) : missing("mail");
+          return mailer ? mailer.send(channel.to, message, { publicHost, signal }) : missing("mail");
         case "discord":
           return postAndJudge(new URL(channel.url), discordBody(message), { ...how, name: "Discord" });
         case "telegram":
@@ -76,6 +76,7 @@ export function openDeliver(options: DeliverOptions): Deliver {
           return postAndJudge(new URL(channel.url), body, {
             ...how,
             name: "the webhook",
+            standard: true,
             headers: {
               "webhook-id": message.id,
               "webhook-timestamp": String(atS),

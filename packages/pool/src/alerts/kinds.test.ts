@@ -67,6 +67,24 @@ describe("measured alerts", () => {
     await remember(world);
   });
 
+  test("of no work count from the minute of the last segment, whatever the hour, and say which it was", async () => {
+    const world = await openWorld();
+    const { store, clock } = world;
+    await using rollups = await rollupsOf(world);
+    clock.advance(HOUR - (clock.now() % HOUR));
+    await subscribeByMail(world, { kinds: ["no-work"], thresholds: { noWorkHours: 2 } });
+    await world.pass(59 * MINUTE);
+    const at = new Date(clock.now()).toISOString();
+    expect(at).toContain(":59:00");
+    await store.credit({ ...creditOf(ada, "one", 1n), data: { attempts: 1, durationMs: 2_000, tookMs: 1_000 } });
+    await rollups.catchUp();
+    await world.pass(2 * HOUR - 5 * MINUTE);
+    expect(subjects(world)).toHaveLength(1);
+    await world.pass(6 * MINUTE);
+    expect(subjects(world).slice(1)).toEqual([`${name} got no work for 2 hours`]);
+    expect(world.mail.taken[1]!.raw).toContain(at.slice(11, 16));
+  });
+
   test("that nobody listens to any more end unheard, and whoever subscribes next is told anew", async () => {
     const world = await openWorld();
     const { store } = world;
@@ -140,14 +158,13 @@ describe("measured alerts", () => {
 describe("the operator", () => {
   test("is told over a signed webhook what the pool finds wrong with itself, and when it is over", async () => {
     const world = await openWorld();
-    world.problems = [
-      { kind: "halt", subject: "books", data: { code: "ledger/unbalanced", message: "The books differ." } },
-    ];
+    const halt = { code: "ledger/unbalanced", message: "The books differ." };
+    world.watched = { problems: [{ kind: "halt", subject: "books", data: halt }], unknown: [] };
     await world.pass();
     await world.pass(2 * MINUTE);
-    world.problems = undefined;
+    world.watched = undefined;
     await world.pass(5 * MINUTE);
-    world.problems = [];
+    world.watched = { problems: [], unknown: [] };
     await world.pass(2 * MINUTE);
     await world.pass(2 * MINUTE);
     expect(world.titles()).toEqual(["The pool stopped its payouts", "Payouts are no longer halted"]);
@@ -218,10 +235,12 @@ describe("the operator", () => {
     expect(await told(upstream("joined", 4))).toEqual([]);
   });
 
-  const calm: PoolNow = { halts: [], violations: [], solvency: { warnings: [] }, rigs: 1, floats: [] };
+  const calm: PoolNow = { halts: [], violations: [], solvency: { warnings: [], reserveWei: 1n }, rigs: 1, floats: [] };
   const warns = (code: "reserve-negative" | "hook-holds" | "bad-luck"): PoolNow["solvency"] => ({
     warnings: [{ code, text: `${code}: 1 ETH.` }],
+    reserveWei: 0n,
   });
+  const blind: Partial<PoolNow> = { violations: undefined, solvency: undefined, floats: undefined };
   test.each<[what: string, change: Partial<PoolNow>, afterMs: number, bad: string, good: string]>([
     [
       "a halt",
@@ -262,7 +281,7 @@ describe("the operator", () => {
   ])("hears of %s, in time, once over restarts, and that it is over", async (_what, change, afterMs, bad, good) => {
     const world = await openWorld();
     // Bad luck passes by itself.
-    world.problems = [...watchedProblems({ ...calm, solvency: warns("bad-luck"), ...change })];
+    world.watched = watchedProblems({ ...calm, solvency: warns("bad-luck"), ...change });
     await world.pass();
     if (afterMs > 0) {
       await world.pass(afterMs - 1);
@@ -272,7 +291,12 @@ describe("the operator", () => {
     await world.restart();
     await world.pass(MINUTE);
     expect(world.titles()).toEqual([bad]);
-    world.problems = [...watchedProblems(calm)];
+    // As after a restart, while nobody could look yet: nothing is well for that, and what was seen is not forgotten.
+    world.watched = watchedProblems({ ...calm, ...change, ...blind });
+    await world.pass(MINUTE);
+    await world.pass(11 * MINUTE);
+    expect(world.titles()).toEqual([bad]);
+    world.watched = watchedProblems(calm);
     await world.pass(MINUTE);
     await world.pass(11 * MINUTE);
     expect(world.titles()).toEqual([bad, good]);
@@ -300,6 +324,7 @@ test("a worker hears of every step of its payouts, of holds, of trust and of its
     ["payout.signed", { run, intent, hash }, `A payout for ${name} is on its way`],
     ["payout.paid", { ...paid, hash }, `${name} was paid`],
     ["payout.returned", { ...paid, reason: "secret words" }, `A payout for ${name} did not go through`],
+    ["payout.found", { amountWei: wei, sendAmount: wei, asset: "eth", payTo: ada, hash }, `${name} was paid`],
     ["payout.held", { reason: "secret words" }, `Payouts of ${name} are held back`],
     ["payout.released", {}, `Payouts of ${name} go on`],
     ["worker.changed", { banned: "black frames", by: "operator" }, `${name} may not work here any more`],

@@ -251,6 +251,12 @@ export function describeAlert(alert: Alert): Words {
   return WORDS[alert.kind](alert, name);
 }
 
+/** One of several in a message. */
+export function describeTimed(alert: Alert): string {
+  const { title, text } = describeAlert(alert);
+  return `${timeOf(alert.atMs)}: ${title}\n${text}`;
+}
+
 const BAD: readonly AlertKind[] = [
   "rig-offline",
   "no-work",
@@ -294,10 +300,7 @@ export function composeMessage(
   const [first] = alerts;
   const all = alerts.map(describeAlert);
   const title = all.length === 1 ? all[0]!.title : `${all.length} alerts: ${all[0]!.title}, …`;
-  const text =
-    all.length === 1
-      ? all[0]!.text
-      : all.map((one, i) => `${timeOf(alerts[i]!.atMs)}: ${one.title}\n${one.text}`).join("\n\n");
+  const text = all.length === 1 ? all[0]!.text : alerts.map(describeTimed).join("\n\n");
   const workers = new Set(alerts.map((alert) => alert.worker));
   const link =
     all.length === 1

@@ -74,8 +74,8 @@ export interface AlertStore {
     limit: number,
     busy: readonly string[],
   ): Promise<readonly ClaimedDelivery[]>;
-  /** Gives back what was taken and not tried. */
-  putBack(deliveries: readonly ClaimedDelivery[]): Promise<void>;
+  /** Gives back what was taken and not tried, for now or for a later time (unix ms). */
+  putBack(deliveries: readonly ClaimedDelivery[], nextAtMs?: number): Promise<void>;
   sent(ids: readonly string[], atMs: number): Promise<void>;
   retry(ids: readonly string[], nextAtMs: number, error: string): Promise<void>;
   dead(ids: readonly string[], atMs: number, error: string): Promise<void>;

@@ -3,7 +3,10 @@ import type { Deliver } from "./deliver.ts";
 import { linkToken } from "./links.ts";
 import { composeMessage, type MessageContext } from "./message.ts";
 import type { AlertStore } from "./ports.ts";
-import type { Alert, Channel, ClaimedDelivery, Delivery, OperatorChannel, Subscription } from "./types.ts";
+import { afterQuietHours } from "./quiet-hours.ts";
+import { isUrgent } from "./rules.ts";
+import { messagesOf } from "./together.ts";
+import type { Alert, Channel, ClaimedDelivery, Delivery, OperatorChannel, QuietHours, Subscription } from "./types.ts";
 
 export interface AlertSenderDeps {
   readonly store: AlertStore;
@@ -20,11 +23,15 @@ const LOOK_EVERY_MS = 5_000;
 /** Longer than any try takes: after it another process may take over what a killed one held. */
 const LEASE_MS = 120_000;
 const MOST_AT_ONCE = 100;
-/** For one destination at a time, well within the lease; the rest comes with a later round. */
-const ROUND_MS = 60_000;
+/** For one destination at a time, well within the lease with the last try of it; the rest comes with a later round. */
+const ROUND_MS = 45_000;
 const PATIENCE_MS = 3_000;
 /** How long tries under way are waited for at the end. */
 const FINISH_MS = 5_000;
+/** Where there is no page for the link that ends a subscription, it is looked again after this, and given up in the end. */
+const NO_LINK_WAIT_MS = 600_000;
+const NO_LINK_LIFE_MS = 2 * 86_400_000;
+const MINUTE_MS = 60_000;
 const KEPT_MS = 30 * 86_400_000;
 const PENDING_KEPT_MS = 2 * 86_400_000;
 const FORGET_EVERY_MS = 3_600_000;
@@ -39,6 +46,13 @@ export function retryDelayMs(attempts: number, retryAfterMs: number | undefined,
   return Math.max(retryAfterMs ?? 0, wait * 1_000 * (0.9 + 0.2 * random));
 }
 
+interface Target {
+  readonly channel: Channel;
+  readonly quiet: QuietHours | undefined;
+  /** Undefined: it is the operator's. */
+  readonly subscription: Subscription | undefined;
+}
+
 /** Takes what is due from the outbox and sends it; what fails comes again later, or is put aside as dead. */
 export class AlertSender implements AsyncDisposable {
   readonly #deps: AlertSenderDeps;
@@ -51,6 +65,7 @@ export class AlertSender implements AsyncDisposable {
   readonly #busy = new Map<string, Promise<void>>();
   #forgotAtMs = -Infinity;
   #failing = false;
+  #saidNoLinks = false;
 
   constructor(deps: AlertSenderDeps) {
     this.#deps = deps;
@@ -77,7 +92,9 @@ export class AlertSender implements AsyncDisposable {
       do {
         this.#again = false;
         const nowMs = clock.now();
-        const due = await store.claim(nowMs, nowMs + LEASE_MS, MOST_AT_ONCE, [...this.#busy.keys()]);
+        const busy = [...this.#busy.keys()];
+        if (busy.length >= MOST_AT_ONCE) break;
+        const due = await store.claim(nowMs, nowMs + LEASE_MS, MOST_AT_ONCE - busy.length, busy);
         const groups = new Map<string, ClaimedDelivery[]>();
         for (const one of due) groups.set(one.destination, [...(groups.get(one.destination) ?? []), one]);
         const tries = [...groups].map(([destination, deliveries]) => this.#start(destination, deliveries));
@@ -123,7 +140,8 @@ export class AlertSender implements AsyncDisposable {
     const ids = deliveries.map((one) => one.id);
     const target = await this.#target(destination, deliveries);
     if (target === undefined) return store.dead(ids, clock.now(), "nobody is there any more to tell");
-    const messages = this.#messages(target.channel, deliveries);
+    const messages = messagesOf(target.channel, deliveries);
+    if (target.subscription && this.#deps.context.publicUrl === undefined) return this.#withoutLinks(messages);
     for (const [i, together] of messages.entries()) {
       if (this.#closing.signal.aborted || clock.monotonicMs() > untilMs) {
         return store.putBack(messages.slice(i).flat());
@@ -132,44 +150,53 @@ export class AlertSender implements AsyncDisposable {
     }
   }
 
-  /**
-   * Programs take one at a time; people would rather read one message than twenty. What was in a message before comes in
-   * that same one again, with its id: whoever has seen it already drops it.
-   */
-  #messages(channel: Channel, deliveries: readonly ClaimedDelivery[]): readonly (readonly ClaimedDelivery[])[] {
-    const messages = new Map<string, ClaimedDelivery[]>();
-    for (const one of deliveries) {
-      const triedWith = one.attempts === 0 ? "" : `${one.attempts} ${one.nextAtMs}`;
-      const key = channel.kind === "webhook" ? one.id : `${triedWith} ${one.cutOffAtMs ?? ""}`;
-      messages.set(key, [...(messages.get(key) ?? []), one]);
+  /** A message that nobody can end is not sent: it waits for the pool to have pages again. */
+  async #withoutLinks(messages: readonly (readonly ClaimedDelivery[])[]): Promise<void> {
+    const { store, clock, logger } = this.#deps;
+    if (!this.#saidNoLinks) {
+      this.#saidNoLinks = true;
+      logger.warn(
+        "subscribers are told nothing: without --public-url no message has a link that ends its subscription",
+      );
     }
-    return [...messages.values()];
+    const nowMs = clock.now();
+    for (const [i, together] of messages.entries()) {
+      const old = together.filter((one) => one.createdAtMs < nowMs - NO_LINK_LIFE_MS);
+      const ids = old.map((one) => one.id);
+      await store.dead(ids, nowMs, "the pool has no --public-url: nobody could end the subscription");
+      const later = together.filter((one) => !old.includes(one));
+      await store.putBack(later, nowMs + NO_LINK_WAIT_MS + i);
+    }
   }
 
-  async #target(
-    destination: string,
-    deliveries: readonly Delivery[],
-  ): Promise<{ readonly channel: Channel; readonly subscription: Subscription | undefined } | undefined> {
+  async #target(destination: string, deliveries: readonly Delivery[]): Promise<Target | undefined> {
     const { store, operatorChannels } = this.#deps;
     const [, kind, name = ""] = /^(operator|subscription):(.*)$/.exec(destination) ?? [];
     if (kind === "operator") {
       const own = operatorChannels.find((one) => one.name === name);
-      return own && { channel: own.channel, subscription: undefined };
+      return own && { channel: own.channel, quiet: own.quiet, subscription: undefined };
     }
     const subscription = await store.subscription(name);
     if (!subscription || subscription.state === "ended") return undefined;
     const asks = deliveries.every((one) => one.alert.kind === "confirm");
     if (subscription.state === "pending" && !asks) return undefined;
-    return { channel: subscription.channel, subscription };
+    return { channel: subscription.channel, quiet: subscription.quiet, subscription };
   }
 
-  async #try(
-    { channel, subscription }: { readonly channel: Channel; readonly subscription: Subscription | undefined },
-    deliveries: readonly ClaimedDelivery[],
-  ): Promise<void> {
+  /** When what is ready at a time may be heard. What was tried apart stays apart: each moves by its own part of a minute. */
+  #heardAtMs(quiet: QuietHours | undefined, deliveries: readonly ClaimedDelivery[], atMs: number): number {
+    if (deliveries.some((one) => isUrgent(one.alert))) return atMs;
+    const heardAtMs = afterQuietHours(quiet, atMs);
+    return heardAtMs > atMs ? heardAtMs + ((deliveries[0]?.nextAtMs ?? atMs) % MINUTE_MS) : atMs;
+  }
+
+  async #try({ channel, quiet, subscription }: Target, deliveries: readonly ClaimedDelivery[]): Promise<void> {
     const { store, deliver, clock, logger, context, linkKey } = this.#deps;
     const [first] = deliveries;
     if (!first) return;
+    const dueMs = clock.now();
+    const heardAtMs = this.#heardAtMs(quiet, deliveries, dueMs);
+    if (heardAtMs > dueMs) return store.putBack(deliveries, heardAtMs);
     const link = (action: "confirm" | "unsubscribe"): string | undefined =>
       subscription && context.publicUrl !== undefined
         ? `${context.publicUrl}/v1/alerts/${action}?token=${linkToken(linkKey, action, subscription.id)}`
@@ -192,9 +219,14 @@ export class AlertSender implements AsyncDisposable {
     const ids = deliveries.map((one) => one.id);
     const nowMs = clock.now();
     if (result.ok) return store.sent(ids, nowMs);
+    if (result.untried === true) return store.putBack(deliveries);
+    // It may have arrived: left to whoever comes after its lease, and says so.
+    if (this.#cut.signal.aborted) return;
     // All of a message were tried as often.
     const delayMs = retryDelayMs(first.attempts, result.retryAfterMs, (this.#deps.random ?? Math.random)());
-    if (!result.permanent && delayMs !== undefined) return store.retry(ids, nowMs + delayMs, result.error);
+    if (!result.permanent && delayMs !== undefined) {
+      return store.retry(ids, this.#heardAtMs(quiet, deliveries, nowMs + delayMs), result.error);
+    }
     await store.dead(ids, nowMs, result.error);
     if (subscription && result.gone) {
       await store.setSubscriptionState(subscription.id, "ended", nowMs, result.error);

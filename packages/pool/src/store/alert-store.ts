@@ -159,10 +159,12 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
       work_ms: string;
       last_at: Date | null;
     }>(
+      // After two days only the hour of a job is known: the last minute of it, so that nobody is told too early.
       `select s.worker, s.rig, coalesce(sum(m.jobs), 0) as jobs, coalesce(sum(m.failed), 0) as failed,
-         coalesce(sum(m.source_ms), 0) as source_ms, coalesce(sum(m.work_ms), 0) as work_ms,
-         greatest(max(m.at) filter (where m.jobs > 0),
-           (select at from openpool.rollup_hours h where h.subject = s.id and h.jobs > 0 order by at desc limit 1)) as last_at
+         coalesce(sum(m.source_ms), 0) as source_ms, coalesce(sum(m.work_ms), 0) as work_ms, coalesce(
+           (select at from openpool.rollup_minutes where subject = s.id and jobs > 0 order by at desc limit 1),
+           (select at + interval '59 minutes' from openpool.rollup_hours where subject = s.id and jobs > 0
+            order by at desc limit 1)) as last_at
        from openpool.rollup_subjects s left join openpool.rollup_minutes m on m.subject = s.id and m.at >= $2
        where s.worker = any ($1) group by s.id`,
       [workers, date(sinceMs)],
@@ -252,15 +254,16 @@ export class PgAlertStore implements AlertStore, AsyncDisposable {
       .toSorted((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  async putBack(deliveries: readonly ClaimedDelivery[]): Promise<void> {
+  async putBack(deliveries: readonly ClaimedDelivery[], nextAtMs?: number): Promise<void> {
     await this.#pool.query(
-      `update openpool.alert_outbox o set leased_until = mine.cut_off
+      `update openpool.alert_outbox o set leased_until = mine.cut_off, next_at = coalesce($4, o.next_at)
        from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) as mine (id, leased_until, cut_off)
        where o.id = mine.id and o.leased_until = mine.leased_until and o.state = 'waiting'`,
       [
         deliveries.map((one) => one.id),
         deliveries.map((one) => date(one.leaseUntilMs)),
         deliveries.map((one) => (one.cutOffAtMs === undefined ? null : date(one.cutOffAtMs))),
+        nextAtMs === undefined ? null : date(nextAtMs),
       ],
     );
   }

@@ -1,11 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { composeMessage, formatEth } from "../message.ts";
+import { ada } from "../../store/testing/sample-credit.ts";
 import { alert, links, publicUrl } from "../testing/sample-alert.ts";
-import type { Alert } from "../types.ts";
+import { messagesOf } from "../together.ts";
+import type { Alert, ClaimedDelivery } from "../types.ts";
 import { discordBody, parseDiscordUrl } from "./discord.ts";
 import { isMailAddress } from "./mail.ts";
-import { parseNtfyUrl } from "./ntfy.ts";
+import { ntfyBody, parseNtfyUrl } from "./ntfy.ts";
 import { isWebhookSecret, newWebhookSecret, signWebhook, verifyWebhook } from "./standard-webhook.ts";
 import { isTelegramChat, telegramBody } from "./telegram.ts";
 
@@ -41,6 +43,60 @@ describe("a message", () => {
     const { text } = telegramBody("1", message) as { text: string };
     expect(text.length).toBeLessThanOrEqual(4_096);
     expect(text).toContain(links.unsubscribeUrl);
+  });
+
+  test("of many alerts is as many messages as show them all, and the same ones when they are tried again", () => {
+    // As long as they get: a name of 32 letters, a condition that came back, amounts of every digit.
+    const rig = "r".repeat(28);
+    const worst = Array.from({ length: 20 }, (_, i): ClaimedDelivery => {
+      const data = { timesInADay: 1_234, successPercent: 12.5, realTimeRatio: 0.123, standing: "probation" };
+      const kind = (["speed-low", "success-low", "rig-offline", "standing"] as const)[i % 4]!;
+      const one: Alert = {
+        ...alert,
+        kind,
+        phase: "raised",
+        worker: ada,
+        rig: `${rig}-${100 + i}`,
+        threshold: "99.123",
+        data,
+      };
+      return {
+        id: `019aa5b2-6c1f-7003-9d1e-5f0c2b7a4e${10 + i}`,
+        destination: "subscription:x",
+        alert: one,
+        state: "waiting",
+        attempts: 0,
+        nextAtMs: 0,
+        createdAtMs: 0,
+        sentAtMs: undefined,
+        error: undefined,
+        cutOffAtMs: undefined,
+        leaseUntilMs: 0,
+      };
+    });
+    const long = { ...context, poolName: "P".repeat(60) };
+    const both = { ...links, confirmUrl: `${publicUrl}/v1/alerts/confirm?token=${"y".repeat(120)}` };
+    for (const kind of ["discord", "ntfy", "telegram", "email"] as const) {
+      const messages = messagesOf({ kind }, worst);
+      expect(messages.flat()).toEqual(worst);
+      if (kind === "email") expect(messages).toHaveLength(1);
+      else expect(messages.length).toBeLessThan(5);
+      for (const together of messages) {
+        const alerts = together.map((one) => one.alert) as [Alert, ...Alert[]];
+        const message = composeMessage("id", alerts, both, long, { maybeAgain: true });
+        const shown = {
+          discord: () => (discordBody(message) as { embeds: { description: string }[] }).embeds[0]!.description,
+          ntfy: () => (ntfyBody("t", message) as { message: string }).message,
+          telegram: () => (telegramBody("1", message) as { text: string }).text,
+          email: () => message.text,
+        }[kind]();
+        for (const one of alerts) expect(shown).toContain(one.rig);
+        expect(shown).toContain("You may have this already");
+        expect(shown).not.toMatch(/…$/m);
+      }
+      // The first of them arrived: what is left is the same as before, with the same id at its beginning.
+      expect(messagesOf({ kind }, worst.slice(messages[0]!.length))).toEqual(messages.slice(1));
+    }
   });
 
   test("pings nobody on Discord", () => {

@@ -13,10 +13,19 @@ export interface MailSettings {
 }
 
 export interface Mailer extends AsyncDisposable {
-  send(to: string, message: Message, publicHost: string | undefined): Promise<SendResult>;
+  /** One after the other on two connections. What does not get its turn in time is not sent, and comes again. */
+  send(
+    to: string,
+    message: Message,
+    how: { readonly publicHost: string | undefined; readonly signal: AbortSignal },
+  ): Promise<SendResult>;
 }
 
+const CONNECTIONS = 2;
 const TIMEOUT_MS = 20_000;
+/** How long a mail waits for its turn, and how long it takes at most: together well within what the outbox lends it for. */
+const TURN_MS = 20_000;
+const MAIL_MS = 40_000;
 
 /** One plain address: no list, no name, no quoted tricks. */
 export const isMailAddress = (text: string): boolean =>
@@ -35,7 +44,9 @@ export function openMailer({ url, from }: MailSettings): Mailer {
   const transport = createTransport({
     url,
     pool: true,
-    maxConnections: 2,
+    maxConnections: CONNECTIONS,
+    // A mail whose connection broke may have arrived: only the outbox sends it again.
+    maxRequeues: 0,
     connectionTimeout: TIMEOUT_MS,
     greetingTimeout: TIMEOUT_MS,
     socketTimeout: TIMEOUT_MS,
@@ -44,8 +55,12 @@ export function openMailer({ url, from }: MailSettings): Mailer {
     disableFileAccess: true,
     disableUrlAccess: true,
   });
+  const turns = new Turns(CONNECTIONS);
   return {
-    async send(to, message, publicHost) {
+    async send(to, message, { publicHost, signal }) {
+      if (!(await turns.take(AbortSignal.any([signal, AbortSignal.timeout(TURN_MS)])))) {
+        return { ok: false, error: "the mail server is busy", permanent: false, untried: true };
+      }
       const tail = [
         message.link === undefined ? "" : `More: ${message.link}`,
         message.confirmUrl === undefined ? "" : `Confirm: ${message.confirmUrl}`,
@@ -53,6 +68,7 @@ export function openMailer({ url, from }: MailSettings): Mailer {
       ].filter((line) => line !== "");
       try {
         await transport.sendMail({
+          signal: AbortSignal.any([signal, AbortSignal.timeout(MAIL_MS)]),
           from,
           to: { name: "", address: to },
           subject: message.title,
@@ -76,12 +92,50 @@ export function openMailer({ url, from }: MailSettings): Mailer {
         // A login that fails is the operator's to correct, and may be right tomorrow.
         const permanent = code !== undefined && code >= 500 && errorCode(error) !== "EAUTH";
         return { ok: false, error: name.slice(0, 200), permanent };
+      } finally {
+        turns.giveBack();
       }
     },
     async [Symbol.asyncDispose]() {
       transport.close();
     },
   };
+}
+
+/** At most so many at a time; the others wait, first come, first served. */
+class Turns {
+  #free: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(free: number) {
+    this.#free = free;
+  }
+
+  /** False: `signal` aborted before. Otherwise it is to be given back. */
+  async take(signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return false;
+    if (this.#free > 0) {
+      this.#free--;
+      return true;
+    }
+    return new Promise((resolve) => {
+      const over = (mine: boolean): void => {
+        this.#waiting.delete(turn);
+        signal.removeEventListener("abort", late);
+        resolve(mine);
+      };
+      const turn = (): void => over(true);
+      const late = (): void => over(false);
+      this.#waiting.add(turn);
+      signal.addEventListener("abort", late);
+    });
+  }
+
+  giveBack(): void {
+    const [next] = this.#waiting;
+    if (next) next();
+    else this.#free++;
+  }
 }
 
 function responseCode(error: unknown): number | undefined {

@@ -12,6 +12,8 @@ export type SendResult =
       /** For the operator; holds no secret and no text of a stranger's server. */
       readonly error: string;
       readonly permanent: boolean;
+      /** It was not even begun: it counts as no try. */
+      readonly untried?: boolean;
       /** The other side says that it is not there any more: no message should come again. */
       readonly gone?: boolean;
       readonly retryAfterMs?: number | undefined;
@@ -94,7 +96,8 @@ function retryAfter(header: string | undefined): number | undefined {
 /**
  * Posts, and makes of the status what follows from it: 2xx is taken, 429 and 5xx are tried again, the rest is not. With
  * `ours` an answer of 401 or 404 says that our own settings are wrong, as Telegram's does of a bot's token: the operator
- * will correct them, and nobody's subscription ends.
+ * will correct them, and nobody's subscription ends. With `standard` everything is tried again but 410, as Standard Webhooks
+ * has it: a server that is being changed says 404 for a while.
  */
 export async function postAndJudge(
   url: URL,
@@ -103,6 +106,7 @@ export async function postAndJudge(
     readonly name: string;
     readonly retryAfterOf?: (body: string) => number | undefined;
     readonly ours?: boolean;
+    readonly standard?: boolean;
   },
 ): Promise<SendResult> {
   let answer: PostAnswer;
@@ -117,12 +121,13 @@ export async function postAndJudge(
   const { status } = answer;
   if (status >= 200 && status < 300) return { ok: true };
   const ours = options.ours === true && (status === 401 || status === 404);
-  const later = ours || status === 429 || status === 408 || status === 425 || status >= 500;
+  const standard = options.standard === true && status !== 410;
+  const later = standard || ours || status === 429 || status === 408 || status === 425 || status >= 500;
   return {
     ok: false,
     error: `${options.name} answered ${status}`,
     permanent: !later,
-    gone: !ours && (status === 410 || status === 404),
+    gone: !later && (status === 410 || status === 404),
     retryAfterMs: answer.retryAfterMs ?? options.retryAfterOf?.(answer.body),
   };
 }

@@ -178,7 +178,7 @@ describe("a webhook", () => {
     });
     expect(sink.taken[0]).toMatchObject({ path: "/hook?of=mine", headers: { "webhook-id": ID } });
     const other = { kind: "webhook", url, secret: newWebhookSecret() } as const;
-    expect(await deliver.send(other, message, how)).toMatchObject({ ok: false, permanent: true });
+    expect(await deliver.send(other, message, how)).toMatchObject({ ok: false, permanent: false });
     const late = deliverWith({ nowMs: () => Date.now() - 600_000 });
     expect(await late.send({ kind: "webhook", url, secret }, message, how)).toMatchObject({ ok: false });
     expect(verdicts.slice(1)).toEqual([
@@ -187,10 +187,25 @@ describe("a webhook", () => {
     ]);
   });
 
+  test("is given up only where it says that it is gone: whatever else it answers may be otherwise later", async () => {
+    const sink = keep(await openHttpSink());
+    const channel = { kind: "webhook", url: sink.url, secret } as const;
+    const [deliver, results] = [deliverWith(), new Map<number, unknown>()];
+    for (const status of [302, 400, 401, 404, 413, 500, 410]) {
+      sink.answer = () => ({ status });
+      const { permanent, gone } = (await deliver.send(channel, message, how)) as { permanent: boolean; gone: boolean };
+      results.set(status, [permanent, gone]);
+    }
+    expect([...results]).toEqual([
+      ...[302, 400, 401, 404, 413, 500].map((status) => [status, [false, false]]),
+      [410, [true, true]],
+    ]);
+  });
+
   test("that sends the caller elsewhere is not followed, and what it says at length is not read", async () => {
     const sink = keep(await openHttpSink(() => ({ status: 307, headers: { location: "http://127.0.0.1:9/" } })));
     const channel = { kind: "webhook", url: sink.url, secret } as const;
-    expect(await deliverWith().send(channel, message, how)).toMatchObject({ ok: false, permanent: true });
+    expect(await deliverWith().send(channel, message, how)).toMatchObject({ ok: false, permanent: false });
     sink.answer = () => ({ status: 200, body: "x".repeat(5_000_000) });
     expect(await deliverWith().send(channel, message, how)).toEqual({ ok: true });
     expect(sink.taken).toHaveLength(2);
