@@ -91,7 +91,8 @@ export const text = {
   broken: { title: "This page broke.", again: "Load it again" },
   stale: {
     title: "The pool does not answer.",
-    since: (clock: string, span: string) => `What you see is from ${clock}, ${span} ago. The page keeps trying.`,
+    since: (clock: string) => `What you see is from ${clock}. The page keeps trying.`,
+    ago: (span: string) => `That was ${span} ago.`,
     refusedTitle: "Asked too often.",
     refused: "The pool limits how often one address may ask. New numbers come in a moment.",
   },

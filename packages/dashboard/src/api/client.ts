@@ -48,16 +48,21 @@ const ANSWER_WITHIN_MS = 15_000;
 async function ask(path: string, init: RequestInit): Promise<{ readonly response: Response; readonly text: string }> {
   const late = new AbortController();
   const reads = init.method === undefined || init.method === "GET";
-  const timer = reads ? setTimeout(() => late.abort(), ANSWER_WITHIN_MS) : undefined;
+  const stop = (): void => late.abort();
+  const timer = reads ? setTimeout(stop, ANSWER_WITHIN_MS) : undefined;
+  // Not AbortSignal.any: telephones of a few years ago do not have it.
+  if (init.signal?.aborted) stop();
+  init.signal?.addEventListener("abort", stop, { once: true });
   try {
     const response = await fetch(path, {
       ...init,
       headers: { accept: "application/json", ...init.headers },
-      signal: AbortSignal.any([late.signal, ...(init.signal ? [init.signal] : [])]),
+      signal: late.signal,
     });
     return { response, text: await response.text() };
   } finally {
     clearTimeout(timer);
+    init.signal?.removeEventListener("abort", stop);
   }
 }
 

@@ -277,10 +277,10 @@ function Steps({
   readonly anyRig: boolean;
   readonly why: readonly Reason[];
 }): ReactNode {
-  // Those are not the one that is waited for, if that one's name is not known.
-  const [before] = useState(() => worker.rigs.filter(isOnline).map((one) => one.rig));
+  // Those that work already are not the one that is waited for, if that one's name is not known.
+  const [before] = useState(() => worker.rigs.filter((one) => isOnline(one) && one.lastJobAt !== null));
   const found = anyRig
-    ? worker.rigs.find((one) => isOnline(one) && !before.includes(one.rig))
+    ? worker.rigs.find((one) => isOnline(one) && !before.some(({ rig }) => rig === one.rig))
     : worker.rigs.find((one) => one.rig === rig);
   const online = found !== undefined && isOnline(found);
   const credited = found !== undefined && found.lastJobAt !== null;

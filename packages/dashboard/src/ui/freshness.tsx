@@ -38,7 +38,9 @@ export function Stale(): ReactNode {
   if (failingSince !== undefined && now - failingSince > STALE_AFTER_MS)
     return (
       <Banner tone="text-warn" title={text.stale.title}>
-        {text.stale.since(formatLocal(failingSince, "clock"), formatSpan(now - failingSince))}
+        {text.stale.since(formatLocal(failingSince, "clock"))}{" "}
+        {/* It changes every second, and is not to be read out each time. */}
+        <span aria-hidden="true">{text.stale.ago(formatSpan(now - failingSince))}</span>
       </Banner>
     );
   if (!refused) return null;

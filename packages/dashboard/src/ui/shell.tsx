@@ -55,14 +55,14 @@ export function Shell(): ReactNode {
         <Nav label={text.nav.label} />
       </div>
       <Notice />
-      <div className="relative">
+      <div className={waiting ? "waiting relative" : "relative"}>
         {waiting && (
           // Over the page, which is there already and not to be seen: as it goes, nothing moves.
-          <div className="wrap absolute inset-x-0 top-11">
+          <div className="wrap visible absolute inset-x-0 top-11">
             <Skeleton lines={6} height={34} />
           </div>
         )}
-        <main className={waiting ? "wrap waiting" : "wrap"} id="main" tabIndex={-1}>
+        <main className="wrap" id="main" tabIndex={-1}>
           <Fence key={path}>
             <Outlet />
           </Fence>
@@ -127,9 +127,11 @@ function Notice(): ReactNode {
   const { data: pool } = useQuery(queries.pool());
   if (pool === undefined || pool.identity.notice === null) return null;
   return (
-    <Banner tone="" title={text.notice}>
-      {pool.identity.notice}
-    </Banner>
+    <aside aria-label={text.notice}>
+      <Banner tone="" title={text.notice}>
+        {pool.identity.notice}
+      </Banner>
+    </aside>
   );
 }
 

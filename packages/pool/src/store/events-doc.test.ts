@@ -8,7 +8,8 @@ test("docs/events.md has every type of event that the pool appends, and no other
   for (const file of files) {
     if (file.includes("testing/")) continue;
     const text = await readFile(new URL(file, source), "utf8");
-    for (const [, type] of text.matchAll(/(?:\btype: |#record\([^"]*?)"([a-z]+\.[a-z-]+)"/g)) appended.add(type ?? "");
+    for (const [, type] of text.matchAll(/(?:\btype: |[#.]record\([^"]*?)"([a-z]+\.[a-z-]+)"/g))
+      appended.add(type ?? "");
   }
   const doc = await readFile(new URL("../../../../docs/events.md", import.meta.url), "utf8");
   // The first column of the tables of types.

@@ -32,6 +32,8 @@ export function Audit(): ReactNode {
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last) => last.next ?? undefined,
     ...live,
+    // Who goes through what was is not sent back to the beginning, and all of it is not read again every few seconds.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : live.refetchInterval(query)),
   });
   return (
     <Section title={words.audit} note={words.auditNote}>

@@ -70,14 +70,14 @@ export async function rigsOfWorker(
 }
 
 /**
- * How the last rig that tried to join was refused, if none of its worker has come since; as news for an hour where others
- * of its rigs are here.
+ * How the last rig that tried to join was refused, if none of its worker has come since; as news for a day, or an hour where
+ * others of its rigs are here.
  */
 function refusalOf(known: readonly KnownSubject[], anyOnline: boolean, nowMs: number): Reason | undefined {
   const worker = known.find((one) => one.rig === "");
   if (!worker?.refused || worker.refused.atMs < (worker.seenAtMs ?? 0)) return undefined;
   const agoMs = nowMs - worker.refused.atMs;
-  if (anyOnline && agoMs > HOUR_MS) return undefined;
+  if (agoMs > (anyOnline ? HOUR_MS : STEP_MS.day)) return undefined;
   const code = `refused-${worker.refused.reason}`;
   const why = reasonOfFacts(isReasonCode(code) ? code : "refused-unknown", {});
   return reasonOf("refused", { agoMs, ...asFact("why", why) });
@@ -146,9 +146,11 @@ function nextAction(facts: {
 
 function nextReason(facts: Parameters<typeof nextAction>[0]): Reason | null {
   if (facts.banned !== undefined) return reasonOf("banned", { why: facts.banned });
-  if (facts.refusal) return facts.refusal;
+  const offline = facts.rigs.every((rig) => rig.state === "offline");
+  // Anybody can be refused under somebody's address: who has rigs here reads of it among the reasons.
+  if (facts.refusal && offline) return facts.refusal;
   if (!facts.isKnown) return reasonOf("never-worked", {});
-  if (facts.rigs.every((rig) => rig.state === "offline")) return reasonOf("offline", {});
+  if (offline) return reasonOf("offline", {});
   return facts.worked ? null : reasonOf("waits-for-first", {});
 }
 

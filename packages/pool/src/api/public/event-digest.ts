@@ -112,8 +112,12 @@ export class Digest {
 
   /** The first segments of a worker, oldest first. */
   #jobsBy(worker: WorkerAddress): readonly Fact[] {
-    const jobs = [...(this.#jobsOf.get(worker) ?? []), ...this.#parts.flatMap((part) => part.#jobsBy(worker))];
-    return jobs.toSorted(byPosition).slice(0, MAX_FACTS);
+    const jobs = [...(this.#jobsOf.get(worker) ?? [])];
+    for (const part of this.#parts) {
+      if (jobs.length >= MAX_FACTS) break;
+      jobs.push(...part.#jobsBy(worker));
+    }
+    return jobs.slice(0, MAX_FACTS);
   }
 
   message(worker: WorkerAddress | undefined): Buffer {

@@ -359,7 +359,8 @@ describe("answers", () => {
     const rig = { worker: ada, rig: "second" };
     await world.store.append([{ type: "rig.refused", ...rig, data: { reason: "too-many-names", worker: ada } }]);
     const refused = /^A rig tried to join .* was refused: too many new rigs came under this address\./;
-    expect(await told()).toEqual([expect.stringMatching(refused), expect.stringMatching(refused)]);
+    // Others could do that in its name: with a rig here there is nothing that it has to do.
+    expect(await told()).toEqual([expect.stringMatching(refused), null]);
     world.clock.advance(1_000);
     await world.store.append([{ type: "rig.joined", ...rig, data: {} }]);
     expect(await told()).toEqual([undefined, null]);
