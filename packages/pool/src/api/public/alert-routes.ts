@@ -34,7 +34,7 @@ const LINKS = {
   },
 } as const;
 
-/** Subscriptions and what waits for a confirmation are counted by the day. */
+/** What was asked for is counted by the day; what a worker has ends when somebody ends it, which nobody can foretell. */
 const TOO_MANY_RETRY_S = 86_400;
 
 const tags = ["alerts"];
