@@ -522,7 +522,7 @@ describe("gRPC that is none:", () => {
     );
     await fortress.unharmed();
     raw.socket.destroy();
-  }, 30_000);
+  }, 90_000);
 
   test.each([
     ["an unknown method of 10 KB", { ":path": `/net.Orchestrator/${"x".repeat(10_000)}` }, "12"],

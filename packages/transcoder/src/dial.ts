@@ -21,6 +21,8 @@ export interface Dialled {
    * connection ends when it closes its side.
    */
   halfClose(): void;
+  /** Ends it at once: the session waits for what was written, and for the other side, even when it is destroyed. */
+  cut(): void;
 }
 
 /** What is waited for when an orchestrator does not close its side after a goodbye. */
@@ -119,6 +121,9 @@ export function dialOrchestrator(address: HostPort, options: DialOptions, clock:
           socket.end();
           const cancel = clock.after(LINGER_MS, () => session.destroy());
           session.once("close", cancel);
+        },
+        cut() {
+          socket.destroy();
         },
       });
     });

@@ -95,3 +95,42 @@ test("a kept connection that says nothing for a second is dropped with all other
     server.close();
   }
 });
+
+test("an answer that has arrived when the second is over, as after a standstill, is read and not asked for again", async () => {
+  const agents = { "https:": new https.Agent(), "http:": new http.Agent({ keepAlive: true }) };
+  const seconds = new Set<() => void>();
+  const sockets = new Set<object>();
+  let asked = 0;
+  const server = http.createServer((request, response) => {
+    asked++;
+    sockets.add(request.socket);
+    // The answer is written at once, and the client has not looked since.
+    response.end("a source");
+    for (const second of seconds) second();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  server.keepAliveTimeout = 60_000;
+  const after: Clock["after"] = (_delayMs, callback) => {
+    seconds.add(callback);
+    return () => void seconds.delete(callback);
+  };
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  const options = {
+    agents,
+    userAgent: "test",
+    signal: AbortSignal.timeout(20_000),
+    clock: { ...systemClock, after },
+  };
+  try {
+    for (let i = 0; i < 3; i++) {
+      for await (const _ of await keptGet(url, options)) {
+        // Read to its end, so that the connection is kept.
+      }
+    }
+    expect([asked, sockets.size]).toEqual([3, 1]);
+  } finally {
+    agents["http:"].destroy();
+    server.close();
+  }
+});

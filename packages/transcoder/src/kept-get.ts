@@ -32,11 +32,20 @@ export async function keptGet(
         url.protocol === "https:"
           ? https.get(url, { ...options, agent: agents["https:"] }, resolve)
           : http.get(url, { ...options, agent: agents["http:"] }, resolve);
-      const forget = clock.after(SILENT_MS, () => {
-        if (!sent.reusedSocket) return;
+      let heard = false;
+      const drop = (): void => {
+        if (heard) return;
         for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
         sent.destroy(new Error("a kept connection is silent"));
+      };
+      // Where the second passed because this process stood still, the answer lies in the socket: what has arrived is read first.
+      const cancel = clock.after(SILENT_MS, () => {
+        if (sent.reusedSocket) setImmediate(() => setImmediate(drop));
       });
+      const forget = (): void => {
+        heard = true;
+        cancel();
+      };
       sent.once("response", forget);
       sent.once("close", forget);
       sent.on("error", (error) => (sent.reusedSocket && !signal.aborted ? resolve("was closed") : reject(error)));

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import type http2 from "node:http2";
 import { type Clock, createBackoff, errorText, type HostPort, type Logger } from "@openpool/base";
 import { encodeResultParts, RESULT_AUTHORIZATION, type ResultPart, TRANSCODING_ERROR_TYPE } from "@openpool/protocol";
@@ -78,6 +77,8 @@ const GIVEN_UP = "it was given up";
 const NOT_BEGUN = 7;
 /** A connection that was idle for so long is closed: a router forgets it later, and then swallows the next answer. */
 const IDLE_MS = 60_000;
+/** One that nobody uses any more is cut when what was written has not gone, or its other side was not closed, after this. */
+const CLOSING_MS = 10_000;
 /**
  * A connection that is used is looked at so often: when nothing came since the last time it is pinged, and after so many such
  * looks in a row it may be dead. Looks are counted, not time, so that a process that stood still itself blames nobody.
@@ -130,12 +131,16 @@ export function createUploader(
   /** By whether it is for urgent answers. */
   const dialling = new Map<boolean, Promise<Connection>>();
 
+  const close = (connection: Connection): void => {
+    connections.delete(connection);
+    if (!open.has(connection)) return;
+    const { session, cut } = connection.dialled;
+    session.close();
+    session.once("close", clock.after(CLOSING_MS, cut));
+  };
   const closeWhenIdle = (connection: Connection): void => {
     connection.stayOpen();
-    connection.stayOpen = clock.after(IDLE_MS, () => {
-      connections.delete(connection);
-      connection.dialled.session.close();
-    });
+    connection.stayOpen = clock.after(IDLE_MS, () => close(connection));
   };
   const dial = (urgent = false): Promise<Connection> => {
     const begun = dialling.get(urgent);
@@ -179,7 +184,7 @@ export function createUploader(
     for (const one of connections) {
       if (one.urgent !== urgent) continue;
       if ((await accepts?.(one.dialled.fingerprint)) === false) {
-        if (one.uploads === 0) one.dialled.session.close();
+        if (one.uploads === 0) close(one);
         continue;
       }
       if (one.silent) continue;
@@ -332,7 +337,7 @@ export function createUploader(
       connection.bytes -= bytes;
       if (connection.uploads > 0) return;
       if (connections.has(connection)) closeWhenIdle(connection);
-      else session.close();
+      else close(connection);
     });
   };
 
@@ -379,10 +384,10 @@ export function createUploader(
     async [Symbol.asyncDispose]() {
       closing.abort();
       await Promise.all(
-        [...open].map(async ({ dialled: { session } }) => {
-          if (session.destroyed) return;
-          const closed = once(session, "close");
+        [...open].map(async ({ dialled: { session, cut } }) => {
+          const closed = new Promise<void>((resolve) => session.once("close", () => resolve()));
           session.destroy();
+          cut();
           await closed;
         }),
       );

@@ -31,7 +31,7 @@ export interface AnswersDeps {
 /** To an orchestrator; each carries what its flow control lets through. */
 const MAX_UPLOAD_CONNECTIONS = 8;
 /**
- * Renditions that are not taken so long before the end are given up, and an error goes up in their place. It goes over a connection
+ * Renditions that are not taken so long before the end are given up, and an error goes up after them. It goes over a connection
  * of its own: a reset would wait behind what was written before it, and tells gateways to try the segment again.
  */
 const GIVE_UP_MARGIN_MS = 600;
@@ -58,7 +58,7 @@ export class Answers implements AsyncDisposable {
     this.#uploader = createUploader({ address: options.address, maxConnections: MAX_UPLOAD_CONNECTIONS }, deps);
   }
 
-  /** Tasks by what became of their answers: taken, taken and an error, not got through. */
+  /** Tasks by what became of their answers: taken, taken and an error, not got through as far as we know. */
   get counts(): { readonly answered: number; readonly failed: number; readonly lost: number } {
     return { answered: this.#answered, failed: this.#failed, lost: this.#lost };
   }
@@ -110,7 +110,10 @@ export class Answers implements AsyncDisposable {
     }
   }
 
-  /** The first answer to a task counts: what comes after it is dropped, by the orchestrator too. */
+  /**
+   * The first answer to a task counts: what comes after it is dropped, by the orchestrator too, which says the same to both. So
+   * when an error went up after renditions that nobody acknowledged, which of the two counts is not known here.
+   */
   async #bringRenditions(
     task: OpenTask,
     renditions: Answer,
@@ -120,19 +123,25 @@ export class Answers implements AsyncDisposable {
     const settled = new AbortController();
     const { signal } = settled;
     let instead: Promise<UploadOutcome> | undefined;
-    const cancelPrepare = clock.after(giveUpInMs - PREPARE_MS, () => this.#uploader.prepare());
-    const cancelGiveUp = clock.after(giveUpInMs, () => {
+    const bringError = (): void => {
       const error: Answer = { kind: "error", text: INVALID_VIDEO };
       instead = this.#bring(task, error, { urgent: true, signal, deadlineMs: task.dueMs });
       void instead.then(({ kind }) => kind === "taken" && settled.abort());
-    });
+    };
+    const cancelPrepare = clock.after(giveUpInMs - PREPARE_MS, () => this.#uploader.prepare());
+    const cancelGiveUp = clock.after(giveUpInMs, bringError);
     const outcome = await this.#bring(task, renditions, { signal }).finally(() => {
       cancelPrepare();
       cancelGiveUp();
     });
+    // The last try may end before they would be given up, when there is no time for another. Silence costs the registration.
+    if (outcome.kind === "lost" && !instead && !task.ended.signal.aborted) bringError();
     if (outcome.kind === "taken") settled.abort();
     else if ((await instead)?.kind === "taken") {
-      return { kind: "replaced", why: "it was not taken in time: an error went up in its place" };
+      return {
+        kind: "replaced",
+        why: "it was not taken in time: an error went up after it, and whichever the orchestrator had first counts",
+      };
     }
     return outcome;
   }

@@ -73,10 +73,13 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
   /** Waits until a source of that length may arrive. Returns how its place is given back. */
   const place = async (bytes: number, signal: AbortSignal): Promise<() => void> => {
     while (arrivingBytes > 0 && arrivingBytes + bytes > mostArrivingBytes && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        waiting.add(resolve);
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      });
+      let look = (): void => {};
+      const looks = new Promise<void>((resolve) => (look = resolve));
+      waiting.add(look);
+      signal.addEventListener("abort", look);
+      await looks;
+      signal.removeEventListener("abort", look);
+      waiting.delete(look);
     }
     arrivingBytes += bytes;
     return () => {
@@ -129,7 +132,9 @@ export function createSourceDownloader(deps: { readonly memory: BodyMemory; read
         onChunk: () => onBytes(body.bytes.length),
         pace: { clock, stallMs: STALL_MS, wholeMs: DOWNLOAD_TIMEOUT_MS },
       };
-      const arrived = await place(Math.min(receive.announcedBytes ?? 0, MAX_SEGMENT_BYTES), ended.signal);
+      const { announcedBytes = 0 } = receive;
+      if (announcedBytes > MAX_SEGMENT_BYTES) return failure(reasons["too-large"]);
+      const arrived = await place(announcedBytes, ended.signal);
       const opened = await openBody(memory, receive);
       if (typeof opened === "string") {
         arrived();

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { errorText, openScope, PoolError, type Price } from "@openpool/base";
+import { errorText, PoolError, type Price } from "@openpool/base";
 import type { Store } from "../store/types.ts";
 import type { AttachedOptions } from "../options.ts";
 import { TAKEN_OUT, UpstreamDoor, type UpstreamDoorDeps, type UpstreamStatus } from "./door.ts";
@@ -37,7 +37,6 @@ interface Told {
 /** All orchestrators that the pool works for. */
 export class Upstreams implements AsyncDisposable {
   readonly #deps: UpstreamsDeps;
-  readonly #scope = openScope();
   readonly #told: readonly Told[];
   #expectedUntilMs = 0;
   #left = false;
@@ -56,18 +55,16 @@ export class Upstreams implements AsyncDisposable {
     const secretFile = attached?.secretFile ?? "";
     const names = (attached?.upstreams ?? []).map(({ name }) => name);
     this.#told = (attached?.upstreams ?? []).map((upstream) => {
-      const door = this.#scope.use(
-        new UpstreamDoor(
-          {
-            ...upstream,
-            price,
-            lastPrice: lastPrices.of(upstream.name),
-            onPrice: (charged) => lastPrices.keep(upstream.name, charged),
-            allowedHosts: new Set(attached?.allowedHosts.map((host) => host.toLowerCase())),
-            secret: async () => secretFor(upstream.name, names, await readFile(secretFile, "utf8"), secretFile),
-          },
-          deps,
-        ),
+      const door = new UpstreamDoor(
+        {
+          ...upstream,
+          price,
+          lastPrice: lastPrices.of(upstream.name),
+          onPrice: (charged) => lastPrices.keep(upstream.name, charged),
+          allowedHosts: new Set(attached?.allowedHosts.map((host) => host.toLowerCase())),
+          secret: async () => secretFor(upstream.name, names, await readFile(secretFile, "utf8"), secretFile),
+        },
+        deps,
       );
       if (drained.has(upstream.name)) door.drained = true;
       return { door, telling: new Telling(), expected: [] };
@@ -265,7 +262,9 @@ export class Upstreams implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#scope[Symbol.asyncDispose]();
+    // All at once: each has its last words, and a process that ends has little time.
+    const closed = await Promise.allSettled(this.#told.map(({ door }) => door[Symbol.asyncDispose]()));
+    for (const one of closed) if (one.status === "rejected") throw one.reason;
   }
 }
 
