@@ -103,7 +103,10 @@ test("a payout is taken back from a lost multisig only, by a pool that pays othe
   expect(await pool.operate("payouts", "give-up", lost, "--reason", "burnt")).toMatchObject({
     err: expect.stringContaining("either safe or payer"),
   });
-  expect(await giveUp(lost, burnt)).toMatchObject({ code: 0, out: `${lost} is cancelled: its money is owed again\n` });
+  expect(await giveUp(lost, burnt)).toMatchObject({
+    code: 0,
+    out: `${lost} is cancelled: what was not decided of it is owed again\n`,
+  });
   expect(await giveUp(lost, burnt)).toMatchObject({ code: 4, err: expect.stringContaining("was not exported") });
   expect((await pool.operate("events", "--type", "payout.given-up")).out).toContain("Ada");
 

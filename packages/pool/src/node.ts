@@ -292,8 +292,10 @@ export async function startPoolNode(options: PoolOptions, deps: PoolDeps): Promi
           const status = await payoutPort?.status();
           if (!status) return "unknown";
           const { payer, balanceWei, goneWei } = status;
-          if (payer === undefined || payer === options.income?.orchestrator) return undefined;
-          return balanceWei === undefined ? "unknown" : balanceWei + goneWei;
+          if (payer === undefined) return undefined;
+          if (balanceWei === undefined) return "unknown";
+          // What its own wallet holds is among what the chain says of the orchestrator.
+          return payer === options.income?.orchestrator ? goneWei : balanceWei + goneWei;
         },
       }),
     );

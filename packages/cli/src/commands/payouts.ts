@@ -260,7 +260,10 @@ Where you have the key, start the pool with it and fund that account until the p
     .action((id: string) =>
       act(giveUp, 1, async (pool) => {
         const answer = await pool.change("POST", path(id, "give-up"), flagsOf(giveUp));
-        return { text: `${id} is ${runSchema.parse(answer).state}: its money is owed again\n`, json: answer };
+        return {
+          text: `${id} is ${runSchema.parse(answer).state}: what was not decided of it is owed again\n`,
+          json: answer,
+        };
       }),
     );
 
@@ -366,8 +369,8 @@ function resumeText(answer: unknown): string {
       ? []
       : [`found on the chain and booked:\n${formatTable(["WORKER", "ETH", "TRANSACTION"], rows, new Set([1]))}`]),
     ...notOwed.map(
-      ({ worker, wei: lost }) =>
-        `${formatEth(lost)} ETH of what ${worker} got was for credits that these books do not have: see its statement\n`,
+      ({ worker, wei: more }) =>
+        `${formatEth(more)} ETH of what ${worker} got is beyond what these books owe it: see its statement\n`,
     ),
     ...handedOut.map(
       (run) =>

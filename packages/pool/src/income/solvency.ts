@@ -51,7 +51,10 @@ export interface SolvencyFacts {
       }
     | Unknown
     | undefined;
-  /** What payouts are made from; undefined where there is no account, or it is the orchestrator's own. */
+  /**
+   * What payouts are made from, with what left it that the books do not count as paid yet; of the orchestrator's own wallet only
+   * the latter, for `chain` has the rest. Undefined: there is no such account.
+   */
   readonly payoutBalanceWei: bigint | Unknown | undefined;
   /** Gas spent in the recent days. */
   readonly recentGasWei: bigint;

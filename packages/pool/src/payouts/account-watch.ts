@@ -1,15 +1,17 @@
 import { errorText } from "@openpool/base";
 import type { WorkerAddress } from "@openpool/protocol";
-import { type PayoutContext, type PayoutDeps, payerOf, type PayoutSettings } from "./context.ts";
+import { type PayoutContext, isLive, type PayoutDeps, payerOf, type PayoutSettings } from "./context.ts";
 import { floatsOf, gather, type Gathered } from "./gather.ts";
 import { isExecuted } from "./multisig.ts";
 import type { PlanRules } from "./planner.ts";
-import type { Asset, FiatPrice, FloatNow, PayoutLine } from "./types.ts";
+import type { Asset, FiatPrice, FloatNow, LineState, PayoutLine } from "./types.ts";
 
 /** How often the account's float and the price of the day are looked at. */
 const LOOK_MS = 5 * 60 * 1000;
 /** So many payouts back tell what one usually comes to. */
 const USUAL_RUNS = 10;
+/** Of lines that the chain has not decided about for good. */
+const OPEN: readonly LineState[] = ["planned", "signed", "sent", "confirmed"];
 
 /** Knows whether the paying account holds what it needs, and what ETH was worth. */
 export class AccountWatch {
@@ -90,8 +92,8 @@ export class AccountWatch {
   }
 
   /**
-   * What open runs pay from this account: still in it (`due`), or handed out so that it may have left already (`gone`). To be
-   * asked after the balance: what left in between counts as gone, not as missing.
+   * What open runs pay from this account: still in it (`due`), or out of it by now (`gone`). To be asked after the balance:
+   * what left in between counts as gone, not as missing.
    */
   async #planned(
     payer: WorkerAddress,
@@ -99,7 +101,8 @@ export class AccountWatch {
     const { store, chain } = this.#deps;
     const due: PayoutLine[] = [];
     const gone: PayoutLine[] = [];
-    for (const { run, lines } of await store.openRuns()) {
+    const next = await chain.nextNonce(payer);
+    for (const { run, lines, intents } of await store.openRuns()) {
       if (run.payer !== payer || run.chainId !== chain.chainId) continue;
       const executed = new Set<Asset>();
       if (run.state === "exported") {
@@ -107,11 +110,12 @@ export class AccountWatch {
           if (await isExecuted(this.#context, run, asset)) executed.add(asset);
         }
       }
+      // In a block, final or not; what was handed out and waits for its turn is still there.
+      const mined = new Set(intents.flatMap((one) => (isLive(one) && one.nonce < next ? one.lines : [])));
       for (const line of lines) {
-        if (line.state === "sent" || line.state === "confirmed") gone.push(line);
-        else if (line.state === "planned" || line.state === "signed") {
-          (executed.has(line.asset) ? gone : due).push(line);
-        }
+        if (!OPEN.includes(line.state)) continue;
+        const left = line.state === "confirmed" || mined.has(line.id) || executed.has(line.asset);
+        (left ? gone : due).push(line);
       }
     }
     return { due, gone };

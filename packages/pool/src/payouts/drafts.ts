@@ -13,6 +13,8 @@ const MAX_APPROVALS = 2;
 const MAX_EXTRA_GAS = 250_000n;
 /** A batch that may use more than this is halved: Ethereum takes no transaction of more than 16 777 216. */
 const MAX_TRANSACTION_GAS = 16_000_000n;
+/** So many batches that nothing can be said of are taken apart; where it is no single payee's doing, that finds nobody. */
+const MAX_PARTED = 64;
 
 /** A transaction to be, without its nonce and price. */
 export interface Draft {
@@ -143,6 +145,8 @@ async function draftBatches(
     }
   }
   const drafts: Draft[] = [];
+  const waits: Settlement["returned"][number][] = [];
+  let parted = 0;
   const parts = Array.from({ length: Math.ceil(lines.length / batchSize) }, (_, i) =>
     lines.slice(i * batchSize, (i + 1) * batchSize),
   );
@@ -152,18 +156,45 @@ async function draftBatches(
     const batch = batchIdOf(id);
     const data = asset === "eth" ? calls.payEth(batch, payments) : calls.payToken(batch, asset, payments);
     const valueWei = asset === "eth" ? sumOf(part) : 0n;
-    const estimate = await chain.estimateGas({ from: payer, to: batchContract, valueWei, data });
-    if ("refused" in estimate) return waitFor(lines, `the batch cannot be paid now: ${estimate.refused}`);
+    const estimate = await estimateOf({ from: payer, to: batchContract, valueWei, data }, chain);
+    if (!("gas" in estimate)) {
+      const why = "unanswered" in estimate ? estimate.unanswered : estimate.refused;
+      const reason = `the batch cannot be paid now: ${why}`;
+      // One of its payees may be why, or its size: nodes estimate nothing that no block could take.
+      const canPart = part.length > 1 && parted < MAX_PARTED;
+      if (canPart && (await chain.balance(payer)) >= valueWei) {
+        parted += 1;
+        parts.unshift(...halvesOf(part));
+      } else waits.push(...waitFor(part, reason, part.length === 1 && "unanswered" in estimate).waits);
+      continue;
+    }
     const room = asset === "eth" ? PAYEE_ROOM : 10n * PAYEE_ROOM;
     const gasLimit = (estimate.gas * 13n) / 10n + BigInt(part.length) * PAYEE_ROOM + BATCH_ROOM + room;
     if (gasLimit > MAX_TRANSACTION_GAS && part.length > 1) {
-      const half = Math.ceil(part.length / 2);
-      parts.unshift(part.slice(0, half), part.slice(half));
+      parts.unshift(...halvesOf(part));
       continue;
     }
     drafts.push({ id, kind: "batch", to: batchContract, valueWei, data, gasLimit, lines: part.map((line) => line.id) });
   }
-  return { ...nothing, drafts };
+  return { ...nothing, drafts, waits };
+}
+
+function halvesOf(lines: readonly PayoutLine[]): [PayoutLine[], PayoutLine[]] {
+  const half = Math.ceil(lines.length / 2);
+  return [lines.slice(0, half), lines.slice(half)];
+}
+
+/** `unanswered`: the nodes do not agree. They did estimate a plain transfer: whatever it is, it keeps nobody else waiting. */
+async function estimateOf(
+  call: Parameters<Chain["estimateGas"]>[0],
+  chain: Chain,
+): Promise<Awaited<ReturnType<Chain["estimateGas"]>> | { readonly unanswered: string }> {
+  try {
+    return await chain.estimateGas(call);
+  } catch (error) {
+    if (error instanceof PoolError && error.info.code === "payout/no-quorum") return { unanswered: error.message };
+    throw error;
+  }
 }
 
 async function draftTransfer(
@@ -177,11 +208,7 @@ async function draftTransfer(
   const refuse = (reason: string, hold: boolean): Drafted => ({ ...nothing, refused: [{ line: id, reason, hold }] });
   const [to, valueWei, data]: [WorkerAddress, bigint, Hex] =
     asset === "eth" ? [payTo, sendAmount, "0x"] : [asset, 0n, calls.tokenTransfer(payTo, sendAmount)];
-  const estimate = await chain.estimateGas({ from: payer, to, valueWei, data }).catch((error: unknown) => {
-    // They did estimate a plain transfer: whatever it is, it keeps nobody else waiting.
-    if (error instanceof PoolError && error.info.code === "payout/no-quorum") return { unanswered: error.message };
-    throw error;
-  });
+  const estimate = await estimateOf({ from: payer, to, valueWei, data }, chain);
   if ("unanswered" in estimate) {
     // Its code may be why: a next plan would be kept waiting by it, too.
     return waitFor([line], `nobody can say what paying ${payTo} costs: ${estimate.unanswered}`, true);

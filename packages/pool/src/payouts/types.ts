@@ -213,7 +213,7 @@ export interface PayoutStatus {
   readonly choices: readonly Asset[];
   /** As of the last look, as `goneWei` and `floats`; undefined: there is no account, or nobody could look yet. */
   readonly balanceWei: bigint | undefined;
-  /** What payments took of it, or may have, that the books do not count as paid yet. */
+  /** What payments that are in a block took of it that the books do not count as paid yet. */
   readonly goneWei: bigint;
   readonly paused: string | undefined;
   readonly halted: Halt | undefined;
@@ -315,7 +315,7 @@ export interface ResumeReport {
     readonly amountWei: bigint;
     readonly hash: Hex;
   }[];
-  /** Of these, what the books did not owe: paid for credits that were lost with the database. */
+  /** Of these, what the books did not owe: paid beyond what they do. */
   readonly notOwed: readonly { readonly worker: WorkerAddress; readonly wei: bigint }[];
   /** Runs that a multisig may have, or have executed: books that were set back do not know. */
   readonly handedOut: readonly string[];

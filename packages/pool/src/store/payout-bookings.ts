@@ -195,7 +195,7 @@ export class PayoutBookings {
               { account: workerAccount(line.worker, "owed"), amountWei: missing },
               { account: poolAccounts.adjustments, amountWei: -missing },
             ],
-            data: { reason: `paid in ${hash} for credits that were lost with the database` },
+            data: { reason: `paid in ${hash} beyond what these books owe it` },
           },
         ]);
       }
