@@ -235,10 +235,18 @@ describe("the operator", () => {
     expect(await told(upstream("joined", 4))).toEqual([]);
   });
 
-  const calm: PoolNow = { halts: [], violations: [], solvency: { warnings: [], reserveWei: 1n }, rigs: 1, floats: [] };
+  const facts = { chain: undefined, payoutBalanceWei: 1n };
+  const calm: PoolNow = { halts: [], violations: [], solvency: { warnings: [], facts }, rigs: 1, floats: [] };
+  test("keeps a missing reserve raised while nobody can look, and not where there is nothing to look at any more", () => {
+    const unknownOf = (solvency: PoolNow["solvency"]): unknown => watchedProblems({ ...calm, solvency }).unknown;
+    const kept = [{ kind: "solvency", subject: "reserve-negative" }];
+    expect(unknownOf({ warnings: [], facts: { chain: "unknown", payoutBalanceWei: 1n } })).toEqual(kept);
+    expect(unknownOf({ warnings: [], facts: { chain: undefined, payoutBalanceWei: "unknown" } })).toEqual(kept);
+    expect(unknownOf({ warnings: [], facts: { chain: undefined, payoutBalanceWei: undefined } })).toEqual([]);
+  });
   const warns = (code: "reserve-negative" | "hook-holds" | "bad-luck"): PoolNow["solvency"] => ({
     warnings: [{ code, text: `${code}: 1 ETH.` }],
-    reserveWei: 0n,
+    facts,
   });
   const blind: Partial<PoolNow> = { violations: undefined, solvency: undefined, floats: undefined };
   test.each<[what: string, change: Partial<PoolNow>, afterMs: number, bad: string, good: string]>([
@@ -259,7 +267,7 @@ describe("the operator", () => {
     [
       "debts that are not covered",
       { solvency: warns("reserve-negative") },
-      0,
+      6 * MINUTE,
       "What workers are owed is not covered",
       "What workers are owed is covered again",
     ],

@@ -228,7 +228,10 @@ export class AlertReader implements AsyncDisposable {
     const watched = await watch?.();
     for (const { kind, subject = "", data } of watched?.problems ?? []) {
       const rule = WATCHED_RULES.find((one) => one.kind === kind);
-      if (rule) found.push({ key: { kind, subject, threshold: "" }, rule, bad: true, data, worker: null, rig: null });
+      if (!rule) continue;
+      const raiseAfterMs = rule.raiseAfterMsOf?.[subject] ?? rule.raiseAfterMs;
+      const key = { kind, subject, threshold: "" };
+      found.push({ key, rule: { ...rule, raiseAfterMs }, bad: true, data, worker: null, rig: null });
     }
     return { found, watched, measured };
   }

@@ -175,10 +175,22 @@ export const MEASURED_RULES: readonly MeasuredRule[] = [
   { kind: "credit-held", of: "worker", raiseAfterMs: 0, clearAfterMs: MINUTE_MS },
 ];
 
+export interface WatchedRule extends ConditionRule {
+  readonly kind: OperatorAlert;
+  /** Of some subjects, instead of `raiseAfterMs`. */
+  readonly raiseAfterMsOf?: Readonly<Record<string, number>>;
+}
+
 /** What the running pool says of itself when asked. */
-export const WATCHED_RULES: readonly (ConditionRule & { readonly kind: OperatorAlert })[] = [
+export const WATCHED_RULES: readonly WatchedRule[] = [
   { kind: "halt", raiseAfterMs: 0, clearAfterMs: MINUTE_MS },
-  { kind: "solvency", raiseAfterMs: 0, clearAfterMs: 10 * MINUTE_MS },
+  {
+    kind: "solvency",
+    raiseAfterMs: 0,
+    // Its parts are looked at every five minutes: what moves from one to another is missing in both meanwhile.
+    raiseAfterMsOf: { "reserve-negative": 6 * MINUTE_MS },
+    clearAfterMs: 10 * MINUTE_MS,
+  },
   { kind: "low-float", raiseAfterMs: 10 * MINUTE_MS, clearAfterMs: 10 * MINUTE_MS },
   { kind: "no-workers", raiseAfterMs: 5 * MINUTE_MS, clearAfterMs: 2 * MINUTE_MS },
 ];

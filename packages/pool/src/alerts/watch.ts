@@ -1,4 +1,4 @@
-import type { Solvency, SolvencyWarning } from "../income/solvency.ts";
+import type { SolvencyFacts, SolvencyReport, SolvencyWarning } from "../income/solvency.ts";
 import type { FloatNow } from "../payouts/types.ts";
 import type { Watched } from "./reader.ts";
 
@@ -8,7 +8,9 @@ export interface PoolNow {
   /** What the last check of the books found; undefined: there was none yet. */
   readonly violations: readonly string[] | undefined;
   /** What there is to say of what workers are owed; undefined: nobody could say. */
-  readonly solvency: Pick<Solvency, "warnings" | "reserveWei"> | undefined;
+  readonly solvency:
+    | (Pick<SolvencyReport, "warnings"> & { readonly facts: Pick<SolvencyFacts, "chain" | "payoutBalanceWei"> })
+    | undefined;
   /** Connections of rigs. */
   readonly rigs: number;
   /** What the paying account holds of what it pays in; undefined: nobody could look yet. */
@@ -20,6 +22,7 @@ const TOLD: readonly SolvencyWarning[] = ["reserve-negative", "hook-holds"];
 
 /** What is wrong with a running pool, and of what nobody knows. */
 export function watchedProblems({ halts, violations, solvency, rigs, floats }: PoolNow): Watched {
+  const parts = solvency ? [solvency.facts.chain, solvency.facts.payoutBalanceWei] : [];
   const low = floats?.filter((one) => one.state === "low") ?? [];
   const problems: Watched["problems"] = [
     ...halts.map(({ name, reason }) => ({
@@ -46,7 +49,8 @@ export function watchedProblems({ halts, violations, solvency, rigs, floats }: P
   const unknown: Watched["unknown"] = [
     ...(violations === undefined ? [{ kind: "solvency" as const, subject: "" }] : []),
     ...(solvency === undefined ? TOLD.map((subject) => ({ kind: "solvency" as const, subject })) : []),
-    ...(solvency?.reserveWei === undefined ? [{ kind: "solvency" as const, subject: "reserve-negative" }] : []),
+    // Where the operator has nothing looked at any more, nobody says that it is missing either.
+    ...(parts.includes("unknown") ? [{ kind: "solvency" as const, subject: "reserve-negative" }] : []),
     ...(floats === undefined ? [{ kind: "low-float" as const, subject: "" }] : []),
   ];
   return { problems, unknown };
