@@ -8,7 +8,7 @@ import { isMailAddress } from "./channels/mail.ts";
 import { parseNtfyUrl } from "./channels/ntfy.ts";
 import { newWebhookSecret } from "./channels/standard-webhook.ts";
 import { isTelegramChat } from "./channels/telegram.ts";
-import { type Deliver, openDeliver } from "./deliver.ts";
+import { type Deliver, type DeliverOptions, openDeliver } from "./deliver.ts";
 import { readLinkToken } from "./links.ts";
 import { composeMessage, type MessageContext } from "./message.ts";
 import type { AlertStore } from "./ports.ts";
@@ -37,6 +37,8 @@ export interface AlertOptions {
   readonly poolName: string;
   /** Addresses that strangers' URLs must not lead to; undefined: those of private networks. */
   readonly refuse?: ((address: string) => boolean) | undefined;
+  /** For tests: on a slow machine the patience of a pool says nothing. */
+  readonly mailLimits?: DeliverOptions["mailLimits"];
 }
 
 export interface AlertDeps extends Pick<AlertReaderDeps, "watch" | "isOnline"> {
@@ -103,6 +105,7 @@ export class Alerts implements AsyncDisposable {
         publicHost: publicUrl === undefined ? undefined : new URL(publicUrl).hostname,
         refuse: options.refuse ?? isPrivateAddress,
         nowMs: () => deps.clock.now(),
+        mailLimits: options.mailLimits,
       }),
     );
     const { operator: operatorChannels } = settings;

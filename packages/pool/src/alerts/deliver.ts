@@ -1,6 +1,6 @@
 import type { AlertSettings } from "./settings.ts";
 import { discordBody } from "./channels/discord.ts";
-import { type Mailer, openMailer } from "./channels/mail.ts";
+import { type Mailer, type MailLimits, openMailer } from "./channels/mail.ts";
 import { ntfyBody, parseNtfyUrl } from "./channels/ntfy.ts";
 import { postAndJudge, type SendResult } from "./channels/post.ts";
 import { signWebhook, webhookBody } from "./channels/standard-webhook.ts";
@@ -14,6 +14,7 @@ export interface DeliverOptions extends Pick<AlertSettings, "mail" | "telegram">
   /** Addresses that a stranger's URL must not lead to. */
   readonly refuse: (address: string) => boolean;
   readonly nowMs: () => number;
+  readonly mailLimits?: MailLimits | undefined;
 }
 
 /** Speaks to every kind of channel. */
@@ -30,7 +31,7 @@ export interface Deliver extends AsyncDisposable {
 
 export function openDeliver(options: DeliverOptions): Deliver {
   const { mail, telegram, publicHost, nowMs } = options;
-  const mailer: Mailer | undefined = mail && openMailer(mail);
+  const mailer: Mailer | undefined = mail && openMailer(mail, options.mailLimits);
   const missing = (what: string): SendResult => ({
     ok: false,
     error: `${what} is not set up any more`,

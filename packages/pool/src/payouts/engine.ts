@@ -115,7 +115,7 @@ export class PayoutEngine implements PayoutPort {
       this.#waits.because(halted?.message ?? `payouts are paused: ${control.paused}`);
       return;
     }
-    if (open.length === 0) await this.#signer.watchForgotten();
+    await this.#signer.watchForgotten();
     await this.#planning.keepSchedule();
   }
 

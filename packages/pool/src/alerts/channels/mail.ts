@@ -21,11 +21,16 @@ export interface Mailer extends AsyncDisposable {
   ): Promise<SendResult>;
 }
 
+export interface MailLimits {
+  /** How long the server may be silent. */
+  readonly timeoutMs: number;
+  /** How long a mail waits for its turn, and how long it takes at most: together well within what the outbox lends it for. */
+  readonly turnMs: number;
+  readonly mailMs: number;
+}
+
 const CONNECTIONS = 2;
-const TIMEOUT_MS = 20_000;
-/** How long a mail waits for its turn, and how long it takes at most: together well within what the outbox lends it for. */
-const TURN_MS = 20_000;
-const MAIL_MS = 40_000;
+const LIMITS: MailLimits = { timeoutMs: 20_000, turnMs: 20_000, mailMs: 40_000 };
 
 /** One plain address: no list, no name, no quoted tricks. */
 export const isMailAddress = (text: string): boolean =>
@@ -40,16 +45,16 @@ export function mustUpgrade(url: string): boolean {
 }
 
 /** Speaks SMTP to one server. Its certificate is checked. */
-export function openMailer({ url, from }: MailSettings): Mailer {
+export function openMailer({ url, from }: MailSettings, { timeoutMs, turnMs, mailMs }: MailLimits = LIMITS): Mailer {
   const transport = createTransport({
     url,
     pool: true,
     maxConnections: CONNECTIONS,
     // A mail whose connection broke may have arrived: only the outbox sends it again.
     maxRequeues: 0,
-    connectionTimeout: TIMEOUT_MS,
-    greetingTimeout: TIMEOUT_MS,
-    socketTimeout: TIMEOUT_MS,
+    connectionTimeout: timeoutMs,
+    greetingTimeout: timeoutMs,
+    socketTimeout: timeoutMs,
     ...(mustUpgrade(url) ? { requireTLS: true } : {}),
     // Nothing in a message of ours names a file or a URL to attach.
     disableFileAccess: true,
@@ -58,7 +63,7 @@ export function openMailer({ url, from }: MailSettings): Mailer {
   const turns = new Turns(CONNECTIONS);
   return {
     async send(to, message, { publicHost, signal }) {
-      if (!(await turns.take(AbortSignal.any([signal, AbortSignal.timeout(TURN_MS)])))) {
+      if (!(await turns.take(AbortSignal.any([signal, AbortSignal.timeout(turnMs)])))) {
         return { ok: false, error: "the mail server is busy", permanent: false, untried: true };
       }
       const tail = [
@@ -68,7 +73,7 @@ export function openMailer({ url, from }: MailSettings): Mailer {
       ].filter((line) => line !== "");
       try {
         await transport.sendMail({
-          signal: AbortSignal.any([signal, AbortSignal.timeout(MAIL_MS)]),
+          signal: AbortSignal.any([signal, AbortSignal.timeout(mailMs)]),
           from,
           to: { name: "", address: to },
           subject: message.title,

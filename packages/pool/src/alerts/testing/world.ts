@@ -62,7 +62,14 @@ export async function openWorld(): Promise<World> {
   if ("problems" in settings) throw new Error(JSON.stringify(settings.problems));
   const open = async (): Promise<Alerts> =>
     Alerts.open(
-      { settings, publicUrl: world.publicUrl, poolName: "", refuse: (address) => isPrivateAddress(address) },
+      {
+        settings,
+        publicUrl: world.publicUrl,
+        poolName: "",
+        refuse: (address) => isPrivateAddress(address),
+        // Whoever is silent is cut off by the test, never by a machine that stands still.
+        mailLimits: { timeoutMs: 10 * MINUTE, turnMs: 10 * MINUTE, mailMs: 10 * MINUTE },
+      },
       {
         store: alertStore,
         logger: silentLogger,
