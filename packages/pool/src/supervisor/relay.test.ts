@@ -150,11 +150,11 @@ describe("a generation that is not there", () => {
 test("a client that leaves cuts the sibling's work off", async () => {
   let arrived = (): void => {};
   const arrival = new Promise<void>((resolve) => (arrived = resolve));
-  const aborted = new Promise<void>((resolve) => {
-    void relayOf(1, (_request, response) => {
-      response.once("close", () => resolve());
-      arrived();
-    });
+  let aborts = (): void => {};
+  const aborted = new Promise<void>((resolve) => (aborts = resolve));
+  await relayOf(1, (_request, response) => {
+    response.once("close", aborts);
+    arrived();
   });
   const relay = await relayOf(2);
   const left = new AbortController();
